@@ -1,0 +1,2 @@
+//! The command `bilevel`.
+fn main() {}

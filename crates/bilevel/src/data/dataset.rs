@@ -1,0 +1,112 @@
+//! A data set ready for a model: numbers, a target, and the names that lead back to the user's file.
+
+use serde::{Deserialize, Serialize};
+
+use super::design::DesignMatrix;
+
+/// Rows of features with their target.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// `n x p` features.
+    pub design: DesignMatrix,
+    /// What is to be predicted, `n` entries.
+    pub target: Target,
+    /// Name of each of the `p` features.
+    pub feature_names: Vec<String>,
+    /// Group of each of the `p` features (for CSV files the source column).
+    pub groups: Groups,
+}
+
+/// What is to be predicted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    /// Class codes `0..names.len()` and the labels they stand for, as written in the file.
+    Classes {
+        /// One code per row.
+        codes: Vec<u32>,
+        /// Label of each code.
+        names: Vec<String>,
+    },
+    /// Real numbers or counts.
+    Values(Vec<f64>),
+}
+
+impl Target {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Target::Classes { codes, .. } => codes.len(),
+            Target::Values(values) => values.len(),
+        }
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows `order[0], order[1], ...` in that order.
+    #[must_use]
+    pub fn select(&self, order: &[u32]) -> Self {
+        match self {
+            Target::Classes { codes, names } => {
+                Target::Classes { codes: order.iter().map(|&row| codes[row as usize]).collect(), names: names.clone() }
+            }
+            Target::Values(values) => Target::Values(order.iter().map(|&row| values[row as usize]).collect()),
+        }
+    }
+}
+
+/// A partition of the features.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Groups {
+    /// Group of each feature, in `0..names.len()`.
+    pub of_feature: Vec<u32>,
+    /// Name of each group.
+    pub names: Vec<String>,
+}
+
+impl Groups {
+    /// Each feature a group of its own.
+    pub fn singletons(feature_names: &[String]) -> Self {
+        Groups { of_feature: (0..feature_names.len() as u32).collect(), names: feature_names.to_vec() }
+    }
+
+    /// Number of groups.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// True without groups.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// True when every feature is its own group, so that groups add nothing to features.
+    pub fn are_singletons(&self) -> bool {
+        self.names.len() == self.of_feature.len()
+    }
+}
+
+impl Dataset {
+    /// Number of rows `n`.
+    pub fn rows(&self) -> usize {
+        self.design.rows()
+    }
+
+    /// Number of features `p`.
+    pub fn features(&self) -> usize {
+        self.design.cols()
+    }
+
+    /// The rows `order[0], order[1], ...` in that order, copied.
+    #[must_use]
+    pub fn select(&self, order: &[u32]) -> Self {
+        Dataset {
+            design: self.design.select_rows(order),
+            target: self.target.select(order),
+            feature_names: self.feature_names.clone(),
+            groups: self.groups.clone(),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Stochastic hypergradients and bilevel optimisation.
+//!
+//! Two levels: minimise `f(lambda) = E(w(lambda), lambda)` over `lambda`, where `w(lambda)` is the fixed point of a map
+//! that can only be sampled. See [`lower`] and [`upper`] for the two traits everything else is written against.
+
+pub mod data;
+mod error;
+pub mod lower;
+pub mod sample;
+pub mod upper;
+
+pub use error::{Error, Result};

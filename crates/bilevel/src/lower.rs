@@ -1,0 +1,143 @@
+//! The lower level: a map that can be sampled, or a loss whose gradient step is such a map.
+//!
+//! Everything above this floor sees a problem only through these traits. What a problem can do beyond the products
+//! every method needs is a sub-trait, so that a method which needs more says so in its signature.
+
+use crate::sample::{Rng, Sample};
+
+/// Sizes of a bilevel problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dims {
+    /// Length `d` of the lower variable `w` (and of the adjoint `v`).
+    pub w: usize,
+    /// Length `m` of the upper variable `lambda`.
+    pub lambda: usize,
+}
+
+/// Lower level `w(lambda) = Phi(w(lambda), lambda)` with `Phi = E_zeta[Phi_hat(., ., zeta)]`.
+///
+/// `Phi(., lambda)` must be a contraction; a single `Phi_hat` need not be. All products take `out` of the right length
+/// and overwrite it.
+pub trait StochasticMap: Sync {
+    /// Lengths of `w` and `lambda`.
+    fn dims(&self) -> Dims;
+
+    /// Draws a sample of `batch` elements; reuses the buffers of `sample` where it can.
+    fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample);
+
+    /// Number of elements (rows, transitions, ...) that evaluating on `zeta` visits; the unit of work.
+    fn size(&self, zeta: &Sample) -> usize;
+
+    /// `out = Phi_hat(w, lambda, zeta)`, `out` in R^d.
+    fn apply(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]);
+
+    /// `out = d1 Phi_hat(w, lambda, zeta)^T v`, `v` and `out` in R^d.
+    fn vjp_w(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]);
+
+    /// `out = d2 Phi_hat(w, lambda, zeta)^T v`, `v` in R^d, `out` in R^m.
+    fn vjp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]);
+}
+
+/// A map whose `d1 Phi` is symmetric, so that conjugate gradients apply to `I - d1 Phi`.
+pub trait Symmetric: StochasticMap {}
+
+/// Lower level as a loss: `w(lambda) = argmin_w g(w, lambda)`, `g = E_zeta[g_hat]`, strongly convex in `w`.
+///
+/// Every `out` has the right length and is overwritten.
+pub trait StochasticLoss: Sync {
+    /// Lengths of `w` and `lambda`.
+    fn dims(&self) -> Dims;
+
+    /// Draws a sample of `batch` elements; reuses the buffers of `sample` where it can.
+    fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample);
+
+    /// Number of rows that evaluating on `zeta` visits.
+    fn size(&self, zeta: &Sample) -> usize;
+
+    /// `g_hat(w, lambda, zeta)`.
+    fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64;
+
+    /// `out = grad_w g_hat(w, lambda, zeta)`; returns `g_hat`.
+    fn gradient(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) -> f64;
+
+    /// `out = (hess_w g_hat(w, lambda, zeta)) v`, `v` and `out` in R^d.
+    fn hessian_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]);
+
+    /// `out = (d/dlambda grad_w g_hat(w, lambda, zeta))^T v`, `v` in R^d, `out` in R^m.
+    fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]);
+}
+
+/// A loss whose second derivatives at one point can be prepared once and used many times (Newton, CG, exact adjoints).
+pub trait Curved: StochasticLoss {
+    /// The Hessian of `g(., lambda)` at `w`, over all rows, ready for products.
+    fn curvature<'a>(&'a self, w: &[f64], lambda: &[f64]) -> Box<dyn Curvature + 'a>;
+}
+
+/// The Hessian `H = hess_w g(w, lambda)` at a fixed `(w, lambda)`: symmetric and positive definite.
+pub trait Curvature: Sync {
+    /// `out = H v`.
+    fn product(&self, v: &[f64], out: &mut [f64]);
+
+    /// `out_j = H_jj`, or a positive estimate of it; preconditions conjugate gradients.
+    fn diagonal(&self, out: &mut [f64]);
+
+    /// A direct factorisation, where one is affordable; `None` where `H` is too large or is only known by products.
+    ///
+    /// # Errors
+    /// Numeric, when `H` is not positive definite.
+    fn factorize(&self) -> Option<crate::Result<Box<dyn Factorization>>>;
+}
+
+/// A factorised symmetric positive definite matrix.
+pub trait Factorization: Send + Sync {
+    /// Replaces `b` by `H^{-1} b`.
+    fn solve_in_place(&self, b: &mut [f64]);
+}
+
+/// The map of a gradient step, `Phi_hat = w - map_step * grad_w g_hat` (theory, section 5).
+///
+/// With `mu I <= hess g <= L I` it contracts by `q = max(|1 - map_step mu|, |1 - map_step L|)`.
+#[derive(Debug, Clone, Copy)]
+pub struct GradientMap<'a, L: ?Sized> {
+    /// The loss `g`.
+    pub loss: &'a L,
+    /// The step `alpha` of the map.
+    pub map_step: f64,
+}
+
+impl<L: StochasticLoss + ?Sized> StochasticMap for GradientMap<'_, L> {
+    fn dims(&self) -> Dims {
+        self.loss.dims()
+    }
+
+    fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
+        self.loss.draw(batch, rng, sample);
+    }
+
+    fn size(&self, zeta: &Sample) -> usize {
+        self.loss.size(zeta)
+    }
+
+    fn apply(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
+        self.loss.gradient(w, lambda, zeta, out);
+        for (o, w) in out.iter_mut().zip(w) {
+            *o = w - self.map_step * *o;
+        }
+    }
+
+    fn vjp_w(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
+        self.loss.hessian_product(w, lambda, zeta, v, out);
+        for (o, v) in out.iter_mut().zip(v) {
+            *o = v - self.map_step * *o;
+        }
+    }
+
+    fn vjp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
+        self.loss.cross_product(w, lambda, zeta, v, out);
+        for o in out.iter_mut() {
+            *o *= -self.map_step;
+        }
+    }
+}
+
+impl<L: StochasticLoss + ?Sized> Symmetric for GradientMap<'_, L> {}

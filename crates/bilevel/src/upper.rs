@@ -1,0 +1,22 @@
+//! The upper level: the objective `E(w, lambda)` whose value at `w = w(lambda)` is minimised.
+
+use crate::lower::Dims;
+use crate::sample::{Rng, Sample};
+
+/// Upper objective `E(w, lambda) = E_xi[E_hat(w, lambda, xi)]`.
+pub trait UpperObjective: Sync {
+    /// Lengths of `w` and `lambda`.
+    fn dims(&self) -> Dims;
+
+    /// Draws a sample of `batch` elements; reuses the buffers of `sample` where it can.
+    fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample);
+
+    /// Number of rows that evaluating on `xi` visits.
+    fn size(&self, xi: &Sample) -> usize;
+
+    /// `E_hat(w, lambda, xi)`.
+    fn value(&self, w: &[f64], lambda: &[f64], xi: &Sample) -> f64;
+
+    /// `grad_w = grad1 E_hat`, `grad_lambda = grad2 E_hat`, both overwritten; returns `E_hat`.
+    fn gradients(&self, w: &[f64], lambda: &[f64], xi: &Sample, grad_w: &mut [f64], grad_lambda: &mut [f64]) -> f64;
+}
