@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use rand::{Rng as _, RngExt};
+use rand::RngExt;
 use rand_philox::{Philox, splitmix64};
 
 /// One realisation of the randomness of a map or an objective.
