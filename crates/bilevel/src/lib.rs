@@ -4,9 +4,12 @@
 //! that can only be sampled. See [`lower`] and [`upper`] for the two traits everything else is written against.
 
 pub mod data;
+mod elementary;
 mod error;
 pub mod lower;
+pub mod problems;
 pub mod sample;
+pub mod tune;
 pub mod upper;
 
 pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! Problems: mathematics only, no solvers.
+
+pub mod glm;

@@ -1,0 +1,37 @@
+//! Data set in, tuned model out.
+//!
+//! The only floor that makes choices for the user: which loss, which criterion, which method, how many
+//! hyperparameters. Each choice is an option with a stated default, and everything that was tried is in the result.
+
+use crate::Result;
+use crate::data::Dataset;
+
+mod metrics;
+mod model;
+mod options;
+mod outcome;
+mod progress;
+
+pub use metrics::Metrics;
+pub use model::LinearModel;
+pub use options::{Criterion, Limits, LossChoice, Method, Penalties, TuneOptions};
+pub use outcome::{Candidate, CandidateRole, TraceRow, Tuned};
+pub use progress::{Observer, Silent};
+
+/// Tunes the hyperparameters of a linear model on `train` and fits it on all rows.
+///
+/// `validation` are held-out rows that judge the hyperparameters (without them, [`TuneOptions::criterion`] sets some of
+/// `train` aside); `test` rows are only looked at to report on all candidates. All three must have the same features
+/// and class codes.
+///
+/// # Errors
+/// Input, when the data do not fit together or are too few; numeric, when no candidate could be fitted.
+pub fn tune(
+    _train: &Dataset,
+    _validation: Option<&Dataset>,
+    _test: Option<&Dataset>,
+    _options: &TuneOptions,
+    _observer: &mut dyn Observer,
+) -> Result<Tuned> {
+    unreachable!("under construction")
+}

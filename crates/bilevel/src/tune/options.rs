@@ -1,0 +1,131 @@
+//! What the user can choose.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The loss to fit with.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossChoice {
+    /// Logistic for two classes, softmax for more, Poisson for counts, squared otherwise.
+    #[default]
+    Auto,
+    /// Two classes, `log(1 + exp(-y m))`.
+    Logistic,
+    /// Several classes, cross entropy.
+    Softmax,
+    /// Regression, `(m - y)^2 / 2`.
+    Squared,
+    /// Regression that bounds the pull of outliers.
+    Huber,
+    /// Two classes, `max(0, 1 - y m)^2 / 2`.
+    SquaredHinge,
+    /// Counts, `exp(m) - y m`.
+    Poisson,
+}
+
+/// How many hyperparameters the quadratic penalty has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Penalties {
+    /// Tune coarse to fine and keep the finer only where data that did not steer the tuning confirm it.
+    #[default]
+    Auto,
+    /// One for all weights.
+    Shared,
+    /// One for each group of features (of a CSV file: each source column).
+    PerGroup,
+    /// One for each class.
+    PerClass,
+    /// One for each feature.
+    PerFeature,
+}
+
+/// What the hyperparameters are judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Criterion {
+    /// Held-out rows given separately if there are any; else 5 folds, or a quarter held out of large data.
+    #[default]
+    Auto,
+    /// This fraction of the training rows is held out.
+    HeldOut(f64),
+    /// The mean loss over `K` folds, each predicted by a fit on the others.
+    Folds(usize),
+}
+
+/// How hypergradients are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// By a stated cost model: see `docs/choosing-a-method.md`.
+    #[default]
+    Auto,
+    /// Newton for `w`, Cholesky or conjugate gradients to 1e-12 for `v`.
+    Exact,
+    /// Inexact Newton for `w`, conjugate gradients for `v`, tolerances tightened along the way.
+    AidCg,
+    /// Fixed-point iteration over all rows for both.
+    AidFp,
+    /// Stochastic implicit differentiation, constant steps.
+    SidConstant,
+    /// Stochastic implicit differentiation, decreasing steps.
+    SidDecreasing,
+}
+
+/// When to stop.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Time for the whole tuning.
+    pub time: Option<Duration>,
+    /// Upper-level iterations of each candidate.
+    pub iterations: usize,
+    /// Stop when the projected gradient is below this fraction of the objective.
+    pub tolerance: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { time: None, iterations: 200, tolerance: 1e-5 }
+    }
+}
+
+/// Everything [`crate::tune`] can be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TuneOptions {
+    /// The loss.
+    pub loss: LossChoice,
+    /// Number of hyperparameters.
+    pub penalties: Penalties,
+    /// What judges them.
+    pub criterion: Criterion,
+    /// How hypergradients are computed.
+    pub method: Method,
+    /// Fit an intercept (never penalised).
+    pub intercept: bool,
+    /// Bring the columns of dense data to mean 0 and variance 1 while fitting.
+    pub standardize: bool,
+    /// Box for each log-penalty.
+    pub lambda_bounds: (f64, f64),
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// When to stop.
+    pub limits: Limits,
+}
+
+impl Default for TuneOptions {
+    fn default() -> Self {
+        TuneOptions {
+            loss: LossChoice::Auto,
+            penalties: Penalties::Auto,
+            criterion: Criterion::Auto,
+            method: Method::Auto,
+            intercept: true,
+            standardize: true,
+            lambda_bounds: (-14.0, 8.0),
+            seed: 0,
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What a tuning found, with everything that was tried on the way.
+
+use serde::{Deserialize, Serialize};
+
+use super::metrics::Metrics;
+use super::model::LinearModel;
+use super::options::Penalties;
+
+/// Part a candidate plays in the comparison that the user is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CandidateRole {
+    /// A plain default penalty, for comparison only.
+    Untuned,
+    /// A tuned candidate.
+    Tuned,
+}
+
+/// One setting of the hyperparameters that was tuned and compared.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Comparison or contender.
+    pub role: CandidateRole,
+    /// Kind of penalty.
+    pub penalties: Penalties,
+    /// Strength of the pull of the log-penalties towards their mean; infinite for a shared penalty, 0 for none.
+    pub shrinkage: f64,
+    /// Number of hyperparameters.
+    pub hyperparameters: usize,
+    /// Figures on the training rows.
+    pub train: Metrics,
+    /// Figures on the rows that steered the tuning (mean over folds).
+    pub validation: Metrics,
+    /// Mean loss on rows that did not steer the tuning of this candidate, where there were such rows.
+    pub monitor_loss: Option<f64>,
+    /// Standard error of the difference between this monitor loss and that of the shared penalty (paired by row).
+    pub monitor_std_error: Option<f64>,
+    /// Figures on the test rows, where given.
+    pub test: Option<Metrics>,
+    /// True for the candidate the model was fitted with.
+    pub chosen: bool,
+}
+
+/// One upper-level iteration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TraceRow {
+    /// Kind of penalty being tuned.
+    pub penalties: Penalties,
+    /// Shrinkage of the candidate being tuned.
+    pub shrinkage: f64,
+    /// Iteration of this candidate, from 0.
+    pub iteration: usize,
+    /// Seconds since the tuning began.
+    pub seconds: f64,
+    /// Loss on the rows that steer.
+    pub validation_loss: f64,
+    /// Loss on the training rows.
+    pub train_loss: f64,
+    /// Largest component of the projected gradient.
+    pub projected_gradient: f64,
+    /// Passes over the training rows so far.
+    pub passes: f64,
+}
+
+/// A tuned model and how it came about.
+#[derive(Debug, Clone)]
+pub struct Tuned {
+    /// The model, fitted on all rows with the chosen hyperparameters, in the scale of the data set that was given.
+    pub model: LinearModel,
+    /// Why the tuning ended: `converged`, `stalled`, `iteration-limit`, `time-limit`, `interrupted`.
+    pub status: String,
+    /// Name of the method that computed the hypergradients.
+    pub method: String,
+    /// Kind of penalty that was chosen.
+    pub penalties: Penalties,
+    /// Log-penalties of the chosen candidate, one per hyperparameter, on the scale the model was fitted in.
+    pub lambda: Vec<f64>,
+    /// Name of each hyperparameter (feature, group, class or `shared`).
+    pub lambda_names: Vec<String>,
+    /// All candidates, coarse to fine; the first is the untuned one.
+    pub candidates: Vec<Candidate>,
+    /// Every upper-level iteration.
+    pub trace: Vec<TraceRow>,
+    /// Training rows used (all, for the refit).
+    pub rows: usize,
+    /// Features.
+    pub features: usize,
+    /// How the criterion was formed, in words: `5 folds`, `25 % held out`, `validation file`.
+    pub criterion: String,
+    /// Remarks the user should read (constant columns, time limit, ...).
+    pub notes: Vec<String>,
+    /// Seconds of tuning, reading excluded.
+    pub seconds: f64,
+    /// Passes over the training rows.
+    pub passes: f64,
+}
