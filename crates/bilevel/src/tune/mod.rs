@@ -7,18 +7,24 @@ use crate::Result;
 use crate::data::Dataset;
 
 mod diagnostics;
+mod digest;
 mod metrics;
 mod model;
 mod options;
 mod outcome;
 mod progress;
+mod relabel;
+mod summary;
 
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
+pub use digest::{GroupPenalties, StrongWeight, penalties_by_group, strongest_weights};
 pub use metrics::{Metrics, predicted_classes};
 pub use model::LinearModel;
 pub use options::{Criterion, Limits, LossChoice, Method, Penalties, TuneOptions};
 pub use outcome::{Candidate, CandidateRole, TraceRow, Tuned};
 pub use progress::{Observer, Silent};
+
+pub use summary::Summary;
 
 /// Tunes the hyperparameters of a linear model on `train` and fits it on all rows.
 ///

@@ -1,0 +1,1 @@
+//! Labels under new names.
