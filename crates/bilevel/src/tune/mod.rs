@@ -10,6 +10,7 @@ mod diagnostics;
 mod digest;
 mod metrics;
 mod model;
+mod model_file;
 mod options;
 mod outcome;
 mod progress;
@@ -20,10 +21,11 @@ pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Resid
 pub use digest::{GroupPenalties, StrongWeight, penalties_by_group, strongest_weights};
 pub use metrics::{Metrics, predicted_classes};
 pub use model::LinearModel;
+pub use model_file::{About, SavedModel};
 pub use options::{Criterion, Limits, LossChoice, Method, Penalties, TuneOptions};
 pub use outcome::{Candidate, CandidateRole, TraceRow, Tuned};
 pub use progress::{Observer, Silent};
-
+pub use relabel::Relabel;
 pub use summary::Summary;
 
 /// Tunes the hyperparameters of a linear model on `train` and fits it on all rows.
