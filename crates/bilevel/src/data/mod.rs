@@ -8,8 +8,10 @@ mod csr;
 mod dataset;
 mod dense;
 mod design;
+pub mod passes;
 
 pub use csr::CsrMatrix;
 pub use dataset::{Dataset, Groups, Target};
 pub use dense::DenseMatrix;
-pub use design::{DesignMatrix, Element, Precision, RowRanges, Storage};
+pub use design::{DesignMatrix, Element, Precision, RowPick, RowRanges, Storage};
+pub use passes::{Pass, chunk_rows};
