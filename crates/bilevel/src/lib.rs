@@ -12,6 +12,7 @@ pub mod fixed_point;
 pub mod hypergradient;
 pub mod linear_system;
 pub mod lower;
+pub mod newton;
 pub mod operator;
 pub mod optimize;
 pub mod problems;

@@ -69,9 +69,9 @@ impl RowRanges {
         RowRanges(ranges)
     }
 
-    /// `0..n` without `hole`.
-    pub fn complement(n: usize, hole: Range<usize>) -> Self {
-        Self::new([0..hole.start, hole.end..n])
+    /// The rows `0..n`.
+    pub fn all(n: usize) -> Self {
+        Self::new([0..n])
     }
 
     /// Number of rows.
@@ -87,6 +87,26 @@ impl RowRanges {
     /// The ranges, in rising order.
     pub fn ranges(&self) -> &[Range<usize>] {
         &self.0
+    }
+
+    /// The rows at the given positions of these rows.
+    #[must_use]
+    pub fn at_positions(&self, positions: Range<usize>) -> Self {
+        let mut first = 0;
+        Self::new(self.0.iter().map(|range| {
+            let start = positions.start.max(first);
+            let end = positions.end.min(first + range.len()).max(start);
+            let found = range.start + start - first..range.start + end - first;
+            first += range.len();
+            found
+        }))
+    }
+
+    /// These rows without those at the given positions.
+    #[must_use]
+    pub fn without_positions(&self, positions: Range<usize>) -> Self {
+        let (before, after) = (self.at_positions(0..positions.start), self.at_positions(positions.end..self.len()));
+        Self::new(before.0.into_iter().chain(after.0))
     }
 
     /// The matrix row at position `position` of these rows.

@@ -14,7 +14,7 @@ use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::LowerSolver;
 use crate::linear_system::{CgWorkspace, ConjugateGradient};
-use crate::lower::{Curvature, Curved};
+use crate::lower::{Curvature, Curved, Factorization};
 use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::status::{Info, Status};
 use crate::upper::UpperObjective;
@@ -24,7 +24,7 @@ use crate::work::Work;
 /// Relative residual a factorisation is refined to.
 const REFINED: f64 = 1e-12;
 /// Steps of iterative refinement at most.
-const REFINEMENTS: usize = 3;
+const REFINEMENTS: usize = 6;
 
 /// How to solve `H u = grad1 E`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -102,6 +102,34 @@ impl Implicit {
         at.assemble(-1.0, &cross, linear.status, linear.work + Work::cross_product(rows))
     }
 
+    /// Differentiates at a given solution `w` with a factorisation of the Hessian at a nearby point, refined to
+    /// `tolerance` on products with the Hessian at `w`; factorises anew where the given one is too far off.
+    ///
+    /// # Errors
+    /// As [`Implicit::estimate`].
+    pub fn at_solution_with<U: UpperObjective + ?Sized>(
+        loss: &dyn Curved,
+        upper: &U,
+        w: &[f64],
+        lambda: &[f64],
+        u: &mut [f64],
+        factorization: &dyn Factorization,
+        tolerance: f64,
+    ) -> Result<Hypergradient> {
+        let at = Upper::at(upper, w, lambda, Batch::All, &mut Rng::stream(0, Purpose::Upper, 0))?;
+        let rows = loss.size(&Sample::Full);
+        let curvature = loss.curvature(w, lambda);
+        let mut linear = refine(&*curvature, |b| factorization.solve_in_place(b), &at.grad_w, u, rows, tolerance);
+        if linear.status != Status::Converged {
+            let spent = linear.work;
+            linear = Implicit::default().solve_linear(&*curvature, &at.grad_w, u, rows)?;
+            linear.work += spent;
+        }
+        let mut cross = vec![0.0; lambda.len()];
+        loss.cross_product(w, lambda, &Sample::Full, u, &mut cross);
+        at.assemble(-1.0, &cross, linear.status, linear.work + Work::cross_product(rows))
+    }
+
     fn solve_linear(&self, curvature: &dyn Curvature, b: &[f64], u: &mut [f64], rows: usize) -> Result<Info> {
         let (direct, cg) = match self.linear {
             ExactLinear::Factorize(cg) => (true, cg),
@@ -110,7 +138,7 @@ impl Implicit {
         cg.validate()?;
         if let Some(factorization) = if direct { curvature.factorize() } else { None } {
             let factorization = factorization?;
-            let info = refine(curvature, |b| factorization.solve_in_place(b), b, u, rows);
+            let info = refine(curvature, |b| factorization.solve_in_place(b), b, u, rows, REFINED);
             return info.usable("linear system");
         }
         let mut diagonal = vec![0.0; b.len()];
@@ -123,10 +151,17 @@ impl Implicit {
 }
 
 /// `u = H^{-1} b` by a factorisation and iterative refinement on products with `H`.
-fn refine(curvature: &dyn Curvature, solve: impl Fn(&mut [f64]), b: &[f64], u: &mut [f64], rows: usize) -> Info {
+fn refine(
+    curvature: &dyn Curvature,
+    solve: impl Fn(&mut [f64]),
+    b: &[f64],
+    u: &mut [f64],
+    rows: usize,
+    tolerance: f64,
+) -> Info {
     let mut work = Work { rows: rows as u64, factorizations: 1, ..Work::default() };
     let (mut residual, mut image) = (b.to_vec(), vec![0.0; b.len()]);
-    let target = REFINED * vector::norm(b);
+    let target = tolerance * vector::norm(b);
     u.fill(0.0);
     let mut size = f64::INFINITY;
     let mut steps = 0;

@@ -8,6 +8,7 @@ use crate::data::Dataset;
 
 mod metrics;
 mod model;
+mod objective;
 mod options;
 mod outcome;
 mod progress;

@@ -109,6 +109,46 @@ impl<'a> EmpiricalRisk<'a> {
         (self.features() + usize::from(self.intercept)) * self.outputs()
     }
 
+    /// Stored entries in a row, on average.
+    pub fn stored_per_row(&self) -> f64 {
+        self.design.stored() as f64 / self.design.rows().max(1) as f64
+    }
+
+    /// Zero weights and the intercepts that are best with them (zeros without intercepts).
+    pub fn null_parameters(&self) -> Vec<f64> {
+        let outputs = self.outputs();
+        let weights = self.features() * outputs;
+        let mut w = vec![0.0; self.parameters()];
+        if !self.intercept {
+            return w;
+        }
+        let mut shares = vec![0.0; outputs.max(2)];
+        let mut sum = 0.0;
+        for range in self.rows.ranges() {
+            let rows = &self.target[range.clone()];
+            let c = self.weighting.of(range.clone());
+            for (i, y) in rows.iter().enumerate() {
+                let c = c.map_or(1.0, |c| c[i]) * self.scale;
+                sum += c * y;
+                if let Loss::Softmax { .. } = self.loss {
+                    shares[*y as usize] += c;
+                }
+            }
+        }
+        match self.loss {
+            Loss::Softmax { .. } => {
+                let logs: Vec<f64> = shares.iter().map(|s| s.max(1e-12).ln()).collect();
+                let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+                w[weights..].iter_mut().zip(logs).for_each(|(b, log)| *b = log - mean);
+            }
+            Loss::Logistic => w[weights] = (sum.clamp(1e-12, 1.0 - 1e-12) / (1.0 - sum).clamp(1e-12, 1.0)).ln(),
+            Loss::Poisson => w[weights] = sum.max(1e-12).ln(),
+            Loss::Squared | Loss::Huber { .. } => w[weights] = sum,
+            Loss::SquaredHinge => w[weights] = 2.0 * sum - 1.0,
+        }
+        w
+    }
+
     /// The parameters as weights and intercepts (zeros without).
     pub(super) fn split<'w>(&self, w: &'w [f64]) -> (&'w [f64], std::borrow::Cow<'w, [f64]>) {
         let (weights, intercept) = w.split_at(self.features() * self.outputs());
