@@ -6,6 +6,7 @@
 use crate::Result;
 use crate::data::Dataset;
 
+mod diagnostics;
 mod metrics;
 mod model;
 mod objective;
@@ -13,7 +14,8 @@ mod options;
 mod outcome;
 mod progress;
 
-pub use metrics::Metrics;
+pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
+pub use metrics::{Metrics, predicted_classes};
 pub use model::LinearModel;
 pub use options::{Criterion, Limits, LossChoice, Method, Penalties, TuneOptions};
 pub use outcome::{Candidate, CandidateRole, TraceRow, Tuned};

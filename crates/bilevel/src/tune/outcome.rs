@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::diagnostics::Diagnostics;
 use super::metrics::Metrics;
 use super::model::LinearModel;
 use super::options::Penalties;
@@ -79,6 +80,9 @@ pub struct Tuned {
     pub lambda_names: Vec<String>,
     /// All candidates, coarse to fine; the first is the untuned one.
     pub candidates: Vec<Candidate>,
+    /// Predictions of the chosen candidate against the truth on rows it was not fitted to: the test rows where given,
+    /// else the rows that were held out.
+    pub diagnostics: Option<Diagnostics>,
     /// Every upper-level iteration.
     pub trace: Vec<TraceRow>,
     /// Training rows used (all, for the refit).
