@@ -64,7 +64,7 @@ mod tests {
         }
         for i in 0..=10_000 {
             let e = f64::from(i) * 1e-4;
-            assert!((ln_1p_unit(e) - e.ln_1p()).abs() <= 4e-16 * e.ln_1p(), "ln_1p({e})");
+            assert!((ln_1p_unit(e) - e.ln_1p()).abs() <= 7e-16 * e.ln_1p(), "ln_1p({e})");
         }
         assert!(exp(f64::NAN).is_nan());
     }

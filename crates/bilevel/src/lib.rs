@@ -4,12 +4,24 @@
 //! that can only be sampled. See [`lower`] and [`upper`] for the two traits everything else is written against.
 
 pub mod data;
+pub mod diagnose;
+pub mod domain;
 mod elementary;
 mod error;
+pub mod fixed_point;
+pub mod hypergradient;
+pub mod linear_system;
 pub mod lower;
+pub mod newton;
+pub mod operator;
+pub mod optimize;
 pub mod problems;
 pub mod sample;
+pub mod status;
+pub mod step_size;
 pub mod tune;
 pub mod upper;
+pub mod vector;
+pub mod work;
 
 pub use error::{Error, Result};

@@ -7,6 +7,9 @@ use std::ops::Range;
 
 use rand::RngExt;
 use rand_philox::{Philox, splitmix64};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// One realisation of the randomness of a map or an objective.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,29 @@ pub enum Sample {
     Rows(Vec<u32>),
     /// A seed, for maps that simulate.
     Seed(u64),
+}
+
+/// How much of the population an evaluation visits: everything, or so many elements drawn at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Batch {
+    /// The exact mean ([`Sample::Full`]).
+    All,
+    /// This many elements, drawn afresh each time.
+    Rows(usize),
+}
+
+impl Batch {
+    /// Checks that a drawn batch is not empty.
+    ///
+    /// # Errors
+    /// Input, naming the batch by `name`.
+    pub fn validate(self, name: &str) -> Result<()> {
+        match self {
+            Batch::Rows(0) => Err(Error::input(format!("{name} must hold at least one row"))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The random generator of the library: counter-based, so that results never depend on the number of threads.

@@ -1,14 +1,27 @@
 //! Compressed sparse rows with 32-bit column indices.
 
-use super::design::Element;
+use std::sync::OnceLock;
+
+use super::design::{Element, RowPick};
 
 /// An `n x p` matrix of which only the nonzero entries are stored, row after row with rising column index.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct CsrMatrix<T> {
     cols: usize,
     offsets: Vec<usize>,
     indices: Vec<u32>,
     values: Vec<T>,
+    /// Built when a product with the transpose has so many outputs that scattering into them would be slow.
+    transposed: OnceLock<Box<CsrMatrix<T>>>,
+}
+
+impl<T: PartialEq> PartialEq for CsrMatrix<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cols == other.cols
+            && self.offsets == other.offsets
+            && self.indices == other.indices
+            && self.values == other.values
+    }
 }
 
 impl<T: Element> CsrMatrix<T> {
@@ -24,7 +37,7 @@ impl<T: Element> CsrMatrix<T> {
             assert!(row.windows(2).all(|p| p[0] < p[1]), "column indices must rise within a row");
             assert!(row.last().is_none_or(|&last| (last as usize) < cols), "column index out of range");
         }
-        CsrMatrix { cols, offsets, indices, values }
+        CsrMatrix { cols, offsets, indices, values, transposed: OnceLock::new() }
     }
 
     /// Number of rows.
@@ -60,12 +73,14 @@ impl<T: Element> CsrMatrix<T> {
 
     /// All stored values, row after row.
     pub fn values_mut(&mut self) -> &mut [T] {
+        self.transposed = OnceLock::new();
         &mut self.values
     }
 
     /// Appends columns that hold no entry, up to `cols` columns.
     pub fn widen(&mut self, cols: usize) {
         assert!(cols >= self.cols, "a matrix can only be widened");
+        self.transposed = OnceLock::new();
         self.cols = cols;
     }
 
@@ -82,6 +97,97 @@ impl<T: Element> CsrMatrix<T> {
             values.extend_from_slice(row_values);
             offsets.push(indices.len());
         }
-        CsrMatrix { cols: self.cols, offsets, indices, values }
+        CsrMatrix { cols: self.cols, offsets, indices, values, transposed: OnceLock::new() }
+    }
+}
+
+impl<T: Element> CsrMatrix<T> {
+    /// The transpose, built on first use and kept.
+    pub(super) fn transposed(&self) -> &CsrMatrix<T> {
+        self.transposed.get_or_init(|| {
+            let mut offsets = vec![0; self.cols + 1];
+            for &j in &self.indices {
+                offsets[j as usize + 1] += 1;
+            }
+            for j in 0..self.cols {
+                offsets[j + 1] += offsets[j];
+            }
+            let mut next = offsets.clone();
+            let mut indices = vec![0; self.indices.len()];
+            let mut values = vec![T::default(); self.values.len()];
+            for i in 0..self.rows() {
+                let (row_indices, row_values) = self.row(i);
+                for (&j, &x) in row_indices.iter().zip(row_values) {
+                    let place = &mut next[j as usize];
+                    indices[*place] = i as u32;
+                    values[*place] = x;
+                    *place += 1;
+                }
+            }
+            Box::new(CsrMatrix { cols: self.rows(), offsets, indices, values, transposed: OnceLock::new() })
+        })
+    }
+
+    pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
+        debug_assert_eq!((weights.len(), out.len()), (self.cols * outputs, rows.len() * outputs));
+        if outputs == 1 {
+            for (i, out) in out.iter_mut().enumerate() {
+                let (indices, values) = self.row(rows.row(i));
+                *out = indices.iter().zip(values).map(|(&j, x)| x.to_f64() * weights[j as usize]).sum();
+            }
+            return;
+        }
+        for (i, out) in out.chunks_exact_mut(outputs).enumerate() {
+            out.fill(0.0);
+            let (indices, values) = self.row(rows.row(i));
+            for (&j, x) in indices.iter().zip(values) {
+                let (x, first) = (x.to_f64(), j as usize * outputs);
+                for (out, w) in out.iter_mut().zip(&weights[first..first + outputs]) {
+                    *out += x * w;
+                }
+            }
+        }
+    }
+
+    pub(super) fn add_block_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
+        self.scatter(rows, g, outputs, out, |x| x);
+    }
+
+    pub(super) fn add_block_squared_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
+        self.scatter(rows, g, outputs, out, |x| x * x);
+    }
+
+    #[inline(always)]
+    fn scatter(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64], f: impl Fn(f64) -> f64) {
+        debug_assert_eq!((out.len(), g.len()), (self.cols * outputs, rows.len() * outputs));
+        for (i, g) in g.chunks_exact(outputs).enumerate() {
+            let (indices, values) = self.row(rows.row(i));
+            for (&j, x) in indices.iter().zip(values) {
+                let (x, first) = (f(x.to_f64()), j as usize * outputs);
+                for (out, g) in out[first..first + outputs].iter_mut().zip(g) {
+                    *out += x * g;
+                }
+            }
+        }
+    }
+
+    pub(super) fn add_block_gram(&self, rows: &RowPick<'_>, d: &[f64], out: &mut [f64]) {
+        for (i, &d) in d.iter().enumerate() {
+            let (indices, values) = self.row(rows.row(i));
+            for (position, (&j, x)) in indices.iter().zip(values).enumerate() {
+                let scaled = d * x.to_f64();
+                let out = &mut out[j as usize * self.cols..(j as usize + 1) * self.cols];
+                for (&k, y) in indices[..=position].iter().zip(values) {
+                    out[k as usize] += scaled * y.to_f64();
+                }
+            }
+        }
+    }
+
+    pub(super) fn add_scaled_row(&self, i: usize, scale: &[f64], out: &mut [f64]) {
+        let (indices, values) = self.row(i);
+        for (&j, x) in indices.iter().zip(values) {
+            out[j as usize] += scale[j as usize] * x.to_f64();
+        }
     }
 }

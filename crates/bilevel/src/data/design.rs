@@ -69,9 +69,9 @@ impl RowRanges {
         RowRanges(ranges)
     }
 
-    /// `0..n` without `hole`.
-    pub fn complement(n: usize, hole: Range<usize>) -> Self {
-        Self::new([0..hole.start, hole.end..n])
+    /// The rows `0..n`.
+    pub fn all(n: usize) -> Self {
+        Self::new([0..n])
     }
 
     /// Number of rows.
@@ -87,6 +87,26 @@ impl RowRanges {
     /// The ranges, in rising order.
     pub fn ranges(&self) -> &[Range<usize>] {
         &self.0
+    }
+
+    /// The rows at the given positions of these rows.
+    #[must_use]
+    pub fn at_positions(&self, positions: Range<usize>) -> Self {
+        let mut first = 0;
+        Self::new(self.0.iter().map(|range| {
+            let start = positions.start.max(first);
+            let end = positions.end.min(first + range.len()).max(start);
+            let found = range.start + start - first..range.start + end - first;
+            first += range.len();
+            found
+        }))
+    }
+
+    /// These rows without those at the given positions.
+    #[must_use]
+    pub fn without_positions(&self, positions: Range<usize>) -> Self {
+        let (before, after) = (self.at_positions(0..positions.start), self.at_positions(positions.end..self.len()));
+        Self::new(before.0.into_iter().chain(after.0))
     }
 
     /// The matrix row at position `position` of these rows.
@@ -112,6 +132,40 @@ pub enum DesignMatrix {
     CsrF32(CsrMatrix<f32>),
     /// Sparse, double precision.
     CsrF64(CsrMatrix<f64>),
+}
+
+/// Rows of a matrix to visit: consecutive, or in any order.
+#[derive(Debug, Clone)]
+pub enum RowPick<'a> {
+    /// Consecutive rows.
+    Span(Range<usize>),
+    /// Any rows, with repetition.
+    List(&'a [u32]),
+}
+
+impl RowPick<'_> {
+    /// Number of rows.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        match self {
+            RowPick::Span(span) => span.len(),
+            RowPick::List(list) => list.len(),
+        }
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The row at position `i`.
+    #[inline(always)]
+    pub fn row(&self, i: usize) -> usize {
+        match self {
+            RowPick::Span(span) => span.start + i,
+            RowPick::List(list) => list[i] as usize,
+        }
+    }
 }
 
 macro_rules! each {
@@ -146,6 +200,60 @@ impl DesignMatrix {
             DesignMatrix::DenseF64(m) => DesignMatrix::DenseF64(m.select_rows(order)),
             DesignMatrix::CsrF32(m) => DesignMatrix::CsrF32(m.select_rows(order)),
             DesignMatrix::CsrF64(m) => DesignMatrix::CsrF64(m.select_rows(order)),
+        }
+    }
+}
+
+/// Products with blocks of rows, one thread; the parallel passes over all rows are in [`super::passes`].
+///
+/// Weights are `p x C`, feature after feature; margins are `rows x C`, row after row. Everything accumulates in `f64`.
+impl DesignMatrix {
+    /// Number of stored entries.
+    pub fn stored(&self) -> usize {
+        match self {
+            DesignMatrix::DenseF32(m) => m.values().len(),
+            DesignMatrix::DenseF64(m) => m.values().len(),
+            DesignMatrix::CsrF32(m) => m.stored(),
+            DesignMatrix::CsrF64(m) => m.stored(),
+        }
+    }
+
+    /// True when only nonzero entries are stored.
+    pub fn is_sparse(&self) -> bool {
+        matches!(self, DesignMatrix::CsrF32(_) | DesignMatrix::CsrF64(_))
+    }
+
+    /// `out = X[rows] W`.
+    pub fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
+        each!(self, m => m.block_margins(rows, weights, outputs, out));
+    }
+
+    /// `out += X[rows]^T G` with `G` of shape `rows x C`.
+    pub fn add_block_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
+        each!(self, m => m.add_block_transpose(rows, g, outputs, out));
+    }
+
+    /// `out += (X[rows] * X[rows])^T G`, entries squared: diagonals of Hessians.
+    pub fn add_block_squared_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
+        each!(self, m => m.add_block_squared_transpose(rows, g, outputs, out));
+    }
+
+    /// Lower triangle of `out += X[rows]^T diag(d) X[rows]`, `out` of shape `p x p`, row-major.
+    pub fn add_block_gram(&self, rows: &RowPick<'_>, d: &[f64], out: &mut [f64]) {
+        each!(self, m => m.add_block_gram(rows, d, out));
+    }
+
+    /// The row `i` times `scale` (one factor per column), added to `out` of length `p`.
+    pub fn add_scaled_row(&self, i: usize, scale: &[f64], out: &mut [f64]) {
+        each!(self, m => m.add_scaled_row(i, scale, out));
+    }
+
+    /// `out = X[:, columns]^T G` of a sparse matrix, `G` of shape `n x C`, by its transpose (built on first use).
+    pub(crate) fn columns_transpose(&self, columns: Range<usize>, g: &[f64], outputs: usize, out: &mut [f64]) {
+        match self {
+            DesignMatrix::CsrF32(m) => m.transposed().block_margins(&RowPick::Span(columns), g, outputs, out),
+            DesignMatrix::CsrF64(m) => m.transposed().block_margins(&RowPick::Span(columns), g, outputs, out),
+            _ => unreachable!("dense matrices are transposed by rows"),
         }
     }
 }

@@ -11,6 +11,7 @@ mod digest;
 mod metrics;
 mod model;
 mod model_file;
+mod objective;
 mod options;
 mod outcome;
 mod progress;

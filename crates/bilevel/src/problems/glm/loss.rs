@@ -82,40 +82,49 @@ fn lane_sum(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     lanes.iter().sum()
 }
 
-/// Runs `jet` over scalar margins: keeps the derivative that `pick` selects in place, returns the sum of the values.
+/// Runs `jet` over scalar margins: keeps the derivative that `pick` selects, times the weight of the row, in place;
+/// returns the weighted sum of the values.
 #[inline(always)]
-fn scalar_pass(margins: &mut [f64], y: &[f64], jet: impl Fn(f64, f64) -> Jet, pick: impl Fn(Jet) -> f64) -> f64 {
-    let mut lanes = [0.0; 8];
-    let mut margin_chunks = margins.chunks_exact_mut(8);
-    let mut y_chunks = y.chunks_exact(8);
-    for (m, y) in (&mut margin_chunks).zip(&mut y_chunks) {
-        for lane in 0..8 {
-            let at = jet(m[lane], y[lane]);
-            lanes[lane] += at.0;
-            m[lane] = pick(at);
+fn scalar_pass(
+    margins: &mut [f64],
+    y: &[f64],
+    weight: impl Fn(usize) -> f64,
+    jet: impl Fn(f64, f64) -> Jet,
+    pick: impl Fn(Jet) -> f64,
+) -> f64 {
+    const LANES: usize = 8;
+    let mut sums = [0.0; LANES];
+    let whole = margins.len() / LANES * LANES;
+    let (body, tail) = margins.split_at_mut(whole);
+    for (first, m) in (0..whole).step_by(LANES).zip(body.chunks_exact_mut(LANES)) {
+        let y = &y[first..first + LANES];
+        for lane in 0..LANES {
+            let (at, c) = (jet(m[lane], y[lane]), weight(first + lane));
+            sums[lane] += c * at.0;
+            m[lane] = c * pick(at);
         }
     }
-    let mut sum: f64 = lanes.iter().sum();
-    for (m, y) in margin_chunks.into_remainder().iter_mut().zip(y_chunks.remainder()) {
-        let at = jet(*m, *y);
-        sum += at.0;
-        *m = pick(at);
+    let mut sum: f64 = sums.iter().sum();
+    for (i, m) in tail.iter_mut().enumerate() {
+        let (at, c) = (jet(*m, y[whole + i]), weight(whole + i));
+        sum += c * at.0;
+        *m = c * pick(at);
     }
     sum
 }
 
 /// Replaces the margins of each row by its class probabilities; returns the sum of the losses.
 #[inline(always)]
-fn softmax_pass(margins: &mut [f64], y: &[f64], classes: usize) -> f64 {
+fn softmax_pass(margins: &mut [f64], y: &[f64], weight: impl Fn(usize) -> f64, classes: usize) -> f64 {
     let mut sum = 0.0;
-    for (row, &y) in margins.chunks_exact_mut(classes).zip(y) {
+    for (i, (row, &y)) in margins.chunks_exact_mut(classes).zip(y).enumerate() {
         let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let own = row[y as usize];
         for m in row.iter_mut() {
             *m = exp(*m - largest);
         }
         let total = lane_sum(row.iter().copied());
-        sum += total.ln() + largest - own;
+        sum += weight(i) * (total.ln() + largest - own);
         let inverse = 1.0 / total;
         for m in row.iter_mut() {
             *m *= inverse;
@@ -150,54 +159,70 @@ impl Loss {
         }
     }
 
-    /// Sum of the losses of the rows; the margins are overwritten.
-    pub fn value(self, margins: &mut [f64], y: &[f64]) -> f64 {
+    /// `sum_i c_i loss_i`; the margins are overwritten. `weights` are the `c_i`, absent for all ones.
+    pub fn value(self, margins: &mut [f64], y: &[f64], weights: Option<&[f64]>) -> f64 {
         // The derivatives come along at no cost that could be measured beside the pass over the data.
-        self.gradient(margins, y)
+        self.gradient(margins, y, weights)
     }
 
-    /// Replaces the margins by the derivatives of the losses in them; returns the sum of the losses.
-    pub fn gradient(self, margins: &mut [f64], y: &[f64]) -> f64 {
-        self.run(margins, y, |jet| jet.1, |row, y| row[y as usize] -= 1.0)
+    /// Replaces the margins by the derivatives of `c_i loss_i` in them; returns `sum_i c_i loss_i`.
+    pub fn gradient(self, margins: &mut [f64], y: &[f64], weights: Option<&[f64]>) -> f64 {
+        let sum = self.dispatch(margins, y, weights, |jet| jet.1);
+        if let Loss::Softmax { classes } = self {
+            for (i, (row, &y)) in margins.chunks_exact_mut(classes).zip(y).enumerate() {
+                row[y as usize] -= 1.0;
+                if let Some(c) = weights {
+                    row.iter_mut().for_each(|g| *g *= c[i]);
+                }
+            }
+        }
+        sum
     }
 
     /// Replaces the margins by what [`Loss::curvature_product`] needs: the second derivative of each row, or for the
-    /// softmax the class probabilities. Returns the sum of the losses.
-    pub fn curvature(self, margins: &mut [f64], y: &[f64]) -> f64 {
-        self.run(margins, y, |jet| jet.2, |_, _| ())
+    /// softmax the class probabilities, both without weights.
+    pub fn curvature(self, margins: &mut [f64], y: &[f64]) {
+        self.dispatch(margins, y, None, |jet| jet.2);
     }
 
-    #[inline(always)]
-    fn run(
+    fn dispatch(
         self,
         margins: &mut [f64],
         y: &[f64],
+        weights: Option<&[f64]>,
         pick: impl Fn(Jet) -> f64 + Copy,
-        finish_row: impl Fn(&mut [f64], f64),
     ) -> f64 {
         debug_assert_eq!(margins.len(), y.len() * self.outputs());
         Arch::new().dispatch(
             #[inline(always)]
-            || match self {
-                Loss::Logistic => scalar_pass(margins, y, logistic, pick),
-                Loss::Squared => scalar_pass(margins, y, squared, pick),
-                Loss::Huber { delta } => scalar_pass(margins, y, |m, y| huber(m, y, delta), pick),
-                Loss::SquaredHinge => scalar_pass(margins, y, squared_hinge, pick),
-                Loss::Poisson => scalar_pass(margins, y, poisson, pick),
-                Loss::Softmax { classes } => {
-                    let sum = softmax_pass(margins, y, classes);
-                    for (row, &y) in margins.chunks_exact_mut(classes).zip(y) {
-                        finish_row(row, y);
-                    }
-                    sum
-                }
+            || match weights {
+                None => self.pass(margins, y, |_| 1.0, pick),
+                Some(c) => self.pass(margins, y, |i| c[i], pick),
             },
         )
     }
 
+    #[inline(always)]
+    fn pass(
+        self,
+        margins: &mut [f64],
+        y: &[f64],
+        weight: impl Fn(usize) -> f64,
+        pick: impl Fn(Jet) -> f64 + Copy,
+    ) -> f64 {
+        match self {
+            Loss::Logistic => scalar_pass(margins, y, weight, logistic, pick),
+            Loss::Squared => scalar_pass(margins, y, weight, squared, pick),
+            Loss::Huber { delta } => scalar_pass(margins, y, weight, |m, y| huber(m, y, delta), pick),
+            Loss::SquaredHinge => scalar_pass(margins, y, weight, squared_hinge, pick),
+            Loss::Poisson => scalar_pass(margins, y, weight, poisson, pick),
+            Loss::Softmax { classes } => softmax_pass(margins, y, weight, classes),
+        }
+    }
+
     /// Replaces a direction `u` in the space of margins by `D u`, `D` the second derivative kept in `curvature`:
-    /// `d u` for scalar margins, `p * u - p (p^T u)` for the softmax.
-    pub fn curvature_product(self, curvature: &[f64], u: &mut [f64]) {
+    /// `d u` for scalar margins, `p * u - p (p^T u)` for the softmax, times the weight of the row.
+    pub fn curvature_product(self, curvature: &[f64], weights: Option<&[f64]>, u: &mut [f64]) {
         match self {
             Loss::Softmax { classes } => {
                 for (u, p) in u.chunks_exact_mut(classes).zip(curvature.chunks_exact(classes)) {
@@ -213,14 +238,25 @@ impl Loss {
                 }
             }
         }
+        self.weigh(weights, u);
     }
 
-    /// The diagonal of `D`, row by row, into `out`.
-    pub fn curvature_diagonal(self, curvature: &[f64], out: &mut [f64]) {
+    /// Multiplies the numbers of each row by its weight.
+    fn weigh(self, weights: Option<&[f64]>, rows: &mut [f64]) {
+        if let Some(weights) = weights {
+            for (row, c) in rows.chunks_exact_mut(self.outputs()).zip(weights) {
+                row.iter_mut().for_each(|x| *x *= c);
+            }
+        }
+    }
+
+    /// The diagonal of `D`, row by row, times the weight of the row, into `out`.
+    pub fn curvature_diagonal(self, curvature: &[f64], weights: Option<&[f64]>, out: &mut [f64]) {
         match self {
             Loss::Softmax { .. } => out.iter_mut().zip(curvature).for_each(|(o, p)| *o = p * (1.0 - p)),
             _ => out.copy_from_slice(curvature),
         }
+        self.weigh(weights, out);
     }
 
     /// Replaces margins by predictions on the scale of the target: class probabilities (for one margin the probability
@@ -230,7 +266,7 @@ impl Loss {
             Loss::Logistic => margins.iter_mut().for_each(|m| *m = 1.0 / (1.0 + (-*m).exp())),
             Loss::Softmax { classes } => {
                 let y = vec![0.0; margins.len() / classes];
-                softmax_pass(margins, &y, classes);
+                softmax_pass(margins, &y, |_| 1.0, classes);
             }
             Loss::Poisson => margins.iter_mut().for_each(|m| *m = m.exp()),
             Loss::Squared | Loss::Huber { .. } | Loss::SquaredHinge => {}

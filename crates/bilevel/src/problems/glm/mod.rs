@@ -1,10 +1,20 @@
 //! Generalised linear models: loss x penalty x weighting.
 //!
-//! `g(w, lambda) = sum_i c_i loss(x_i^T W + b, y_i) / sum_i c_i + 1/2 sum_j exp(lambda_j) w_j^2`.
+//! `g(w, lambda) = sum_i c_i loss(x_i^T W + b, y_i) / sum_i c_i + 1/2 sum_jc exp(lambda_{h(j,c)}) W_jc^2`.
 //!
 //! Losses see margins and never matrices; penalties see weights and never data; so each of the products of a bilevel
-//! problem is written once for all of them.
+//! problem is written once for all of them. The parameters `w` are the `p x C` weights, feature after feature, followed
+//! by the `C` intercepts if there are any; intercepts are never penalised.
 
+mod curvature;
+mod direct;
 mod loss;
+mod penalty;
+mod problem;
+mod risk;
 
+pub use curvature::GlmCurvature;
 pub use loss::Loss;
+pub use penalty::Penalty;
+pub use problem::Glm;
+pub use risk::{EmpiricalRisk, Weighting};

@@ -1,0 +1,217 @@
+//! Parallel passes over the rows, with sums that do not depend on the number of threads.
+//!
+//! The rows are cut into chunks whose sizes follow from the shape of the problem alone; each chunk is summed on one
+//! thread and the partial sums are added in order. Within a chunk, small blocks are multiplied by the matrix and by its
+//! transpose while they are still in the cache, so that a gradient reads the data once.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::design::{DesignMatrix, RowPick, RowRanges};
+
+/// Partial sums of a pass may take this many numbers together (128 MiB); beyond it sparse data are transposed instead.
+const PARTIAL_LIMIT: usize = 16 << 20;
+
+/// A set of rows of a matrix, cut into chunks for parallel passes.
+#[derive(Debug, Clone)]
+pub struct Pass<'a> {
+    design: &'a DesignMatrix,
+    chunks: Vec<Chunk>,
+    /// Number of rows in all.
+    len: usize,
+    block_rows: usize,
+}
+
+/// Consecutive rows of the matrix, and the position of the first of them among the rows of the pass.
+#[derive(Debug, Clone)]
+struct Chunk {
+    rows: Range<usize>,
+    position: usize,
+}
+
+/// Rows in a chunk of a pass over `n` rows: 64 chunks, but none smaller than 512 or larger than 16 384 rows.
+pub fn chunk_rows(n: usize) -> usize {
+    n.div_ceil(64).clamp(512, 16_384)
+}
+
+impl<'a> Pass<'a> {
+    /// Passes over `rows` of `design`.
+    pub fn new(design: &'a DesignMatrix, rows: &RowRanges) -> Self {
+        let (len, size) = (rows.len(), chunk_rows(rows.len()));
+        let mut chunks = Vec::new();
+        let mut position = 0;
+        for range in rows.ranges() {
+            for start in range.clone().step_by(size) {
+                let rows = start..(start + size).min(range.end);
+                let count = rows.len();
+                chunks.push(Chunk { rows, position });
+                position += count;
+            }
+        }
+        let entries_per_row = (design.stored() / design.rows().max(1)).max(1);
+        Pass { design, chunks, len, block_rows: (16_384 / entries_per_row).clamp(16, 512) }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// For each block of rows calls `visit(rows, position, margins)` with `margins = X[rows] W + b`; returns the sum
+    /// of what it returns.
+    pub fn margins(
+        &self,
+        weights: &[f64],
+        intercept: &[f64],
+        visit: impl Fn(Range<usize>, usize, &mut [f64]) -> f64 + Sync,
+    ) -> f64 {
+        let outputs = intercept.len();
+        let partial: Vec<f64> = self
+            .chunks
+            .par_iter()
+            .map(|chunk| {
+                self.blocks(chunk)
+                    .map(|(rows, position)| {
+                        let mut margins = vec![0.0; rows.len() * outputs];
+                        self.block_margins(&rows, weights, intercept, &mut margins);
+                        visit(rows, position, &mut margins)
+                    })
+                    .sum()
+            })
+            .collect();
+        partial.iter().sum()
+    }
+
+    /// Like [`Pass::margins`], and adds `X^T G` to `out`, where `visit` replaces the margins by the rows of `G`; the
+    /// column sums of `G` are added to `out_intercept`.
+    pub fn margins_and_transpose(
+        &self,
+        weights: &[f64],
+        intercept: &[f64],
+        visit: impl Fn(Range<usize>, usize, &mut [f64]) -> f64 + Sync,
+        out: &mut [f64],
+        out_intercept: &mut [f64],
+    ) -> f64 {
+        let outputs = intercept.len();
+        if self.design.is_sparse() && self.chunks.len() * out.len() > PARTIAL_LIMIT {
+            return self.by_columns(weights, intercept, visit, out, out_intercept);
+        }
+        let partial: Vec<(f64, Vec<f64>)> = self
+            .chunks
+            .par_iter()
+            .map(|chunk| {
+                let mut sum = 0.0;
+                let mut partial = vec![0.0; out.len() + outputs];
+                let (transpose, columns) = partial.split_at_mut(out.len());
+                let mut margins = vec![0.0; self.block_rows * outputs];
+                for (rows, position) in self.blocks(chunk) {
+                    let margins = &mut margins[..rows.len() * outputs];
+                    self.block_margins(&rows, weights, intercept, margins);
+                    sum += visit(rows.clone(), position, margins);
+                    self.design.add_block_transpose(&RowPick::Span(rows), margins, outputs, transpose);
+                    for g in margins.chunks_exact(outputs) {
+                        columns.iter_mut().zip(g).for_each(|(c, g)| *c += g);
+                    }
+                }
+                (sum, partial)
+            })
+            .collect();
+        let mut total = 0.0;
+        for (sum, partial) in &partial {
+            total += sum;
+            let (transpose, columns) = partial.split_at(out.len());
+            out.iter_mut().zip(transpose).for_each(|(o, p)| *o += p);
+            out_intercept.iter_mut().zip(columns).for_each(|(o, p)| *o += p);
+        }
+        total
+    }
+
+    /// Sums `add(rows, position, partial)` over all blocks into `out`, at most `parts` partial sums at a time.
+    pub fn accumulate(&self, parts: usize, add: impl Fn(Range<usize>, usize, &mut [f64]) + Sync, out: &mut [f64]) {
+        let group = self.chunks.len().div_ceil(parts.max(1)).max(1);
+        let partial: Vec<Vec<f64>> = self
+            .chunks
+            .par_chunks(group)
+            .map(|chunks| {
+                let mut partial = vec![0.0; out.len()];
+                for chunk in chunks {
+                    for (rows, position) in self.blocks(chunk) {
+                        add(rows, position, &mut partial);
+                    }
+                }
+                partial
+            })
+            .collect();
+        for partial in &partial {
+            out.iter_mut().zip(partial).for_each(|(o, p)| *o += p);
+        }
+    }
+
+    /// The transpose product by columns of the matrix: no partial sums, for outputs too large to hold one per chunk.
+    fn by_columns(
+        &self,
+        weights: &[f64],
+        intercept: &[f64],
+        visit: impl Fn(Range<usize>, usize, &mut [f64]) -> f64 + Sync,
+        out: &mut [f64],
+        out_intercept: &mut [f64],
+    ) -> f64 {
+        let outputs = intercept.len();
+        let mut g = vec![0.0; self.design.rows() * outputs];
+        let mut pieces = Vec::new();
+        let (mut rest, mut start) = (&mut g[..], 0);
+        for chunk in &self.chunks {
+            let (_, tail) = rest.split_at_mut((chunk.rows.start - start) * outputs);
+            let (piece, tail) = tail.split_at_mut(chunk.rows.len() * outputs);
+            (rest, start) = (tail, chunk.rows.end);
+            pieces.push((chunk, piece));
+        }
+        let sums: Vec<f64> = pieces
+            .into_par_iter()
+            .map(|(chunk, piece)| {
+                let mut sum = 0.0;
+                for (rows, position) in self.blocks(chunk) {
+                    let first = (rows.start - chunk.rows.start) * outputs;
+                    let margins = &mut piece[first..first + rows.len() * outputs];
+                    self.block_margins(&rows, weights, intercept, margins);
+                    sum += visit(rows, position, margins);
+                }
+                sum
+            })
+            .collect();
+        for row in g.chunks_exact(outputs) {
+            out_intercept.iter_mut().zip(row).for_each(|(o, g)| *o += g);
+        }
+        const COLUMNS: usize = 1024;
+        out.par_chunks_mut(COLUMNS * outputs).enumerate().for_each(|(index, out)| {
+            let columns = index * COLUMNS..index * COLUMNS + out.len() / outputs;
+            let mut product = vec![0.0; out.len()];
+            self.design.columns_transpose(columns, &g, outputs, &mut product);
+            out.iter_mut().zip(&product).for_each(|(o, p)| *o += p);
+        });
+        sums.iter().sum()
+    }
+
+    fn block_margins(&self, rows: &Range<usize>, weights: &[f64], intercept: &[f64], margins: &mut [f64]) {
+        self.design.block_margins(&RowPick::Span(rows.clone()), weights, intercept.len(), margins);
+        if intercept.iter().any(|&b| b != 0.0) {
+            for row in margins.chunks_exact_mut(intercept.len()) {
+                row.iter_mut().zip(intercept).for_each(|(m, b)| *m += b);
+            }
+        }
+    }
+
+    fn blocks<'c>(&self, chunk: &'c Chunk) -> impl Iterator<Item = (Range<usize>, usize)> + use<'c> {
+        let size = self.block_rows;
+        chunk.rows.clone().step_by(size).map(move |start| {
+            let rows = start..(start + size).min(chunk.rows.end);
+            (rows, chunk.position + (start - chunk.rows.start))
+        })
+    }
+}

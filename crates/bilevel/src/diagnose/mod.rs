@@ -1,0 +1,1 @@
+//! Checks of derivatives and estimates of constants.

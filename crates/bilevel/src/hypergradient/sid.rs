@@ -1,0 +1,111 @@
+//! Stochastic implicit differentiation: Grazzi, Pontil, Salzo, AISTATS 2021, Algorithm 1 (theory, section 2).
+//!
+//! Three parts on three independent streams of samples; the proof of the error bound rests on that independence. The
+//! upper gradients may be sampled too (Grazzi, Pontil, Salzo, JMLR 2023): `grad1 E` enters linearly, so one sample of it for the
+//! whole linear solve adds no bias. The cost never depends on the number of rows unless a part asks for all of them.
+
+use serde::{Deserialize, Serialize};
+
+use super::parts::{Upper, check_sizes, cross_term};
+use super::{Hypergradient, WarmStart};
+use crate::error::Result;
+use crate::fixed_point::{Average, FixedPoint, Workspace};
+use crate::lower::StochasticMap;
+use crate::operator::{AdjointOperator, LowerOperator};
+use crate::sample::{Batch, Purpose, Rng};
+use crate::step_size::StepSize;
+use crate::upper::UpperObjective;
+
+/// Settings of the estimator.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sid {
+    /// Steps `t` of the lower solve.
+    pub lower_steps: usize,
+    /// Steps `k` of the linear solve.
+    pub linear_steps: usize,
+    /// Elements drawn at each step of both solves.
+    pub batch: usize,
+    /// Elements `J` of the cross derivative `d2Phi`.
+    pub cross_batch: Batch,
+    /// Elements of the upper objective.
+    pub upper_batch: Batch,
+    /// Steps `eta_s` of the lower solve.
+    pub lower_step: StepSize,
+    /// Steps `eta_s` of the linear solve.
+    pub linear_step: StepSize,
+    /// Which iterates both solves return.
+    pub average: Average,
+}
+
+impl Sid {
+    /// `t = k = steps`, the same step sizes in both solves, everything of `d2Phi` and of the upper objective.
+    pub fn new(steps: usize, batch: usize, step: StepSize) -> Self {
+        Sid {
+            lower_steps: steps,
+            linear_steps: steps,
+            batch,
+            cross_batch: Batch::All,
+            upper_batch: Batch::All,
+            lower_step: step,
+            linear_step: step,
+            average: Average::Last,
+        }
+    }
+
+    /// Estimates `grad f(lambda)` with the samples number `index` under `seed` (a replicate, or an upper iteration).
+    ///
+    /// Without `start` both solves begin at zero. With it they begin there, and it is left at `(w_t, v_k)`; after an error
+    /// it is unchanged.
+    ///
+    /// # Errors
+    /// Input, for unusable settings or sizes; numeric, when a solve diverged or anything is not finite.
+    pub fn estimate<M, U>(
+        &self,
+        map: &M,
+        upper: &U,
+        lambda: &[f64],
+        start: Option<&mut WarmStart>,
+        seed: u64,
+        index: u64,
+    ) -> Result<Hypergradient>
+    where
+        M: StochasticMap + ?Sized,
+        U: UpperObjective + ?Sized,
+    {
+        let lower_solver = self.solver(self.lower_steps, self.lower_step);
+        let linear_solver = self.solver(self.linear_steps, self.linear_step);
+        lower_solver.validate()?;
+        linear_solver.validate()?;
+        self.cross_batch.validate("cross_batch")?;
+        self.upper_batch.validate("upper_batch")?;
+        check_sizes(map.dims(), upper.dims(), lambda, start.as_deref())?;
+        let mut point = start.as_deref().cloned().unwrap_or_else(|| WarmStart::zeros(map.dims()));
+        let stream = |purpose| Rng::stream(seed, purpose, index);
+        let mut workspace = Workspace::new(point.w.len());
+
+        let mut operator = LowerOperator { map, lambda };
+        let lower = lower_solver
+            .solve(&mut operator, &mut point.w, &mut stream(Purpose::Lower), &mut workspace)
+            .usable("lower level")?;
+
+        let at = Upper::at(upper, &point.w, lambda, self.upper_batch, &mut stream(Purpose::Upper))?;
+
+        let mut operator = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
+        let linear = linear_solver
+            .solve(&mut operator, &mut point.v, &mut stream(Purpose::Linear), &mut workspace)
+            .usable("linear system")?;
+
+        let mut cross = vec![0.0; lambda.len()];
+        let cross_work = cross_term(map, &point, lambda, self.cross_batch, &mut stream(Purpose::Cross), &mut cross);
+        let work = lower.work + linear.work + cross_work;
+        let estimate = at.assemble(1.0, &cross, lower.status.worst(linear.status), work)?;
+        if let Some(start) = start {
+            *start = point;
+        }
+        Ok(estimate)
+    }
+
+    fn solver(&self, steps: usize, step: StepSize) -> FixedPoint {
+        FixedPoint { steps, batch: Batch::Rows(self.batch), step, average: self.average, tolerance: 0.0 }
+    }
+}

@@ -1,0 +1,166 @@
+//! Preconditioned conjugate gradients that say when they cannot work.
+//!
+//! A system `A x = b` with a matrix that is not positive definite has directions `p' A p <= 0`; going on along them gives
+//! numbers without meaning, so the solve stops there with [`Status::NotContraction`]. The recursive residual drifts away
+//! from the true one, so convergence is only reported after the true residual was computed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::status::{Info, Status};
+use crate::vector;
+use crate::work::Work;
+
+/// Steps without a smaller residual after which rounding is taken to have the upper hand.
+const PATIENCE: usize = 200;
+/// Restarts from the true residual before giving up.
+const RESTARTS: usize = 3;
+
+/// Settings of the solve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ConjugateGradient {
+    /// Largest number of steps.
+    pub steps: usize,
+    /// Stop when `|b - A x| <= tolerance |b|`. Zero: make all steps.
+    pub tolerance: f64,
+}
+
+/// Memory of a solve, kept by the caller.
+#[derive(Debug, Clone)]
+pub struct CgWorkspace {
+    residual: Vec<f64>,
+    preconditioned: Vec<f64>,
+    direction: Vec<f64>,
+    image: Vec<f64>,
+}
+
+impl CgWorkspace {
+    /// Memory for systems of size `dim`.
+    pub fn new(dim: usize) -> Self {
+        let zeros = vec![0.0; dim];
+        CgWorkspace { residual: zeros.clone(), preconditioned: zeros.clone(), direction: zeros.clone(), image: zeros }
+    }
+}
+
+impl ConjugateGradient {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// Input, naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        if self.tolerance >= 0.0 && self.tolerance < 1.0 {
+            Ok(())
+        } else {
+            Err(Error::input(format!("tolerance = {} of the linear system must be in [0, 1)", self.tolerance)))
+        }
+    }
+
+    /// Solves `A x = b` from the start `x`; `product(p, out)` sets `out = A p`.
+    ///
+    /// `diagonal`, where given, holds positive numbers near `A_jj` and preconditions. `rows_per_product` is the work of
+    /// one product, in rows. The returned residual is the true `|b - A x|` after convergence, and the recursive one
+    /// otherwise.
+    pub fn solve(
+        &self,
+        mut product: impl FnMut(&[f64], &mut [f64]),
+        diagonal: Option<&[f64]>,
+        b: &[f64],
+        x: &mut [f64],
+        rows_per_product: usize,
+        workspace: &mut CgWorkspace,
+    ) -> Info {
+        assert!(b.len() == x.len() && b.len() == workspace.residual.len(), "lengths of the system differ");
+        let CgWorkspace { residual: r, preconditioned: z, direction: p, image } = workspace;
+        let mut products = 0;
+        let mut steps = 0;
+        let info = |status, steps, residual: f64, products: usize| Info {
+            status,
+            steps,
+            residual: Some(residual),
+            work: Work::hessian_product(products * rows_per_product),
+        };
+
+        let b_norm = vector::norm(b);
+        if !(b_norm.is_finite() && vector::all_finite(x)) {
+            return info(Status::Diverged, 0, f64::NAN, 0);
+        }
+        if b_norm == 0.0 {
+            x.fill(0.0);
+            return info(Status::Converged, 0, 0.0, 0);
+        }
+        let target = self.tolerance * b_norm;
+        let mut last_true = f64::INFINITY;
+        for restart in 0..=RESTARTS {
+            // The true residual; a cold start saves the product.
+            if restart == 0 && x.iter().all(|&x| x == 0.0) {
+                r.copy_from_slice(b);
+            } else {
+                product(x, image);
+                products += 1;
+                vector::subtract(b, image, r);
+            }
+            let mut size = vector::norm(r);
+            if !size.is_finite() {
+                return info(Status::Diverged, steps, size, products);
+            }
+            if size <= target {
+                return info(Status::Converged, steps, size, products);
+            }
+            if size > 0.5 * last_true {
+                return info(Status::Stagnated, steps, size, products);
+            }
+            last_true = size;
+
+            precondition(diagonal, r, z);
+            p.copy_from_slice(z);
+            let mut rz = vector::dot(r, z);
+            let (mut best, mut since_best) = (size, 0);
+            while size > target && since_best < PATIENCE {
+                if steps == self.steps {
+                    return info(Status::StepLimit, steps, size, products);
+                }
+                product(p, image);
+                products += 1;
+                let curvature = vector::dot(p, image);
+                if !(curvature.is_finite() && rz.is_finite()) {
+                    return info(Status::Diverged, steps, size, products);
+                }
+                if curvature <= 0.0 || rz <= 0.0 {
+                    // At rounding level both may vanish although the matrix is sound.
+                    let exhausted = size <= 1e3 * f64::EPSILON * b_norm;
+                    let status = if exhausted { Status::Stagnated } else { Status::NotContraction };
+                    return info(status, steps, size, products);
+                }
+                let length = rz / curvature;
+                vector::axpy(length, p, x);
+                vector::axpy(-length, image, r);
+                precondition(diagonal, r, z);
+                let next = vector::dot(r, z);
+                vector::xpby(z, next / rz, p);
+                rz = next;
+                steps += 1;
+                size = vector::norm(r);
+                if size < best {
+                    (best, since_best) = (size, 0);
+                } else {
+                    since_best += 1;
+                }
+                if rz == 0.0 {
+                    break;
+                }
+            }
+            if self.tolerance == 0.0 {
+                let status = if size == 0.0 { Status::Converged } else { Status::Stagnated };
+                return info(status, steps, size, products);
+            }
+        }
+        info(Status::Stagnated, steps, last_true, products)
+    }
+}
+
+fn precondition(diagonal: Option<&[f64]>, r: &[f64], z: &mut [f64]) {
+    match diagonal {
+        None => z.copy_from_slice(r),
+        Some(diagonal) => z.iter_mut().zip(r).zip(diagonal).for_each(|((z, r), d)| *z = r / d),
+    }
+}

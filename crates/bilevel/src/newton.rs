@@ -1,0 +1,180 @@
+//! Newton's method for a lower level that is a smooth, strongly convex loss.
+//!
+//! `w(lambda)` is the fixed point of every gradient step on the loss; where second derivatives are at hand, Newton finds
+//! it in a few iterations instead of a number that grows with the condition number. With a warm start from a nearby
+//! `lambda` that is often one or two. Directions come from a factorisation, or from conjugate gradients whose tolerance
+//! tightens as the gradient falls (inexact Newton, Eisenstat & Walker 1996).
+
+use crate::fixed_point::LowerSolver;
+use crate::linear_system::{CgWorkspace, ConjugateGradient};
+use crate::lower::{Curved, Factorization};
+use crate::sample::Sample;
+use crate::status::{Info, Status};
+use crate::vector;
+use crate::work::Work;
+use crate::{Error, Result};
+
+/// How Newton directions are computed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum NewtonDirection {
+    /// By factorising the Hessian; falls back on conjugate gradients where it is too large.
+    Factorized,
+    /// By conjugate gradients with at most this many products an iteration.
+    ConjugateGradients {
+        /// Products with the Hessian in one iteration.
+        steps: usize,
+    },
+}
+
+/// Newton's method with a backtracking line search.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Newton {
+    /// Largest number of iterations.
+    pub iterations: usize,
+    /// Stop after the step whose predicted decrease is below this fraction of the loss. As convergence is quadratic,
+    /// what remains after that step is about its square.
+    pub tolerance: f64,
+    /// How directions are computed.
+    pub direction: NewtonDirection,
+}
+
+/// Where Newton's method ended.
+pub struct Minimum {
+    /// Status, iterations, gradient norm before the last step, work.
+    pub info: Info,
+    /// The loss before the last step.
+    pub value: f64,
+    /// The factorised Hessian at the last iterate but one: an excellent preconditioner at the minimum.
+    pub factorization: Option<Box<dyn Factorization>>,
+}
+
+impl Default for Newton {
+    fn default() -> Self {
+        Newton { iterations: 100, tolerance: 1e-12, direction: NewtonDirection::Factorized }
+    }
+}
+
+/// Halvings of a step before the line search gives up.
+const BACKTRACKS: usize = 40;
+
+impl Newton {
+    /// Minimises `loss(., lambda)` from the start `w`, which is replaced by the minimum.
+    ///
+    /// # Errors
+    /// Numeric, when the loss is not finite at the start or its Hessian is not positive definite.
+    pub fn minimize(&self, loss: &dyn Curved, lambda: &[f64], w: &mut [f64]) -> Result<Minimum> {
+        let rows = loss.size(&Sample::Full);
+        let d = w.len();
+        let (mut gradient, mut step, mut trial, mut trial_gradient) =
+            (vec![0.0; d], vec![0.0; d], vec![0.0; d], vec![0.0; d]);
+        let mut workspace = CgWorkspace::new(d);
+        let mut work = Work::gradient(rows);
+        let mut value = loss.gradient(w, lambda, &Sample::Full, &mut gradient);
+        if !value.is_finite() || !vector::all_finite(&gradient) {
+            return Err(Error::numeric("the lower-level loss is not finite at the starting point")
+                .remedy("check the data for huge values, or standardise the features"));
+        }
+        let first_norm = vector::norm(&gradient);
+        let mut kept = None;
+        let mut status = Status::StepLimit;
+        let mut iterations = 0;
+        while iterations < self.iterations {
+            let norm = vector::norm(&gradient);
+            if norm == 0.0 {
+                status = Status::Converged;
+                break;
+            }
+            step.copy_from_slice(&gradient);
+            if let Some(factorization) = &kept {
+                // Close enough to the minimum the Hessian of the last iterate serves for one more step.
+                let factorization: &Box<dyn Factorization> = factorization;
+                factorization.solve_in_place(&mut step);
+                let decrease = 0.5 * vector::dot(&gradient, &step);
+                if decrease <= self.tolerance * value.abs() {
+                    vector::axpy(-1.0, &step, w);
+                    status = Status::Converged;
+                    break;
+                }
+                step.copy_from_slice(&gradient);
+            }
+            let curvature = loss.curvature(w, lambda);
+            work += Work::hessian_product(rows);
+            let factorized = match self.direction {
+                NewtonDirection::Factorized => curvature.factorize().transpose()?,
+                NewtonDirection::ConjugateGradients { .. } => None,
+            };
+            if let Some(factorization) = factorized {
+                factorization.solve_in_place(&mut step);
+                work += Work { factorizations: 1, ..Work::default() };
+                kept = Some(factorization);
+            } else {
+                let steps = match self.direction {
+                    NewtonDirection::Factorized => 10 * d + 100,
+                    NewtonDirection::ConjugateGradients { steps } => steps,
+                };
+                let tolerance = (norm / first_norm).sqrt().clamp(1e-6, 0.1);
+                let mut diagonal = vec![0.0; d];
+                curvature.diagonal(&mut diagonal);
+                step.fill(0.0);
+                let info = ConjugateGradient { steps, tolerance }.solve(
+                    |v, out| curvature.product(v, out),
+                    Some(&diagonal),
+                    &gradient,
+                    &mut step,
+                    rows,
+                    &mut workspace,
+                );
+                work += info.work;
+                info.usable("Newton direction of the lower level")?;
+            }
+            drop(curvature);
+            let decrease = 0.5 * vector::dot(&gradient, &step);
+            if !decrease.is_finite() || decrease < 0.0 {
+                return Err(Error::numeric("the Hessian of the lower level is not positive definite")
+                    .remedy("raise the smallest penalty (--lambda-min) or standardise the features"));
+            }
+            iterations += 1;
+            let small = decrease <= self.tolerance * value.abs().max(f64::MIN_POSITIVE);
+            let mut length = 1.0;
+            let mut accepted = false;
+            for _ in 0..BACKTRACKS {
+                for ((t, w), s) in trial.iter_mut().zip(w.iter()).zip(&step) {
+                    *t = w - length * s;
+                }
+                if small {
+                    // The decrease is at the level of rounding: the value cannot judge the step any more.
+                    w.copy_from_slice(&trial);
+                    accepted = true;
+                    break;
+                }
+                let trial_value = loss.gradient(&trial, lambda, &Sample::Full, &mut trial_gradient);
+                work += Work::gradient(rows);
+                let rounding = 1e-14 * value.abs();
+                if trial_value <= value - 2e-4 * length * decrease + rounding && vector::all_finite(&trial_gradient) {
+                    w.copy_from_slice(&trial);
+                    std::mem::swap(&mut gradient, &mut trial_gradient);
+                    value = trial_value;
+                    accepted = true;
+                    break;
+                }
+                length *= 0.5;
+            }
+            if small {
+                status = Status::Converged;
+                break;
+            }
+            if !accepted {
+                status = Status::Stagnated;
+                break;
+            }
+        }
+        let info = Info { status, steps: iterations, residual: Some(vector::norm(&gradient)), work };
+        Ok(Minimum { info, value, factorization: kept })
+    }
+}
+
+impl LowerSolver for Newton {
+    fn solve(&self, loss: &dyn Curved, lambda: &[f64], w: &mut [f64]) -> Result<Info> {
+        Ok(self.minimize(loss, lambda, w)?.info)
+    }
+}

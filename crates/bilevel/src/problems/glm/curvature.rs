@@ -1,0 +1,122 @@
+//! The Hessian of a generalised linear model at one point: second derivatives of every row, computed once.
+
+use std::marker::PhantomData;
+
+use super::direct;
+use super::penalty::Penalty;
+use super::problem::Glm;
+use crate::lower::{Curvature, Factorization};
+
+/// Largest matrix that is factorised.
+const LARGEST_DIRECT: usize = 6_000;
+
+/// `H = X^T D X * scale + diag(strengths)`.
+#[derive(Debug)]
+pub struct GlmCurvature<'p, 'a> {
+    pub(super) glm: &'p Glm<'a>,
+    /// What [`super::Loss::curvature`] leaves for each row, in the order of the rows.
+    pub(super) rows: Vec<f64>,
+    pub(super) strengths: Vec<f64>,
+}
+
+impl<'p, 'a> GlmCurvature<'p, 'a> {
+    /// Second derivatives at `w`.
+    pub fn new(glm: &'p Glm<'a>, w: &[f64], lambda: &[f64]) -> Self {
+        let risk = &glm.risk;
+        let outputs = risk.outputs();
+        let mut rows = vec![0.0; risk.len() * outputs];
+        let slots = SharedSlots::new(&mut rows, outputs);
+        let (weights, intercept) = risk.split(w);
+        risk.pass.margins(weights, &intercept, |span, position, margins| {
+            risk.loss.curvature(margins, &risk.target[span.clone()]);
+            slots.at(position, span.len()).copy_from_slice(margins);
+            0.0
+        });
+        GlmCurvature { glm, rows, strengths: Penalty::strengths(lambda) }
+    }
+
+    /// Strength of the penalty on each parameter (0 for intercepts).
+    pub(super) fn penalty_diagonal(&self) -> Vec<f64> {
+        let mut diagonal = vec![0.0; self.glm.risk.parameters()];
+        let outputs = self.glm.risk.outputs();
+        self.glm.penalty.for_each_weight(self.glm.weights(), outputs, |i, h| diagonal[i] = self.strengths[h]);
+        diagonal
+    }
+}
+
+impl Curvature for GlmCurvature<'_, '_> {
+    fn product(&self, v: &[f64], out: &mut [f64]) {
+        let risk = &self.glm.risk;
+        let outputs = risk.outputs();
+        risk.full_pass(v, out, |rows, position, margins| {
+            let curvature = &self.rows[position * outputs..position * outputs + margins.len()];
+            risk.loss.curvature_product(curvature, risk.weighting.of(rows), margins);
+            0.0
+        });
+        self.glm.add_quadratic_product(&self.strengths, v, out);
+    }
+
+    fn diagonal(&self, out: &mut [f64]) {
+        let risk = &self.glm.risk;
+        let outputs = risk.outputs();
+        let mut sums = vec![0.0; (risk.features() + 1) * outputs];
+        risk.pass.accumulate(
+            4,
+            |rows, position, partial| {
+                let mut d = vec![0.0; rows.len() * outputs];
+                let curvature = &self.rows[position * outputs..position * outputs + d.len()];
+                risk.loss.curvature_diagonal(curvature, risk.weighting.of(rows.clone()), &mut d);
+                let (weights, intercept) = partial.split_at_mut(risk.features() * outputs);
+                let pick = crate::data::RowPick::Span(rows);
+                risk.design.add_block_squared_transpose(&pick, &d, outputs, weights);
+                for d in d.chunks_exact(outputs) {
+                    intercept.iter_mut().zip(d).for_each(|(o, d)| *o += d);
+                }
+            },
+            &mut sums,
+        );
+        let penalty = self.penalty_diagonal();
+        for ((out, sum), penalty) in out.iter_mut().zip(sums).zip(penalty) {
+            *out = sum * risk.scale + penalty;
+        }
+        if outputs > 1 && risk.intercept {
+            out[self.glm.weights()..].iter_mut().for_each(|o| *o += 1.0 / outputs as f64);
+        }
+        // A row-free intercept (all residuals beyond Huber's delta) has no curvature of its own.
+        out.iter_mut().for_each(|o| *o = o.max(1e-12));
+    }
+
+    fn factorize(&self) -> Option<crate::Result<Box<dyn Factorization>>> {
+        let risk = &self.glm.risk;
+        if risk.outputs() == 1 && risk.len() < risk.features() && risk.len() <= LARGEST_DIRECT {
+            return Some(direct::by_rows(self));
+        }
+        (risk.parameters() <= LARGEST_DIRECT).then(|| direct::by_parameters(self))
+    }
+}
+
+/// Disjoint parts of one slice, written by the blocks of a parallel pass.
+pub(super) struct SharedSlots<'s> {
+    start: *mut f64,
+    len: usize,
+    width: usize,
+    slice: PhantomData<&'s mut [f64]>,
+}
+
+// SAFETY: the blocks of a pass have disjoint positions, so no element is reached from two threads.
+unsafe impl Sync for SharedSlots<'_> {}
+
+impl<'s> SharedSlots<'s> {
+    /// `width` numbers for each row.
+    pub(super) fn new(slice: &'s mut [f64], width: usize) -> Self {
+        SharedSlots { start: slice.as_mut_ptr(), len: slice.len(), width, slice: PhantomData }
+    }
+
+    /// The numbers of the rows `position..position + rows`; blocks of one pass never overlap.
+    #[allow(clippy::mut_from_ref)]
+    pub(super) fn at(&self, position: usize, rows: usize) -> &mut [f64] {
+        assert!((position + rows) * self.width <= self.len);
+        // SAFETY: in bounds by the assertion; disjoint by the contract of a pass.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(position * self.width), rows * self.width) }
+    }
+}

@@ -1,0 +1,94 @@
+//! The quadratic penalty `1/2 sum_jc exp(lambda_{h(j,c)}) W_jc^2`.
+//!
+//! The kinds differ only in the map `h` from weights to hyperparameters. The exponential keeps the strength positive
+//! and makes equal steps equal factors.
+
+use serde::{Deserialize, Serialize};
+
+/// Which hyperparameter each weight obeys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Penalty {
+    /// One for all weights.
+    Shared,
+    /// One for each group of features.
+    PerGroup {
+        /// Group of each feature.
+        of_feature: Vec<u32>,
+        /// Number of groups.
+        groups: usize,
+    },
+    /// One for each output (class).
+    PerClass {
+        /// Number of outputs `C`.
+        outputs: usize,
+    },
+    /// One for each feature, the same in all outputs.
+    PerFeature {
+        /// Number of features `p`.
+        features: usize,
+    },
+}
+
+impl Penalty {
+    /// Number of hyperparameters `m`.
+    pub fn hyperparameters(&self) -> usize {
+        match *self {
+            Penalty::Shared => 1,
+            Penalty::PerGroup { groups, .. } => groups,
+            Penalty::PerClass { outputs } => outputs,
+            Penalty::PerFeature { features } => features,
+        }
+    }
+
+    /// Calls `visit(i, h)` for each weight `i` in `0..p C` with its hyperparameter `h`.
+    #[inline(always)]
+    pub fn for_each_weight(&self, weights: usize, outputs: usize, mut visit: impl FnMut(usize, usize)) {
+        match self {
+            Penalty::Shared => (0..weights).for_each(|i| visit(i, 0)),
+            Penalty::PerGroup { of_feature, .. } => {
+                for (j, &group) in of_feature.iter().enumerate() {
+                    (j * outputs..(j + 1) * outputs).for_each(|i| visit(i, group as usize));
+                }
+            }
+            Penalty::PerClass { outputs: classes } => {
+                debug_assert_eq!(*classes, outputs);
+                (0..weights).for_each(|i| visit(i, i % outputs));
+            }
+            Penalty::PerFeature { features } => {
+                for j in 0..*features {
+                    (j * outputs..(j + 1) * outputs).for_each(|i| visit(i, j));
+                }
+            }
+        }
+    }
+
+    /// `exp(lambda_h)` of each hyperparameter.
+    pub fn strengths(lambda: &[f64]) -> Vec<f64> {
+        lambda.iter().map(|l| l.exp()).collect()
+    }
+
+    /// `1/2 sum strength W^2`.
+    pub fn value(&self, strengths: &[f64], weights: &[f64], outputs: usize) -> f64 {
+        let mut sum = 0.0;
+        self.for_each_weight(weights.len(), outputs, |i, h| sum += strengths[h] * weights[i] * weights[i]);
+        0.5 * sum
+    }
+
+    /// `out += strength * v`: the gradient at `v`, and the Hessian times `v`.
+    pub fn add_product(&self, strengths: &[f64], v: &[f64], outputs: usize, out: &mut [f64]) {
+        self.for_each_weight(v.len(), outputs, |i, h| out[i] += strengths[h] * v[i]);
+    }
+
+    /// `out_h = strength_h sum_{i obeys h} W_i v_i`: the derivative in `lambda` of `gradient^T v`.
+    pub fn cross_product(&self, strengths: &[f64], weights: &[f64], v: &[f64], outputs: usize, out: &mut [f64]) {
+        out.fill(0.0);
+        self.for_each_weight(weights.len(), outputs, |i, h| out[h] += weights[i] * v[i]);
+        out.iter_mut().zip(strengths).for_each(|(o, s)| *o *= s);
+    }
+
+    /// `out_i = strength_h(i) W_i delta_h(i)`: how the gradient in the weights moves along `delta` in `lambda`.
+    pub fn tangent(&self, strengths: &[f64], weights: &[f64], delta: &[f64], outputs: usize, out: &mut [f64]) {
+        self.for_each_weight(weights.len(), outputs, |i, h| out[i] = strengths[h] * weights[i] * delta[h]);
+    }
+}

@@ -1,0 +1,335 @@
+//! The mean loss over rows: the data part of the lower level, and all of the upper level.
+
+use std::ops::Range;
+
+use super::loss::Loss;
+use crate::data::{DesignMatrix, Pass, RowPick, RowRanges};
+use crate::lower::Dims;
+use crate::sample::{Rng, Sample};
+use crate::upper::UpperObjective;
+
+/// How much each row counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Weighting<'a> {
+    /// All rows alike.
+    Uniform,
+    /// By a nonnegative number per row of the matrix.
+    Rows(&'a [f64]),
+}
+
+impl<'a> Weighting<'a> {
+    pub(super) fn of(&self, rows: Range<usize>) -> Option<&'a [f64]> {
+        match self {
+            Weighting::Uniform => None,
+            Weighting::Rows(weights) => Some(&weights[rows]),
+        }
+    }
+}
+
+/// `sum_i c_i loss(x_i^T W + b, y_i) / sum_i c_i` over some rows of a matrix.
+#[derive(Debug, Clone)]
+pub struct EmpiricalRisk<'a> {
+    pub(super) design: &'a DesignMatrix,
+    pub(super) target: &'a [f64],
+    pub(super) rows: RowRanges,
+    pub(super) pass: Pass<'a>,
+    pub(super) loss: Loss,
+    pub(super) intercept: bool,
+    pub(super) weighting: Weighting<'a>,
+    /// `1 / sum_i c_i`.
+    pub(super) scale: f64,
+    /// Number of hyperparameters of the problem this is the upper level of; it depends on none of them.
+    pub(super) hyperparameters: usize,
+}
+
+impl<'a> EmpiricalRisk<'a> {
+    /// The mean of `loss` over `rows` of `design`; `target` holds a number for every row of `design`.
+    ///
+    /// # Panics
+    /// When the target does not fit the matrix, or there are no rows.
+    pub fn new(design: &'a DesignMatrix, target: &'a [f64], rows: RowRanges, loss: Loss, intercept: bool) -> Self {
+        assert_eq!(design.rows(), target.len(), "one target per row");
+        assert!(!rows.is_empty(), "a mean needs rows");
+        let pass = Pass::new(design, &rows);
+        let scale = 1.0 / rows.len() as f64;
+        EmpiricalRisk {
+            design,
+            target,
+            rows,
+            pass,
+            loss,
+            intercept,
+            weighting: Weighting::Uniform,
+            scale,
+            hyperparameters: 0,
+        }
+    }
+
+    /// The same mean with weights `c_i`, one for every row of the matrix.
+    #[must_use]
+    pub fn weighted(mut self, weighting: Weighting<'a>) -> Self {
+        let total: f64 = match weighting {
+            Weighting::Uniform => self.rows.len() as f64,
+            Weighting::Rows(c) => self.rows.ranges().iter().flat_map(|r| &c[r.clone()]).sum(),
+        };
+        self.weighting = weighting;
+        self.scale = 1.0 / total;
+        self
+    }
+
+    /// The same mean as the upper level of a problem with `hyperparameters` hyperparameters.
+    #[must_use]
+    pub fn as_upper(mut self, hyperparameters: usize) -> Self {
+        self.hyperparameters = hyperparameters;
+        self
+    }
+
+    /// Number of features `p`.
+    pub fn features(&self) -> usize {
+        self.design.cols()
+    }
+
+    /// Number of outputs `C`.
+    pub fn outputs(&self) -> usize {
+        self.loss.outputs()
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// True without rows (never).
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Number of parameters: `p C`, and `C` more with intercepts.
+    pub fn parameters(&self) -> usize {
+        (self.features() + usize::from(self.intercept)) * self.outputs()
+    }
+
+    /// Stored entries in a row, on average.
+    pub fn stored_per_row(&self) -> f64 {
+        self.design.stored() as f64 / self.design.rows().max(1) as f64
+    }
+
+    /// Zero weights and the intercepts that are best with them (zeros without intercepts).
+    pub fn null_parameters(&self) -> Vec<f64> {
+        let outputs = self.outputs();
+        let weights = self.features() * outputs;
+        let mut w = vec![0.0; self.parameters()];
+        if !self.intercept {
+            return w;
+        }
+        let mut shares = vec![0.0; outputs.max(2)];
+        let mut sum = 0.0;
+        for range in self.rows.ranges() {
+            let rows = &self.target[range.clone()];
+            let c = self.weighting.of(range.clone());
+            for (i, y) in rows.iter().enumerate() {
+                let c = c.map_or(1.0, |c| c[i]) * self.scale;
+                sum += c * y;
+                if let Loss::Softmax { .. } = self.loss {
+                    shares[*y as usize] += c;
+                }
+            }
+        }
+        match self.loss {
+            Loss::Softmax { .. } => {
+                let logs: Vec<f64> = shares.iter().map(|s| s.max(1e-12).ln()).collect();
+                let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+                w[weights..].iter_mut().zip(logs).for_each(|(b, log)| *b = log - mean);
+            }
+            Loss::Logistic => w[weights] = (sum.clamp(1e-12, 1.0 - 1e-12) / (1.0 - sum).clamp(1e-12, 1.0)).ln(),
+            Loss::Poisson => w[weights] = sum.max(1e-12).ln(),
+            Loss::Squared | Loss::Huber { .. } => w[weights] = sum,
+            Loss::SquaredHinge => w[weights] = 2.0 * sum - 1.0,
+        }
+        w
+    }
+
+    /// The parameters as weights and intercepts (zeros without).
+    pub(super) fn split<'w>(&self, w: &'w [f64]) -> (&'w [f64], std::borrow::Cow<'w, [f64]>) {
+        let (weights, intercept) = w.split_at(self.features() * self.outputs());
+        let intercept = if self.intercept { intercept.into() } else { vec![0.0; self.outputs()].into() };
+        (weights, intercept)
+    }
+
+    /// The mean over all rows.
+    pub fn full_value(&self, w: &[f64]) -> f64 {
+        let (weights, intercept) = self.split(w);
+        let sum = self.pass.margins(weights, &intercept, |rows, _, margins| {
+            self.loss.value(margins, &self.target[rows.clone()], self.weighting.of(rows))
+        });
+        sum * self.scale
+    }
+
+    /// The loss of every row, in the order of the rows, without weights.
+    pub fn row_values(&self, w: &[f64]) -> Vec<f64> {
+        let outputs = self.outputs();
+        let mut values = vec![0.0; self.len()];
+        let (weights, intercept) = self.split(w);
+        let slots = super::curvature::SharedSlots::new(&mut values, 1);
+        self.pass.margins(weights, &intercept, |rows, position, margins| {
+            let out = slots.at(position, rows.len());
+            for ((margins, y), out) in margins.chunks_exact_mut(outputs).zip(&self.target[rows]).zip(out) {
+                *out = self.loss.value(margins, &[*y], None);
+            }
+            0.0
+        });
+        values
+    }
+
+    /// `out = scale * sum_i c_i x_i (transform of the margins)`, overwritten; returns the scaled sum of `transform`.
+    pub(super) fn full_pass(
+        &self,
+        w: &[f64],
+        out: &mut [f64],
+        transform: impl Fn(Range<usize>, usize, &mut [f64]) -> f64 + Sync,
+    ) -> f64 {
+        let (weights, intercept) = self.split(w);
+        out.fill(0.0);
+        let mut ignored = vec![0.0; self.outputs()];
+        let (out_weights, out_intercept) = out.split_at_mut(weights.len());
+        let out_intercept = if self.intercept { out_intercept } else { &mut ignored[..] };
+        let sum = self.pass.margins_and_transpose(weights, &intercept, transform, out_weights, out_intercept);
+        out.iter_mut().for_each(|o| *o *= self.scale);
+        sum * self.scale
+    }
+
+    /// `out += sum over the sample, / its size, of c_i x_i (transform of the margins)`; returns the mean of `transform`.
+    pub(super) fn sampled_pass(
+        &self,
+        w: &[f64],
+        zeta: &Sample,
+        out: &mut [f64],
+        transform: impl Fn(&[f64], Option<&[f64]>, &mut [f64]) -> f64,
+    ) -> f64 {
+        let (weights, intercept) = self.split(w);
+        let outputs = self.outputs();
+        out.fill(0.0);
+        let mut sum = 0.0;
+        let mut count = 0;
+        // Each row drawn stands for all of them: its weight relative to the mean weight.
+        let factor = self.scale * self.len() as f64;
+        self.for_each_pick(zeta, |pick| {
+            count += pick.len();
+            let mut margins = vec![0.0; pick.len() * outputs];
+            self.design.block_margins(&pick, weights, outputs, &mut margins);
+            for row in margins.chunks_exact_mut(outputs) {
+                row.iter_mut().zip(intercept.iter()).for_each(|(m, b)| *m += b);
+            }
+            let gathered = |source: &[f64]| (0..pick.len()).map(|i| source[pick.row(i)]).collect::<Vec<_>>();
+            let row_weights = match self.weighting {
+                Weighting::Uniform => None,
+                Weighting::Rows(c) => Some(gathered(c)),
+            };
+            sum += match &pick {
+                RowPick::Span(rows) => transform(&self.target[rows.clone()], row_weights.as_deref(), &mut margins),
+                RowPick::List(_) => transform(&gathered(self.target), row_weights.as_deref(), &mut margins),
+            };
+            let (out_weights, out_intercept) = out.split_at_mut(weights.len());
+            self.design.add_block_transpose(&pick, &margins, outputs, out_weights);
+            if self.intercept {
+                for g in margins.chunks_exact(outputs) {
+                    out_intercept.iter_mut().zip(g).for_each(|(o, g)| *o += g);
+                }
+            }
+        });
+        let factor = factor / count.max(1) as f64;
+        out.iter_mut().for_each(|o| *o *= factor);
+        sum * factor
+    }
+
+    /// Turns positions among the rows into rows of the matrix.
+    fn for_each_pick(&self, zeta: &Sample, mut visit: impl FnMut(RowPick<'_>)) {
+        match zeta {
+            Sample::Full => self.rows.ranges().iter().for_each(|r| visit(RowPick::Span(r.clone()))),
+            Sample::Block(block) => {
+                let mut position = 0;
+                for range in self.rows.ranges() {
+                    let start = block.start.max(position);
+                    let end = block.end.min(position + range.len());
+                    if start < end {
+                        visit(RowPick::Span(range.start + start - position..range.start + end - position));
+                    }
+                    position += range.len();
+                }
+            }
+            Sample::Rows(positions) if self.rows.ranges().len() == 1 && self.rows.ranges()[0].start == 0 => {
+                visit(RowPick::List(positions));
+            }
+            Sample::Rows(positions) => {
+                let rows: Vec<u32> = positions.iter().map(|&i| self.rows.row(i as usize) as u32).collect();
+                visit(RowPick::List(&rows));
+            }
+            Sample::Seed(_) => panic!("rows cannot be drawn from a bare seed"),
+        }
+    }
+
+    /// Draws a contiguous block of `batch` rows: rows are shuffled once when the data are split, so that a block is a
+    /// sample without replacement. Blocks start at every position with equal probability and wrap around, so that every
+    /// row is as likely as any other.
+    pub(super) fn draw_rows(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
+        let n = self.len();
+        let batch = batch.clamp(1, n);
+        let start = rng.below(n);
+        if start + batch <= n {
+            *sample = Sample::Block(start..start + batch);
+        } else {
+            let mut rows = match std::mem::replace(sample, Sample::Full) {
+                Sample::Rows(rows) => rows,
+                _ => Vec::with_capacity(batch),
+            };
+            rows.clear();
+            rows.extend((start..start + batch).map(|i| (i % n) as u32));
+            *sample = Sample::Rows(rows);
+        }
+    }
+
+    pub(super) fn sample_size(&self, zeta: &Sample) -> usize {
+        match zeta {
+            Sample::Full => self.len(),
+            Sample::Block(block) => block.len(),
+            Sample::Rows(rows) => rows.len(),
+            Sample::Seed(_) => 0,
+        }
+    }
+
+    /// `out = grad` of the mean over the sample; returns the mean.
+    pub fn gradient(&self, w: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
+        match zeta {
+            Sample::Full => self.full_pass(w, out, |rows, _, margins| {
+                self.loss.gradient(margins, &self.target[rows.clone()], self.weighting.of(rows))
+            }),
+            _ => self.sampled_pass(w, zeta, out, |y, c, margins| self.loss.gradient(margins, y, c)),
+        }
+    }
+}
+
+impl UpperObjective for EmpiricalRisk<'_> {
+    fn dims(&self) -> Dims {
+        Dims { w: self.parameters(), lambda: self.hyperparameters }
+    }
+
+    fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
+        self.draw_rows(batch, rng, sample);
+    }
+
+    fn size(&self, xi: &Sample) -> usize {
+        self.sample_size(xi)
+    }
+
+    fn value(&self, w: &[f64], _lambda: &[f64], xi: &Sample) -> f64 {
+        match xi {
+            Sample::Full => self.full_value(w),
+            _ => self.gradient(w, xi, &mut vec![0.0; w.len()]),
+        }
+    }
+
+    fn gradients(&self, w: &[f64], _lambda: &[f64], xi: &Sample, grad_w: &mut [f64], grad_lambda: &mut [f64]) -> f64 {
+        grad_lambda.fill(0.0);
+        self.gradient(w, xi, grad_w)
+    }
+}

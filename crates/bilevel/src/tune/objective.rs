@@ -1,0 +1,221 @@
+//! The tuned criterion as a function of the hyperparameters: the mean loss over held-out rows, one lower level per fold.
+
+use rayon::prelude::*;
+
+use super::options::Method;
+use crate::Result;
+use crate::hypergradient::Implicit;
+use crate::linear_system::ConjugateGradient;
+use crate::lower::{Curved, Factorization, StochasticLoss};
+use crate::newton::{Newton, NewtonDirection};
+use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
+use crate::upper::UpperObjective;
+use crate::vector;
+use crate::work::Work;
+
+/// A lower level and the rows that judge it.
+#[derive(Debug, Clone)]
+pub(super) struct FoldRisks<'a> {
+    /// Mean loss over the rows that are fitted.
+    pub fitted: EmpiricalRisk<'a>,
+    /// Mean loss over the rows that judge.
+    pub judging: EmpiricalRisk<'a>,
+}
+
+/// How lower levels and adjoints are solved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Engine {
+    /// Newton with factorisations, predicted loss decrease at the end below this fraction of the loss.
+    Direct { tolerance: f64 },
+    /// Newton and adjoint by conjugate gradients; `tolerance` as above, the adjoint to its square root.
+    Iterative { tolerance: f64 },
+}
+
+impl Engine {
+    pub(super) fn newton(self) -> Newton {
+        match self {
+            Engine::Direct { tolerance } => {
+                Newton { iterations: 100, tolerance, direction: NewtonDirection::Factorized }
+            }
+            Engine::Iterative { tolerance } => {
+                Newton { iterations: 100, tolerance, direction: NewtonDirection::ConjugateGradients { steps: 400 } }
+            }
+        }
+    }
+}
+
+/// One fold with its warm starts.
+struct Fold<'a> {
+    lower: Glm<'a>,
+    upper: EmpiricalRisk<'a>,
+    /// Share of the judging rows of all folds.
+    share: f64,
+    w: Vec<f64>,
+    v: Vec<f64>,
+    /// The hyperparameters `w` was solved for, and the Hessian there.
+    solved: Option<(Vec<f64>, Option<Box<dyn Factorization>>)>,
+    train_loss: f64,
+    work: Work,
+}
+
+/// `f(lambda) = sum_k share_k E_k(w_k(lambda))` over the folds.
+pub(super) struct Objective<'a> {
+    folds: Vec<Fold<'a>>,
+    engine: Engine,
+}
+
+/// Log-penalties may move this far for `w` to be predicted along its tangent.
+const PREDICTABLE_MOVE: f64 = 1.5;
+/// Relative residual to which adjoints are solved with factorisations.
+const ADJOINT_TOLERANCE: f64 = 1e-9;
+
+impl<'a> Objective<'a> {
+    /// The criterion over `folds` for hyperparameters arranged by `penalty`.
+    pub(super) fn new(folds: &[FoldRisks<'a>], penalty: &Penalty, engine: Engine) -> Self {
+        let total: usize = folds.iter().map(|fold| fold.judging.len()).sum();
+        let folds = folds
+            .iter()
+            .map(|fold| {
+                let lower = Glm::new(fold.fitted.clone(), penalty.clone());
+                let w = fold.fitted.null_parameters();
+                Fold {
+                    upper: fold.judging.clone().as_upper(penalty.hyperparameters()),
+                    share: fold.judging.len() as f64 / total as f64,
+                    v: vec![0.0; w.len()],
+                    w,
+                    lower,
+                    solved: None,
+                    train_loss: f64::NAN,
+                    work: Work::default(),
+                }
+            })
+            .collect();
+        Objective { folds, engine }
+    }
+
+    /// Takes the fitted parameters of `other` as warm starts.
+    pub(super) fn start_from(&mut self, other: &Objective<'a>) {
+        for (fold, other) in self.folds.iter_mut().zip(&other.folds) {
+            fold.w.copy_from_slice(&other.w);
+            fold.v.copy_from_slice(&other.v);
+        }
+    }
+
+    /// `f(lambda)`; `gradient` is overwritten by the hypergradient.
+    pub(super) fn evaluate(&mut self, lambda: &[f64], gradient: &mut [f64]) -> Result<f64> {
+        let engine = self.engine;
+        let parts: Vec<Result<(f64, Vec<f64>)>> =
+            self.folds.par_iter_mut().map(|fold| fold.evaluate(lambda, engine)).collect();
+        gradient.fill(0.0);
+        let mut value = 0.0;
+        for (part, fold) in parts.into_iter().zip(&self.folds) {
+            let (fold_value, fold_gradient) = part?;
+            value += fold.share * fold_value;
+            vector::axpy(fold.share, &fold_gradient, gradient);
+        }
+        Ok(value)
+    }
+
+    /// Mean loss over the fitted rows at the last evaluation.
+    pub(super) fn train_loss(&self) -> f64 {
+        self.folds.iter().map(|fold| fold.share * fold.train_loss).sum()
+    }
+
+    /// Parameters of each fold at the last evaluation.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &[f64]> {
+        self.folds.iter().map(|fold| &fold.w[..])
+    }
+
+    /// Work so far.
+    pub(super) fn work(&self) -> Work {
+        self.folds.iter().map(|fold| fold.work).sum()
+    }
+}
+
+impl Fold<'_> {
+    fn evaluate(&mut self, lambda: &[f64], engine: Engine) -> Result<(f64, Vec<f64>)> {
+        self.predict(lambda);
+        let minimum = engine.newton().minimize(&self.lower, lambda, &mut self.w)?;
+        self.work += minimum.info.work;
+        let adjoint = match (engine, &minimum.factorization) {
+            (Engine::Direct { .. }, Some(factorization)) => Implicit::at_solution_with(
+                &self.lower,
+                &self.upper,
+                &self.w,
+                lambda,
+                &mut self.v,
+                &**factorization,
+                ADJOINT_TOLERANCE,
+            )?,
+            (Engine::Direct { .. }, None) => {
+                Implicit::default().at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v)?
+            }
+            (Engine::Iterative { tolerance }, _) => {
+                let cg = ConjugateGradient { steps: 1000, tolerance: tolerance.sqrt() };
+                let implicit = Implicit { linear: crate::hypergradient::ExactLinear::ConjugateGradient(cg) };
+                implicit.at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v)?
+            }
+        };
+        self.work += adjoint.work;
+        self.train_loss = minimum.value;
+        self.solved = Some((lambda.to_vec(), minimum.factorization));
+        Ok((adjoint.objective, adjoint.value))
+    }
+
+    /// Moves `w` along its tangent, `dw = -H^{-1} (d/dlambda grad_w g) delta`, from where it was solved to `lambda`.
+    fn predict(&mut self, lambda: &[f64]) {
+        let Some((from, Some(factorization))) = &self.solved else { return };
+        let delta: Vec<f64> = lambda.iter().zip(from).map(|(to, from)| to - from).collect();
+        let longest = vector::max_abs(&delta);
+        if longest == 0.0 || longest > PREDICTABLE_MOVE {
+            return;
+        }
+        let mut tangent = vec![0.0; self.w.len()];
+        self.lower.tangent(&self.w, from, &delta, &mut tangent);
+        factorization.solve_in_place(&mut tangent);
+        vector::axpy(-1.0, &tangent, &mut self.w);
+    }
+}
+
+/// Fits the parameters for given hyperparameters, from `start`.
+pub(super) fn fit(
+    risk: &EmpiricalRisk<'_>,
+    penalty: &Penalty,
+    lambda: &[f64],
+    engine: Engine,
+    start: &[f64],
+) -> Result<(Vec<f64>, Work)> {
+    let lower = Glm::new(risk.clone(), penalty.clone());
+    debug_assert_eq!(lower.dims().w, start.len());
+    let mut w = start.to_vec();
+    let minimum = engine.newton().minimize(&lower as &dyn Curved, lambda, &mut w)?;
+    Ok((w, minimum.info.work))
+}
+
+/// The mean loss of `risk` at `w`.
+pub(super) fn mean_loss(risk: &EmpiricalRisk<'_>, w: &[f64]) -> f64 {
+    risk.value(w, &[], &crate::sample::Sample::Full)
+}
+
+/// True when no method could need more than the given engine: the settings that make `auto` choose it.
+pub(super) fn engine_for(method: Method, risk: &EmpiricalRisk<'_>, tolerance: f64) -> Engine {
+    let direct = match method {
+        Method::Exact => true,
+        Method::Auto => direct_is_cheaper(risk),
+        _ => false,
+    };
+    if direct { Engine::Direct { tolerance: tolerance.min(1e-7) } } else { Engine::Iterative { tolerance } }
+}
+
+/// The stated cost model: a factorisation is chosen when forming and factorising the Hessian costs less than the
+/// 300 products with it that conjugate gradients typically need on unevenly penalised problems.
+pub(super) fn direct_is_cheaper(risk: &EmpiricalRisk<'_>) -> bool {
+    let (n, p, c) = (risk.len() as f64, risk.features() as f64, risk.outputs() as f64);
+    let stored = risk.stored_per_row() * n;
+    let product = 4.0 * stored * c;
+    let d = risk.parameters() as f64;
+    let by_parameters = stored * risk.stored_per_row() * c * (c + 1.0) / 2.0 + d.powi(3) / 3.0;
+    let by_rows = if c == 1.0 { n * n * p + n.powi(3) / 3.0 } else { f64::INFINITY };
+    let direct = if n < p { by_rows } else { by_parameters };
+    d.min(if c == 1.0 { n } else { d }) <= 4000.0 && direct <= 300.0 * product.max(1e6)
+}

@@ -1,0 +1,180 @@
+//! From one penalty to many: candidates coarse to fine, each started from the one before.
+
+use super::context::{Context, Spec};
+use super::objective::{Engine, FoldRisks, Objective, fit};
+use super::options::Penalties;
+use super::prior::Prior;
+use super::shared::best_shared;
+use crate::Result;
+use crate::data::Groups;
+use crate::domain::Domain;
+use crate::optimize::{BoundedLbfgs, LbfgsEnd};
+use crate::problems::glm::{EmpiricalRisk, Penalty};
+
+/// One division of the rows: folds that steer, rows that are fitted in the end, rows that only look on.
+#[derive(Debug, Clone)]
+pub(super) struct Division<'a> {
+    pub folds: Vec<FoldRisks<'a>>,
+    pub refit: EmpiricalRisk<'a>,
+    pub monitor: Option<EmpiricalRisk<'a>>,
+}
+
+/// A candidate after tuning.
+#[derive(Debug, Clone)]
+pub(super) struct Tried {
+    pub spec: Spec,
+    pub penalty: Penalty,
+    pub lambda: Vec<f64>,
+    /// The criterion, without the pull.
+    pub criterion: f64,
+    pub train_loss: f64,
+    /// Parameters fitted on the refit rows.
+    pub w: Vec<f64>,
+    /// Parameters of the folds.
+    pub fold_w: Vec<Vec<f64>>,
+    /// Loss of each monitor row.
+    pub monitor: Option<Vec<f64>>,
+    pub end: LbfgsEnd,
+}
+
+/// What stays the same along a path.
+pub(super) struct Model<'m> {
+    pub groups: &'m Groups,
+    pub features: usize,
+    pub outputs: usize,
+    pub engine: Engine,
+    /// Scale of the criterion as a negative log-likelihood: 1 where it is one.
+    pub likelihood: bool,
+}
+
+impl Model<'_> {
+    pub(super) fn penalty(&self, penalties: Penalties) -> Penalty {
+        match penalties {
+            Penalties::Auto | Penalties::Shared => Penalty::Shared,
+            Penalties::PerGroup => {
+                Penalty::PerGroup { of_feature: self.groups.of_feature.clone(), groups: self.groups.len() }
+            }
+            Penalties::PerClass => Penalty::PerClass { outputs: self.outputs },
+            Penalties::PerFeature => Penalty::PerFeature { features: self.features },
+        }
+    }
+
+    /// The hyperparameters of `finer` that make the same penalties as `lambda` of `coarser`.
+    fn refine(&self, coarser: &Tried, finer: &Penalty) -> Vec<f64> {
+        let m = finer.hyperparameters();
+        match (&coarser.penalty, finer) {
+            (Penalty::Shared, _) => vec![coarser.lambda[0]; m],
+            (Penalty::PerGroup { of_feature, .. }, Penalty::PerFeature { .. }) => {
+                of_feature.iter().map(|&g| coarser.lambda[g as usize]).collect()
+            }
+            (same, finer) if same == finer => coarser.lambda.clone(),
+            _ => vec![coarser.lambda.iter().sum::<f64>() / coarser.lambda.len() as f64; m],
+        }
+    }
+}
+
+/// Tunes the specs in order. Each starts from the last one it refines: the same kind of penalty before it, else the last
+/// per-group one for per-feature, else the shared one, which must come first.
+pub(super) fn run_path(
+    division: &Division<'_>,
+    specs: &[Spec],
+    model: &Model<'_>,
+    context: &mut Context<'_>,
+) -> Result<Vec<Tried>> {
+    let mut tried: Vec<Tried> = Vec::new();
+    let mut previous: Option<(Penalty, Objective<'_>)> = None;
+    for &spec in specs {
+        if context.must_stop() && !tried.is_empty() {
+            break;
+        }
+        let penalty = model.penalty(spec.penalties);
+        let mut objective = Objective::new(&division.folds, &penalty, model.engine);
+        if let Some((_, before)) = &previous {
+            objective.start_from(before);
+        }
+        let outcome = if spec.penalties == Penalties::Shared {
+            best_shared(&mut objective, context).map(|(lambda, value)| (vec![lambda], value, LbfgsEnd::Converged))
+        } else {
+            let start = tried
+                .iter()
+                .rev()
+                .find(|t| t.spec.penalties == spec.penalties)
+                .or_else(|| {
+                    let grouped = |t: &&Tried| t.spec.penalties == Penalties::PerGroup;
+                    tried.iter().rev().find(grouped).filter(|_| spec.penalties == Penalties::PerFeature)
+                })
+                .or(tried.first());
+            let Some(start) = start else { unreachable!("a path starts with a shared penalty") };
+            let lambda = model.refine(start, &penalty);
+            descend(&mut objective, spec, &penalty, lambda, tried[0].criterion, division, model, context)
+        };
+        context.work += objective.work();
+        match outcome {
+            Ok((lambda, _, end)) => {
+                let mut ignored = vec![0.0; lambda.len()];
+                let criterion = objective.evaluate(&lambda, &mut ignored)?;
+                let from = tried.last().map_or_else(|| division.refit.null_parameters(), |t| t.w.clone());
+                let (w, work) = fit(&division.refit, &penalty, &lambda, model.engine, &from)?;
+                context.work += work;
+                tried.push(Tried {
+                    spec,
+                    monitor: division.monitor.as_ref().map(|rows| rows.row_values(&w)),
+                    train_loss: objective.train_loss(),
+                    fold_w: objective.parameters().map(<[f64]>::to_vec).collect(),
+                    penalty: penalty.clone(),
+                    lambda,
+                    criterion,
+                    w,
+                    end,
+                });
+                previous = Some((penalty, objective));
+            }
+            // A candidate that cannot be computed is left out; the shared one must succeed.
+            Err(error) if error.is_numeric() && !tried.is_empty() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(tried)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn descend(
+    objective: &mut Objective<'_>,
+    spec: Spec,
+    penalty: &Penalty,
+    mut lambda: Vec<f64>,
+    reference: f64,
+    division: &Division<'_>,
+    model: &Model<'_>,
+    context: &mut Context<'_>,
+) -> Result<(Vec<f64>, f64, LbfgsEnd)> {
+    let (low, high) = context.options.lambda_bounds;
+    let domain = Domain::uniform(lambda.len(), low, high)?;
+    let steering: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
+    let dispersion = if model.likelihood { 1.0 } else { 2.0 * reference.abs() };
+    let prior = Prior::new(penalty, &model.groups.of_feature, spec.spread, dispersion, steering);
+    let forced = spec.spread.is_infinite() && context.options.penalties != Penalties::Auto;
+    let limits = context.options.limits;
+    let lbfgs = BoundedLbfgs {
+        iterations: if forced { limits.iterations } else { limits.iterations.min(40) },
+        tolerance: if forced { limits.tolerance } else { limits.tolerance * 10.0 },
+        stall: if forced { 1e-6 } else { 1e-5 },
+        ..BoundedLbfgs::default()
+    };
+    // The observer sees what the objective knows after its last evaluation.
+    let seen = std::cell::Cell::new((f64::NAN, f64::NAN, crate::work::Work::default()));
+    let (value, end) = lbfgs.minimize(
+        &domain,
+        &mut lambda,
+        |lambda, gradient| {
+            let criterion = objective.evaluate(lambda, gradient)?;
+            seen.set((criterion, objective.train_loss(), objective.work()));
+            Ok(criterion + prior.add(lambda, gradient))
+        },
+        |state| {
+            let (criterion, train_loss, work) = seen.get();
+            context.iteration(spec, state.iteration, criterion, train_loss, state.projected_gradient, work)
+        },
+    )?;
+    Ok((lambda, value, end))
+}

@@ -1,0 +1,58 @@
+//! Which candidate to keep: judged on rows that steered none of them.
+
+use super::context::Spec;
+use super::path::Tried;
+
+/// Monitor figures of one candidate over all divisions.
+#[derive(Debug, Clone)]
+pub(super) struct Judged {
+    pub spec: Spec,
+    /// Mean loss over the monitor rows.
+    pub loss: f64,
+    /// Mean and standard error of the difference to the shared penalty, row by row.
+    pub difference: f64,
+    pub std_error: f64,
+}
+
+/// A finer candidate must be better than the shared one by this many standard errors of the paired difference.
+///
+/// The candidates on a path are many and alike; without a margin the luckiest of them would be kept.
+const MARGIN: f64 = 0.5;
+
+/// Judges the candidates of all paths by their common specs; the first spec is the shared one.
+pub(super) fn judge(paths: &[Vec<Tried>]) -> Vec<Judged> {
+    let Some(first) = paths.first() else { return Vec::new() };
+    let losses = |spec: Spec| -> Option<Vec<f64>> {
+        let mut all = Vec::new();
+        for path in paths {
+            all.extend_from_slice(path.iter().find(|t| t.spec == spec)?.monitor.as_deref()?);
+        }
+        Some(all)
+    };
+    let Some(shared) = losses(Spec::SHARED) else { return Vec::new() };
+    let n = shared.len() as f64;
+    first
+        .iter()
+        .filter_map(|tried| {
+            let losses = losses(tried.spec)?;
+            let difference = losses.iter().zip(&shared).map(|(a, b)| a - b).sum::<f64>() / n;
+            let variance =
+                losses.iter().zip(&shared).map(|(a, b)| (a - b - difference).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+            Some(Judged {
+                spec: tried.spec,
+                loss: losses.iter().sum::<f64>() / n,
+                difference,
+                std_error: (variance / n).sqrt(),
+            })
+        })
+        .collect()
+}
+
+/// The spec to keep: the smallest monitor loss among those that beat the shared penalty by the margin.
+pub(super) fn choose(judged: &[Judged]) -> Spec {
+    judged
+        .iter()
+        .filter(|j| j.spec == Spec::SHARED || j.difference + MARGIN * j.std_error < 0.0)
+        .min_by(|a, b| a.loss.total_cmp(&b.loss))
+        .map_or(Spec::SHARED, |j| j.spec)
+}

@@ -1,0 +1,93 @@
+//! The best single penalty: a scan of the whole box, then a derivative search in the best bracket.
+//!
+//! The criterion of one log-penalty is cheap but not convex, and local minima at the ends of the box are common; a scan
+//! finds the right valley, and two or three evaluations with derivatives then find its floor.
+
+use super::context::{Context, Spec};
+use super::objective::Objective;
+use crate::Result;
+
+/// Distance of the scanned log-penalties.
+const SCAN_STEP: f64 = 2.0;
+/// Evaluations of the final search.
+const REFINEMENTS: usize = 30;
+/// The scan turns back when this many steps in a row were worse than the best by more than a tenth.
+const HOPELESS: usize = 2;
+
+/// One evaluated log-penalty.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    lambda: f64,
+    value: f64,
+    slope: f64,
+}
+
+/// The minimum of `objective` over one log-penalty in the box: `(lambda, criterion)`.
+pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<(f64, f64)> {
+    let (low, high) = context.options.lambda_bounds;
+    let mut iteration = 0;
+    let mut evaluate = |lambda: f64, context: &mut Context<'_>| -> Result<(Point, bool)> {
+        let mut slope = [0.0];
+        let value = objective.evaluate(&[lambda], &mut slope)?;
+        let at_bound = (lambda <= low && slope[0] > 0.0) || (lambda >= high && slope[0] < 0.0);
+        let projected = if at_bound { 0.0 } else { slope[0].abs() };
+        let flow =
+            context.iteration(Spec::SHARED, iteration, value, objective.train_loss(), projected, objective.work());
+        iteration += 1;
+        Ok((Point { lambda, value, slope: slope[0] }, flow.is_break()))
+    };
+    // From strong to weak penalties: each solution is a good start for the next.
+    let count = ((high - low) / SCAN_STEP).ceil().max(1.0);
+    let mut points: Vec<Point> = Vec::new();
+    let mut best = f64::INFINITY;
+    let mut hopeless = 0;
+    for i in 0..=count as usize {
+        let lambda = high + (low - high) * i as f64 / count;
+        let (point, stop) = match evaluate(lambda, context) {
+            Ok(evaluated) => evaluated,
+            // Weaker penalties only make a failing solve worse.
+            Err(error) if error.is_numeric() && !points.is_empty() => break,
+            Err(error) => return Err(error),
+        };
+        points.push(point);
+        best = best.min(point.value);
+        hopeless = if point.value > best + 0.1 * best.abs() { hopeless + 1 } else { 0 };
+        if stop || hopeless > HOPELESS {
+            break;
+        }
+    }
+    let at = (0..points.len()).min_by(|&a, &b| points[a].value.total_cmp(&points[b].value)).unwrap_or(0);
+    let mut best = points[at];
+    let tolerance = context.options.limits.tolerance * best.value.abs() * 0.1;
+    // Points go from high to low; the minimum lies where the slope changes sign next to the best point.
+    let neighbour = if best.slope > 0.0 { points.get(at + 1) } else { at.checked_sub(1).map(|i| &points[i]) };
+    let Some(mut other) = neighbour.copied() else { return Ok((best.lambda, best.value)) };
+    for _ in 0..REFINEMENTS {
+        if best.slope.abs() <= tolerance || (best.lambda - other.lambda).abs() < 1e-6 || context.must_stop() {
+            break;
+        }
+        let (mut inner, _) = evaluate(cubic_minimum(best, other), context)?;
+        // Keep a bracket: the better point first, the other end on the side its slope points away from.
+        if inner.value <= best.value {
+            std::mem::swap(&mut inner, &mut best);
+        }
+        let downhill = -best.slope.signum();
+        let candidates = [inner, other];
+        let side = candidates.iter().filter(|p| (p.lambda - best.lambda) * downhill > 0.0);
+        match side.min_by(|a, b| (a.lambda - best.lambda).abs().total_cmp(&(b.lambda - best.lambda).abs())) {
+            Some(point) => other = *point,
+            None => break,
+        }
+    }
+    Ok((best.lambda, best.value))
+}
+
+/// Minimum of the cubic through values and slopes of two points, kept inside.
+fn cubic_minimum(a: Point, b: Point) -> f64 {
+    let width = b.lambda - a.lambda;
+    let d1 = a.slope + b.slope - 3.0 * (b.value - a.value) / width;
+    let d2 = (d1 * d1 - a.slope * b.slope).max(0.0).sqrt() * width.signum();
+    let fraction = 1.0 - (b.slope + d2 - d1) / (b.slope - a.slope + 2.0 * d2);
+    let fraction = if fraction.is_finite() { fraction } else { 0.5 };
+    a.lambda + fraction.clamp(0.02, 0.98) * width
+}

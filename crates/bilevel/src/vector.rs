@@ -1,0 +1,156 @@
+//! Kernels on slices of `f64`: the few operations every solver is made of.
+//!
+//! Two reasons to have them here rather than to write loops in place. Speed: the compiler vectorises sums only when the
+//! order of summation is ours to choose, and only for the instruction set it may assume, so the loops run under
+//! `pulp`'s runtime dispatch. Replay: the order of summation is fixed by the code (eight-lane blocks, then a tree, then the
+//! tail) and no fused multiply-add is used, so that a seed gives the same bits on every machine, whatever its vectors.
+//!
+//! All slices of one call must have one length; this is asserted.
+
+use pulp::Arch;
+
+/// Number of independent partial sums of a reduction.
+const LANES: usize = 32;
+
+/// Runs a loop under the best instruction set of the machine; what it calls must be inlined into it.
+macro_rules! dispatch {
+    ($run:expr) => {
+        Arch::new().dispatch($run)
+    };
+}
+
+/// `sum_i f(x_i, y_i)` in the fixed order described in the module documentation.
+#[inline(always)]
+fn reduce(x: &[f64], y: &[f64], f: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let (x_blocks, x_tail) = x.as_chunks::<LANES>();
+    let (y_blocks, y_tail) = y.as_chunks::<LANES>();
+    for (x, y) in x_blocks.iter().zip(y_blocks) {
+        for i in 0..LANES {
+            lanes[i] += f(x[i], y[i]);
+        }
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    let mut total = lanes[0];
+    for (&x, &y) in x_tail.iter().zip(y_tail) {
+        total += f(x, y);
+    }
+    total
+}
+
+/// `x^T y`.
+pub fn dot(x: &[f64], y: &[f64]) -> f64 {
+    assert_eq!(x.len(), y.len());
+    dispatch!(|| reduce(x, y, |x, y| x * y))
+}
+
+/// `|x|^2`.
+pub fn norm_squared(x: &[f64]) -> f64 {
+    dot(x, x)
+}
+
+/// Euclidean norm `|x|`.
+pub fn norm(x: &[f64]) -> f64 {
+    norm_squared(x).sqrt()
+}
+
+/// `|x - y|^2`.
+pub fn distance_squared(x: &[f64], y: &[f64]) -> f64 {
+    assert_eq!(x.len(), y.len());
+    dispatch!(|| reduce(x, y, |x, y| (x - y) * (x - y)))
+}
+
+/// `|x - y|`.
+pub fn distance(x: &[f64], y: &[f64]) -> f64 {
+    distance_squared(x, y).sqrt()
+}
+
+/// `sum_i |x_i y_i|`: the size against which the rounding error of [`dot`] is to be judged.
+pub fn dot_abs(x: &[f64], y: &[f64]) -> f64 {
+    assert_eq!(x.len(), y.len());
+    dispatch!(|| reduce(x, y, |x, y| (x * y).abs()))
+}
+
+/// `max_i |x_i|`; zero for an empty slice, NaN when any element is NaN.
+pub fn max_abs(x: &[f64]) -> f64 {
+    dispatch!(|| {
+        let mut largest = 0.0_f64;
+        let mut nan = false;
+        for &x in x {
+            let x_abs = x.abs();
+            nan |= x.is_nan();
+            largest = if x_abs > largest { x_abs } else { largest };
+        }
+        if nan { f64::NAN } else { largest }
+    })
+}
+
+/// True when no element is infinite or NaN.
+pub fn all_finite(x: &[f64]) -> bool {
+    dispatch!(|| x.iter().fold(true, |ok, x| ok & x.is_finite()))
+}
+
+/// `y += a x`.
+pub fn axpy(a: f64, x: &[f64], y: &mut [f64]) {
+    assert_eq!(x.len(), y.len());
+    dispatch!(|| {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y += a * x;
+        }
+    })
+}
+
+/// `y = x + b y` (the direction update of conjugate gradients).
+pub fn xpby(x: &[f64], b: f64, y: &mut [f64]) {
+    assert_eq!(x.len(), y.len());
+    dispatch!(|| {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = x + b * *y;
+        }
+    })
+}
+
+/// `x *= a`.
+pub fn scale(a: f64, x: &mut [f64]) {
+    dispatch!(|| {
+        for x in x.iter_mut() {
+            *x *= a;
+        }
+    })
+}
+
+/// `out = a x`.
+pub fn scaled_copy(a: f64, x: &[f64], out: &mut [f64]) {
+    assert_eq!(x.len(), out.len());
+    dispatch!(|| {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = a * x;
+        }
+    })
+}
+
+/// `out = x - y`.
+pub fn subtract(x: &[f64], y: &[f64], out: &mut [f64]) {
+    assert!(x.len() == y.len() && x.len() == out.len());
+    dispatch!(|| {
+        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+            *out = x - y;
+        }
+    })
+}
+
+/// `x += eta (target - x)`: one step of a relaxed fixed-point iteration, or of a running mean.
+pub fn move_towards(eta: f64, target: &[f64], x: &mut [f64]) {
+    assert_eq!(x.len(), target.len());
+    dispatch!(|| {
+        for (x, &target) in x.iter_mut().zip(target) {
+            *x += eta * (target - *x);
+        }
+    })
+}
