@@ -139,7 +139,7 @@ pub struct TuneArgs {
 /// How a data file is to be understood.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DataArgs {
-    /// Column to predict, by name or number (CSV, .npy, .npz); the last one by default.
+    /// Column to predict, by name or number; by default one named target, label, class or y, else the last.
     #[arg(long, value_name = "NAME|NUMBER")]
     pub target: Option<String>,
     /// Labels in a file of their own (IDX, .npy, or one a line).
@@ -148,6 +148,9 @@ pub struct DataArgs {
     /// Whether the first line of a CSV file names the columns; found out by default.
     #[arg(long, value_enum, value_name = "WHETHER")]
     pub header: Option<YesNo>,
+    /// Character between the fields of a CSV file; found out by default.
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
 }
 
 #[derive(Debug, Args)]
@@ -219,6 +222,15 @@ fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x > 0.0 && x.is_finite() => Ok(x),
         _ => Err("a positive number is needed".into()),
+    }
+}
+
+/// One ASCII character, or `tab`.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != b'"' => Ok(*byte),
+        _ => Err("one character is needed, such as ';' or tab".into()),
     }
 }
 

@@ -59,7 +59,21 @@ pub fn short(x: f64) -> String {
                 false => text,
             }
         }
-        _ => format!("{x:.2e}"),
+        _ => {
+            let text = format!("{x:.2e}");
+            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            let mantissa =
+                if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
+            format!("{mantissa}e{exponent}")
+        }
+    }
+}
+
+/// The shortest text that leads back to the same number.
+pub fn exact(x: f64) -> String {
+    match (1e-4..1e7).contains(&x.abs()) {
+        true => format!("{x}"),
+        false => format!("{x:e}"),
     }
 }
 
@@ -84,7 +98,7 @@ mod tests {
             [0.320_311, -1.5, 12.3456, 5_240.123, 3e9, f64::NAN].map(loss),
             ["0.32031", "-1.50000", "12.346", "5240.1", "3.0000e9", NONE]
         );
-        assert_eq!([0.0, 0.01, 12.3, 1e-5, 250.0, 4e7].map(short), ["0", "0.01", "12.3", "1.00e-5", "250", "4.00e7"]);
+        assert_eq!([0.0, 0.01, 12.3, 1e-5, 250.0, 4e7].map(short), ["0", "0.01", "12.3", "1e-5", "250", "4e7"]);
         assert_eq!([0.416, 12.34, 125.2].map(seconds), ["0.42 s", "12.3 s", "2 min 5 s"]);
         assert_eq!(percent(0.8453), "84.53%");
         assert_eq!(counted(1, "row", "rows"), "1 row");

@@ -9,6 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{interrupt, numbers};
 
+/// What is done sooner than this is not worth a line where there is no terminal.
+const QUIET: Duration = Duration::from_secs(1);
 /// Time between lines where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
@@ -22,7 +24,7 @@ pub struct Progress {
 enum Shown {
     Nothing,
     Bar(ProgressBar),
-    Lines { last: Instant },
+    Lines { started: Instant, last: Instant },
 }
 
 impl Progress {
@@ -38,9 +40,17 @@ impl Progress {
                 bar.enable_steady_tick(Duration::from_millis(120));
                 Shown::Bar(bar)
             }
-            (false, false) => Shown::Lines { last: Instant::now() },
+            (false, false) => Shown::Lines { started: Instant::now(), last: Instant::now() },
         };
         Progress { shown, best: f64::INFINITY, candidate: String::new() }
+    }
+
+    /// Hides the bar while something else is printed.
+    pub fn pause<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.shown {
+            Shown::Bar(bar) => bar.suspend(work),
+            _ => work(),
+        }
     }
 
     /// Clears the bar.
@@ -59,7 +69,10 @@ impl Observer for Progress {
                 bar.set_position(0);
                 bar.set_message(phase.to_string());
             }
-            Shown::Lines { last } => {
+            Shown::Lines { started, last } => {
+                if started.elapsed() < QUIET {
+                    return;
+                }
                 eprintln!("{phase}");
                 *last = Instant::now();
             }
@@ -88,7 +101,7 @@ impl Observer for Progress {
                 bar.set_position(row.iteration as u64);
                 bar.set_message(line());
             }
-            Shown::Lines { last } if last.elapsed() > BETWEEN_LINES => {
+            Shown::Lines { last, .. } if last.elapsed() > BETWEEN_LINES => {
                 eprintln!("{}", line());
                 *last = Instant::now();
             }

@@ -11,6 +11,8 @@ use bilevel::tune::{StrongWeight, Tuned};
 
 use charts::escape;
 
+pub use run::choice;
+
 /// All that the page shows.
 pub struct Report<'a> {
     /// Name of the training file.

@@ -132,8 +132,7 @@ impl SavedModel {
         let text: Text<'_> = serde_json::from_slice(text).map_err(|_| damaged())?;
         let mut numbers = numbers.chunks(8).map(|chunk| chunk.try_into().map(f64::from_le_bytes));
         let mut take = |count: usize| -> Result<Vec<f64>> {
-            let taken: Vec<f64> =
-                numbers.by_ref().take(count).collect::<Result<_, _>>().map_err(|_| damaged())?;
+            let taken: Vec<f64> = numbers.by_ref().take(count).collect::<Result<_, _>>().map_err(|_| damaged())?;
             if taken.len() == count && taken.iter().all(|x| x.is_finite()) { Ok(taken) } else { Err(damaged()) }
         };
         let Text { loss, features, outputs, hyperparameters, about } = text;
