@@ -24,7 +24,7 @@ impl Metrics {
     ///
     /// A figure that the rows cannot give (one class only, a constant target, no rows) is absent as well.
     pub fn compute(loss: Loss, margins: &[f64], y: &[f64]) -> Self {
-        let sum = loss.value(&mut margins.to_vec(), y);
+        let sum = loss.value(&mut margins.to_vec(), y, None);
         let two_classes = matches!(loss, Loss::Logistic | Loss::SquaredHinge);
         let regression = matches!(loss, Loss::Squared | Loss::Huber { .. });
         Metrics {

@@ -6,13 +6,20 @@
 use crate::Result;
 use crate::data::Dataset;
 
+mod context;
 mod diagnostics;
 mod metrics;
 mod model;
 mod objective;
 mod options;
 mod outcome;
+mod partition;
+mod path;
+mod prior;
 mod progress;
+mod run;
+mod select;
+mod shared;
 
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
 pub use metrics::{Metrics, predicted_classes};
@@ -30,11 +37,11 @@ pub use progress::{Observer, Silent};
 /// # Errors
 /// Input, when the data do not fit together or are too few; numeric, when no candidate could be fitted.
 pub fn tune(
-    _train: &Dataset,
-    _validation: Option<&Dataset>,
-    _test: Option<&Dataset>,
-    _options: &TuneOptions,
-    _observer: &mut dyn Observer,
+    train: &Dataset,
+    validation: Option<&Dataset>,
+    test: Option<&Dataset>,
+    options: &TuneOptions,
+    observer: &mut dyn Observer,
 ) -> Result<Tuned> {
-    unreachable!("under construction")
+    run::run(train, validation, test, options, observer)
 }
