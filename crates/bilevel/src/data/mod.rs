@@ -4,14 +4,31 @@
 //! [`Dataset`], and a [`DesignMatrix`] multiplies. Dense against sparse and single against double precision are decided
 //! inside the design matrix and nowhere else.
 
+mod columns;
+mod convert;
 mod csr;
 mod dataset;
 mod dense;
 mod design;
+mod encode;
+mod groups;
 pub mod passes;
+mod profile;
+pub mod read;
+mod split;
+mod standardize;
+mod table;
+mod target;
 
 pub use csr::CsrMatrix;
 pub use dataset::{Dataset, Groups, Target};
 pub use dense::DenseMatrix;
 pub use design::{DesignMatrix, Element, Precision, RowPick, RowRanges, Storage};
 pub use passes::{Pass, chunk_rows};
+pub use encode::{DENSE_FROM, EncodeOptions, Encoded, Encoder, Missing};
+pub use profile::{ColumnProfile, Profile, TargetProfile, profile};
+pub use read::{Format, ReadOptions, read};
+pub use split::{Parts, stratified_order};
+pub use standardize::Standardization;
+pub use table::{Column, ColumnData, Contents, Labels, MISSING, Origin, Table};
+pub use target::{LabelMap, TargetKind};

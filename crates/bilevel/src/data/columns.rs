@@ -1,0 +1,248 @@
+//! Columns of a table to columns of a design matrix: numbers stay, categories become indicators.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::convert::{narrow, zeros};
+use super::csr::CsrMatrix;
+use super::dense::DenseMatrix;
+use super::design::Element;
+use super::read::suggestion;
+use super::table::{Column, ColumnData, MISSING, Origin};
+use crate::{Error, Result};
+
+/// Name of the category of missing cells.
+const MISSING_LEVEL: &str = "(missing)";
+
+/// How one column is encoded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct ColumnCode {
+    pub(super) name: String,
+    code: Code,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Code {
+    /// One feature; the mean is there when missing values are filled in.
+    Number { mean: Option<f64> },
+    /// A feature for each category.
+    Categories { levels: Vec<String> },
+}
+
+impl ColumnCode {
+    /// The code of `column` and the number of nonzero entries it will have.
+    pub(super) fn learn(column: &Column, impute: bool) -> Result<(Self, usize)> {
+        let (code, nonzero) = match &column.data {
+            ColumnData::Numeric(values) => {
+                let present = || values.iter().copied().filter(|value| !value.is_nan());
+                let count = present().count();
+                if count == 0 && impute {
+                    return Err(Error::input(format!("column '{}' holds no value at all", column.name))
+                        .remedy("remove the column"));
+                }
+                let nonzero = values.iter().filter(|&&value| value != 0.0).count();
+                (Code::Number { mean: impute.then(|| present().sum::<f64>() / count as f64) }, nonzero)
+            }
+            ColumnData::Text { codes, levels } => {
+                let mut levels = levels.clone();
+                let missing = column.data.missing();
+                if impute && missing > 0 && !levels.iter().any(|level| level == MISSING_LEVEL) {
+                    levels.push(MISSING_LEVEL.to_string());
+                }
+                (Code::Categories { levels }, codes.len() - if impute { 0 } else { missing })
+            }
+        };
+        Ok((ColumnCode { name: column.name.clone(), code }, nonzero))
+    }
+
+    /// Number of features.
+    pub(super) fn width(&self) -> usize {
+        match &self.code {
+            Code::Number { .. } => 1,
+            Code::Categories { levels } => levels.len(),
+        }
+    }
+
+    /// Names of the features.
+    pub(super) fn feature_names(&self) -> Vec<String> {
+        match &self.code {
+            Code::Number { .. } => vec![self.name.clone()],
+            Code::Categories { levels } => levels.iter().map(|level| format!("{}={level}", self.name)).collect(),
+        }
+    }
+
+    /// `column` read as this code demands.
+    fn match_data<'a>(&'a self, column: &'a Column, origin: &Origin) -> Result<Matched<'a>> {
+        match (&self.code, &column.data) {
+            (Code::Number { mean }, ColumnData::Numeric(values)) => {
+                Ok(Matched::Number { values: Cow::Borrowed(values), mean: *mean })
+            }
+            (Code::Number { mean }, ColumnData::Text { codes, levels }) => {
+                let numbers: Vec<Option<f64>> = levels.iter().map(|level| number(level)).collect();
+                let cell = |(row, &code): (usize, &u32)| match numbers.get(code as usize) {
+                    None => Ok(f64::NAN),
+                    Some(Some(value)) => Ok(*value),
+                    Some(None) => Err(origin
+                        .error(row, format!("'{}' in column '{}' is no number", levels[code as usize], column.name))
+                        .at_column(column.number as u64)
+                        .remedy("the column was numeric in the training data")),
+                };
+                let values = codes.iter().enumerate().map(cell).collect::<Result<Vec<_>>>()?;
+                Ok(Matched::Number { values: Cow::Owned(values), mean: *mean })
+            }
+            (Code::Categories { levels: known }, ColumnData::Text { codes, levels }) => {
+                let position: HashMap<&str, u32> = known.iter().map(String::as_str).zip(0u32..).collect();
+                let indicator = levels.iter().map(|level| position.get(level.as_str()).copied()).collect();
+                Ok(Matched::Category { codes: Cow::Borrowed(codes), indicator, missing: missing_level(known) })
+            }
+            (Code::Categories { levels: known }, ColumnData::Numeric(values)) => {
+                // By chance this file holds only numbers where the training data held texts too.
+                let position: HashMap<u64, u32> = known
+                    .iter()
+                    .zip(0u32..)
+                    .filter_map(|(level, code)| Some((number(level)?.to_bits(), code)))
+                    .collect();
+                let other = known.len() as u32;
+                let code = |&value: &f64| match value {
+                    value if value.is_nan() => MISSING,
+                    value => position.get(&(value + 0.0).to_bits()).copied().unwrap_or(other),
+                };
+                let mut indicator: Vec<Option<u32>> = (0..other).map(Some).collect();
+                indicator.push(None);
+                let codes = values.iter().map(code).collect();
+                Ok(Matched::Category { codes: Cow::Owned(codes), indicator, missing: missing_level(known) })
+            }
+        }
+    }
+}
+
+/// The number that `text` stands for; NaN for a question mark.
+fn number(text: &str) -> Option<f64> {
+    if text == "?" {
+        return Some(f64::NAN);
+    }
+    text.parse::<f64>().ok().filter(|value| value.is_finite()).map(|value| value + 0.0)
+}
+
+fn missing_level(levels: &[String]) -> Option<u32> {
+    levels.iter().position(|level| level == MISSING_LEVEL).map(|position| position as u32)
+}
+
+/// A column of the file at hand, matched with its code.
+enum Matched<'a> {
+    Number { values: Cow<'a, [f64]>, mean: Option<f64> },
+    Category { codes: Cow<'a, [u32]>, indicator: Vec<Option<u32>>, missing: Option<u32> },
+}
+
+/// Columns ready to be written into a matrix row by row.
+pub(super) struct Encoding<'a, T> {
+    rows: usize,
+    features: usize,
+    /// First feature of the column, the column, its cells.
+    columns: Vec<(usize, &'a Column, Matched<'a>)>,
+    impute: bool,
+    origin: &'a Origin,
+    element: std::marker::PhantomData<T>,
+}
+
+/// Matches the columns of a file with `codes`, by name or by position.
+pub(super) fn encode_columns<'a, T: Element>(
+    codes: &'a [ColumnCode],
+    found: &'a [Column],
+    by_name: bool,
+    impute: bool,
+    origin: &'a Origin,
+) -> Result<Encoding<'a, T>> {
+    if !by_name && codes.len() != found.len() {
+        return Err(Error::input(format!(
+            "this file has {} columns of features, but the model was trained on {}",
+            found.len(),
+            codes.len()
+        ))
+        .in_file(origin.path())
+        .remedy("give the same columns, or files with a header in both cases; name the target if the file has one"));
+    }
+    let known: HashMap<&str, &Column> = found.iter().map(|column| (column.name.as_str(), column)).collect();
+    let mut columns = Vec::with_capacity(codes.len());
+    let mut features = 0;
+    for (position, code) in codes.iter().enumerate() {
+        let column = if by_name { known.get(code.name.as_str()).copied() } else { found.get(position) };
+        let Some(column) = column else {
+            let names: Vec<&str> = found.iter().map(|column| column.name.as_str()).collect();
+            return Err(Error::input(format!("there is no column '{}', which the model was trained on", code.name))
+                .in_file(origin.path())
+                .remedy(suggestion(&names, &code.name)));
+        };
+        columns.push((features, column, code.match_data(column, origin)?));
+        features += code.width();
+    }
+    let rows = found.first().map_or(0, |column| column.data.len());
+    Ok(Encoding { rows, features, columns, impute, origin, element: std::marker::PhantomData })
+}
+
+impl<T: Element> Encoding<'_, T> {
+    /// Calls `entry(feature, value)` for the nonzero entries of row `row`, features rising.
+    #[inline]
+    fn row(&self, row: usize, mut entry: impl FnMut(usize, T)) -> Result<()> {
+        for (first, column, cells) in &self.columns {
+            match cells {
+                Matched::Number { values, mean } => {
+                    let mut value = values[row];
+                    if value.is_nan() {
+                        value = mean.ok_or_else(|| self.missing(row, column))?;
+                    }
+                    if value != 0.0 {
+                        entry(*first, narrow(value, row, *first, self.origin)?);
+                    }
+                }
+                Matched::Category { codes, indicator, missing } => {
+                    let position = match codes[row] {
+                        MISSING if self.impute => *missing,
+                        MISSING => return Err(self.missing(row, column)),
+                        code => indicator[code as usize],
+                    };
+                    if let Some(position) = position {
+                        entry(first + position as usize, T::from_f64(1.0));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn missing(&self, row: usize, column: &Column) -> Error {
+        self.origin
+            .error(row, format!("the value of column '{}' is missing", column.name))
+            .at_column(column.number as u64)
+            .remedy("fill it in, or train with --missing impute")
+    }
+
+    /// Every entry.
+    pub(super) fn dense(self) -> Result<DenseMatrix<T>> {
+        let mut values = zeros::<T>(self.rows, self.features, self.origin)?;
+        for (row, cells) in values.chunks_exact_mut(self.features.max(1)).enumerate() {
+            self.row(row, |feature, value| cells[feature] = value)?;
+        }
+        Ok(DenseMatrix::new(self.rows, self.features, values))
+    }
+
+    /// The nonzero entries.
+    pub(super) fn sparse(self) -> Result<CsrMatrix<T>> {
+        let guess = self.rows * self.columns.len();
+        let (mut indices, mut values) = (Vec::with_capacity(guess), Vec::with_capacity(guess));
+        let mut offsets = Vec::with_capacity(self.rows + 1);
+        offsets.push(0);
+        for row in 0..self.rows {
+            self.row(row, |feature, value| {
+                indices.push(feature as u32);
+                values.push(value);
+            })?;
+            offsets.push(indices.len());
+        }
+        Ok(CsrMatrix::new(self.features, offsets, indices, values))
+    }
+}

@@ -1,0 +1,282 @@
+//! From tables to design matrices: categories to indicator columns, missing values filled in or refused.
+//!
+//! What is learned on the training file travels in the model file, so that every later file gets the same columns.
+
+use serde::{Deserialize, Serialize};
+
+use super::columns::{ColumnCode, encode_columns};
+use super::convert::{convert, each_nonzero, normalize_rows};
+use super::dataset::Groups;
+use super::dense::DenseMatrix;
+use super::design::{DesignMatrix, Element, Precision, Storage};
+use super::read::LARGEST_INDEX;
+use super::table::{Contents, Labels, Origin, Table};
+use crate::{Error, Result};
+
+/// [`Storage::Auto`] is dense from this share of nonzero entries on.
+pub const DENSE_FROM: f64 = 0.2;
+
+/// What to do about missing values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// Refuse them, with the place of the first.
+    #[default]
+    Error,
+    /// Numbers become the mean of the training data, missing categories a category of their own.
+    Impute,
+}
+
+/// How to encode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EncodeOptions {
+    /// What to do about missing values.
+    pub missing: Missing,
+    /// Dense or sparse.
+    pub storage: Storage,
+    /// Precision of the design matrix.
+    pub precision: Precision,
+    /// Scale each row to unit Euclidean length, as is usual for word counts.
+    pub normalize_rows: bool,
+}
+
+/// How tables become design matrices; learned on the training data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Encoder {
+    layout: Layout,
+    missing: Missing,
+    dense: bool,
+    double: bool,
+    normalize_rows: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Layout {
+    /// A matrix of this width; the means are there when missing values are filled in.
+    Matrix { width: usize, means: Option<Vec<f64>> },
+    /// Columns, matched by name if they have names.
+    Columns { named: bool, columns: Vec<ColumnCode> },
+}
+
+/// A table made ready for multiplication.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// `n x p` features, rows in the order of the file.
+    pub design: DesignMatrix,
+    /// Name of each of the `p` features.
+    pub feature_names: Vec<String>,
+    /// Source column of each feature.
+    pub groups: Groups,
+    /// The labels of the table.
+    pub labels: Option<Labels>,
+    /// Where the rows came from.
+    pub origin: Origin,
+}
+
+impl Encoder {
+    /// Learns categories, means and the storage from the training table.
+    ///
+    /// # Errors
+    /// When a column without any value shall be filled in, or there are too many categories.
+    pub fn learn(table: &Table, options: &EncodeOptions) -> Result<Self> {
+        Self::learn_counting(table, options).map(|(encoder, _)| encoder)
+    }
+
+    /// [`Encoder::learn`], and the number of nonzero entries that the design matrix will have.
+    pub(super) fn learn_counting(table: &Table, options: &EncodeOptions) -> Result<(Self, usize)> {
+        let impute = options.missing == Missing::Impute;
+        let in_file = |error: Error| error.in_file(table.origin.path());
+        let (layout, stored) = match &table.contents {
+            Contents::Matrix(matrix) => {
+                let means = if impute { means(matrix).map_err(in_file)? } else { None };
+                let mut stored = 0;
+                each_nonzero(matrix, |_, _, _| stored += 1);
+                (Layout::Matrix { width: matrix.cols(), means }, stored)
+            }
+            Contents::Columns(columns) => {
+                let mut stored = 0;
+                let mut codes = Vec::with_capacity(columns.len());
+                for column in columns {
+                    let (code, nonzero) = ColumnCode::learn(column, impute).map_err(in_file)?;
+                    stored += nonzero;
+                    codes.push(code);
+                }
+                (Layout::Columns { named: table.named, columns: codes }, stored)
+            }
+        };
+        let mut encoder = Encoder {
+            layout,
+            missing: options.missing,
+            dense: options.storage == Storage::Dense,
+            double: options.precision == Precision::F64,
+            normalize_rows: options.normalize_rows,
+        };
+        let features = encoder.features();
+        if features as u64 > LARGEST_INDEX {
+            return Err(in_file(Error::input(format!(
+                "{features} features arise, more than the {LARGEST_INDEX} supported"
+            )))
+            .remedy("remove columns of text that is different in every row"));
+        }
+        if options.storage == Storage::Auto {
+            encoder.dense = stored as f64 >= DENSE_FROM * (table.rows() as f64) * (features as f64);
+        }
+        Ok((encoder, stored))
+    }
+
+    /// Number of features `p` that every design matrix of this encoder has.
+    pub fn features(&self) -> usize {
+        match &self.layout {
+            Layout::Matrix { width, .. } => *width,
+            Layout::Columns { columns, .. } => columns.iter().map(ColumnCode::width).sum(),
+        }
+    }
+
+    /// Names of the features: the column, `column=category`, or `x1`, `x2`, ... for a matrix.
+    pub fn feature_names(&self) -> Vec<String> {
+        match &self.layout {
+            Layout::Matrix { width, .. } => (1..=*width).map(|j| format!("x{j}")).collect(),
+            Layout::Columns { columns, .. } => columns.iter().flat_map(ColumnCode::feature_names).collect(),
+        }
+    }
+
+    /// The source column of each feature; for a matrix each feature is its own.
+    pub fn groups(&self) -> Groups {
+        match &self.layout {
+            Layout::Matrix { .. } => Groups::singletons(&self.feature_names()),
+            Layout::Columns { columns, .. } => Groups {
+                of_feature: (0u32..)
+                    .zip(columns)
+                    .flat_map(|(group, column)| std::iter::repeat_n(group, column.width()))
+                    .collect(),
+                names: columns.iter().map(|column| column.name.clone()).collect(),
+            },
+        }
+    }
+
+    /// True when columns are matched by name: a later file without header cannot be told from one with other columns.
+    pub fn named(&self) -> bool {
+        matches!(self.layout, Layout::Columns { named: true, .. })
+    }
+
+    /// Storage of the design matrices: dense or sparse.
+    pub fn storage(&self) -> Storage {
+        if self.dense { Storage::Dense } else { Storage::Sparse }
+    }
+
+    /// Precision of the design matrices.
+    pub fn precision(&self) -> Precision {
+        if self.double { Precision::F64 } else { Precision::F32 }
+    }
+
+    /// The design matrix of `table`, which may be another file than the one learned from.
+    ///
+    /// Columns are matched by name when both files name them (other columns are ignored), by position otherwise. A
+    /// category that was not learned is zero in all its columns. A sparse matrix may be narrower than the one learned.
+    ///
+    /// # Errors
+    /// When a column is missing or textual where numbers are needed, the width differs, or a value is missing and shall
+    /// not be filled in.
+    pub fn encode(&self, table: Table) -> Result<Encoded> {
+        let Table { origin, contents, labels, named, .. } = table;
+        let mut design = match (&self.layout, contents) {
+            (Layout::Matrix { width, means }, Contents::Matrix(matrix)) => {
+                let matrix = fit_width(matrix, *width, &origin)?;
+                convert(self.fill(matrix, means.as_deref(), &origin)?, self.dense, self.double, &origin)?
+            }
+            (Layout::Columns { named: learned, columns }, Contents::Columns(found)) => {
+                let impute = self.missing == Missing::Impute;
+                match (self.dense, self.double) {
+                    (true, false) => DesignMatrix::DenseF32(
+                        encode_columns::<f32>(columns, &found, *learned && named, impute, &origin)?.dense()?,
+                    ),
+                    (true, true) => DesignMatrix::DenseF64(
+                        encode_columns::<f64>(columns, &found, *learned && named, impute, &origin)?.dense()?,
+                    ),
+                    (false, false) => DesignMatrix::CsrF32(
+                        encode_columns::<f32>(columns, &found, *learned && named, impute, &origin)?.sparse()?,
+                    ),
+                    (false, true) => DesignMatrix::CsrF64(
+                        encode_columns::<f64>(columns, &found, *learned && named, impute, &origin)?.sparse()?,
+                    ),
+                }
+            }
+            (Layout::Matrix { .. }, _) => return Err(other_kind("columns", "a plain matrix", &origin)),
+            (Layout::Columns { .. }, _) => return Err(other_kind("a plain matrix", "columns", &origin)),
+        };
+        if self.normalize_rows {
+            normalize_rows(&mut design);
+        }
+        Ok(Encoded { design, feature_names: self.feature_names(), groups: self.groups(), labels, origin })
+    }
+
+    /// Fills in or refuses the missing entries of a matrix.
+    fn fill(&self, matrix: DesignMatrix, means: Option<&[f64]>, origin: &Origin) -> Result<DesignMatrix> {
+        fn dense<T: Element>(
+            mut matrix: DenseMatrix<T>,
+            means: Option<&[f64]>,
+            origin: &Origin,
+        ) -> Result<DenseMatrix<T>> {
+            let cols = matrix.cols();
+            for (at, x) in matrix.values_mut().iter_mut().enumerate().filter(|(_, x)| x.to_f64().is_nan()) {
+                let Some(means) = means else {
+                    return Err(origin
+                        .error(at / cols, format!("the value in column {} is missing (NaN)", at % cols + 1))
+                        .remedy("fill it in, or train with --missing impute"));
+                };
+                *x = T::from_f64(means[at % cols]);
+            }
+            Ok(matrix)
+        }
+        Ok(match matrix {
+            DesignMatrix::DenseF32(matrix) => DesignMatrix::DenseF32(dense(matrix, means, origin)?),
+            DesignMatrix::DenseF64(matrix) => DesignMatrix::DenseF64(dense(matrix, means, origin)?),
+            sparse => sparse,
+        })
+    }
+}
+
+fn other_kind(found: &str, learned: &str, origin: &Origin) -> Error {
+    Error::input(format!("this file holds {found}, but the model was trained on {learned}"))
+        .in_file(origin.path())
+        .remedy("give a file in the format of the training data")
+}
+
+/// Widens a sparse matrix to `width`; any other difference is an error.
+fn fit_width(mut matrix: DesignMatrix, width: usize, origin: &Origin) -> Result<DesignMatrix> {
+    let found = matrix.cols();
+    match &mut matrix {
+        DesignMatrix::CsrF32(matrix) if found < width => matrix.widen(width),
+        DesignMatrix::CsrF64(matrix) if found < width => matrix.widen(width),
+        _ if found != width => {
+            return Err(Error::input(format!("this file has {found} features, but the model was trained on {width}"))
+                .in_file(origin.path())
+                .remedy("give a file with the features of the training data"));
+        }
+        _ => {}
+    }
+    Ok(matrix)
+}
+
+/// Means of the columns of a dense matrix over the entries that are present; none for a sparse matrix.
+fn means(matrix: &DesignMatrix) -> Result<Option<Vec<f64>>> {
+    fn dense<T: Element>(matrix: &DenseMatrix<T>) -> Result<Option<Vec<f64>>> {
+        let (mut sums, mut counts) = (vec![0.0; matrix.cols()], vec![0usize; matrix.cols()]);
+        for i in 0..matrix.rows() {
+            for (j, x) in matrix.row(i).iter().map(|x| x.to_f64()).enumerate().filter(|(_, x)| !x.is_nan()) {
+                sums[j] += x;
+                counts[j] += 1;
+            }
+        }
+        if let Some(empty) = counts.iter().position(|&count| count == 0) {
+            return Err(Error::input(format!("column {} holds no value at all", empty + 1)).remedy("remove it"));
+        }
+        Ok(Some(sums.iter().zip(&counts).map(|(sum, &count)| sum / count as f64).collect()))
+    }
+    match matrix {
+        DesignMatrix::DenseF32(matrix) => dense(matrix),
+        DesignMatrix::DenseF64(matrix) => dense(matrix),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,266 @@
+//! CSV and its relatives into columns.
+//!
+//! A column is taken for numeric until a cell proves the contrary; then it is a text column from that row on, and its
+//! earlier cells are read again as texts (`1.0` and `1` may be different categories).
+
+use std::path::Path;
+
+use csv::{ByteRecord, Reader, ReaderBuilder};
+
+use super::categories::Categories;
+use super::number::parse;
+use super::{Format, ReadOptions, header, target};
+use crate::data::table::{Column, ColumnData, Contents, Origin, Table};
+use crate::{Error, Result};
+
+/// Rows looked at to find out whether there is a header.
+const SAMPLE: usize = 200;
+
+pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<Table> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let file = File { path, text, delimiter: options.delimiter.unwrap_or_else(|| header::delimiter(text)) };
+    let sample = file.sample()?;
+    let Some(first) = sample.first() else {
+        return Err(Error::input("the file holds no rows, only empty lines").in_file(path));
+    };
+    let named = options.header.unwrap_or_else(|| header::has_header(&sample));
+    let names = if named { names(path, first)? } else { (1..=first.len()).map(|j| format!("x{j}")).collect() };
+    if names.len() == 1 && options.labels.is_none() && options.target_required {
+        return Err(Error::input("every line holds a single field, so that there are no features beside the target")
+            .in_file(path)
+            .remedy("name the character between the fields with --delimiter, or give the labels with --labels FILE"));
+    }
+    let (columns, origin) = file.columns(&names, named)?;
+    let columns = names.into_iter().zip(columns).enumerate();
+    let columns: Vec<Column> = columns.map(|(j, (name, data))| Column { name, number: j + 1, data }).collect();
+    let mut table = Table {
+        origin,
+        format: Format::Delimited,
+        contents: Contents::Columns(columns),
+        labels: None,
+        target_name: None,
+        named,
+        notes: Vec::new(),
+    };
+    target::take(&mut table, options)?;
+    Ok(table)
+}
+
+/// Names from a header; an empty name becomes `x` and the number of its column.
+fn names(path: &Path, first: &[Vec<u8>]) -> Result<Vec<String>> {
+    let mut names = Vec::with_capacity(first.len());
+    for (j, cell) in first.iter().enumerate() {
+        let at = |error: Error| error.in_file(path).at_line(1).at_column(j as u64 + 1);
+        let name = std::str::from_utf8(cell)
+            .map_err(|_| at(Error::input("the name of the column is not valid UTF-8 text")))?
+            .to_string();
+        let name = if name.is_empty() { format!("x{}", j + 1) } else { name };
+        if let Some(earlier) = names.iter().position(|known| *known == name) {
+            return Err(at(Error::input(format!("columns {} and {} are both named '{name}'", earlier + 1, j + 1))
+                .remedy("rename one, or pass --no-header if the first line is data")));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+struct File<'a> {
+    path: &'a Path,
+    text: &'a [u8],
+    delimiter: u8,
+}
+
+/// A column while it is read.
+enum Builder {
+    Numbers { values: Vec<f64>, infinite: Option<usize> },
+    Text { from: usize, categories: Categories },
+}
+
+impl File<'_> {
+    fn reader(&self) -> Reader<&[u8]> {
+        ReaderBuilder::new()
+            .delimiter(self.delimiter)
+            .has_headers(false)
+            .flexible(true)
+            .buffer_capacity(1 << 16)
+            .from_reader(self.text)
+    }
+
+    /// Calls `row` for each record with its first line and number of fields checked; stops when it returns `false`.
+    fn each(&self, width: usize, mut row: impl FnMut(&ByteRecord, u64) -> Result<bool>) -> Result<()> {
+        let (mut reader, mut record) = (self.reader(), ByteRecord::new());
+        loop {
+            let (start, line) = (reader.position().byte() as usize, reader.position().line());
+            let more = reader
+                .read_byte_record(&mut record)
+                .map_err(|error| Error::input(error.to_string()).in_file(self.path).at_line(line))?;
+            if !more {
+                return Ok(());
+            }
+            if width > 1 && record.len() == 1 && record[0].trim_ascii().is_empty() {
+                continue;
+            }
+            let (end, last_line) = (reader.position().byte() as usize, reader.position().line());
+            if record.len() != width || end >= self.text.len() {
+                // Empty lines before the record count as part of it.
+                let raw = &self.text[start.min(end)..end.min(self.text.len())];
+                self.check_shape(raw, line + blank_lines(raw), last_line, record.len(), width)?;
+            }
+            let line = if matches!(self.text.get(start), Some(b'\n' | b'\r')) {
+                line + blank_lines(&self.text[start..end])
+            } else {
+                line
+            };
+            if !row(&record, line)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn check_shape(&self, raw: &[u8], line: u64, last: u64, fields: usize, width: usize) -> Result<()> {
+        let at = |message: String| Error::input(message).in_file(self.path).at_line(line);
+        let begins_quoted = |raw: &[u8]| {
+            raw.trim_ascii_start().starts_with(b"\"") || raw.windows(2).any(|pair| pair == [self.delimiter, b'"'])
+        };
+        if raw.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 && begins_quoted(raw) {
+            return Err(at("a quote is opened in this row and never closed".into())
+                .remedy("close the quote, or write a quote inside a field twice"));
+        }
+        if fields != width {
+            let spread = if last > line + 1 { " (a quote in it spans several lines)" } else { "" };
+            return Err(at(format!("the row has {fields} fields where the first row has {width}{spread}"))
+                .remedy("check the delimiters and quotes of this row"));
+        }
+        Ok(())
+    }
+
+    fn sample(&self) -> Result<Vec<Vec<Vec<u8>>>> {
+        let mut rows = Vec::new();
+        let (mut reader, mut record) = (self.reader(), ByteRecord::new());
+        while rows.len() < SAMPLE && matches!(reader.read_byte_record(&mut record), Ok(true)) {
+            if rows.is_empty() && record.iter().all(|cell| cell.trim_ascii().is_empty()) {
+                continue;
+            }
+            rows.push(record.iter().map(|cell| cell.trim_ascii().to_vec()).collect::<Vec<_>>());
+        }
+        Ok(rows)
+    }
+
+    fn columns(&self, names: &[String], named: bool) -> Result<(Vec<ColumnData>, Origin)> {
+        let width = names.len();
+        let mut origin = Origin::new(self.path);
+        let mut builders: Vec<Builder> =
+            names.iter().map(|_| Builder::Numbers { values: Vec::new(), infinite: None }).collect();
+        let (mut row, mut skip) = (0usize, named);
+        self.each(width, |record, line| {
+            if std::mem::take(&mut skip) {
+                return Ok(true);
+            }
+            origin.note_line(row, line);
+            for (j, (builder, cell)) in builders.iter_mut().zip(record.iter()).enumerate() {
+                builder.push(cell.trim_ascii(), row).map_err(|_| not_text(&origin, row, j))?;
+            }
+            row += 1;
+            Ok(true)
+        })?;
+        let prefixes = self.prefixes(&builders, named, &origin)?;
+        let mut columns = Vec::with_capacity(width);
+        for (j, (builder, prefix)) in builders.into_iter().zip(prefixes).enumerate() {
+            columns.push(builder.finish(prefix).map_err(|row| {
+                origin
+                    .error(row, format!("column '{}' holds an infinite or too large number", names[j]))
+                    .at_column(j as u64 + 1)
+                    .remedy("correct it, or leave the cell empty and pass --missing impute")
+            })?);
+        }
+        Ok((columns, origin))
+    }
+
+    /// The texts of the rows that came before a column turned out to be textual.
+    fn prefixes(&self, builders: &[Builder], named: bool, origin: &Origin) -> Result<Vec<Categories>> {
+        let mut prefixes: Vec<Categories> = builders.iter().map(|_| Categories::default()).collect();
+        let late: Vec<(usize, usize)> = builders
+            .iter()
+            .enumerate()
+            .filter_map(|(j, builder)| match builder {
+                Builder::Text { from, .. } if *from > 0 => Some((j, *from)),
+                _ => None,
+            })
+            .collect();
+        let Some(until) = late.iter().map(|&(_, from)| from).max() else { return Ok(prefixes) };
+        let (mut row, mut skip) = (0usize, named);
+        self.each(builders.len(), |record, _| {
+            if std::mem::take(&mut skip) {
+                return Ok(true);
+            }
+            for &(j, from) in &late {
+                if row < from {
+                    push_text(&mut prefixes[j], record[j].trim_ascii()).map_err(|_| not_text(origin, row, j))?;
+                }
+            }
+            row += 1;
+            Ok(row < until)
+        })?;
+        Ok(prefixes)
+    }
+}
+
+impl Builder {
+    #[inline]
+    fn push(&mut self, cell: &[u8], row: usize) -> Result<(), std::str::Utf8Error> {
+        match self {
+            Builder::Numbers { values, infinite } => match parse(cell) {
+                Some(value) => {
+                    if value.is_infinite() && infinite.is_none() {
+                        *infinite = Some(row);
+                    }
+                    values.push(value);
+                }
+                None if header::is_missing(cell) || cell == b"?" => values.push(f64::NAN),
+                None => {
+                    let mut categories = Categories::default();
+                    push_text(&mut categories, cell)?;
+                    *self = Builder::Text { from: row, categories };
+                }
+            },
+            Builder::Text { categories, .. } => push_text(categories, cell)?,
+        }
+        Ok(())
+    }
+
+    /// The finished column; `Err` with a row that is infinite.
+    fn finish(self, mut prefix: Categories) -> std::result::Result<ColumnData, usize> {
+        match self {
+            Builder::Numbers { infinite: Some(row), .. } => Err(row),
+            Builder::Numbers { mut values, .. } => {
+                values.shrink_to_fit();
+                Ok(ColumnData::Numeric(values))
+            }
+            Builder::Text { categories, .. } => {
+                prefix.append(categories);
+                let (codes, levels) = prefix.finish();
+                Ok(ColumnData::Text { codes, levels })
+            }
+        }
+    }
+}
+
+fn push_text(categories: &mut Categories, cell: &[u8]) -> Result<(), std::str::Utf8Error> {
+    if header::is_missing(cell) {
+        categories.push_missing();
+        return Ok(());
+    }
+    categories.push(cell)
+}
+
+fn not_text(origin: &Origin, row: usize, column: usize) -> Error {
+    origin
+        .error(row, "the cell is not valid UTF-8 text")
+        .at_column(column as u64 + 1)
+        .remedy("convert the file to UTF-8, for instance with iconv")
+}
+
+/// Number of line ends before the first other byte.
+fn blank_lines(raw: &[u8]) -> u64 {
+    raw.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).filter(|&&byte| byte == b'\n').count() as u64
+}

@@ -1,0 +1,45 @@
+//! Labels in a file of their own.
+
+use std::path::Path;
+
+use super::categories::Categories;
+use super::number::parse;
+use super::{bytes, idx, npy};
+use crate::data::table::Labels;
+use crate::{Error, Result};
+
+/// Reads `.npy`, IDX, or text with one label per line (numbers if all of them are).
+pub(super) fn read(path: &Path) -> Result<Labels> {
+    let bytes = bytes::load(path)?;
+    let labels = if bytes.starts_with(b"\x93NUMPY") {
+        npy::Array::parse(&bytes).and_then(|array| array.labels())
+    } else if idx::is_idx(&bytes) {
+        idx::labels(&bytes)
+    } else {
+        text(&bytes)
+    };
+    labels.map_err(|error| error.in_file(path))
+}
+
+fn text(bytes: &[u8]) -> Result<Labels> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_end();
+    let lines = || bytes.split(|&byte| byte == b'\n').map(|line| line.trim_ascii());
+    if let Some(line) = lines().position(|line| line.is_empty()) {
+        return Err(Error::input("the label is missing").at_line(line as u64 + 1));
+    }
+    let numbers: Option<Vec<f64>> = lines().map(parse).collect();
+    if let Some(numbers) = numbers {
+        return match numbers.iter().position(|number| !number.is_finite()) {
+            Some(line) => Err(Error::input("the label is not a finite number").at_line(line as u64 + 1)),
+            None => Ok(Labels::Numbers(numbers)),
+        };
+    }
+    let mut categories = Categories::default();
+    for (number, line) in lines().enumerate() {
+        categories
+            .push(line)
+            .map_err(|_| Error::input("the label is not valid UTF-8 text").at_line(number as u64 + 1))?;
+    }
+    let (codes, levels) = categories.finish();
+    Ok(Labels::Text { codes, levels })
+}

@@ -1,0 +1,192 @@
+//! svmlight / libsvm: `label index:value index:value ... # comment`, indices from 1 and rising.
+//!
+//! Zeros that are written out are dropped; `qid:` is ignored. Labels are numbers or texts. A line may lack its label
+//! when no target is required.
+
+use std::path::Path;
+
+use super::ReadOptions;
+use super::categories::Categories;
+use super::number::{is_blank, parse, parse_prefix, token_length};
+use crate::data::csr::CsrMatrix;
+use crate::data::design::{DesignMatrix, Element, Precision};
+use crate::data::table::{Labels, Origin};
+use crate::{Error, Result};
+
+/// Largest feature index accepted. A model holds some numbers per feature: beyond this size the index is most often a
+/// hash or an identifier.
+pub const LARGEST_INDEX: u64 = 1 << 27;
+
+/// The matrix, the labels and the lines of the rows.
+pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<(DesignMatrix, Option<Labels>, Origin)> {
+    match options.precision {
+        Precision::F32 => read_as::<f32>(path, bytes, options).map(|(m, l, o)| (DesignMatrix::CsrF32(m), l, o)),
+        Precision::F64 => read_as::<f64>(path, bytes, options).map(|(m, l, o)| (DesignMatrix::CsrF64(m), l, o)),
+    }
+}
+
+fn read_as<T: Element>(
+    path: &Path,
+    bytes: &[u8],
+    options: &ReadOptions,
+) -> Result<(CsrMatrix<T>, Option<Labels>, Origin)> {
+    let mut origin = Origin::new(path);
+    // About ten bytes an entry: a first guess that saves the early copies.
+    let guess = bytes.len() / 12;
+    let (mut indices, mut values) = (Vec::<u32>::with_capacity(guess), Vec::<T>::with_capacity(guess));
+    let mut offsets = vec![0usize];
+    let mut numbers = Vec::<f64>::new();
+    let (mut textual, mut unlabelled) = (false, false);
+    let mut width = options.features.unwrap_or(0) as u64;
+
+    for (number, line) in lines(bytes) {
+        let row = offsets.len() - 1;
+        let label = label_of(line);
+        let at = |error: Error| error.in_file(path).at_line(number);
+        let mut rest = label.len() + skip_blanks(line);
+        if label.contains(&b':') {
+            if options.target_required {
+                return Err(at(Error::input("the line begins with a feature instead of a label")
+                    .remedy("write the label in front of the features")));
+            }
+            unlabelled = true;
+            rest = skip_blanks(line);
+        } else if !textual {
+            match parse(label) {
+                Some(value) if value.is_finite() => numbers.push(value),
+                Some(value) => return Err(at(Error::input(format!("the label is {value}")).remedy("remove the row"))),
+                None => textual = true,
+            }
+        }
+        width = width.max(features(line, rest, &mut indices, &mut values).map_err(at)?);
+        origin.note_line(row, number);
+        offsets.push(indices.len());
+    }
+
+    let rows = offsets.len() - 1;
+    if rows == 0 {
+        return Err(Error::input("the file holds no rows, only comments and empty lines").in_file(path));
+    }
+    let labels = match (unlabelled, textual) {
+        (true, _) => None,
+        (false, false) => Some(Labels::Numbers(numbers)),
+        (false, true) => Some(text_labels(path, bytes)?),
+    };
+    values.shrink_to_fit();
+    indices.shrink_to_fit();
+    Ok((CsrMatrix::new(width as usize, offsets, indices, values), labels, origin))
+}
+
+/// Lines with something on them, with their numbers.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let (mut start, mut number) = (0, 0u64);
+    std::iter::from_fn(move || {
+        while start < bytes.len() {
+            let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |length| start + length);
+            let line = &bytes[start..end];
+            start = end + 1;
+            number += 1;
+            if line.get(skip_blanks(line)).is_some_and(|&byte| byte != b'#') {
+                return Some((number, line));
+            }
+        }
+        None
+    })
+}
+
+fn skip_blanks(line: &[u8]) -> usize {
+    line.iter().position(|&byte| !is_blank(byte)).unwrap_or(line.len())
+}
+
+fn label_of(line: &[u8]) -> &[u8] {
+    let label = &line[skip_blanks(line)..];
+    &label[..token_length(label)]
+}
+
+/// Appends the features of `line` from byte `at` on; the largest index, 0 without features.
+#[inline]
+fn features<T: Element>(line: &[u8], mut at: usize, indices: &mut Vec<u32>, values: &mut Vec<T>) -> Result<u64> {
+    let mut last = 0u64;
+    loop {
+        while at < line.len() && is_blank(line[at]) {
+            at += 1;
+        }
+        if at >= line.len() || line[at] == b'#' {
+            return Ok(last);
+        }
+        let token = at;
+        let mut index = 0u64;
+        while at < line.len() && line[at].is_ascii_digit() {
+            index = index.saturating_mul(10).saturating_add(u64::from(line[at] - b'0'));
+            at += 1;
+        }
+        if at == token || line.get(at) != Some(&b':') {
+            if line[token..].starts_with(b"qid:") {
+                at = token + token_length(&line[token..]);
+                continue;
+            }
+            return Err(bad_token(line, token));
+        }
+        if index <= last || index > LARGEST_INDEX {
+            return Err(bad_index(index, last).at_column(token as u64 + 1));
+        }
+        last = index;
+        at += 1;
+        let Some((value, used)) = parse_prefix(&line[at..]) else { return Err(bad_token(line, token)) };
+        at += used;
+        let stored = T::from_f64(value);
+        if !stored.to_f64().is_finite() {
+            return Err(bad_value(index, value).at_column(token as u64 + 1));
+        }
+        if stored != T::default() {
+            indices.push(index as u32 - 1);
+            values.push(stored);
+        }
+    }
+}
+
+#[cold]
+fn bad_token(line: &[u8], at: usize) -> Error {
+    let token = &line[at..at + token_length(&line[at..])];
+    Error::input(format!("'{}' is not of the form index:value", super::shown(token)))
+        .at_column(at as u64 + 1)
+        .remedy("write 'label index:value index:value ...'")
+}
+
+#[cold]
+fn bad_index(index: u64, last: u64) -> Error {
+    if index == 0 {
+        Error::input("feature index 0, but features are counted from 1").remedy("add 1 to every index of the file")
+    } else if index > LARGEST_INDEX {
+        Error::input(format!("feature index {index} is larger than {LARGEST_INDEX}"))
+            .remedy("renumber the features, or hash them to fewer")
+    } else if index == last {
+        Error::input(format!("feature {index} occurs twice on this line")).remedy("keep one of the two values")
+    } else {
+        Error::input(format!("feature {index} comes after feature {last}"))
+            .remedy("sort the features of each line by index")
+    }
+}
+
+#[cold]
+fn bad_value(index: u64, value: f64) -> Error {
+    if value.is_finite() {
+        Error::input(format!("feature {index} is {value:e}, too large for single precision"))
+            .remedy("use --precision f64 or rescale the feature")
+    } else {
+        Error::input(format!("feature {index} is {value}, which is not a finite number"))
+            .remedy("leave the feature out or give it a finite value")
+    }
+}
+
+/// All labels as texts, in a second pass that only files with textual labels need.
+fn text_labels(path: &Path, bytes: &[u8]) -> Result<Labels> {
+    let mut categories = Categories::default();
+    for (number, line) in lines(bytes) {
+        categories
+            .push(label_of(line))
+            .map_err(|_| Error::input("the label is not valid UTF-8 text").in_file(path).at_line(number))?;
+    }
+    let (codes, levels) = categories.finish();
+    Ok(Labels::Text { codes, levels })
+}

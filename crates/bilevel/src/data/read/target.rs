@@ -1,0 +1,97 @@
+//! Which column of a table is the target.
+
+use super::ReadOptions;
+use crate::data::table::{Column, Contents, Table};
+use crate::{Error, Result};
+
+/// Names that say "target", in any case.
+const USUAL: [&str; 4] = ["target", "label", "class", "y"];
+
+/// Moves the target from the columns of `table` to its labels.
+pub(super) fn take(table: &mut Table, options: &ReadOptions) -> Result<()> {
+    let path = table.origin.path().to_path_buf();
+    let Contents::Columns(columns) = &mut table.contents else { return Ok(()) };
+    let position = match &options.target {
+        Some(wanted) => match find(columns, wanted) {
+            Some(position) => Some(position),
+            None if !options.target_required => None,
+            None => return Err(no_such(columns, wanted, table.named).in_file(path)),
+        },
+        None if !options.target_required || options.labels.is_some() => None,
+        None => usual(columns).or_else(|| {
+            let last = columns.len() - 1;
+            let described =
+                if table.named { format!("'{}'", columns[last].name) } else { format!("{}", columns[last].number) };
+            table.notes.push(format!(
+                "no column is named target, label, class or y: the last column, {described}, is taken for the target (choose with --target)"
+            ));
+            Some(last)
+        }),
+    };
+    if let Some(position) = position {
+        let column = columns.remove(position);
+        table.target_name = Some(if table.named { column.name } else { column.number.to_string() });
+        table.labels = Some(column.data.into());
+    }
+    Ok(())
+}
+
+fn find(columns: &[Column], wanted: &str) -> Option<usize> {
+    columns.iter().position(|column| column.name == wanted).or_else(|| {
+        let number = wanted.parse::<usize>().ok()?;
+        columns.iter().position(|column| column.number == number)
+    })
+}
+
+fn usual(columns: &[Column]) -> Option<usize> {
+    USUAL.iter().find_map(|name| columns.iter().position(|column| column.name.eq_ignore_ascii_case(name)))
+}
+
+fn no_such(columns: &[Column], wanted: &str, named: bool) -> Error {
+    let error = Error::input(format!("there is no column '{wanted}'"));
+    if !named {
+        return error.remedy(format!(
+            "the file has no header: give a column number from 1 to {}, or pass --header if its first line holds names",
+            columns.len()
+        ));
+    }
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    error.remedy(suggestion(&names, wanted))
+}
+
+/// What to say about a name that does not exist: close ones, or the first few.
+pub(crate) fn suggestion(names: &[&str], wanted: &str) -> String {
+    let wanted = wanted.to_lowercase();
+    let mut close: Vec<(usize, &str)> = names
+        .iter()
+        .map(|&name| {
+            let lower = name.to_lowercase();
+            let contained = lower.contains(&wanted) || !lower.is_empty() && wanted.contains(&lower);
+            (if contained { 1 } else { distance(&lower, &wanted) }, name)
+        })
+        .filter(|&(distance, _)| distance <= 1 + wanted.chars().count() / 3)
+        .collect();
+    close.sort();
+    if close.is_empty() {
+        let first: Vec<String> = names.iter().take(10).map(|name| format!("'{name}'")).collect();
+        let more = if names.len() > 10 { ", ..." } else { "" };
+        return format!("the columns are {}{more}", first.join(", "));
+    }
+    let close: Vec<String> = close.iter().take(3).map(|(_, name)| format!("'{name}'")).collect();
+    format!("did you mean {}?", close.join(" or "))
+}
+
+/// Edit distance, of texts cut to 100 characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(100).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(100).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = (diagonal + usize::from(x != *y)).min(above + 1).min(row[j] + 1);
+            diagonal = above;
+        }
+    }
+    row[b.len()]
+}

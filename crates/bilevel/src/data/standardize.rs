@@ -1,0 +1,148 @@
+//! Dense features brought to mean 0 and standard deviation 1, and coefficients brought back.
+
+use serde::{Deserialize, Serialize};
+
+use super::dense::DenseMatrix;
+use super::design::{DesignMatrix, Element, RowRanges};
+use crate::{Error, Result};
+
+/// Feature `j` enters the fit as `(x_j - shift_j) / scale_j`; coefficients are folded back, so that a model always
+/// speaks of the features as they are in the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Standardization {
+    /// Subtracted from each of the `p` features.
+    pub shift: Vec<f64>,
+    /// Divides each of the `p` features.
+    pub scale: Vec<f64>,
+    /// Features that are constant beside an intercept: they enter the fit as 0 and have weight 0.
+    pub constant: Vec<bool>,
+}
+
+impl Standardization {
+    /// Changes nothing about `p` features.
+    pub fn identity(p: usize) -> Self {
+        Standardization { shift: vec![0.0; p], scale: vec![1.0; p], constant: vec![false; p] }
+    }
+
+    /// Means and standard deviations over `rows` of a dense matrix; the identity for a sparse one.
+    ///
+    /// Features with values 0 and 1 only are left alone, so that one-hot columns give the same fit in dense and in
+    /// sparse storage. Without an intercept nothing is shifted (the scale is still the standard deviation), and constant
+    /// features are left alone, since one of them may serve as intercept.
+    pub fn learn(design: &DesignMatrix, rows: &RowRanges, intercept: bool) -> Self {
+        match design {
+            DesignMatrix::DenseF32(matrix) => Self::learn_dense(matrix, rows, intercept),
+            DesignMatrix::DenseF64(matrix) => Self::learn_dense(matrix, rows, intercept),
+            DesignMatrix::CsrF32(_) | DesignMatrix::CsrF64(_) => Self::identity(design.cols()),
+        }
+    }
+
+    fn learn_dense<T: Element>(matrix: &DenseMatrix<T>, rows: &RowRanges, intercept: bool) -> Self {
+        let p = matrix.cols();
+        let mut this = Self::identity(p);
+        let n = rows.len() as f64;
+        if rows.is_empty() {
+            return this;
+        }
+        let each = || rows.ranges().iter().flat_map(|range| range.clone()).map(|i| matrix.row(i));
+        let first: Vec<f64> = matrix.row(rows.row(0)).iter().map(|x| x.to_f64()).collect();
+        let (mut mean, mut indicator, mut constant) = (vec![0.0; p], vec![true; p], vec![true; p]);
+        for row in each() {
+            for (j, x) in row.iter().map(|x| x.to_f64()).enumerate() {
+                // Differences to the first row keep digits when a feature is far from 0.
+                mean[j] += x - first[j];
+                indicator[j] &= x == 0.0 || x == 1.0;
+                constant[j] &= x == first[j];
+            }
+        }
+        mean.iter_mut().zip(&first).for_each(|(mean, first)| *mean = first + *mean / n);
+        let mut variance = vec![0.0; p];
+        for row in each() {
+            for (j, x) in row.iter().map(|x| x.to_f64()).enumerate() {
+                variance[j] += (x - mean[j]) * (x - mean[j]) / n;
+            }
+        }
+        for j in 0..p {
+            if constant[j] {
+                this.constant[j] = intercept;
+                continue;
+            }
+            let deviation = variance[j].sqrt();
+            if indicator[j] || !deviation.is_normal() {
+                continue;
+            }
+            this.scale[j] = deviation;
+            if intercept {
+                this.shift[j] = mean[j];
+            }
+        }
+        this
+    }
+
+    /// Number of features.
+    pub fn features(&self) -> usize {
+        self.shift.len()
+    }
+
+    /// True when nothing would change.
+    pub fn is_identity(&self) -> bool {
+        self.shift.iter().all(|&shift| shift == 0.0)
+            && self.scale.iter().all(|&scale| scale == 1.0)
+            && !self.constant.contains(&true)
+    }
+
+    /// Standardizes `design` in place.
+    ///
+    /// # Errors
+    /// When the number of features differs, or when a sparse matrix would have to be shifted.
+    pub fn apply(&self, design: &mut DesignMatrix) -> Result<()> {
+        if design.cols() != self.features() {
+            let message = format!("the matrix has {} features, the standardization {}", design.cols(), self.features());
+            return Err(Error::input(message));
+        }
+        match design {
+            DesignMatrix::DenseF32(matrix) => self.apply_dense(matrix),
+            DesignMatrix::DenseF64(matrix) => self.apply_dense(matrix),
+            _ if self.is_identity() => {}
+            _ => return Err(Error::input("a sparse matrix cannot be standardized").remedy("use dense storage")),
+        }
+        Ok(())
+    }
+
+    fn apply_dense<T: Element>(&self, matrix: &mut DenseMatrix<T>) {
+        if self.is_identity() || self.shift.is_empty() {
+            return;
+        }
+        for row in matrix.values_mut().chunks_exact_mut(self.shift.len()) {
+            for (j, x) in row.iter_mut().enumerate() {
+                let value = if self.constant[j] { 0.0 } else { (x.to_f64() - self.shift[j]) / self.scale[j] };
+                *x = T::from_f64(value);
+            }
+        }
+    }
+
+    /// Turns the coefficients of a fit on standardized features into those for the original ones, in place.
+    ///
+    /// `coef` is `p x C`, feature after feature (`coef[j * C + c]`); `intercept` has `C` entries, or none without
+    /// intercept (then nothing has been shifted).
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    pub fn fold_back(&self, coef: &mut [f64], intercept: &mut [f64]) {
+        let p = self.features();
+        if p == 0 {
+            return;
+        }
+        assert_eq!(coef.len() % p, 0, "coef must have p x C entries");
+        let outputs = coef.len() / p;
+        assert!(intercept.is_empty() || intercept.len() == outputs, "intercept must have C entries");
+        for (j, weights) in coef.chunks_exact_mut(outputs.max(1)).enumerate() {
+            for (c, weight) in weights.iter_mut().enumerate() {
+                *weight = if self.constant[j] { 0.0 } else { *weight / self.scale[j] };
+                if let Some(intercept) = intercept.get_mut(c) {
+                    *intercept -= *weight * self.shift[j];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What the labels mean: two classes, several classes, counts or real numbers.
+
+use serde::{Deserialize, Serialize};
+
+use super::dataset::Target;
+use super::table::{Labels, MISSING, Origin};
+use crate::{Error, Result};
+
+/// Up to this many distinct integers are classes when each occurs [`LEAST_COUNT`] times.
+const FEW_CLASSES: usize = 20;
+/// Up to this many distinct integers are classes when they are also about equally frequent.
+const MANY_CLASSES: usize = 1000;
+/// Rows that every class must have for integers to be taken for classes.
+const LEAST_COUNT: usize = 5;
+
+/// Kind of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// Two classes.
+    Binary,
+    /// Three or more classes.
+    Classes,
+    /// Non-negative integers that count events.
+    Counts,
+    /// Real numbers.
+    Real,
+}
+
+impl std::fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            TargetKind::Binary => "two classes",
+            TargetKind::Classes => "classes",
+            TargetKind::Counts => "counts",
+            TargetKind::Real => "real numbers",
+        })
+    }
+}
+
+impl Target {
+    /// The kind of `labels`, by these rules in turn:
+    ///
+    /// 1. texts are classes, and so is any pair of distinct values (binary);
+    /// 2. integers are classes when at most 20 distinct ones occur, each of them five times at least; or when at most
+    ///    1000 occur, each five times at least, and the rarest is no rarer than a tenth of the average;
+    /// 3. non-negative integers are counts when they begin at 0 or 1, scatter more than their mean (variance above it)
+    ///    and lean to the right (mean above median);
+    /// 4. everything else are real numbers.
+    ///
+    /// Thus the 26 letters are classes, the rings of abalones (1 to 29, some once only) counts, percentages that crowd
+    /// near 100 real numbers. No rule is always right: whoever knows better says so.
+    pub fn recognise(labels: &Labels) -> TargetKind {
+        let values = match labels {
+            Labels::Text { levels, .. } if levels.len() <= 2 => return TargetKind::Binary,
+            Labels::Text { .. } => return TargetKind::Classes,
+            Labels::Numbers(values) => values,
+        };
+        let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let counts: Vec<usize> = sorted.chunk_by(|a, b| a == b).map(<[f64]>::len).collect();
+        if counts.len() <= 2 {
+            return TargetKind::Binary;
+        }
+        if !sorted.iter().all(|value| value.fract() == 0.0) {
+            return TargetKind::Real;
+        }
+        let rarest = counts.iter().copied().min().unwrap_or(0);
+        let balanced = 10 * rarest * counts.len() >= sorted.len();
+        let few = counts.len() <= FEW_CLASSES || counts.len() <= MANY_CLASSES && balanced;
+        if few && rarest >= LEAST_COUNT {
+            return TargetKind::Classes;
+        }
+        let n = sorted.len() as f64;
+        let mean = sorted.iter().sum::<f64>() / n;
+        let variance = sorted.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
+        let median = sorted[sorted.len() / 2];
+        if (0.0..=1.0).contains(&sorted[0]) && variance > mean && mean > median {
+            return TargetKind::Counts;
+        }
+        TargetKind::Real
+    }
+}
+
+/// From labels as written to the target of a model, and back; it travels with the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabelMap {
+    kind: TargetKind,
+    /// Names of the classes in the order of their codes; empty for numbers.
+    names: Vec<String>,
+}
+
+impl LabelMap {
+    /// Learns the classes of `labels`, sorted by number or text; for two classes the second is the positive one.
+    ///
+    /// `kind` overrules [`Target::recognise`].
+    ///
+    /// # Errors
+    /// When a label is missing, when all labels are equal, or when the labels cannot be of the `kind` asked for.
+    pub fn learn(labels: &Labels, kind: Option<TargetKind>, origin: &Origin) -> Result<Self> {
+        check_present(labels, origin)?;
+        let kind = kind.unwrap_or_else(|| Target::recognise(labels));
+        let names = match labels {
+            Labels::Text { codes, levels } => {
+                let mut seen = vec![false; levels.len()];
+                codes.iter().for_each(|&code| seen[code as usize] = true);
+                levels.iter().zip(seen).filter(|(_, seen)| *seen).map(|(level, _)| level.clone()).collect::<Vec<_>>()
+            }
+            Labels::Numbers(values) => {
+                let mut distinct = values.clone();
+                distinct.sort_by(f64::total_cmp);
+                distinct.dedup();
+                distinct.iter().map(|&value| name_of(value)).collect()
+            }
+        };
+        let in_file = |error: Error| error.in_file(origin.path());
+        if names.len() < 2 {
+            let only = names.first().map_or("", String::as_str);
+            return Err(in_file(
+                Error::input(format!("every row has the target '{only}', so that there is nothing to learn"))
+                    .remedy("check which column is the target (--target), and that the file is complete"),
+            ));
+        }
+        let map = match kind {
+            TargetKind::Binary if names.len() > 2 => {
+                return Err(in_file(
+                    Error::input(format!("two classes are asked for, but the target has {}", names.len()))
+                        .remedy("use the several-class model, or merge classes in the file"),
+                ));
+            }
+            TargetKind::Binary | TargetKind::Classes => LabelMap { kind, names },
+            TargetKind::Counts | TargetKind::Real => LabelMap { kind, names: Vec::new() },
+        };
+        map.apply(labels, origin)?;
+        Ok(map)
+    }
+
+    /// Kind of the target.
+    pub fn kind(&self) -> TargetKind {
+        self.kind
+    }
+
+    /// Names of the classes in the order of their codes; empty for counts and real numbers.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The target that `labels` stand for, `n` entries.
+    ///
+    /// # Errors
+    /// When a label is missing, is no class known to this map, or is no number (no count) where one is needed.
+    pub fn apply(&self, labels: &Labels, origin: &Origin) -> Result<Target> {
+        check_present(labels, origin)?;
+        if matches!(self.kind, TargetKind::Counts | TargetKind::Real) {
+            return self.values(labels, origin).map(Target::Values);
+        }
+        let unseen = |row: usize, name: &str| {
+            origin
+                .error(row, format!("the class '{name}' does not occur in the training data"))
+                .remedy(format!("the classes are {}", listed(&self.names)))
+        };
+        let codes: Vec<u32> = match labels {
+            Labels::Text { codes, levels } => {
+                let known: Vec<Option<u32>> = levels.iter().map(|level| self.code(level)).collect();
+                let code = |(row, &code): (usize, &u32)| {
+                    known[code as usize].ok_or_else(|| unseen(row, &levels[code as usize]))
+                };
+                codes.iter().enumerate().map(code).collect::<Result<_>>()?
+            }
+            Labels::Numbers(values) => {
+                // Names that are numbers are compared as numbers: `1.0` in one file is `1` in another.
+                let mut known: Vec<(f64, u32)> = (0u32..)
+                    .zip(&self.names)
+                    .filter_map(|(code, name)| Some((name.parse::<f64>().ok().filter(|v| v.is_finite())?, code)))
+                    .collect();
+                known.sort_by(|a, b| a.0.total_cmp(&b.0));
+                let code = |(row, &value): (usize, &f64)| {
+                    let position = known.partition_point(|&(name, _)| name < value);
+                    known
+                        .get(position)
+                        .filter(|&&(name, _)| name == value)
+                        .map(|&(_, code)| code)
+                        .ok_or_else(|| unseen(row, &name_of(value)))
+                };
+                values.iter().enumerate().map(code).collect::<Result<_>>()?
+            }
+        };
+        Ok(Target::Classes { codes, names: self.names.clone() })
+    }
+
+    fn code(&self, level: &str) -> Option<u32> {
+        let number = level.parse::<f64>().ok().filter(|value| value.is_finite());
+        let same = |name: &String| name == level || number.is_some() && name.parse::<f64>().ok() == number;
+        self.names.iter().position(|name| name == level).or_else(|| self.names.iter().position(same)).map(|c| c as u32)
+    }
+
+    fn values(&self, labels: &Labels, origin: &Origin) -> Result<Vec<f64>> {
+        let values: Vec<f64> = match labels {
+            Labels::Numbers(values) => values.clone(),
+            Labels::Text { codes, levels } => {
+                let numbers: Vec<Option<f64>> = levels.iter().map(|level| level.parse().ok()).collect();
+                let number = |(row, &code): (usize, &u32)| {
+                    numbers[code as usize].ok_or_else(|| {
+                        origin.error(row, format!("the target '{}' is no number", levels[code as usize]))
+                    })
+                };
+                codes.iter().enumerate().map(number).collect::<Result<_>>()?
+            }
+        };
+        let wrong = |value: &f64| {
+            !value.is_finite() || self.kind == TargetKind::Counts && (*value < 0.0 || value.fract() != 0.0)
+        };
+        if let Some(row) = values.iter().position(wrong) {
+            let needed = if self.kind == TargetKind::Counts { "count (0, 1, 2, ...)" } else { "finite number" };
+            return Err(origin.error(row, format!("the target {} is no {needed}", values[row])));
+        }
+        Ok(values)
+    }
+}
+
+fn check_present(labels: &Labels, origin: &Origin) -> Result<()> {
+    let missing = match labels {
+        Labels::Numbers(values) => values.iter().position(|value| value.is_nan()),
+        Labels::Text { codes, .. } => codes.iter().position(|&code| code == MISSING),
+    };
+    match missing {
+        Some(row) => Err(origin.error(row, "the target is missing").remedy("fill it in or remove the row")),
+        None => Ok(()),
+    }
+}
+
+/// The shortest text that reads back as `value`; `1` for `1.0`, `0` for `-0.0`.
+fn name_of(value: f64) -> String {
+    format!("{}", value + 0.0)
+}
+
+fn listed(names: &[String]) -> String {
+    let first: Vec<&str> = names.iter().take(10).map(String::as_str).collect();
+    format!("{}{}", first.join(", "), if names.len() > 10 { ", ..." } else { "" })
+}
