@@ -17,6 +17,7 @@ pub mod operator;
 pub mod optimize;
 pub mod problems;
 pub mod sample;
+mod simd;
 pub mod status;
 pub mod step_size;
 pub mod tune;

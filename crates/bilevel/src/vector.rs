@@ -7,7 +7,7 @@
 //!
 //! All slices of one call must have one length; this is asserted.
 
-use pulp::Arch;
+use crate::simd::vectorize;
 
 /// Number of independent partial sums of a reduction.
 const LANES: usize = 32;
@@ -15,7 +15,7 @@ const LANES: usize = 32;
 /// Runs a loop under the best instruction set of the machine; what it calls must be inlined into it.
 macro_rules! dispatch {
     ($run:expr) => {
-        Arch::new().dispatch($run)
+        vectorize($run)
     };
 }
 

@@ -3,9 +3,9 @@
 //! One output is a dot product a row: memory is the limit, so entries are widened to `f64` as they are read. Several
 //! outputs are a matrix product: blocks of rows are widened into a buffer that stays in the cache.
 
+use crate::simd::vectorize;
 use faer::linalg::matmul::{matmul, triangular};
 use faer::{Accum, MatMut, MatRef, Par};
-use pulp::Arch;
 
 use super::design::{Element, RowPick};
 
@@ -70,7 +70,7 @@ impl<T: Element> DenseMatrix<T> {
     pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
         debug_assert_eq!((weights.len(), out.len()), (self.cols * outputs, rows.len() * outputs));
         if outputs == 1 {
-            Arch::new().dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     for (i, out) in out.iter_mut().enumerate() {
@@ -91,7 +91,7 @@ impl<T: Element> DenseMatrix<T> {
     pub(super) fn add_block_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
         debug_assert_eq!((out.len(), g.len()), (self.cols * outputs, rows.len() * outputs));
         if outputs == 1 {
-            Arch::new().dispatch(
+            vectorize(
                 #[inline(always)]
                 || self.add_combination(rows, g, out, |x| x),
             );
@@ -112,7 +112,7 @@ impl<T: Element> DenseMatrix<T> {
         for output in 0..outputs {
             let g: Vec<f64> = g.iter().skip(output).step_by(outputs).copied().collect();
             let mut sums = vec![0.0; self.cols];
-            Arch::new().dispatch(
+            vectorize(
                 #[inline(always)]
                 || self.add_combination(rows, &g, &mut sums, |x| x * x),
             );
@@ -157,7 +157,7 @@ impl<T: Element> DenseMatrix<T> {
         let mut buffer = vec![0.0; block_rows.min(rows.len()) * self.cols];
         for first in (0..rows.len()).step_by(block_rows) {
             let count = block_rows.min(rows.len() - first);
-            Arch::new().dispatch(
+            vectorize(
                 #[inline(always)]
                 || {
                     for i in 0..count {

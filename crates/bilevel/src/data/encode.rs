@@ -155,6 +155,11 @@ impl Encoder {
         }
     }
 
+    /// True when columns are matched by name: a later file without header cannot be told from one with other columns.
+    pub fn named(&self) -> bool {
+        matches!(self.layout, Layout::Columns { named: true, .. })
+    }
+
     /// Storage of the design matrices: dense or sparse.
     pub fn storage(&self) -> Storage {
         if self.dense { Storage::Dense } else { Storage::Sparse }

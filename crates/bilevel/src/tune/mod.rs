@@ -6,6 +6,7 @@
 use crate::Result;
 use crate::data::Dataset;
 
+mod context;
 mod diagnostics;
 mod digest;
 mod metrics;
@@ -14,8 +15,14 @@ mod model_file;
 mod objective;
 mod options;
 mod outcome;
+mod partition;
+mod path;
+mod prior;
 mod progress;
 mod relabel;
+mod run;
+mod select;
+mod shared;
 mod summary;
 
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
@@ -38,11 +45,11 @@ pub use summary::Summary;
 /// # Errors
 /// Input, when the data do not fit together or are too few; numeric, when no candidate could be fitted.
 pub fn tune(
-    _train: &Dataset,
-    _validation: Option<&Dataset>,
-    _test: Option<&Dataset>,
-    _options: &TuneOptions,
-    _observer: &mut dyn Observer,
+    train: &Dataset,
+    validation: Option<&Dataset>,
+    test: Option<&Dataset>,
+    options: &TuneOptions,
+    observer: &mut dyn Observer,
 ) -> Result<Tuned> {
-    unreachable!("under construction")
+    run::run(train, validation, test, options, observer)
 }

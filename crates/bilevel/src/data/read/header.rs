@@ -44,27 +44,30 @@ fn occurrences(line: &[u8], delimiter: u8) -> usize {
 
 /// Whether the first of `rows` names the columns.
 ///
-/// It does when its cells are distinct, none of them is empty but the first, and either some column holds a text in the
-/// first row and numbers below, or the table is all text and no cell of the first row occurs again in its column.
+/// It does when none of its cells is empty but the first, and some column holds a text there and numbers below. It also
+/// does when its cells are distinct texts that do not occur again in their columns, and below them either half of some
+/// column are numbers or some text comes twice.
 pub(super) fn has_header(rows: &[Vec<Vec<u8>>]) -> bool {
     let Some((first, rest)) = rows.split_first() else { return false };
     let is_number = |cell: &[u8]| parse(cell).is_some();
-    if first.iter().skip(1).any(|cell| cell.is_empty()) || first.iter().collect::<HashSet<_>>().len() < first.len() {
-        return false;
-    }
-    if rest.is_empty() {
-        return first.iter().all(|cell| !is_number(cell) && !is_missing(cell) && cell != b"?");
-    }
+    let is_text = |cell: &[u8]| !is_number(cell) && !is_missing(cell) && cell != b"?";
     let column = |j: usize| {
         rest.iter().filter_map(move |row| row.get(j)).filter(|cell| !is_missing(cell) && cell.as_slice() != b"?")
     };
-    let is_text = |cell: &[u8]| !is_number(cell) && !is_missing(cell) && cell != b"?";
-    let numbers_below = |j: usize| column(j).next().is_some() && column(j).all(|cell| is_number(cell));
-    if (0..first.len()).any(|j| is_text(&first[j]) && numbers_below(j)) {
+    let numbers = |j: usize| column(j).filter(|cell| is_number(cell)).count();
+    if first.iter().skip(1).any(|cell| cell.is_empty()) {
+        return false;
+    }
+    if (0..first.len()).any(|j| is_text(&first[j]) && numbers(j) > 0 && numbers(j) == column(j).count()) {
         return true;
     }
-    (0..first.len()).all(|j| is_text(&first[j]) && !column(j).any(|cell| *cell == first[j]))
-        && (0..first.len()).any(|j| column(j).collect::<HashSet<_>>().len() < column(j).count())
+    let names = first.iter().collect::<HashSet<_>>().len() == first.len()
+        && (0..first.len()).all(|j| is_text(&first[j]) && !column(j).any(|cell| *cell == first[j]));
+    let data = |j: usize| {
+        let (count, distinct) = (column(j).count(), column(j).collect::<HashSet<_>>().len());
+        distinct < count || count > 0 && 2 * numbers(j) >= count
+    };
+    names && (rest.is_empty() || (0..first.len()).any(data))
 }
 
 #[cfg(test)]
@@ -83,6 +86,7 @@ mod tests {
         assert!(header("age,job\n1,x\n3,y"));
         assert!(header("id,2019,2020\n1,3,4\n2,3,4"));
         assert!(header("class,cap\ne,x\np,x\np,y"));
+        assert!(header("job,age\na,1\nb,old"), "an error below does not undo a header");
         assert!(!header("1,2\n3,4"));
         assert!(!header("28.7,g\n31,g\n2,h"), "a label in every row is no header");
         assert!(!header("e,x\np,x\ne,y"), "values that come again are no names");

@@ -4,7 +4,7 @@
 //! numbers: class codes `0, 1, ..` for the classifiers. All functions work in place, so that a pass over the data needs
 //! one small buffer that stays in the cache.
 
-use pulp::Arch;
+use crate::simd::vectorize;
 use serde::{Deserialize, Serialize};
 
 use crate::elementary::{exp, ln_1p_unit};
@@ -36,60 +36,83 @@ pub enum Loss {
 /// Value, first and second derivative in the margin.
 type Jet = (f64, f64, f64);
 
-#[inline(always)]
-fn logistic(m: f64, y: f64) -> Jet {
-    let e = exp(-m.abs());
-    let inverse = 1.0 / (1.0 + e);
-    let tail = e * inverse;
-    let probability = if m >= 0.0 { inverse } else { tail };
-    let value = m.max(0.0) - y * m + ln_1p_unit(e);
-    (value, probability - y, inverse * tail)
+/// A loss of one margin. A trait, not a function pointer: its body must end up inside the loop over the rows, where the
+/// vector instructions chosen at run time apply.
+trait Scalar: Copy {
+    fn jet(self, m: f64, y: f64) -> Jet;
 }
 
-#[inline(always)]
-fn squared(m: f64, y: f64) -> Jet {
-    let r = m - y;
-    (0.5 * r * r, r, 1.0)
-}
+#[derive(Clone, Copy)]
+struct Logistic;
 
-#[inline(always)]
-fn huber(m: f64, y: f64, delta: f64) -> Jet {
-    let r = m - y;
-    let clipped = r.clamp(-delta, delta);
-    (clipped * (r - 0.5 * clipped), clipped, if r.abs() <= delta { 1.0 } else { 0.0 })
-}
-
-#[inline(always)]
-fn squared_hinge(m: f64, y: f64) -> Jet {
-    let sign = 2.0 * y - 1.0;
-    let slack = (1.0 - sign * m).max(0.0);
-    (0.5 * slack * slack, -sign * slack, if slack > 0.0 { 1.0 } else { 0.0 })
-}
-
-#[inline(always)]
-fn poisson(m: f64, y: f64) -> Jet {
-    let rate = exp(m);
-    (rate - y * m, rate - y, rate)
-}
-
-/// Sums in eight fixed lanes: fast, and the same on every machine.
-#[inline(always)]
-fn lane_sum(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let mut lanes = [0.0; 8];
-    for (i, value) in values.enumerate() {
-        lanes[i % 8] += value;
+impl Scalar for Logistic {
+    #[inline(always)]
+    fn jet(self, m: f64, y: f64) -> Jet {
+        let e = exp(-m.abs());
+        let inverse = 1.0 / (1.0 + e);
+        let tail = e * inverse;
+        let probability = if m >= 0.0 { inverse } else { tail };
+        let value = m.max(0.0) - y * m + ln_1p_unit(e);
+        (value, probability - y, inverse * tail)
     }
-    lanes.iter().sum()
 }
 
-/// Runs `jet` over scalar margins: keeps the derivative that `pick` selects, times the weight of the row, in place;
+#[derive(Clone, Copy)]
+struct Squared;
+
+impl Scalar for Squared {
+    #[inline(always)]
+    fn jet(self, m: f64, y: f64) -> Jet {
+        let r = m - y;
+        (0.5 * r * r, r, 1.0)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Huber {
+    delta: f64,
+}
+
+impl Scalar for Huber {
+    #[inline(always)]
+    fn jet(self, m: f64, y: f64) -> Jet {
+        let r = m - y;
+        let clipped = r.clamp(-self.delta, self.delta);
+        (clipped * (r - 0.5 * clipped), clipped, if r.abs() <= self.delta { 1.0 } else { 0.0 })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SquaredHinge;
+
+impl Scalar for SquaredHinge {
+    #[inline(always)]
+    fn jet(self, m: f64, y: f64) -> Jet {
+        let sign = 2.0 * y - 1.0;
+        let slack = (1.0 - sign * m).max(0.0);
+        (0.5 * slack * slack, -sign * slack, if slack > 0.0 { 1.0 } else { 0.0 })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Poisson;
+
+impl Scalar for Poisson {
+    #[inline(always)]
+    fn jet(self, m: f64, y: f64) -> Jet {
+        let rate = exp(m);
+        (rate - y * m, rate - y, rate)
+    }
+}
+
+/// Runs a loss over scalar margins: keeps the derivative that `pick` selects, times the weight of the row, in place;
 /// returns the weighted sum of the values.
 #[inline(always)]
 fn scalar_pass(
     margins: &mut [f64],
     y: &[f64],
     weight: impl Fn(usize) -> f64,
-    jet: impl Fn(f64, f64) -> Jet,
+    loss: impl Scalar,
     pick: impl Fn(Jet) -> f64,
 ) -> f64 {
     const LANES: usize = 8;
@@ -99,14 +122,14 @@ fn scalar_pass(
     for (first, m) in (0..whole).step_by(LANES).zip(body.chunks_exact_mut(LANES)) {
         let y = &y[first..first + LANES];
         for lane in 0..LANES {
-            let (at, c) = (jet(m[lane], y[lane]), weight(first + lane));
+            let (at, c) = (loss.jet(m[lane], y[lane]), weight(first + lane));
             sums[lane] += c * at.0;
             m[lane] = c * pick(at);
         }
     }
     let mut sum: f64 = sums.iter().sum();
     for (i, m) in tail.iter_mut().enumerate() {
-        let (at, c) = (jet(*m, y[whole + i]), weight(whole + i));
+        let (at, c) = (loss.jet(*m, y[whole + i]), weight(whole + i));
         sum += c * at.0;
         *m = c * pick(at);
     }
@@ -123,7 +146,7 @@ fn softmax_pass(margins: &mut [f64], y: &[f64], weight: impl Fn(usize) -> f64, c
         for m in row.iter_mut() {
             *m = exp(*m - largest);
         }
-        let total = lane_sum(row.iter().copied());
+        let total: f64 = row.iter().sum();
         sum += weight(i) * (total.ln() + largest - own);
         let inverse = 1.0 / total;
         for m in row.iter_mut() {
@@ -193,7 +216,7 @@ impl Loss {
         pick: impl Fn(Jet) -> f64 + Copy,
     ) -> f64 {
         debug_assert_eq!(margins.len(), y.len() * self.outputs());
-        Arch::new().dispatch(
+        vectorize(
             #[inline(always)]
             || match weights {
                 None => self.pass(margins, y, |_| 1.0, pick),
@@ -211,11 +234,11 @@ impl Loss {
         pick: impl Fn(Jet) -> f64 + Copy,
     ) -> f64 {
         match self {
-            Loss::Logistic => scalar_pass(margins, y, weight, logistic, pick),
-            Loss::Squared => scalar_pass(margins, y, weight, squared, pick),
-            Loss::Huber { delta } => scalar_pass(margins, y, weight, |m, y| huber(m, y, delta), pick),
-            Loss::SquaredHinge => scalar_pass(margins, y, weight, squared_hinge, pick),
-            Loss::Poisson => scalar_pass(margins, y, weight, poisson, pick),
+            Loss::Logistic => scalar_pass(margins, y, weight, Logistic, pick),
+            Loss::Squared => scalar_pass(margins, y, weight, Squared, pick),
+            Loss::Huber { delta } => scalar_pass(margins, y, weight, Huber { delta }, pick),
+            Loss::SquaredHinge => scalar_pass(margins, y, weight, SquaredHinge, pick),
+            Loss::Poisson => scalar_pass(margins, y, weight, Poisson, pick),
             Loss::Softmax { classes } => softmax_pass(margins, y, weight, classes),
         }
     }

@@ -165,6 +165,25 @@ impl<'a> EmpiricalRisk<'a> {
         sum * self.scale
     }
 
+    /// The loss.
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
+    /// Margins (`C` a row) and targets of every row, in the order of the rows.
+    pub fn margins_and_targets(&self, w: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let outputs = self.outputs();
+        let mut all = vec![0.0; self.len() * outputs];
+        let (weights, intercept) = self.split(w);
+        let slots = super::curvature::SharedSlots::new(&mut all, outputs);
+        self.pass.margins(weights, &intercept, |rows, position, margins| {
+            slots.at(position, rows.len()).copy_from_slice(margins);
+            0.0
+        });
+        let targets = self.rows.ranges().iter().flat_map(|range| &self.target[range.clone()]).copied().collect();
+        (all, targets)
+    }
+
     /// The loss of every row, in the order of the rows, without weights.
     pub fn row_values(&self, w: &[f64]) -> Vec<f64> {
         let outputs = self.outputs();
