@@ -5,9 +5,9 @@ use super::{clip, escape};
 use crate::numbers;
 
 const ROW: f64 = 19.0;
-const LEFT: f64 = 150.0;
+const LEFT: f64 = 156.0;
 /// Characters that fit beside the axis.
-const NAME: usize = 22;
+const NAME: usize = 19;
 
 /// A named number.
 pub struct Bar {
