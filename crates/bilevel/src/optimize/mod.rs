@@ -1,1 +1,14 @@
-//! Upper-level loops.
+//! Upper-level loops: from a hypergradient to hyperparameters.
+//!
+//! A loop sees an [`Oracle`] (objective and hypergradient at a `lambda`, by whatever method), a
+//! [`Domain`](crate::domain::Domain) and an [`Observer`]; it knows no problem.
+
+mod observer;
+mod oracle;
+mod outcome;
+mod stochastic;
+
+pub use observer::{Iteration, Observer, Silent};
+pub use oracle::{Evaluation, Oracle};
+pub use outcome::{Outcome, StopReason};
+pub use stochastic::{Limits, OuterStep, ProjectedGradient};
