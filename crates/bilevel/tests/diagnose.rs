@@ -95,7 +95,7 @@ fn one_coordinate_is_enough() {
         let taylor = Taylor { seed, ..Taylor::default() };
         let run =
             |error: f64| taylor.scalar("sin", &[0.7], |x| (x[0].sin(), x[0].sin().abs()), &[0.7_f64.cos() + error]);
-        assert!(run(0.0).passed && !run(1e-6).passed && !run(-1e-3).passed);
+        assert!(run(0.0).passed && !run(1e-5).passed && !run(-1e-3).passed);
         assert!(taylor.scalar("constant", &[0.7], |_| (3.0, 3.0), &[0.0]).passed);
         assert!(!taylor.scalar("constant", &[0.7], |_| (3.0, 3.0), &[1e-3]).passed);
         assert!(!taylor.scalar("pole", &[0.0], |x| (1.0 / x[0], 1.0), &[1.0]).passed);

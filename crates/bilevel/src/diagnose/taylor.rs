@@ -6,7 +6,8 @@
 //! `v`, `F = v'G`, whose gradient is the transposed product `(dG)' v`: this also finds a product that was not transposed.
 //!
 //! The slope is read at the smallest steps whose remainder still stands clear of rounding, where a small error of the
-//! derivative shows best. Functions of storage precision f32 need [`Taylor::precision`] set to it.
+//! derivative shows best: relative errors of 1e-5 and more are found. Functions of storage precision f32 need
+//! [`Taylor::precision`] set to it.
 
 use super::check::Check;
 use crate::error::Result;
@@ -178,7 +179,7 @@ impl Taylor {
             size = size.max(value_size).max((h * slope_at_x).abs());
             largest = largest.max(remainder);
             // Not the end: where the linear error of a wrong derivative cancels the curvature, a larger remainder follows.
-            if remainder > 1e3 * self.precision * size {
+            if remainder > 200.0 * self.precision * size {
                 points.push((h.ln(), remainder.ln()));
             }
         }
