@@ -135,6 +135,29 @@ impl LabelMap {
         Ok(map)
     }
 
+    /// The same two classes with `label` as the second one, whose probability is modelled.
+    ///
+    /// # Errors
+    /// When there are not two classes, or none is called `label`.
+    pub fn with_positive(mut self, label: &str) -> Result<Self> {
+        if self.names.len() != 2 {
+            return Err(Error::input(format!(
+                "a positive class is one of two, but the target has {} classes",
+                self.names.len()
+            ))
+            .remedy(format!("set it against all others: --classes '{label}={label}' --classes 'other=*'")));
+        }
+        match self.code(label) {
+            Some(0) => self.names.swap(0, 1),
+            Some(_) => {}
+            None => {
+                let message = format!("there is no class '{label}'");
+                return Err(Error::input(message).remedy(format!("the classes are {}", listed(&self.names))));
+            }
+        }
+        Ok(self)
+    }
+
     /// Kind of the target.
     pub fn kind(&self) -> TargetKind {
         self.kind

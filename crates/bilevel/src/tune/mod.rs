@@ -8,8 +8,10 @@ use crate::data::Dataset;
 
 mod context;
 mod diagnostics;
+mod digest;
 mod metrics;
 mod model;
+mod model_file;
 mod objective;
 mod options;
 mod outcome;
@@ -17,16 +19,22 @@ mod partition;
 mod path;
 mod prior;
 mod progress;
+mod relabel;
 mod run;
 mod select;
 mod shared;
+mod summary;
 
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
+pub use digest::{GroupPenalties, StrongWeight, penalties_by_group, strongest_weights};
 pub use metrics::{Metrics, predicted_classes};
 pub use model::LinearModel;
+pub use model_file::{About, SavedModel};
 pub use options::{Criterion, Limits, LossChoice, Method, Penalties, TuneOptions};
 pub use outcome::{Candidate, CandidateRole, TraceRow, Tuned};
 pub use progress::{Observer, Silent};
+pub use relabel::Relabel;
+pub use summary::Summary;
 
 /// Tunes the hyperparameters of a linear model on `train` and fits it on all rows.
 ///

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::diagnostics::Diagnostics;
 use super::metrics::{Metrics, predicted_classes};
 use crate::data::{Dataset, DesignMatrix, Element, Target};
 use crate::problems::glm::Loss;
@@ -60,6 +61,11 @@ impl LinearModel {
     /// The class code predicted for each row; for classifiers.
     pub fn predict_classes(&self, design: &DesignMatrix) -> Vec<u32> {
         predicted_classes(self.loss, &self.margins(design)).collect()
+    }
+
+    /// Predictions set against the target of `data`; `rows_are` names the rows.
+    pub fn diagnostics(&self, data: &Dataset, rows_are: impl Into<String>) -> Diagnostics {
+        Diagnostics::compute(self.loss, &self.margins(&data.design), &target_numbers(&data.target), rows_are)
     }
 
     /// How well the model predicts the target of `data`.

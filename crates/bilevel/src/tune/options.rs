@@ -42,6 +42,19 @@ pub enum Penalties {
     PerFeature,
 }
 
+impl Penalties {
+    /// Name as in the command's options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Penalties::Auto => "auto",
+            Penalties::Shared => "shared",
+            Penalties::PerGroup => "per-group",
+            Penalties::PerClass => "per-class",
+            Penalties::PerFeature => "per-feature",
+        }
+    }
+}
+
 /// What the hyperparameters are judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]

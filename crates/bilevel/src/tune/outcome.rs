@@ -98,3 +98,50 @@ pub struct Tuned {
     /// Passes over the training rows.
     pub passes: f64,
 }
+
+impl Candidate {
+    /// What distinguishes the candidate, in a few words: `untuned`, `shared`, `per-feature, shrinkage 0.01`.
+    pub fn label(&self) -> String {
+        match self.role {
+            CandidateRole::Untuned => "untuned".into(),
+            CandidateRole::Tuned => tuning_label(self.penalties, self.shrinkage),
+        }
+    }
+}
+
+impl TraceRow {
+    /// The label of the candidate being tuned.
+    pub fn label(&self) -> String {
+        tuning_label(self.penalties, self.shrinkage)
+    }
+}
+
+fn tuning_label(penalties: Penalties, shrinkage: f64) -> String {
+    if shrinkage > 0.0 && shrinkage.is_finite() {
+        format!("{}, shrinkage {shrinkage}", penalties.name())
+    } else {
+        penalties.name().into()
+    }
+}
+
+impl Tuned {
+    /// The candidate the model was fitted with.
+    ///
+    /// # Panics
+    /// When no candidate is marked as chosen, which no tuning leaves behind.
+    pub fn chosen(&self) -> &Candidate {
+        self.candidates.iter().find(|candidate| candidate.chosen).expect("a tuning chooses a candidate")
+    }
+
+    /// The plain default that everything is compared with.
+    pub fn untuned(&self) -> Option<&Candidate> {
+        self.candidates.iter().find(|candidate| candidate.role == CandidateRole::Untuned)
+    }
+
+    /// The best single penalty, where one was tuned.
+    pub fn best_shared(&self) -> Option<&Candidate> {
+        (self.candidates.iter())
+            .filter(|candidate| candidate.role == CandidateRole::Tuned && candidate.penalties == Penalties::Shared)
+            .min_by(|a, b| a.validation.loss.total_cmp(&b.validation.loss))
+    }
+}

@@ -1,0 +1,271 @@
+//! What the user may write on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bilevel::tune::{LossChoice, Method, Penalties};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::names::{self, METHODS, MODELS, PENALTIES};
+
+/// Tuned linear models from a data file: as many penalties as the data can tell apart, by bilevel optimisation.
+#[derive(Debug, Parser)]
+#[command(name = "bilevel", version, about, max_term_width = 110, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tune the penalties of a linear model and fit it on all rows.
+    Tune(Box<TuneArgs>),
+    /// Predict the target of each row with a model that was tuned before.
+    Predict(PredictArgs),
+    /// Report how well a model predicts the target of a file.
+    Evaluate(EvaluateArgs),
+    /// Print what a data file holds: rows, columns, kinds, missing values, target.
+    Inspect(InspectArgs),
+}
+
+const TUNE_EXAMPLES: &str = "\
+Examples:
+  bilevel tune adult.csv.gz --target income
+  bilevel tune train.svm.bz2 --validation valid.svm.bz2 --test test.svm.bz2 --penalties per-feature
+  bilevel tune houses.csv --target 9 --folds 10 --model huber --out houses
+
+  Odd against even digits from the MNIST files (any label may be gathered under a new name):
+  bilevel tune train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz \\
+      --test t10k-images-idx3-ubyte.gz --test-labels t10k-labels-idx1-ubyte.gz \\
+      --classes odd=1,3,5,7,9 --classes even=0,2,4,6,8
+
+Files may be svmlight, CSV or TSV, NumPy .npy or .npz, or IDX; plain or compressed (gz, bz2, xz, zst).
+Exit codes: 0 done, 1 the computation failed, 2 bad input (nothing is written), 130 interrupted (the best so far is
+written).";
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = TUNE_EXAMPLES)]
+pub struct TuneArgs {
+    /// Training rows.
+    pub train: PathBuf,
+
+    #[command(flatten, next_help_heading = "Data")]
+    pub data: DataArgs,
+    /// Impute missing values (mean, or a category of its own) instead of refusing them.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t, help_heading = "Data")]
+    pub missing: Missing,
+    /// How features are stored: auto is dense when at least a fifth of the entries are nonzero.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t, help_heading = "Data")]
+    pub storage: Storage,
+    /// Number format of the features.
+    #[arg(long, value_enum, default_value_t, help_heading = "Data")]
+    pub precision: Precision,
+    /// Scale each row to unit length.
+    #[arg(long, help_heading = "Data")]
+    pub normalize_rows: bool,
+    /// Keep the columns of dense data as they are (by default they are brought to mean 0 and variance 1 for the
+    /// fit; the weights are given in the original units either way).
+    #[arg(long, help_heading = "Data")]
+    pub no_standardize: bool,
+    /// Gather labels under a new name; may be repeated. `*` stands for all labels not named.
+    #[arg(long, value_name = "NEW=A,B,..", help_heading = "Data")]
+    pub classes: Vec<String>,
+    /// The class whose probability is modelled, of two.
+    #[arg(long, value_name = "LABEL", help_heading = "Data")]
+    pub positive_class: Option<String>,
+
+    /// Rows that judge the penalties: a file, or a fraction of the training rows to hold out.
+    #[arg(long, value_name = "FILE|FRACTION", conflicts_with = "folds", help_heading = "Judging")]
+    pub validation: Option<String>,
+    /// Labels of the validation file, where they are in a file of their own.
+    #[arg(long, value_name = "FILE", requires = "validation", help_heading = "Judging")]
+    pub validation_labels: Option<PathBuf>,
+    /// Judge the penalties by cross-validation with K folds.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=1000), help_heading = "Judging")]
+    pub folds: Option<u32>,
+    /// Rows that are only looked at to report on: a file, or a fraction of the training rows.
+    #[arg(long, value_name = "FILE|FRACTION", help_heading = "Judging")]
+    pub test: Option<String>,
+    /// Labels of the test file, where they are in a file of their own.
+    #[arg(long, value_name = "FILE", requires = "test", help_heading = "Judging")]
+    pub test_labels: Option<PathBuf>,
+
+    /// The loss.
+    #[arg(long, value_parser = names::parser::<LossChoice>(MODELS), default_value = "auto", help_heading = "Model")]
+    pub model: LossChoice,
+    /// How many penalties there are.
+    #[arg(long, value_parser = names::parser::<Penalties>(PENALTIES), default_value = "auto", help_heading = "Model")]
+    pub penalties: Penalties,
+    /// Groups of features: lines `FEATURE GROUP`, the feature by name or number.
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    pub groups: Option<PathBuf>,
+    /// Fit without an intercept.
+    #[arg(long, help_heading = "Model")]
+    pub no_intercept: bool,
+
+    /// How hypergradients are computed.
+    #[arg(long, value_parser = names::parser::<Method>(METHODS), default_value = "auto", help_heading = "Tuning")]
+    pub method: Method,
+    /// Smallest penalty.
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
+    pub lambda_min: Option<f64>,
+    /// Largest penalty.
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
+    pub lambda_max: Option<f64>,
+    /// Seed of everything random.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Tuning")]
+    pub seed: u64,
+    /// Stop after this time with the best so far: `30s`, `5m`, `2h`, or seconds.
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Tuning")]
+    pub max_time: Option<Duration>,
+    /// Stop each candidate after this many steps of the penalties.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Tuning")]
+    pub max_iterations: Option<u32>,
+    /// Stop when the projected gradient is below this fraction of the loss.
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
+    pub tolerance: Option<f64>,
+    /// Number of threads; all cores by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Tuning")]
+    pub threads: Option<u32>,
+
+    /// Folder for the model, the report, the summary and the trace.
+    #[arg(long, value_name = "DIR", default_value = "bilevel-out", help_heading = "Output")]
+    pub out: PathBuf,
+    /// Print nothing but errors.
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// How a data file is to be understood.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DataArgs {
+    /// Column to predict, by name or number; by default one named target, label, class or y, else the last.
+    #[arg(long, value_name = "NAME|NUMBER")]
+    pub target: Option<String>,
+    /// Labels in a file of their own (IDX, .npy, or one a line).
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Whether the first line of a CSV file names the columns; found out by default.
+    #[arg(long, value_enum, value_name = "WHETHER")]
+    pub header: Option<YesNo>,
+    /// Character between the fields of a CSV file; found out by default.
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+}
+
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// The file `model` in the folder that `bilevel tune` wrote.
+    pub model: PathBuf,
+    /// Rows to predict; the target may be absent.
+    pub data: PathBuf,
+    /// Give the probability of each class instead of the class.
+    #[arg(long)]
+    pub proba: bool,
+    /// Write to this file instead of the terminal.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub how: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// The file `model` in the folder that `bilevel tune` wrote.
+    pub model: PathBuf,
+    /// Rows with their target.
+    pub data: PathBuf,
+    /// Print JSON, with the confusion matrix, calibration and residuals.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub how: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The file.
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub how: DataArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum YesNo {
+    Yes,
+    No,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Missing {
+    #[default]
+    Error,
+    Impute,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Storage {
+    #[default]
+    Auto,
+    Dense,
+    Sparse,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Precision {
+    #[default]
+    F32,
+    F64,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x > 0.0 && x.is_finite() => Ok(x),
+        _ => Err("a positive number is needed".into()),
+    }
+}
+
+/// One ASCII character, or `tab`.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != b'"' => Ok(*byte),
+        _ => Err("one character is needed, such as ';' or tab".into()),
+    }
+}
+
+/// `30s`, `5m`, `2h`, `1.5` (seconds).
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, &text[number.len()..]),
+        None => (text, "s"),
+    };
+    let seconds = positive(number).map_err(|_| "a time is needed, such as 30s, 5m or 2h")?
+        * match unit {
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => 1.0,
+        };
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times() {
+        for (text, seconds) in [("30s", 30.0), ("5m", 300.0), ("2h", 7200.0), ("1.5", 1.5)] {
+            assert_eq!(duration(text).unwrap().as_secs_f64(), seconds, "{text}");
+        }
+        for text in ["", "s", "-1", "nan", "inf", "5 m", "5d", "1e300"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

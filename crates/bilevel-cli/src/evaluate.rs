@@ -1,0 +1,69 @@
+//! `bilevel evaluate`.
+
+use std::process::ExitCode;
+
+use bilevel::Result;
+use bilevel::data;
+use bilevel::tune::{Diagnostics, SavedModel};
+use serde::Serialize;
+
+use crate::args::EvaluateArgs;
+use crate::input::Learned;
+use crate::predict::options_for;
+use crate::table::TextTable;
+use crate::{numbers, output};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Evaluation<'a> {
+    model: &'static str,
+    classes: &'a [String],
+    #[serde(flatten)]
+    diagnostics: &'a Diagnostics,
+}
+
+pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
+    let saved = SavedModel::read(&args.model)?;
+    let table = data::read(&args.data, &options_for(&saved, &args.how))?;
+    let dataset = Learned::of(&saved.about).apply(table)?;
+    let diagnostics = saved.model.diagnostics(&dataset, "rows of the file");
+    let classes = saved.about.labels.names();
+    if args.json {
+        let evaluation = Evaluation { model: saved.model.loss.name(), classes, diagnostics: &diagnostics };
+        let text = serde_json::to_string_pretty(&evaluation).expect("plain data can be written as JSON");
+        output::print(&(text + "\n"))?;
+    } else {
+        output::print(&text(&saved, &diagnostics, classes))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(saved: &SavedModel, found: &Diagnostics, classes: &[String]) -> String {
+    let metrics = &found.metrics;
+    let mut table = TextTable::default();
+    table.row(["rows", &numbers::count(found.rows)]);
+    table.row([format!("{} loss", saved.model.loss.name()), numbers::loss(metrics.loss)]);
+    for (name, value, write) in [
+        ("accuracy", metrics.accuracy, numbers::percent as fn(f64) -> String),
+        ("AUC", metrics.auc, numbers::unit),
+        ("R²", metrics.r2, numbers::unit),
+        ("deviance explained", metrics.deviance_explained, numbers::unit),
+        ("calibration error", found.calibration.as_ref().map(|c| c.error), numbers::unit),
+        ("mean absolute residual", found.residuals.as_ref().map(|r| r.mean_absolute), numbers::short),
+        ("root mean square residual", found.residuals.as_ref().map(|r| r.root_mean_square), numbers::short),
+    ] {
+        if let Some(value) = value {
+            table.row([name.into(), write(value)]);
+        }
+    }
+    let mut text = table.render();
+    if let Some(confusion) = found.confusion.as_ref().filter(|confusion| confusion.classes <= 12) {
+        let mut table = TextTable::new(std::iter::once("true \\ predicted").chain(classes.iter().map(String::as_str)));
+        for (truth, name) in classes.iter().enumerate() {
+            let counts = (0..classes.len()).map(|c| numbers::count(confusion.count(truth, c) as usize));
+            table.row(std::iter::once(name.clone()).chain(counts));
+        }
+        text += &format!("\n{}", table.render());
+    }
+    text
+}

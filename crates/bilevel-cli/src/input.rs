@@ -1,0 +1,175 @@
+//! From files to data sets, and what to tell the user about them.
+
+use std::path::Path;
+
+use bilevel::data::{
+    self, Dataset, DesignMatrix, Element, EncodeOptions, Encoder, Groups, LabelMap, ReadOptions, Table, Target,
+    TargetKind,
+};
+use bilevel::tune::{About, Relabel};
+use bilevel::{Error, Result};
+
+use crate::args::{self, DataArgs, YesNo};
+use crate::numbers;
+
+/// The library's view of how a file is to be read.
+pub fn read_options(how: &DataArgs) -> ReadOptions {
+    ReadOptions {
+        target: how.target.clone(),
+        labels: how.labels.clone(),
+        header: how.header.map(|header| header == YesNo::Yes),
+        delimiter: how.delimiter,
+        ..ReadOptions::default()
+    }
+}
+
+impl From<args::Precision> for data::Precision {
+    fn from(precision: args::Precision) -> Self {
+        match precision {
+            args::Precision::F32 => data::Precision::F32,
+            args::Precision::F64 => data::Precision::F64,
+        }
+    }
+}
+
+impl From<args::Storage> for data::Storage {
+    fn from(storage: args::Storage) -> Self {
+        match storage {
+            args::Storage::Auto => data::Storage::Auto,
+            args::Storage::Dense => data::Storage::Dense,
+            args::Storage::Sparse => data::Storage::Sparse,
+        }
+    }
+}
+
+impl From<args::Missing> for data::Missing {
+    fn from(missing: args::Missing) -> Self {
+        match missing {
+            args::Missing::Error => data::Missing::Error,
+            args::Missing::Impute => data::Missing::Impute,
+        }
+    }
+}
+
+/// What was learned on the training file and holds for every other file.
+pub struct Learned {
+    pub encoder: Encoder,
+    pub labels: LabelMap,
+    pub relabel: Relabel,
+    pub groups: Groups,
+}
+
+impl Learned {
+    /// Learns from the training table, which becomes the training data. `kind` is the target that the model needs, if
+    /// a model was asked for.
+    pub fn new(mut table: Table, args: &args::TuneArgs, kind: Option<TargetKind>) -> Result<(Self, Dataset)> {
+        let options = EncodeOptions {
+            missing: args.missing.into(),
+            storage: args.storage.into(),
+            precision: args.precision.into(),
+            normalize_rows: args.normalize_rows,
+        };
+        let path = table.origin.path().to_path_buf();
+        let relabel = Relabel::parse(&args.classes)?;
+        let labels = table.labels.take().ok_or_else(|| no_target(&path))?;
+        if let Some(absent) = relabel.absent(&labels).first() {
+            return Err(Error::input(format!("no row has the label '{absent}' that --classes names"))
+                .in_file(&path)
+                .remedy("bilevel inspect lists the labels"));
+        }
+        let labels = relabel.apply(labels);
+        let mut map = LabelMap::learn(&labels, kind, &table.origin)?;
+        if let Some(positive) = &args.positive_class {
+            map = map.with_positive(positive).map_err(|error| error.in_file(&path))?;
+        }
+        let target = map.apply(&labels, &table.origin)?;
+        let encoder = Encoder::learn(&table, &options)?;
+        let encoded = encoder.encode(table)?;
+        let groups = match &args.groups {
+            Some(path) => Groups::read(path, &encoded.feature_names, &encoded.groups)?,
+            None => encoded.groups,
+        };
+        let dataset =
+            Dataset { design: encoded.design, target, feature_names: encoded.feature_names, groups: groups.clone() };
+        Ok((Learned { encoder, labels: map, relabel, groups }, dataset))
+    }
+
+    /// What a model file says.
+    pub fn of(about: &About) -> Self {
+        Learned {
+            encoder: about.encoder.clone(),
+            labels: about.labels.clone(),
+            relabel: about.relabel.clone(),
+            groups: about.groups.clone(),
+        }
+    }
+
+    /// The data set in another table, which must have a target.
+    pub fn apply(&self, mut table: Table) -> Result<Dataset> {
+        let labels = table.labels.take().ok_or_else(|| no_target(table.origin.path()))?;
+        let target = self.labels.apply(&self.relabel.apply(labels), &table.origin)?;
+        let encoded = self.encoder.encode(table)?;
+        Ok(Dataset {
+            design: encoded.design,
+            target,
+            feature_names: encoded.feature_names,
+            groups: self.groups.clone(),
+        })
+    }
+}
+
+fn no_target(path: &Path) -> Error {
+    Error::input("there is no target").in_file(path).remedy("name it with --target, or give --labels FILE")
+}
+
+/// What a data set holds, in pairs of a name and a text.
+pub fn describe(dataset: &Dataset, encoder: &Encoder, kind: TargetKind) -> Vec<(String, String)> {
+    let (rows, features) = (dataset.rows(), dataset.features());
+    let mut size =
+        format!("{}, {}", numbers::counted(rows, "row", "rows"), numbers::counted(features, "feature", "features"));
+    if !dataset.groups.are_singletons() {
+        size += &format!(" in {}", numbers::counted(dataset.groups.len(), "group", "groups"));
+    }
+    let storage = if encoder.storage() == data::Storage::Dense { "dense" } else { "sparse" };
+    let precision = if encoder.precision() == data::Precision::F64 { "f64" } else { "f32" };
+    let density = numbers::percent(nonzero(&dataset.design) as f64 / (rows as f64 * features as f64));
+    vec![
+        ("training data".into(), size),
+        ("storage".into(), format!("{storage} {precision}, {density} of the entries nonzero")),
+        ("target".into(), describe_target(&dataset.target, kind)),
+    ]
+}
+
+/// Number of entries that are not zero.
+fn nonzero(design: &DesignMatrix) -> usize {
+    fn count<T: Element>(values: &[T]) -> usize {
+        values.iter().filter(|&&value| value != T::default()).count()
+    }
+    match design {
+        DesignMatrix::DenseF32(m) => count(m.values()),
+        DesignMatrix::DenseF64(m) => count(m.values()),
+        DesignMatrix::CsrF32(m) => count(m.values()),
+        DesignMatrix::CsrF64(m) => count(m.values()),
+    }
+}
+
+/// `two classes: <=50K (24,720), >50K (7,841)`, `real numbers from 1 to 29, mean 9.93`.
+fn describe_target(target: &Target, kind: TargetKind) -> String {
+    match target {
+        Target::Classes { codes, names } => {
+            let mut counts = vec![0; names.len()];
+            codes.iter().for_each(|&code| counts[code as usize] += 1);
+            let shown = names.iter().zip(&counts).take(10);
+            let list: Vec<_> = shown.map(|(name, &count)| format!("{name} ({})", numbers::count(count))).collect();
+            let more = if names.len() > list.len() { ", …" } else { "" };
+            let classes = if names.len() == 2 { "two classes".into() } else { format!("{} classes", names.len()) };
+            format!("{classes}: {}{more}", list.join(", "))
+        }
+        Target::Values(values) => {
+            let (min, max) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &y| (a.min(y), b.max(y)));
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            let [min, mean, max] = [min, mean, max].map(numbers::short);
+            format!("{kind} from {min} to {max}, mean {mean}")
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Ctrl-C: the first asks the work to stop and keep what it has, the second quits at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bilevel::Result;
+
+/// Exit code of a program that was interrupted.
+pub const EXIT_CODE: u8 = 130;
+
+/// True while there is something worth keeping.
+static KEEPING: AtomicBool = AtomicBool::new(false);
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// Listens for interrupts from now on.
+pub fn listen() {
+    // Without a handler an interrupt ends the program at once, which is what is done before there is anything to keep.
+    let _ = ctrlc::set_handler(|| {
+        let repeated = REQUESTED.swap(true, Ordering::SeqCst);
+        if repeated || !KEEPING.load(Ordering::SeqCst) {
+            std::process::exit(EXIT_CODE.into());
+        }
+        eprintln!("stopping; the best so far will be kept (once more to quit at once)");
+    });
+}
+
+/// True once the user has asked to stop.
+pub fn requested() -> bool {
+    REQUESTED.load(Ordering::SeqCst)
+}
+
+/// Runs work that stops by itself when [`requested`]; a second interrupt still quits at once.
+pub fn keeping<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    KEEPING.store(true, Ordering::SeqCst);
+    work()
+}

@@ -1,0 +1,81 @@
+//! The closed sets of the library (losses, penalties, methods, ...) by name on the command line.
+//!
+//! The names are those of the library's serialised form, so that the command, the files it writes and configuration
+//! files never disagree.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use serde::de::value::{Error, StrDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::{Deserialize, Serialize};
+
+/// Names of a set with a line of help each.
+pub type Names = &'static [(&'static str, &'static str)];
+
+pub const MODELS: Names = &[
+    ("auto", "logistic for two classes, softmax for more, poisson for counts, else squared"),
+    ("logistic", "two classes, probabilities"),
+    ("softmax", "any number of classes, probabilities"),
+    ("squared", "numbers, least squares"),
+    ("huber", "numbers with outliers"),
+    ("squared-hinge", "two classes, support vector machine"),
+    ("poisson", "counts"),
+];
+
+pub const PENALTIES: Names = &[
+    ("auto", "coarse to fine, the finer only where rows that did not steer the tuning confirm it"),
+    ("shared", "one for all weights"),
+    ("per-group", "one for each group of features (CSV: each source column)"),
+    ("per-class", "one for each class"),
+    ("per-feature", "one for each feature"),
+];
+
+pub const METHODS: Names = &[
+    ("auto", "by the size of the problem"),
+    ("exact", "Newton for the weights, a direct or fully converged solve for the adjoint"),
+    ("aid-cg", "inexact Newton and conjugate gradients over all rows"),
+    ("aid-fp", "fixed-point iteration over all rows"),
+    ("sid-constant", "stochastic implicit differentiation, constant steps"),
+    ("sid-decreasing", "stochastic implicit differentiation, decreasing steps"),
+];
+
+/// Parser for the value of the library that bears one of these names.
+pub fn parser<T>(names: Names) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names.iter().map(|&(name, help)| PossibleValue::new(name).help(help)))
+        .try_map(|name| by_name::<T>(&name))
+}
+
+fn by_name<T: for<'a> Deserialize<'a>>(name: &str) -> Result<T, Error> {
+    let name: StrDeserializer<'_, Error> = name.into_deserializer();
+    T::deserialize(name)
+}
+
+/// The name of a value of the library.
+pub fn name_of(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        other => unreachable!("a plain name was expected, not {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bilevel::tune::{LossChoice, Method, Penalties};
+
+    fn all_names_are_known<T: DeserializeOwned + Serialize + std::fmt::Debug>(names: Names) {
+        for (name, _) in names {
+            let value: T = by_name(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(&name_of(&value), name);
+        }
+    }
+
+    #[test]
+    fn names_lead_to_values_and_back() {
+        all_names_are_known::<LossChoice>(MODELS);
+        all_names_are_known::<Penalties>(PENALTIES);
+        all_names_are_known::<Method>(METHODS);
+    }
+}

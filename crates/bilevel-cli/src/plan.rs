@@ -1,0 +1,104 @@
+//! From arguments to a plan: every choice that can be made before the data are tuned.
+
+use std::path::PathBuf;
+
+use bilevel::data::TargetKind;
+use bilevel::tune::{Criterion, Limits, LossChoice, TuneOptions};
+use bilevel::{Error, Result};
+
+use crate::args::TuneArgs;
+
+/// Rows from a file of their own, or a share of the training rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    File(PathBuf),
+    Fraction(f64),
+}
+
+impl Part {
+    /// A number between 0 and 1 is a fraction, unless a file has that name.
+    pub fn parse(text: &str, option: &str) -> Result<Self> {
+        let path = PathBuf::from(text);
+        match text.parse::<f64>() {
+            Ok(fraction) if !path.exists() => match fraction > 0.0 && fraction < 1.0 {
+                true => Ok(Part::Fraction(fraction)),
+                false => Err(Error::input(format!("{option} {text} is neither a file nor a fraction"))
+                    .remedy("give a number between 0 and 1, or a file")),
+            },
+            _ => Ok(Part::File(path)),
+        }
+    }
+}
+
+/// The target that a model needs; none where the target decides.
+pub fn target_kind(loss: LossChoice) -> Option<TargetKind> {
+    match loss {
+        LossChoice::Auto => None,
+        LossChoice::Logistic | LossChoice::SquaredHinge => Some(TargetKind::Binary),
+        LossChoice::Softmax => Some(TargetKind::Classes),
+        LossChoice::Squared | LossChoice::Huber => Some(TargetKind::Real),
+        LossChoice::Poisson => Some(TargetKind::Counts),
+    }
+}
+
+/// The loss for a target, where none was asked for.
+fn loss_for(kind: TargetKind) -> LossChoice {
+    match kind {
+        TargetKind::Binary => LossChoice::Logistic,
+        TargetKind::Classes => LossChoice::Softmax,
+        TargetKind::Counts => LossChoice::Poisson,
+        TargetKind::Real => LossChoice::Squared,
+    }
+}
+
+/// What the library is told. `kind` is the target that was found.
+pub fn options(args: &TuneArgs, validation: Option<&Part>, kind: TargetKind) -> TuneOptions {
+    let defaults = TuneOptions::default();
+    TuneOptions {
+        loss: if args.model == LossChoice::Auto { loss_for(kind) } else { args.model },
+        penalties: args.penalties,
+        criterion: match (validation, args.folds) {
+            (Some(Part::Fraction(fraction)), _) => Criterion::HeldOut(*fraction),
+            (_, Some(folds)) => Criterion::Folds(folds as usize),
+            _ => Criterion::Auto,
+        },
+        method: args.method,
+        intercept: !args.no_intercept,
+        standardize: !args.no_standardize,
+        lambda_bounds: (
+            args.lambda_min.map_or(defaults.lambda_bounds.0, f64::ln),
+            args.lambda_max.map_or(defaults.lambda_bounds.1, f64::ln),
+        ),
+        seed: args.seed,
+        limits: Limits {
+            time: args.max_time,
+            iterations: args.max_iterations.map_or(defaults.limits.iterations, |n| n as usize),
+            tolerance: args.tolerance.unwrap_or(defaults.limits.tolerance),
+        },
+    }
+}
+
+/// What can be refused before any file is read.
+pub fn check(args: &TuneArgs) -> Result<()> {
+    let (min, max) = TuneOptions::default().lambda_bounds;
+    let (min, max) = (args.lambda_min.unwrap_or(min.exp()), args.lambda_max.unwrap_or(max.exp()));
+    if min >= max {
+        return Err(Error::input(format!("the smallest penalty {min} is not below the largest {max}"))
+            .remedy("give a smaller --lambda-min or a larger --lambda-max"));
+    }
+    bilevel::tune::Relabel::parse(&args.classes).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts() {
+        assert_eq!(Part::parse("0.25", "--test").unwrap(), Part::Fraction(0.25));
+        assert_eq!(Part::parse("test.csv", "--test").unwrap(), Part::File("test.csv".into()));
+        for wrong in ["0", "1", "-0.5", "2.5", "nan"] {
+            assert!(Part::parse(wrong, "--test").unwrap_err().is_input(), "{wrong}");
+        }
+    }
+}

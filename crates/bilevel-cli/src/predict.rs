@@ -1,0 +1,77 @@
+//! `bilevel predict`.
+
+use std::process::ExitCode;
+
+use bilevel::data::{self, ReadOptions};
+use bilevel::problems::glm::Loss;
+use bilevel::tune::{LinearModel, SavedModel, predicted_classes};
+use bilevel::{Error, Result};
+
+use crate::args::{DataArgs, PredictArgs};
+use crate::input::read_options;
+use crate::{csv, output};
+
+pub fn run(args: &PredictArgs) -> Result<ExitCode> {
+    if let Some(out) = &args.out {
+        output::check_file(out)?;
+    }
+    let saved = SavedModel::read(&args.model)?;
+    let loss = saved.model.loss;
+    if args.proba && !matches!(loss, Loss::Logistic | Loss::Softmax { .. }) {
+        return Err(Error::input(format!("a {} model gives no probabilities", loss.name()))
+            .in_file(&args.model)
+            .remedy("leave out --proba"));
+    }
+    let options = ReadOptions { target_required: false, ..options_for(&saved, &args.how) };
+    let encoded = saved.about.encoder.encode(data::read(&args.data, &options)?)?;
+    let margins = saved.model.margins(&encoded.design);
+    if let Some(row) = margins.iter().position(|m| !m.is_finite()) {
+        let row = row / saved.model.outputs;
+        return Err(encoded.origin.error(row, "the features are too large to predict from").remedy("check the row"));
+    }
+    let text = write(&saved.model, margins, saved.about.labels.names(), args.proba);
+    match &args.out {
+        Some(out) => output::write_file(out, text.as_bytes())?,
+        None => output::print(&text)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How to read a file for a model: as its training file, unless told otherwise.
+pub fn options_for(saved: &SavedModel, how: &DataArgs) -> ReadOptions {
+    let mut options = read_options(how);
+    if options.target.is_none() && options.labels.is_none() {
+        options.target.clone_from(&saved.about.target_name);
+    }
+    options.header = options.header.or(saved.about.header);
+    options
+}
+
+fn write(model: &LinearModel, mut margins: Vec<f64>, classes: &[String], probabilities: bool) -> String {
+    let mut text = String::new();
+    let mut line = |cells: &[String]| {
+        text.push_str(&cells.join(","));
+        text.push('\n');
+    };
+    if probabilities {
+        line(&classes.iter().map(|name| csv::cell(name).into_owned()).collect::<Vec<_>>());
+        model.loss.predict(&mut margins);
+        for row in margins.chunks_exact(model.outputs) {
+            match row {
+                [p] => line(&[csv::number(1.0 - p), csv::number(*p)]),
+                row => line(&row.iter().map(|&p| csv::number(p)).collect::<Vec<_>>()),
+            }
+        }
+        return text;
+    }
+    line(&["prediction".into()]);
+    if model.loss.is_classifier() {
+        for class in predicted_classes(model.loss, &margins) {
+            line(&[csv::cell(&classes[class as usize]).into_owned()]);
+        }
+    } else {
+        model.loss.predict(&mut margins);
+        margins.iter().for_each(|&prediction| line(&[csv::number(prediction)]));
+    }
+    text
+}

@@ -1,0 +1,116 @@
+//! What a person sees while the tuning runs: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use bilevel::tune::{Observer, TraceRow};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{interrupt, numbers};
+
+/// What is done sooner than this is not worth a line where there is no terminal.
+const QUIET: Duration = Duration::from_secs(1);
+/// Time between lines where there is no terminal.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// Shows the tuning on standard error.
+pub struct Progress {
+    shown: Shown,
+    best: f64,
+    candidate: String,
+}
+
+enum Shown {
+    Nothing,
+    Bar(ProgressBar),
+    Lines { started: Instant, last: Instant },
+}
+
+impl Progress {
+    /// A bar if standard error is a terminal, else lines; nothing if `quiet`. `iterations` is the limit for each
+    /// candidate.
+    pub fn new(quiet: bool, iterations: usize) -> Self {
+        let shown = match (quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Shown::Nothing,
+            (false, true) => {
+                let bar = ProgressBar::new(iterations as u64);
+                let style = ProgressStyle::with_template("{spinner} {bar:20} {elapsed:>4} {wide_msg}");
+                bar.set_style(style.expect("the template is sound").progress_chars("━╸ "));
+                bar.enable_steady_tick(Duration::from_millis(120));
+                Shown::Bar(bar)
+            }
+            (false, false) => Shown::Lines { started: Instant::now(), last: Instant::now() },
+        };
+        Progress { shown, best: f64::INFINITY, candidate: String::new() }
+    }
+
+    /// Hides the bar while something else is printed.
+    pub fn pause<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.shown {
+            Shown::Bar(bar) => bar.suspend(work),
+            _ => work(),
+        }
+    }
+
+    /// Clears the bar.
+    pub fn finish(self) {
+        if let Shown::Bar(bar) = self.shown {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn phase(&mut self, phase: &str) {
+        match &mut self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => {
+                bar.set_position(0);
+                bar.set_message(phase.to_string());
+            }
+            Shown::Lines { started, last } => {
+                if started.elapsed() < QUIET {
+                    return;
+                }
+                eprintln!("{phase}");
+                *last = Instant::now();
+            }
+        }
+    }
+
+    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
+        let label = row.label();
+        if label != self.candidate {
+            (self.candidate, self.best) = (label, f64::INFINITY);
+        }
+        self.best = self.best.min(row.validation_loss);
+        let line = || {
+            format!(
+                "{}: iteration {}, validation loss {} (best {}), training loss {}",
+                self.candidate,
+                row.iteration,
+                numbers::loss(row.validation_loss),
+                numbers::loss(self.best),
+                numbers::loss(row.train_loss),
+            )
+        };
+        match &mut self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => {
+                bar.set_position(row.iteration as u64);
+                bar.set_message(line());
+            }
+            Shown::Lines { last, .. } if last.elapsed() > BETWEEN_LINES => {
+                eprintln!("{}", line());
+                *last = Instant::now();
+            }
+            Shown::Lines { .. } => {}
+        }
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn stop_requested(&self) -> bool {
+        interrupt::requested()
+    }
+}

@@ -1,0 +1,42 @@
+//! A few plain charts as inline SVG.
+//!
+//! Every chart is a function from numbers to a string. Colours come from the style sheet of the page by class names
+//! (`c0`, `c1`, ... for series), so that light and dark need no second picture.
+
+mod cloud;
+mod curves;
+mod frame;
+mod ranks;
+
+pub use cloud::{histogram, scatter};
+pub use curves::{Curve, calibration, curves};
+pub use ranks::{Bar, Range, bars, ranges};
+
+/// Number of colours in the style sheet.
+pub const COLOURS: usize = 8;
+
+/// `text` as it must be written in HTML and SVG.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // Control characters are not allowed in a page.
+            c if c.is_control() && c != '\n' && c != '\t' => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// The first `length` characters, with an ellipsis where some were left out.
+pub fn clip(text: &str, length: usize) -> String {
+    match text.chars().count() > length {
+        true => text.chars().take(length.saturating_sub(1)).chain(['…']).collect(),
+        false => text.into(),
+    }
+}

@@ -1,0 +1,184 @@
+//! How the tuning went: headline figures, candidates, curves.
+
+use bilevel::tune::{Candidate, CandidateRole, Metrics, Tuned};
+
+use super::charts::{COLOURS, Curve, curves, escape};
+use super::page::{Tile, figure, paragraph, scrolling};
+use crate::numbers;
+
+/// One sentence that says what was done.
+pub fn lead(tuned: &Tuned) -> String {
+    let penalties = match tuned.chosen().hyperparameters {
+        1 => "one penalty".into(),
+        many => format!("{} penalties ({})", numbers::count(many), tuned.penalties.name()),
+    };
+    format!(
+        "A {} model with {penalties}, tuned on {} and {} by {} hypergradients, judged by {}. Status: {}.",
+        tuned.model.loss.name(),
+        numbers::counted(tuned.rows, "row", "rows"),
+        numbers::counted(tuned.features, "feature", "features"),
+        tuned.method,
+        tuned.criterion,
+        tuned.status,
+    )
+}
+
+/// The figures a reader looks for first.
+pub fn headline(tuned: &Tuned) -> Vec<Tile> {
+    let chosen = tuned.chosen();
+    let (rows, figures): (&str, fn(&Candidate) -> Option<Metrics>) = match chosen.test {
+        Some(_) => ("test", |candidate| candidate.test),
+        None => ("validation", |candidate| Some(candidate.validation)),
+    };
+    let mut tiles = Vec::new();
+    if let Some(own) = figures(chosen) {
+        let against = |other: Option<&Candidate>, name: &str| {
+            let other = figures(other?)?;
+            let change = 100.0 * (own.loss / other.loss - 1.0);
+            change.is_finite().then(|| format!("{change:+.2}% against {name}").replace('-', "−"))
+        };
+        let notes = [against(tuned.untuned(), "untuned"), against(shared_unless_chosen(tuned), "best shared")];
+        let note = notes.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        tiles.push(Tile { name: format!("{rows} loss"), value: numbers::loss(own.loss), note });
+        if let Some((name, value)) = own.headline() {
+            let before = figures(tuned.candidates.first().unwrap_or(chosen)).and_then(|m| m.headline());
+            let format = if name == "accuracy" { numbers::percent } else { numbers::unit };
+            let note = before.map_or(String::new(), |(_, before)| format!("{} untuned", format(before)));
+            tiles.push(Tile { name: format!("{rows} {name}"), value: format(value), note });
+        }
+        if let Some(auc) = own.auc {
+            let note = "area under the ROC curve".into();
+            tiles.push(Tile { name: format!("{rows} AUC"), value: numbers::unit(auc), note });
+        }
+    }
+    let hyperparameters = numbers::count(chosen.hyperparameters);
+    tiles.push(Tile { name: "penalties".into(), value: hyperparameters, note: chosen.label() });
+    let work = format!("{} passes over the rows", numbers::short(tuned.passes));
+    tiles.push(Tile { name: "tuning time".into(), value: numbers::seconds(tuned.seconds), note: work });
+    tiles
+}
+
+fn shared_unless_chosen(tuned: &Tuned) -> Option<&Candidate> {
+    tuned.best_shared().filter(|shared| !shared.chosen)
+}
+
+/// The table of all candidates and why one of them was chosen.
+pub fn candidates(tuned: &Tuned) -> String {
+    let all = &tuned.candidates;
+    let loss = |x: Option<f64>| numbers::loss_or_none(x);
+    type Column<'a> = (&'a str, Box<dyn Fn(&Candidate) -> Option<String> + 'a>);
+    let columns: Vec<Column<'_>> = vec![
+        ("penalties", Box::new(|c| Some(numbers::count(c.hyperparameters)))),
+        ("train loss", Box::new(|c| Some(loss(Some(c.train.loss))))),
+        ("validation loss", Box::new(|c| Some(loss(Some(c.validation.loss))))),
+        ("monitor loss", Box::new(|c| c.monitor_loss.map(|x| loss(Some(x))))),
+        ("± (to shared)", Box::new(|c| c.monitor_std_error.filter(|&x| x > 0.0).map(numbers::short))),
+        ("test loss", Box::new(|c| c.test.map(|m| loss(Some(m.loss))))),
+        ("validation accuracy", Box::new(|c| c.validation.accuracy.map(numbers::percent))),
+        ("test accuracy", Box::new(|c| c.test?.accuracy.map(numbers::percent))),
+        ("test AUC", Box::new(|c| c.test?.auc.map(numbers::unit))),
+        ("validation R²", Box::new(|c| c.validation.r2.map(numbers::unit))),
+        ("test R²", Box::new(|c| c.test?.r2.map(numbers::unit))),
+        ("test deviance explained", Box::new(|c| c.test?.deviance_explained.map(numbers::unit))),
+    ];
+    let shown: Vec<_> = columns.iter().filter(|(_, cell)| all.iter().any(|c| cell(c).is_some())).collect();
+    let head: String = shown.iter().map(|(title, _)| format!("<th>{}</th>", escape(title))).collect();
+    let mut rows = String::new();
+    for candidate in all {
+        let cells: String = (shown.iter())
+            .map(|(_, cell)| format!("<td>{}</td>", escape(&cell(candidate).unwrap_or(numbers::NONE.into()))))
+            .collect();
+        let (class, mark) = if candidate.chosen { (" class=\"chosen\"", " (chosen)") } else { ("", "") };
+        rows += &format!("<tr{class}><td>{}{mark}</td>{cells}</tr>\n", escape(&candidate.label()));
+    }
+    let table = format!("<table>\n<tr><th>candidate</th>{head}</tr>\n{rows}</table>\n");
+    let mut text = paragraph(&choice(tuned)) + &scrolling(&table);
+    text += "<p class=\"muted\">Validation rows steer the penalties";
+    text += match all.iter().any(|c| c.monitor_loss.is_some()) {
+        true => "; monitor rows do not, and decide between the candidates.",
+        false => ".",
+    };
+    text += if all.iter().any(|c| c.test.is_some()) { " Test rows are only reported.</p>\n" } else { "</p>\n" };
+    text
+}
+
+/// Why the chosen candidate was chosen, from the figures alone.
+pub fn choice(tuned: &Tuned) -> String {
+    let chosen = tuned.chosen();
+    let label = chosen.label();
+    let contenders = tuned.candidates.iter().filter(|c| c.role == CandidateRole::Tuned).count();
+    let Some(shared) = tuned.best_shared().filter(|_| contenders > 1) else {
+        return format!("The penalties were tuned as asked: {label}.");
+    };
+    let judged = |candidate: &Candidate| candidate.monitor_loss.unwrap_or(candidate.validation.loss);
+    let rows = if chosen.monitor_loss.is_some() { "rows that did not steer the tuning" } else { "the validation rows" };
+    if !shared.chosen {
+        let error = chosen.monitor_std_error.filter(|&e| e > 0.0).map_or(String::new(), |error| {
+            format!(", a difference of {} ± {}", numbers::short(judged(chosen) - judged(shared)), numbers::short(error))
+        });
+        return format!(
+            "Chosen: {label}. On {rows} its loss is {} against {} for the best shared penalty{error}.",
+            numbers::loss(judged(chosen)),
+            numbers::loss(judged(shared)),
+        )
+        .replace(" -", " −");
+    }
+    let best_other = (tuned.candidates.iter().filter(|c| c.role == CandidateRole::Tuned && !c.chosen))
+        .min_by(|a, b| judged(a).total_cmp(&judged(b)));
+    match best_other {
+        Some(other) => format!(
+            "Chosen: one shared penalty. None of the finer candidates did better on {rows} beyond doubt: the best of \
+             them ({}) has a loss of {} there, the shared penalty {}.",
+            other.label(),
+            numbers::loss(judged(other)),
+            numbers::loss(judged(shared)),
+        ),
+        None => format!("The penalties were tuned as asked: {label}."),
+    }
+}
+
+/// Losses against iterations, one colour a candidate, in the order in which they were tuned.
+pub fn progress(tuned: &Tuned) -> String {
+    if tuned.trace.is_empty() {
+        return String::new();
+    }
+    let mut lines = Vec::new();
+    let mut legend = String::new();
+    let mut at = 0;
+    let same = |a: &bilevel::tune::TraceRow, b: &bilevel::tune::TraceRow| {
+        a.penalties == b.penalties && a.shrinkage.total_cmp(&b.shrinkage).is_eq() && b.iteration > a.iteration
+    };
+    let mut labels: Vec<String> = Vec::new();
+    for run in tuned.trace.chunk_by(same) {
+        let label = run[0].label();
+        let position = labels.iter().position(|known| *known == label).unwrap_or_else(|| {
+            let class = format!("c{}", labels.len() % COLOURS);
+            legend += &format!("<li><i class=\"{class}\"></i>{}</li>\n", escape(&label));
+            labels.push(label.clone());
+            labels.len() - 1
+        });
+        let class = format!("c{}", position % COLOURS);
+        let points = |y: fn(&bilevel::tune::TraceRow) -> f64| -> Vec<(f64, f64)> {
+            run.iter().enumerate().map(|(i, row)| ((at + i) as f64, y(row))).collect()
+        };
+        let (training, validation) = (points(|row| row.train_loss), points(|row| row.validation_loss));
+        lines.push(Curve { class: format!("{class} dashed"), name: format!("{label}: training"), points: training });
+        lines.push(Curve { class, name: format!("{label}: validation"), points: validation });
+        at += run.len();
+    }
+    legend += "<li><i class=\"dashed\"></i>training rows</li>\n";
+    let chart = curves("Losses against iterations", "step of the penalties", "mean loss", &lines);
+    let chart = format!("{chart}<ul class=\"legend\">\n{legend}</ul>\n");
+    let caption = "Each step moves all penalties of one candidate; the next candidate starts where a coarser one ended. \
+                   Solid: rows that steer the tuning. Starts far above the rest are cut off.";
+    super::page::side_by_side(&[figure("Loss while tuning", &chart, caption)])
+}
+
+/// Remarks of the tuning.
+pub fn notes(tuned: &Tuned) -> String {
+    if tuned.notes.is_empty() {
+        return String::new();
+    }
+    let items: String = tuned.notes.iter().map(|note| format!("<li>{}</li>\n", escape(note))).collect();
+    format!("<ul class=\"notes\">\n{items}</ul>\n")
+}

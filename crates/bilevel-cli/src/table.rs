@@ -1,0 +1,60 @@
+//! Aligned tables of text.
+
+/// Rows of cells; the first column is aligned left, all others right.
+#[derive(Debug, Default)]
+pub struct TextTable {
+    rows: Vec<Vec<String>>,
+}
+
+impl TextTable {
+    /// A table with these headings.
+    pub fn new<S: Into<String>>(headings: impl IntoIterator<Item = S>) -> Self {
+        let mut table = TextTable::default();
+        table.row(headings);
+        table
+    }
+
+    /// Adds a row.
+    pub fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
+        self.rows.push(cells.into_iter().map(Into::into).collect());
+    }
+
+    /// The table, each line ended, two blanks between columns; columns without any cell are left out.
+    pub fn render(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max().unwrap_or(0))
+            .collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, (cell, &full)) in row.iter().zip(&widths).enumerate().filter(|(_, (_, full))| **full > 0) {
+                let blanks = " ".repeat(full - width(cell));
+                match column {
+                    0 => line.extend([cell, blanks.as_str()]),
+                    _ => line.extend(["  ", blanks.as_str(), cell]),
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn width(cell: &str) -> usize {
+    cell.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let mut table = TextTable::new(["", "a", "", "long"]);
+        table.row(["first", "1.25", "", "–"]);
+        table.row(["2", "10"]);
+        assert_eq!(table.render(), "          a  long\nfirst  1.25     –\n2        10\n");
+    }
+}

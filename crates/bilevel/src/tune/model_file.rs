@@ -1,0 +1,181 @@
+//! The file in which a tuned model is kept, with all that is needed to use it on other files.
+//!
+//! ```text
+//! 0   8 bytes   BILEVEL\n
+//! 8   u32       version of the format
+//! 12  u32       CRC-32 of the version and of everything from byte 16 on
+//! 16  u64       length of the text that follows
+//! 24            text (JSON): loss, encoder, labels, names
+//!               f64 ...: weights, intercepts, log-penalties
+//! ```
+//!
+//! All numbers are little-endian. The first 16 bytes mean the same in every version, so that an old program can tell a
+//! newer file from a damaged one. The same model always gives the same bytes.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::model::LinearModel;
+use super::options::Penalties;
+use super::relabel::Relabel;
+use crate::data::{Encoder, Groups, LabelMap};
+use crate::problems::glm::Loss;
+use crate::{Error, Result};
+
+const MAGIC: &[u8; 8] = b"BILEVEL\n";
+const VERSION: u32 = 1;
+const HEAD: usize = 24;
+
+/// A tuned model with the way from a file to its features and from its outputs to labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavedModel {
+    /// The model.
+    pub model: LinearModel,
+    /// Log-penalties it was fitted with, one per hyperparameter.
+    pub lambda: Vec<f64>,
+    /// Everything else.
+    pub about: About,
+}
+
+/// Where a model came from and how it is used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// From tables to features.
+    pub encoder: Encoder,
+    /// From labels to targets.
+    pub labels: LabelMap,
+    /// New names of labels, applied before.
+    pub relabel: Relabel,
+    /// Name or number of the target column of the training file, where it had one.
+    pub target_name: Option<String>,
+    /// Whether the training file was said to have a header.
+    pub header: Option<bool>,
+    /// Groups of the features.
+    pub groups: Groups,
+    /// Kind of penalty.
+    pub penalties: Penalties,
+    /// Name of each hyperparameter.
+    pub lambda_names: Vec<String>,
+    /// Why the tuning ended.
+    pub status: String,
+    /// How hypergradients were computed.
+    pub method: String,
+    /// How the hyperparameters were judged, in words.
+    pub criterion: String,
+    /// The command that repeats the tuning; empty where there was none.
+    pub command: String,
+}
+
+/// The text of the file.
+#[derive(Serialize, Deserialize)]
+struct Text<'a> {
+    loss: Loss,
+    features: usize,
+    outputs: usize,
+    hyperparameters: usize,
+    about: Cow<'a, About>,
+}
+
+impl SavedModel {
+    /// The contents of the file.
+    ///
+    /// # Errors
+    /// Numeric, when the model holds numbers that are not finite.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let model = &self.model;
+        let numbers = || model.coef.iter().chain(&model.intercept).chain(&self.lambda);
+        if !numbers().all(|x| x.is_finite()) {
+            return Err(Error::numeric("the model holds numbers that are not finite and is not saved"));
+        }
+        let text = Text {
+            loss: model.loss,
+            features: model.features,
+            outputs: model.outputs,
+            hyperparameters: self.lambda.len(),
+            about: Cow::Borrowed(&self.about),
+        };
+        let text = serde_json::to_vec(&text).map_err(|error| Error::numeric(format!("cannot save: {error}")))?;
+        let mut bytes = Vec::with_capacity(HEAD + text.len() + 8 * numbers().count());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&text);
+        numbers().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
+        let checksum = checksum(&bytes);
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        Ok(bytes)
+    }
+
+    /// The model in the contents of a file.
+    ///
+    /// # Errors
+    /// Input, when they are no model, damaged, or of a newer version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        if !bytes.starts_with(MAGIC) {
+            return Err(Error::input("this is not a model file")
+                .remedy("give the file `model` from the folder that `bilevel tune` wrote"));
+        }
+        if bytes.len() < HEAD || u32_at(bytes, 12) != checksum(bytes) {
+            return Err(damaged());
+        }
+        let version = u32_at(bytes, 8);
+        if version != VERSION {
+            return Err(Error::input(format!(
+                "the model file has version {version}, and this program reads version {VERSION}"
+            ))
+            .remedy("update bilevel, or tune again with this version"));
+        }
+        let (text, numbers) = bytes[HEAD..].split_at_checked(u64_at(bytes, 16) as usize).ok_or_else(damaged)?;
+        let text: Text<'_> = serde_json::from_slice(text).map_err(|_| damaged())?;
+        let mut numbers = numbers.chunks(8).map(|chunk| chunk.try_into().map(f64::from_le_bytes));
+        let mut take = |count: usize| -> Result<Vec<f64>> {
+            let taken: Vec<f64> = numbers.by_ref().take(count).collect::<Result<_, _>>().map_err(|_| damaged())?;
+            if taken.len() == count && taken.iter().all(|x| x.is_finite()) { Ok(taken) } else { Err(damaged()) }
+        };
+        let Text { loss, features, outputs, hyperparameters, about } = text;
+        let coef = take(features.checked_mul(outputs).ok_or_else(damaged)?)?;
+        let (intercept, lambda) = (take(outputs)?, take(hyperparameters)?);
+        let about = about.into_owned();
+        let fits = outputs == loss.outputs()
+            && about.encoder.features() == features
+            && about.groups.of_feature.len() == features
+            && (!loss.is_classifier() || about.labels.names().len() == outputs.max(2));
+        if !fits || numbers.next().is_some() {
+            return Err(damaged());
+        }
+        let model = LinearModel { loss, features, outputs, coef, intercept };
+        Ok(SavedModel { model, lambda, about })
+    }
+
+    /// Reads the model file `path`.
+    ///
+    /// # Errors
+    /// Those of [`SavedModel::from_bytes`], or when the file cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| Error::io(path, &error))?;
+        Self::from_bytes(&bytes).map_err(|error| error.in_file(path))
+    }
+}
+
+fn damaged() -> Error {
+    Error::input("the model file is damaged or cut short").remedy("copy it again, or tune again")
+}
+
+/// CRC-32 of everything but the magic bytes and the checksum itself.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[8..12]);
+    hasher.update(&bytes[16..]);
+    hasher.finalize()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
