@@ -86,7 +86,7 @@ impl OuterStep {
 /// When to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Largest number of iterations.
+    /// Largest number of iterations; one is always made.
     pub iterations: usize,
     /// Largest number of seconds; looked at between iterations.
     pub seconds: Option<f64>,
