@@ -20,6 +20,7 @@ use bilevel::step_size::StepSize;
 use bilevel::upper::UpperObjective;
 use bilevel::vector;
 use bilevel::work::Work;
+use rayon::prelude::*;
 
 const LAMBDA: [f64; 4] = [0.3, -0.5, 0.8, 0.1];
 
@@ -51,7 +52,9 @@ fn mse(sid: &Sid, problem: &Quadratic, map: &GradientMap<'_, Quadratic>, replica
         let estimate = sid.estimate(map, problem.upper(), &LAMBDA, None, 11, index).unwrap();
         vector::distance_squared(&estimate.value, &exact)
     };
-    (0..replicates).map(error).sum::<f64>() / replicates as f64
+    // Collected in order, so that the sum does not depend on the number of threads.
+    let errors: Vec<f64> = (0..replicates).into_par_iter().map(error).collect();
+    errors.iter().sum::<f64>() / replicates as f64
 }
 
 #[test]

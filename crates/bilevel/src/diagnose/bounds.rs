@@ -1,7 +1,9 @@
 //! The mean-square error of a stochastic hypergradient, bounded by the constants of the problem (theory, section 4).
 //!
-//!     E|g_hat - grad f|^2 <= 2 c^2 rho(t) + 2 L_Phi^2 sigma(k) + (2 m2/J) (L_E^2/(1-q)^2 + sigma(k)),
-//!     c = mu2 + nu2 L_E/(1-q) + L_Phi (mu1/(1-q) + nu1 L_E/(1-q)^2),
+//! ```text
+//! E|g_hat - grad f|^2 <= 2 c^2 rho(t) + 2 L_Phi^2 sigma(k) + (2 m2/J) (L_E^2/(1-q)^2 + sigma(k)),
+//! c = mu2 + nu2 L_E/(1-q) + L_Phi (mu1/(1-q) + nu1 L_E/(1-q)^2),
+//! ```
 //!
 //! where `rho(t)` and `sigma(k)` bound the mean-square errors of the two solves. Grazzi, Pontil, Salzo, AISTATS 2021,
 //! section 3; derived with these factors in the project's notes on the theory.

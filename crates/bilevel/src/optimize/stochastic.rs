@@ -1,6 +1,8 @@
 //! Projected stochastic gradient steps on `lambda`, with steps that need little tuning.
 //!
-//!     lambda <- P(lambda - step * direction),    P the projection onto the domain.
+//! ```text
+//! lambda <- P(lambda - step * direction),    P the projection onto the domain.
+//! ```
 //!
 //! Scheduled steps are those of the theory (BSGM: Grazzi, Pontil, Salzo, JMLR 2023, uses a constant one). Adaptive ones
 //! set the scale by the gradients seen: AdaGrad-norm (Ward, Wu, Bottou, JMLR 2020) for one length, Adam (Kingma, Ba, ICLR
