@@ -224,6 +224,19 @@ fn theory_step_sizes() {
     assert!(StepSize::Constant { eta: 0.5 }.mse_bound(10, 1.0, 0.5, 1.0, 2.0).is_none(), "eta above 1/(1 + sigma2)");
 }
 
+#[test]
+fn steps_follow_from_the_requested_precision() {
+    for step in [StepSize::Constant { eta: 0.01 }, StepSize::decreasing_from_constants(0.9, 1.0).unwrap()] {
+        let bound = |t| step.mse_bound(t, 4.0, 0.9, 0.01, 1.0).unwrap();
+        for mse in [3.0, 0.1, 0.01] {
+            let t = step.steps_for(mse, 4.0, 0.9, 0.01, 1.0).unwrap();
+            assert!(bound(t) <= mse && (t == 0 || bound(t - 1) > mse), "{step:?}: {t} steps for {mse}");
+        }
+    }
+    // Below the floor of a constant step no number of steps suffices.
+    assert_eq!(StepSize::Constant { eta: 0.1 }.steps_for(1e-9, 1.0, 0.5, 1.0, 0.0), None);
+}
+
 /// A dense symmetric matrix with the given eigenvalues, by a Householder reflection.
 fn with_eigenvalues(eigenvalues: &[f64]) -> Vec<f64> {
     let n = eigenvalues.len();

@@ -3,6 +3,7 @@
 //! Every formula of a problem can be wrong in a way that only makes convergence slower, or the answer a little off. The
 //! checks here find such errors through the public traits alone, for the problems of this library and for a user's own.
 
+mod bounds;
 mod check;
 mod constants;
 mod lanczos;
@@ -10,6 +11,7 @@ mod noise;
 mod taylor;
 mod unbiased;
 
+pub use bounds::ProblemConstants;
 pub use check::{Check, ensure};
 pub use constants::{LossConstants, jacobian_norm, loss_constants};
 pub use lanczos::{Spectrum, lanczos};

@@ -1,6 +1,8 @@
 //! The noise constants of the theory, by sampling.
 //!
-//!     E|Phi_hat(x) - Phi(x)|^2 <= sigma1 + sigma2 |Phi(x) - x|^2,    E|(d1Phi_hat - d1Phi)' v|^2 <= m1 |v|^2,
+//! ```text
+//! E|Phi_hat(x) - Phi(x)|^2 <= sigma1 + sigma2 |Phi(x) - x|^2,    E|(d1Phi_hat - d1Phi)' v|^2 <= m1 |v|^2,
+//! ```
 //!
 //! and `m2` likewise for `d2Phi`. Suprema over a space are found from below, by looking where they are likely: `m1` and
 //! `m2` by power iteration on the second moment of the noise, `sigma2` along random directions and towards zero.

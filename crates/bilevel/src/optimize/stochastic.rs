@@ -1,6 +1,8 @@
 //! Projected stochastic gradient steps on `lambda`, with steps that need little tuning.
 //!
-//!     lambda <- P(lambda - step * direction),    P the projection onto the domain.
+//! ```text
+//! lambda <- P(lambda - step * direction),    P the projection onto the domain.
+//! ```
 //!
 //! Scheduled steps are those of the theory (BSGM: Grazzi, Pontil, Salzo, JMLR 2023, uses a constant one). Adaptive ones
 //! set the scale by the gradients seen: AdaGrad-norm (Ward, Wu, Bottou, JMLR 2020) for one length, Adam (Kingma, Ba, ICLR
@@ -86,7 +88,7 @@ impl OuterStep {
 /// When to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Largest number of iterations.
+    /// Largest number of iterations; one is always made.
     pub iterations: usize,
     /// Largest number of seconds; looked at between iterations.
     pub seconds: Option<f64>,
