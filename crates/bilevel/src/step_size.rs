@@ -90,6 +90,27 @@ impl StepSize {
         }
     }
 
+    /// Steps after which [`StepSize::mse_bound`] is at most `mse`; `None` where the theory gives no such number.
+    ///
+    /// The requested precision comes first and the number of steps follows from it, not the other way round.
+    pub fn steps_for(&self, mse: f64, initial: f64, q: f64, sigma1: f64, sigma2: f64) -> Option<usize> {
+        let reached = |t: usize| self.mse_bound(t, initial, q, sigma1, sigma2).map(|bound| bound <= mse);
+        // The bound falls with t: double until it is reached, then bisect.
+        let (mut below, mut above) = (0, 1_usize);
+        if reached(0)? {
+            return Some(0);
+        }
+        while !reached(above)? {
+            below = above;
+            above = above.checked_mul(2).filter(|&t| t <= 1 << 52)?;
+        }
+        while above - below > 1 {
+            let middle = below + (above - below) / 2;
+            *(if reached(middle)? { &mut above } else { &mut below }) = middle;
+        }
+        Some(above)
+    }
+
     /// Checks that every step is positive and finite.
     ///
     /// # Errors

@@ -113,6 +113,7 @@ fn targets_that_do_not_exist() {
     at(&fails_with("a.csv", text, &target("zzzzzz")), None, None, "the columns are 'age', 'income', 'workclass'");
     at(&fails_with("a.csv", text, &target("4")), None, None, "there is no column '4'");
     at(&fails_with("a.csv", "1,2\n3,4\n", &target("y")), None, None, "a column number from 1 to 2");
+    at(&fails_with("a.svm", "1 1:2\n", &target("y")), None, None, "svmlight data have no named target");
     let x = npy("'<f8'", false, "(2, 1)", &doubles(&[1.0, 2.0]));
     at(&fails("a.npy", &x), None, None, "there is no target");
     at(&fails("a.npz", npz(&[("X", x.clone())])), None, None, "there is no target");
@@ -136,6 +137,9 @@ fn one_class_and_unseen_classes() {
     let table = read(&file.0, &ReadOptions::default()).unwrap();
     let error = LabelMap::learn(&table.labels.unwrap(), None, &table.origin).unwrap_err();
     at(&error, None, None, "every row has the target 'no'");
+    let names = Labels::Text { codes: (0..50).collect(), levels: (0..50).map(|i| format!("name {i:02}")).collect() };
+    let error = LabelMap::learn(&names, None, &table.origin).unwrap_err();
+    at(&error, None, None, "the target has 50 different values in 50 rows");
     let origin = Origin::new("train.npy");
     let map = LabelMap::learn(&Labels::Numbers(vec![2.0, 4.0, 2.0]), None, &origin).unwrap();
     let error = map.apply(&Labels::Numbers(vec![2.0, 3.0]), &origin).unwrap_err();

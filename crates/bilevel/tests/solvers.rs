@@ -151,18 +151,20 @@ fn init_step_terminate_are_the_loop() {
 
 #[test]
 fn divergence_is_reported_early() {
-    for (a, noise, solver) in [
-        (-1.5, 0.0, FixedPoint::exact(100_000, 1e-9)),
-        (1.0 + 1e-3, 0.0, FixedPoint::exact(100_000, 1e-9)),
-        (-4.0, 0.1, FixedPoint::sampled(100_000, 1, StepSize::Constant { eta: 1.0 })),
-        (1.3, 0.1, FixedPoint::sampled(100_000, 1, StepSize::Constant { eta: 0.5 })),
+    for (a, noise, solver, limit) in [
+        (-1.5, 0.0, FixedPoint::exact(100_000, 1e-9), 10),
+        (1.0 + 1e-3, 0.0, FixedPoint::exact(100_000, 1e-9), 3000),
+        (-4.0, 0.1, FixedPoint::sampled(100_000, 1, StepSize::Constant { eta: 1.0 }), 20),
+        (1.3, 0.1, FixedPoint::sampled(100_000, 1, StepSize::Constant { eta: 0.5 }), 200),
     ] {
         let mut operator = Affine { a: vec![a; 3], b: vec![1.0; 3], noise };
         let info = solve(&solver, &mut operator, &mut [0.0; 3], 0);
         assert!(!info.status.is_usable(), "a = {a}: {info:?}");
-        assert!(info.steps < 5000, "a = {a}: noticed after {} steps", info.steps);
+        assert!(info.steps < limit, "a = {a}: noticed after {} steps", info.steps);
         let message = info.usable("lower level").unwrap_err().to_string();
-        assert!(message.contains("use"), "{message}");
+        assert!(
+            message.contains("lower level") && message.contains("use a smaller") || message.contains("use smaller")
+        );
     }
 }
 
@@ -220,6 +222,19 @@ fn theory_step_sizes() {
     let StepSize::Constant { eta } = StepSize::constant_for_error(0.5, 2.0, 0.0, 0.1).unwrap() else { panic!() };
     assert!((eta * 2.0 / 0.75 - 0.1).abs() < 1e-15);
     assert!(StepSize::Constant { eta: 0.5 }.mse_bound(10, 1.0, 0.5, 1.0, 2.0).is_none(), "eta above 1/(1 + sigma2)");
+}
+
+#[test]
+fn steps_follow_from_the_requested_precision() {
+    for step in [StepSize::Constant { eta: 0.01 }, StepSize::decreasing_from_constants(0.9, 1.0).unwrap()] {
+        let bound = |t| step.mse_bound(t, 4.0, 0.9, 0.01, 1.0).unwrap();
+        for mse in [3.0, 0.1, 0.01] {
+            let t = step.steps_for(mse, 4.0, 0.9, 0.01, 1.0).unwrap();
+            assert!(bound(t) <= mse && (t == 0 || bound(t - 1) > mse), "{step:?}: {t} steps for {mse}");
+        }
+    }
+    // Below the floor of a constant step no number of steps suffices.
+    assert_eq!(StepSize::Constant { eta: 0.1 }.steps_for(1e-9, 1.0, 0.5, 1.0, 0.0), None);
 }
 
 /// A dense symmetric matrix with the given eigenvalues, by a Householder reflection.

@@ -48,7 +48,7 @@ pub enum Precision {
 /// How a design matrix is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Storage {
-    /// Dense when at least a fifth of the entries are nonzero, else sparse.
+    /// Dense when at least 15 % of the entries are nonzero, else sparse.
     #[default]
     Auto,
     /// Every entry.

@@ -14,7 +14,7 @@ use super::table::{Contents, Labels, Origin, Table};
 use crate::{Error, Result};
 
 /// [`Storage::Auto`] is dense from this share of nonzero entries on.
-pub const DENSE_FROM: f64 = 0.2;
+pub const DENSE_FROM: f64 = 0.15;
 
 /// What to do about missing values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

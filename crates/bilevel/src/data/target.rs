@@ -1,5 +1,7 @@
 //! What the labels mean: two classes, several classes, counts or real numbers.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::dataset::Target;
@@ -44,8 +46,8 @@ impl Target {
     /// 1. texts are classes, and so is any pair of distinct values (binary);
     /// 2. integers are classes when at most 20 distinct ones occur, each of them five times at least; or when at most
     ///    1000 occur, each five times at least, and the rarest is no rarer than a tenth of the average;
-    /// 3. non-negative integers are counts when they begin at 0 or 1, scatter more than their mean (variance above it)
-    ///    and lean to the right (mean above median);
+    /// 3. integers are counts when they begin at 0 or 1, scatter as counts do (variance at least half the mean) and lean
+    ///    to the right (skewness above 1/4);
     /// 4. everything else are real numbers.
     ///
     /// Thus the 26 letters are classes, the rings of abalones (1 to 29, some once only) counts, percentages that crowd
@@ -73,9 +75,9 @@ impl Target {
         }
         let n = sorted.len() as f64;
         let mean = sorted.iter().sum::<f64>() / n;
-        let variance = sorted.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
-        let median = sorted[sorted.len() / 2];
-        if (0.0..=1.0).contains(&sorted[0]) && variance > mean && mean > median {
+        let moment = |power| sorted.iter().map(|value| (value - mean).powi(power)).sum::<f64>() / n;
+        let (variance, skewness) = (moment(2), moment(3) / moment(2).powf(1.5));
+        if (0.0..=1.0).contains(&sorted[0]) && variance >= 0.5 * mean && skewness > 0.25 {
             return TargetKind::Counts;
         }
         TargetKind::Real
@@ -120,6 +122,11 @@ impl LabelMap {
                 Error::input(format!("every row has the target '{only}', so that there is nothing to learn"))
                     .remedy("check which column is the target (--target), and that the file is complete"),
             ));
+        }
+        let is_class = matches!(kind, TargetKind::Binary | TargetKind::Classes);
+        if is_class && names.len() > FEW_CLASSES && 2 * names.len() > labels.len() {
+            let message = format!("the target has {} different values in {} rows", names.len(), labels.len());
+            return Err(in_file(Error::input(message)).remedy("check which column is the target (--target)"));
         }
         let map = match kind {
             TargetKind::Binary if names.len() > 2 => {
@@ -182,39 +189,22 @@ impl LabelMap {
                 .error(row, format!("the class '{name}' does not occur in the training data"))
                 .remedy(format!("the classes are {}", listed(&self.names)))
         };
+        let known = KnownNames::new(&self.names);
         let codes: Vec<u32> = match labels {
             Labels::Text { codes, levels } => {
-                let known: Vec<Option<u32>> = levels.iter().map(|level| self.code(level)).collect();
+                let found: Vec<Option<u32>> = levels.iter().map(|level| known.text(level)).collect();
                 let code = |(row, &code): (usize, &u32)| {
-                    known[code as usize].ok_or_else(|| unseen(row, &levels[code as usize]))
+                    found[code as usize].ok_or_else(|| unseen(row, &levels[code as usize]))
                 };
                 codes.iter().enumerate().map(code).collect::<Result<_>>()?
             }
             Labels::Numbers(values) => {
-                // Names that are numbers are compared as numbers: `1.0` in one file is `1` in another.
-                let mut known: Vec<(f64, u32)> = (0u32..)
-                    .zip(&self.names)
-                    .filter_map(|(code, name)| Some((name.parse::<f64>().ok().filter(|v| v.is_finite())?, code)))
-                    .collect();
-                known.sort_by(|a, b| a.0.total_cmp(&b.0));
-                let code = |(row, &value): (usize, &f64)| {
-                    let position = known.partition_point(|&(name, _)| name < value);
-                    known
-                        .get(position)
-                        .filter(|&&(name, _)| name == value)
-                        .map(|&(_, code)| code)
-                        .ok_or_else(|| unseen(row, &name_of(value)))
-                };
+                let code =
+                    |(row, &value): (usize, &f64)| known.number(value).ok_or_else(|| unseen(row, &name_of(value)));
                 values.iter().enumerate().map(code).collect::<Result<_>>()?
             }
         };
         Ok(Target::Classes { codes, names: self.names.clone() })
-    }
-
-    fn code(&self, level: &str) -> Option<u32> {
-        let number = level.parse::<f64>().ok().filter(|value| value.is_finite());
-        let same = |name: &String| name == level || number.is_some() && name.parse::<f64>().ok() == number;
-        self.names.iter().position(|name| name == level).or_else(|| self.names.iter().position(same)).map(|c| c as u32)
     }
 
     fn values(&self, labels: &Labels, origin: &Origin) -> Result<Vec<f64>> {
@@ -239,6 +229,33 @@ impl LabelMap {
         }
         Ok(values)
     }
+}
+
+/// Codes of names, also by the number that a name stands for: `1.0` in one file is `1` in another.
+struct KnownNames<'a> {
+    texts: HashMap<&'a str, u32>,
+    numbers: HashMap<u64, u32>,
+}
+
+impl<'a> KnownNames<'a> {
+    fn new(names: &'a [String]) -> Self {
+        let texts = names.iter().map(String::as_str).zip(0u32..).collect();
+        let numbers = names.iter().zip(0u32..).filter_map(|(name, code)| Some((key(name.parse().ok()?), code)));
+        KnownNames { texts, numbers: numbers.collect() }
+    }
+
+    fn number(&self, value: f64) -> Option<u32> {
+        self.numbers.get(&key(value)).copied()
+    }
+
+    fn text(&self, text: &str) -> Option<u32> {
+        self.texts.get(text).copied().or_else(|| self.number(text.parse().ok()?))
+    }
+}
+
+/// Bits of a number, the same for both zeros.
+fn key(value: f64) -> u64 {
+    (value + 0.0).to_bits()
 }
 
 fn check_present(labels: &Labels, origin: &Origin) -> Result<()> {

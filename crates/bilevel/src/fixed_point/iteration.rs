@@ -26,7 +26,7 @@ const SCALE_STEPS: usize = 4;
 /// Growth of a sampled direction that no noise explains.
 const DIRECTION_GROWTH: f64 = 1e6;
 /// Multiple of `steps x scale` that no sampled iterate covers.
-const DISTANCE_GROWTH: f64 = 1e3;
+const DISTANCE_GROWTH: f64 = 1e4;
 /// Growth of the exact residual that proves there is no contraction.
 const RESIDUAL_GROWTH: f64 = 10.0;
 /// Exact steps after which the residual must have fallen, in whatever norm the map contracts.

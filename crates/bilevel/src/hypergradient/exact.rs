@@ -3,7 +3,9 @@
 //! With `Phi = w - alpha grad_w g` the adjoint satisfies `alpha H v = grad1 E`, and `d2Phi^T v = -alpha (d/dlambda grad_w
 //! g)^T v`. The map step cancels: with `u = alpha v`,
 //!
-//!     H u = grad1 E,    grad f = grad2 E - (d/dlambda grad_w g)^T u.
+//! ```text
+//! H u = grad1 E,    grad f = grad2 E - (d/dlambda grad_w g)^T u.
+//! ```
 //!
 //! Its error is that of `w` and of one linear system, both of which are reported.
 

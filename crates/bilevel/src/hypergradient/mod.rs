@@ -6,6 +6,7 @@
 
 mod aid;
 mod exact;
+mod method;
 mod parts;
 mod replicates;
 mod sid;
@@ -18,6 +19,7 @@ use crate::work::Work;
 
 pub use aid::{AidConjugateGradient, AidFixedPoint};
 pub use exact::{ExactLinear, Implicit};
+pub use method::Method;
 pub use replicates::replicate;
 pub use sid::Sid;
 

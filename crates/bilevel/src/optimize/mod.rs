@@ -1,5 +1,16 @@
-//! The upper level: minimisation over `lambda` with hypergradients.
+//! Upper-level loops: from a hypergradient to hyperparameters.
+//!
+//! A loop sees an [`Oracle`] (objective and hypergradient at a `lambda`, by whatever method), a
+//! [`Domain`](crate::domain::Domain) and an [`Observer`]; it knows no problem.
 
 mod bounded_lbfgs;
+mod observer;
+mod oracle;
+mod outcome;
+mod stochastic;
 
 pub use bounded_lbfgs::{BoundedLbfgs, LbfgsEnd, LbfgsIteration};
+pub use observer::{Iteration, Observer, Silent};
+pub use oracle::{Evaluation, Oracle};
+pub use outcome::{Outcome, StopReason};
+pub use stochastic::{Limits, OuterStep, ProjectedGradient};

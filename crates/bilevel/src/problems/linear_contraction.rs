@@ -3,7 +3,9 @@
 //! What holds for it cannot lean on symmetry by accident: a product with `M` where one with `M'` is due gives wrong numbers
 //! here. The noise is simulated: sample element `s` adds
 //!
-//!     noise ( u_s (z_s' w) + u_s (y_s' lambda) + a_s )
+//! ```text
+//! noise ( u_s (z_s' w) + u_s (y_s' lambda) + a_s )
+//! ```
 //!
 //! with independent normal `u, z, y, a` of norm about 1, hence unbiased with additive and multiplicative noise in every
 //! product. Elements are numbered, each number seeds its element, and [`Sample::Full`] is the exact mean, without noise.

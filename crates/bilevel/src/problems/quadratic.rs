@@ -1,7 +1,9 @@
 //! Strongly convex quadratic lower level with everything known in closed form: the yardstick of every estimator.
 //!
-//!     g_i(w, lambda) = 1/2 w' A_i w - b_i' w - w' B_i lambda + ridge/2 sum_j exp(lambda_{j mod m}) w_j^2,
-//!     g = (1/n) sum_i g_i,    A, b, B the means of A_i, b_i, B_i.
+//! ```text
+//! g_i(w, lambda) = 1/2 w' A_i w - b_i' w - w' B_i lambda + ridge/2 sum_j exp(lambda_{j mod m}) w_j^2,
+//! g = (1/n) sum_i g_i,    A, b, B the means of A_i, b_i, B_i.
+//! ```
 //!
 //! The rows are `A_i = A + noise S_i` and so on with centred symmetric `S_i`, so a minibatch gradient map is unbiased with
 //! both additive and multiplicative noise, and a single `A_i` need not be positive definite. `ridge > 0` makes the Hessian

@@ -106,6 +106,14 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Table> {
         Some(format) => format,
         None => sniff::format(path, &bytes)?,
     };
+    if options.target.is_some()
+        && options.target_required
+        && matches!(format, Format::Svmlight | Format::Npy | Format::Idx)
+    {
+        return Err(Error::input(format!("{format} data have no named target"))
+            .in_file(path)
+            .remedy("leave --target away, or give the labels with --labels FILE"));
+    }
     let matrix = |(design, labels): (_, _)| Table {
         origin: Origin::new(path),
         format,

@@ -31,8 +31,9 @@ fn read_as<T: Element>(
     options: &ReadOptions,
 ) -> Result<(CsrMatrix<T>, Option<Labels>, Origin)> {
     let mut origin = Origin::new(path);
-    // About ten bytes an entry: a first guess that saves the early copies.
-    let guess = bytes.len() / 12;
+    // The colons at the beginning tell how many entries to expect: room for them saves copies while the vectors grow.
+    let head = &bytes[..bytes.len().min(1 << 16)];
+    let guess = memchr::memchr_iter(b':', head).count() * (bytes.len() / head.len().max(1) + 1);
     let (mut indices, mut values) = (Vec::<u32>::with_capacity(guess), Vec::<T>::with_capacity(guess));
     let mut offsets = vec![0usize];
     let mut numbers = Vec::<f64>::new();
@@ -132,7 +133,11 @@ fn features<T: Element>(line: &[u8], mut at: usize, indices: &mut Vec<u32>, valu
         }
         last = index;
         at += 1;
-        let Some((value, used)) = parse_prefix(&line[at..]) else { return Err(bad_token(line, token)) };
+        let (value, used) = match line[at..] {
+            // A single digit, most often 1, is so frequent that it deserves a short way.
+            [digit @ b'0'..=b'9', blank, ..] if is_blank(blank) => (f64::from(digit - b'0'), 1),
+            _ => parse_prefix(&line[at..]).ok_or_else(|| bad_token(line, token))?,
+        };
         at += used;
         let stored = T::from_f64(value);
         if !stored.to_f64().is_finite() {

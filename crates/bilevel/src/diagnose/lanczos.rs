@@ -1,0 +1,94 @@
+//! Extreme eigenvalues of a symmetric matrix given by products: Lanczos with full reorthogonalisation.
+
+use faer::{Mat, Side};
+
+use crate::error::{Error, Result};
+use crate::sample::{Purpose, Rng};
+use crate::vector;
+
+/// Extreme eigenvalues, each within its error of a true one.
+///
+/// Ritz values lie inside the spectrum: `largest` never exceeds the largest eigenvalue and `smallest` is never below the
+/// smallest; when the errors are small they are those eigenvalues with probability one over the random start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spectrum {
+    /// Smallest Ritz value.
+    pub smallest: f64,
+    /// Norm of its residual.
+    pub smallest_error: f64,
+    /// Largest Ritz value.
+    pub largest: f64,
+    /// Norm of its residual.
+    pub largest_error: f64,
+    /// Products that were computed.
+    pub products: usize,
+}
+
+/// Up to `steps` products with a symmetric matrix of size `dim`; exact when `steps >= dim`.
+///
+/// Stops early when both errors are below `1e-10` times the size of the matrix; memory is `steps * dim` numbers.
+///
+/// # Errors
+/// Numeric, when a product is not finite.
+pub fn lanczos(mut product: impl FnMut(&[f64], &mut [f64]), dim: usize, steps: usize, seed: u64) -> Result<Spectrum> {
+    assert!(dim > 0 && steps > 0, "Lanczos needs a matrix and at least one step");
+    let mut rng = Rng::stream(seed, Purpose::Start, 3);
+    let mut current: Vec<f64> = (0..dim).map(|_| rng.normal()).collect();
+    let norm = vector::norm(&current);
+    vector::scale(1.0 / norm, &mut current);
+
+    let (mut diagonal, mut off_diagonal) = (Vec::new(), Vec::new());
+    let mut basis: Vec<Vec<f64>> = Vec::new();
+    let mut image = vec![0.0; dim];
+    loop {
+        product(&current, &mut image);
+        diagonal.push(vector::dot(&current, &image));
+        basis.push(std::mem::take(&mut current));
+        // Twice is enough, once is not: without it converged eigenvalues come back as copies.
+        for _ in 0..2 {
+            for vector in &basis {
+                let overlap = vector::dot(vector, &image);
+                vector::axpy(-overlap, vector, &mut image);
+            }
+        }
+        let rest = vector::norm(&image);
+        if !rest.is_finite() {
+            return Err(Error::numeric("a product with the matrix is not finite")
+                .remedy("check the data for non-finite or huge values"));
+        }
+        let size = diagonal.iter().chain(&off_diagonal).fold(0.0_f64, |a, b| a.max(b.abs()));
+        let exhausted = rest <= 1e-13 * size || basis.len() == dim;
+        let last = exhausted || basis.len() == steps;
+        if last || basis.len().is_multiple_of(10) {
+            let spectrum = ritz(&diagonal, &off_diagonal, if exhausted { 0.0 } else { rest })?;
+            let done = spectrum.smallest_error.max(spectrum.largest_error) <= 1e-10 * size;
+            if last || done {
+                return Ok(spectrum);
+            }
+        }
+        off_diagonal.push(rest);
+        current = image.iter().map(|x| x / rest).collect();
+    }
+}
+
+/// Eigenvalues of the tridiagonal matrix; `rest` times the last component of an eigenvector is the residual.
+fn ritz(diagonal: &[f64], off_diagonal: &[f64], rest: f64) -> Result<Spectrum> {
+    let k = diagonal.len();
+    let tridiagonal = Mat::from_fn(k, k, |i, j| match i.abs_diff(j) {
+        0 => diagonal[i],
+        1 => off_diagonal[i.min(j)],
+        _ => 0.0,
+    });
+    let eigen = tridiagonal
+        .self_adjoint_eigen(Side::Lower)
+        .map_err(|_| Error::numeric("the eigenvalues of the Lanczos matrix did not converge"))?;
+    let value = |i: usize| eigen.S().column_vector()[i];
+    let error = |i: usize| rest * eigen.U()[(k - 1, i)].abs();
+    Ok(Spectrum {
+        smallest: value(0),
+        smallest_error: error(0),
+        largest: value(k - 1),
+        largest_error: error(k - 1),
+        products: k,
+    })
+}

@@ -1,0 +1,57 @@
+//! What an upper-level loop asks for: objective and hypergradient at one `lambda`.
+
+use crate::error::{Error, Result};
+use crate::hypergradient::Hypergradient;
+use crate::vector;
+use crate::work::Work;
+
+/// Objective and gradient at one point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// `f(lambda)`, or an estimate.
+    pub objective: f64,
+    /// `grad f(lambda)`, or an estimate.
+    pub gradient: Vec<f64>,
+    /// What it cost.
+    pub work: Work,
+}
+
+impl Evaluation {
+    /// Refuses numbers that are not finite.
+    ///
+    /// # Errors
+    /// Numeric.
+    pub fn finite(self) -> Result<Self> {
+        if self.objective.is_finite() && vector::all_finite(&self.gradient) {
+            Ok(self)
+        } else {
+            Err(Error::numeric("the objective or its hypergradient is not finite")
+                .remedy("bound lambda to a smaller domain"))
+        }
+    }
+}
+
+impl From<Hypergradient> for Evaluation {
+    fn from(estimate: Hypergradient) -> Self {
+        Evaluation { objective: estimate.objective, gradient: estimate.value, work: estimate.work }
+    }
+}
+
+/// Evaluates objective and hypergradient; may keep state, such as a warm start, between calls.
+pub trait Oracle {
+    /// At `lambda`; `number` counts the calls from 0 and picks the stream of a stochastic method.
+    ///
+    /// # Errors
+    /// Those of the method.
+    fn evaluate(&mut self, lambda: &[f64], number: usize) -> Result<Evaluation>;
+}
+
+impl<F, E> Oracle for F
+where
+    F: FnMut(&[f64], usize) -> Result<E>,
+    E: Into<Evaluation>,
+{
+    fn evaluate(&mut self, lambda: &[f64], number: usize) -> Result<Evaluation> {
+        self(lambda, number).map(Into::into)
+    }
+}
