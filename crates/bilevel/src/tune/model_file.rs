@@ -50,7 +50,7 @@ pub struct About {
     pub relabel: Relabel,
     /// Name or number of the target column of the training file, where it had one.
     pub target_name: Option<String>,
-    /// Whether the training file was said to have a header.
+    /// Whether the training file had a header, where there could be one.
     pub header: Option<bool>,
     /// Groups of the features.
     pub groups: Groups,
