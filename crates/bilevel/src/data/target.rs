@@ -154,7 +154,7 @@ impl LabelMap {
             ))
             .remedy(format!("set it against all others: --classes '{label}={label}' --classes 'other=*'")));
         }
-        match self.code(label) {
+        match KnownNames::new(&self.names).text(label) {
             Some(0) => self.names.swap(0, 1),
             Some(_) => {}
             None => {
