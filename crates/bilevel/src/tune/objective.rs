@@ -192,10 +192,6 @@ pub(super) fn fit(
     Ok((w, minimum.info.work))
 }
 
-/// The mean loss of `risk` at `w`.
-pub(super) fn mean_loss(risk: &EmpiricalRisk<'_>, w: &[f64]) -> f64 {
-    risk.value(w, &[], &crate::sample::Sample::Full)
-}
 
 /// True when no method could need more than the given engine: the settings that make `auto` choose it.
 pub(super) fn engine_for(method: Method, risk: &EmpiricalRisk<'_>, tolerance: f64) -> Engine {
