@@ -26,6 +26,8 @@ struct Inputs {
     test: Option<Dataset>,
     /// Name or number of the target column.
     target_name: Option<String>,
+    /// Whether the training file had a header, where there could be one.
+    header: Option<bool>,
     /// Pairs of a name and a text.
     description: Vec<(String, String)>,
     notes: Vec<String>,
@@ -72,13 +74,15 @@ fn read(args: &TuneArgs, validation: Option<&Part>, test: Option<&Part>, progres
     let table = data::read(&args.train, &options)?;
     let target_name = table.target_name.clone();
     let format = table.format;
+    // Other files are like this one: a header is not guessed again from what may be few rows.
+    let header = if format == data::Format::Delimited { Some(table.named) } else { None };
     let notes = table.notes.clone();
     let (learned, mut train) = Learned::new(table, args, plan::target_kind(args.model))?;
     let mut description = vec![("file".into(), format!("{} ({format})", args.train.display()))];
     let mut other = |path: &PathBuf, labels: &Option<PathBuf>| -> Result<Dataset> {
         phase(path);
         let target = if labels.is_none() { target_name.clone() } else { None };
-        let options = ReadOptions { target, labels: labels.clone(), ..options.clone() };
+        let options = ReadOptions { target, labels: labels.clone(), header, ..options.clone() };
         learned.apply(data::read(path, &options)?)
     };
     let validation = match validation {
@@ -106,7 +110,7 @@ fn read(args: &TuneArgs, validation: Option<&Part>, test: Option<&Part>, progres
             description.push((format!("{name} data"), format!("{rows} ({from})")));
         }
     }
-    Ok(Inputs { learned, train, validation, test, target_name, description, notes })
+    Ok(Inputs { learned, train, validation, test, target_name, header, description, notes })
 }
 
 fn read_text(inputs: &Inputs) -> String {
@@ -137,7 +141,7 @@ fn write(args: &TuneArgs, inputs: &Inputs, tuned: &Tuned, command: &str) -> Resu
             labels: learned.labels.clone(),
             relabel: learned.relabel.clone(),
             target_name: inputs.target_name.clone(),
-            header: read_options(&args.data).header,
+            header: inputs.header,
             groups: learned.groups.clone(),
             penalties: tuned.penalties,
             lambda_names: tuned.lambda_names.clone(),

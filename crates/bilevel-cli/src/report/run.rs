@@ -1,6 +1,6 @@
 //! How the tuning went: headline figures, candidates, curves.
 
-use bilevel::tune::{Candidate, CandidateRole, Metrics, Tuned};
+use bilevel::tune::{Candidate, CandidateRole, Metrics, TraceRow, Tuned};
 
 use super::charts::{COLOURS, Curve, curves, escape};
 use super::page::{Tile, figure, paragraph, scrolling};
@@ -34,8 +34,12 @@ pub fn headline(tuned: &Tuned) -> Vec<Tile> {
     if let Some(own) = figures(chosen) {
         let against = |other: Option<&Candidate>, name: &str| {
             let other = figures(other?)?;
-            let change = 100.0 * (own.loss / other.loss - 1.0);
-            change.is_finite().then(|| format!("{change:+.2}% against {name}").replace('-', "−"))
+            // A share of a loss that may be negative says nothing.
+            let change = match own.loss > 0.0 && other.loss > 0.0 {
+                true => format!("{:+.2}%", 100.0 * (own.loss / other.loss - 1.0)),
+                false => format!("{:+.5}", own.loss - other.loss),
+            };
+            Some(format!("{change} against {name}").replace('-', "−"))
         };
         let notes = [against(tuned.untuned(), "untuned"), against(shared_unless_chosen(tuned), "best shared")];
         let note = notes.into_iter().flatten().collect::<Vec<_>>().join(", ");
@@ -72,7 +76,7 @@ pub fn candidates(tuned: &Tuned) -> String {
         ("train loss", Box::new(|c| Some(loss(Some(c.train.loss))))),
         ("validation loss", Box::new(|c| Some(loss(Some(c.validation.loss))))),
         ("monitor loss", Box::new(|c| c.monitor_loss.map(|x| loss(Some(x))))),
-        ("± (to shared)", Box::new(|c| c.monitor_std_error.filter(|&x| x > 0.0).map(numbers::short))),
+        ("± of difference", Box::new(|c| c.monitor_std_error.filter(|&x| x > 0.0).map(numbers::short))),
         ("test loss", Box::new(|c| c.test.map(|m| loss(Some(m.loss))))),
         ("validation accuracy", Box::new(|c| c.validation.accuracy.map(numbers::percent))),
         ("test accuracy", Box::new(|c| c.test?.accuracy.map(numbers::percent))),
@@ -137,6 +141,18 @@ pub fn choice(tuned: &Tuned) -> String {
     }
 }
 
+/// The rows of the trace by candidate. A candidate that was tuned on several parts of the data and then on all of it
+/// is shown by the last.
+fn last_runs(trace: &[TraceRow]) -> Vec<&[TraceRow]> {
+    let same = |a: &TraceRow, b: &TraceRow| a.label() == b.label() && b.iteration > a.iteration;
+    let mut runs: Vec<&[TraceRow]> = Vec::new();
+    for run in trace.chunk_by(same) {
+        runs.retain(|earlier| earlier[0].label() != run[0].label());
+        runs.push(run);
+    }
+    runs
+}
+
 /// Losses against iterations, one colour a candidate, in the order in which they were tuned.
 pub fn progress(tuned: &Tuned) -> String {
     if tuned.trace.is_empty() {
@@ -145,22 +161,12 @@ pub fn progress(tuned: &Tuned) -> String {
     let mut lines = Vec::new();
     let mut legend = String::new();
     let mut at = 0;
-    let same = |a: &bilevel::tune::TraceRow, b: &bilevel::tune::TraceRow| {
-        a.penalties == b.penalties && a.shrinkage.total_cmp(&b.shrinkage).is_eq() && b.iteration > a.iteration
-    };
-    let mut labels: Vec<String> = Vec::new();
-    for run in tuned.trace.chunk_by(same) {
+    for (index, run) in last_runs(&tuned.trace).into_iter().enumerate() {
         let label = run[0].label();
-        let position = labels.iter().position(|known| *known == label).unwrap_or_else(|| {
-            let class = format!("c{}", labels.len() % COLOURS);
-            legend += &format!("<li><i class=\"{class}\"></i>{}</li>\n", escape(&label));
-            labels.push(label.clone());
-            labels.len() - 1
-        });
-        let class = format!("c{}", position % COLOURS);
-        let points = |y: fn(&bilevel::tune::TraceRow) -> f64| -> Vec<(f64, f64)> {
-            run.iter().enumerate().map(|(i, row)| ((at + i) as f64, y(row))).collect()
-        };
+        let class = format!("c{}", index % COLOURS);
+        legend += &format!("<li><i class=\"{class}\"></i>{}</li>\n", escape(&label));
+        let points =
+            |y: fn(&TraceRow) -> f64| run.iter().enumerate().map(|(i, row)| ((at + i) as f64, y(row))).collect();
         let (training, validation) = (points(|row| row.train_loss), points(|row| row.validation_loss));
         lines.push(Curve { class: format!("{class} dashed"), name: format!("{label}: training"), points: training });
         lines.push(Curve { class, name: format!("{label}: validation"), points: validation });
@@ -170,7 +176,7 @@ pub fn progress(tuned: &Tuned) -> String {
     let chart = curves("Losses against iterations", "step of the penalties", "mean loss", &lines);
     let chart = format!("{chart}<ul class=\"legend\">\n{legend}</ul>\n");
     let caption = "Each step moves all penalties of one candidate; the next candidate starts where a coarser one ended. \
-                   Solid: rows that steer the tuning. Starts far above the rest are cut off.";
+                   Solid: rows that steer the tuning. Values far above the rest are cut off.";
     super::page::side_by_side(&[figure("Loss while tuning", &chart, caption)])
 }
 

@@ -163,11 +163,3 @@ fn the_choice_is_explained() {
     outcome.candidates.truncate(2);
     assert!(run::choice(&outcome).contains("as asked: shared"));
 }
-
-#[test]
-#[ignore]
-fn dump() {
-    for (name, page) in all_pages() {
-        std::fs::write(format!("/tmp/report-{name}.html"), page).unwrap();
-    }
-}

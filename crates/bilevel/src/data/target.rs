@@ -132,7 +132,7 @@ impl LabelMap {
             TargetKind::Binary if names.len() > 2 => {
                 return Err(in_file(
                     Error::input(format!("two classes are asked for, but the target has {}", names.len()))
-                        .remedy("use the several-class model, or merge classes in the file"),
+                        .remedy("use --model softmax, or gather the labels in two classes with --classes"),
                 ));
             }
             TargetKind::Binary | TargetKind::Classes => LabelMap { kind, names },

@@ -50,7 +50,7 @@ pub struct About {
     pub relabel: Relabel,
     /// Name or number of the target column of the training file, where it had one.
     pub target_name: Option<String>,
-    /// Whether the training file was said to have a header.
+    /// Whether the training file had a header, where there could be one.
     pub header: Option<bool>,
     /// Groups of the features.
     pub groups: Groups,
@@ -178,4 +178,120 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Column, ColumnData, Contents, EncodeOptions, Format, Labels, Origin, Table};
+    use proptest::prelude::*;
+
+    fn saved() -> SavedModel {
+        let text = |texts: &[&str], codes: &[u32]| ColumnData::Text {
+            codes: codes.to_vec(),
+            levels: texts.iter().map(|text| text.to_string()).collect(),
+        };
+        let column = |number: usize, name: &str, data| Column { name: name.into(), number, data };
+        let table = Table {
+            origin: Origin::new("train.csv"),
+            format: Format::Delimited,
+            contents: Contents::Columns(vec![
+                column(1, "age", ColumnData::Numeric(vec![0.1, 1.0 / 3.0, 7e-300, 2.5])),
+                column(2, "town", text(&["Genova", "Ulm", "Zürich"], &[0, 1, 2, 1])),
+            ]),
+            labels: None,
+            target_name: Some("late".into()),
+            named: true,
+            notes: Vec::new(),
+        };
+        let labels = Labels::Text { codes: vec![0, 1, 1, 0], levels: vec!["no".into(), "yes".into()] };
+        let encoder = Encoder::learn(&table, &EncodeOptions::default()).unwrap();
+        let features = encoder.features();
+        SavedModel {
+            model: LinearModel {
+                loss: Loss::Logistic,
+                features,
+                outputs: 1,
+                coef: (0..features).map(|j| 0.1 * (j as f64).exp()).collect(),
+                intercept: vec![-1.0 / 3.0],
+            },
+            lambda: vec![-2.5, 0.1 + 0.2],
+            about: About {
+                groups: encoder.groups(),
+                encoder,
+                labels: LabelMap::learn(&labels, None, &table.origin).unwrap(),
+                relabel: Relabel::parse(&["yes=1,2", "no=*"]).unwrap(),
+                target_name: Some("late".into()),
+                header: None,
+                penalties: Penalties::PerGroup,
+                lambda_names: vec!["age".into(), "town".into()],
+                status: "converged".into(),
+                method: "exact".into(),
+                criterion: "5 folds".into(),
+                command: "bilevel tune train.csv".into(),
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_read_and_always_the_same() {
+        let saved = saved();
+        let bytes = saved.to_bytes().unwrap();
+        assert_eq!(SavedModel::from_bytes(&bytes).unwrap(), saved);
+        assert_eq!(saved.clone().to_bytes().unwrap(), bytes);
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_not_saved() {
+        let mut saved = saved();
+        saved.model.coef[0] = f64::NAN;
+        assert!(saved.to_bytes().unwrap_err().is_numeric());
+    }
+
+    #[test]
+    fn a_newer_version_is_named() {
+        let mut bytes = saved().to_bytes().unwrap();
+        bytes[8..12].copy_from_slice(&7u32.to_le_bytes());
+        let sum = checksum(&bytes);
+        bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+        let message = SavedModel::from_bytes(&bytes).unwrap_err().to_string();
+        assert!(message.contains("version 7") && message.contains("version 1"), "{message}");
+    }
+
+    #[test]
+    fn every_cut_is_an_error() {
+        let bytes = saved().to_bytes().unwrap();
+        for length in 0..bytes.len() {
+            assert!(SavedModel::from_bytes(&bytes[..length]).unwrap_err().is_input(), "{length}");
+        }
+        assert!(SavedModel::from_bytes(&[&bytes[..], b"x"].concat()).unwrap_err().is_input());
+    }
+
+    /// A length that cannot be, under a checksum that is right, is an error too.
+    #[test]
+    fn lengths_are_not_trusted() {
+        for length in [0, 1, u64::MAX, u64::MAX - HEAD as u64, 1 << 40] {
+            let mut bytes = saved().to_bytes().unwrap();
+            bytes[16..24].copy_from_slice(&length.to_le_bytes());
+            let sum = checksum(&bytes);
+            bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+            assert!(SavedModel::from_bytes(&bytes).unwrap_err().is_input(), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_changed_byte_is_noticed(at in any::<prop::sample::Index>(), change in 1..=255u8) {
+            let mut bytes = saved().to_bytes().unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            prop_assert!(SavedModel::from_bytes(&bytes).unwrap_err().is_input());
+        }
+
+        #[test]
+        fn junk_is_no_model(junk in prop::collection::vec(any::<u8>(), 0..200)) {
+            let bytes = [&MAGIC[..], &junk].concat();
+            prop_assert!(SavedModel::from_bytes(&junk).is_err() && SavedModel::from_bytes(&bytes).is_err());
+        }
+    }
 }

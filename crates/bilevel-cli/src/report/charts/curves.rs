@@ -20,8 +20,8 @@ pub fn curves(description: &str, x_title: &str, y_title: &str, curves: &[Curve])
     let xs = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.0));
     let mut ys: Vec<f64> = curves.iter().flat_map(|c| c.points.iter().map(|p| p.1)).filter(|y| y.is_finite()).collect();
     ys.sort_by(f64::total_cmp);
-    if let (Some(&low), Some(&usual)) = (ys.first(), ys.get(ys.len() * 9 / 10)) {
-        ys.retain(|&y| y <= low + 2.5 * (usual - low).max(0.02 * low.abs()));
+    if let (Some(&low), Some(&usual)) = (ys.first(), ys.get(ys.len() * 3 / 4)) {
+        ys.retain(|&y| y <= low + 3.0 * (usual - low).max(0.01 * low.abs()));
     }
     let x = Axis { title: x_title, span: span(xs), labels: Labels::Plain };
     let y = Axis { title: y_title, span: span(ys), labels: Labels::Plain };

@@ -13,7 +13,7 @@ pub use curves::{Curve, calibration, curves};
 pub use ranks::{Bar, Range, bars, ranges};
 
 /// Number of colours in the style sheet.
-pub const COLOURS: usize = 8;
+pub const COLOURS: usize = 10;
 
 /// `text` as it must be written in HTML and SVG.
 pub fn escape(text: &str) -> String {
@@ -39,4 +39,15 @@ pub fn clip(text: &str, length: usize) -> String {
         true => text.chars().take(length.saturating_sub(1)).chain(['…']).collect(),
         false => text.into(),
     }
+}
+
+/// The beginning and the end of a longer name: of `column=category` both tell something.
+pub fn clip_middle(text: &str, length: usize) -> String {
+    let count = text.chars().count();
+    if count <= length {
+        return text.into();
+    }
+    let head = (length - 1) / 2;
+    let tail = length - 1 - head;
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(count - tail)).collect()
 }

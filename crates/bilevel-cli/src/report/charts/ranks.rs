@@ -1,13 +1,13 @@
 //! Rows with a name and a number, one below the other.
 
 use super::frame::{Axis, Frame, Labels, minus, span};
-use super::{clip, escape};
+use super::{clip_middle, escape};
 use crate::numbers;
 
 const ROW: f64 = 19.0;
-const LEFT: f64 = 150.0;
+const LEFT: f64 = 156.0;
 /// Characters that fit beside the axis.
-const NAME: usize = 22;
+const NAME: usize = 20;
 
 /// A named number.
 pub struct Bar {
@@ -85,7 +85,7 @@ fn name(frame: &mut Frame, name: &str, y: f64) {
         "<text class=\"end\" x=\"{:.1}\" y=\"{:.1}\">{}<title>{}</title></text>",
         LEFT - 6.0,
         y + 4.0,
-        escape(&clip(name, NAME)),
+        escape(&clip_middle(name, NAME)),
         escape(name)
     ));
 }

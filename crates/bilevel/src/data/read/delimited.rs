@@ -57,7 +57,7 @@ fn names(path: &Path, first: &[Vec<u8>]) -> Result<Vec<String>> {
         let name = if name.is_empty() { format!("x{}", j + 1) } else { name };
         if let Some(earlier) = names.iter().position(|known| *known == name) {
             return Err(at(Error::input(format!("columns {} and {} are both named '{name}'", earlier + 1, j + 1))
-                .remedy("rename one, or pass --no-header if the first line is data")));
+                .remedy("rename one, or pass --header no if the first line is data")));
         }
         names.push(name);
     }

@@ -51,7 +51,7 @@ fn no_such(columns: &[Column], wanted: &str, named: bool) -> Error {
     let error = Error::input(format!("there is no column '{wanted}'"));
     if !named {
         return error.remedy(format!(
-            "the file has no header: give a column number from 1 to {}, or pass --header if its first line holds names",
+            "the file has no header: give a column number from 1 to {}, or pass --header yes if its first line holds names",
             columns.len()
         ));
     }

@@ -1,0 +1,240 @@
+//! Bad input: one clear line on standard error, exit code 2, nothing written.
+
+mod common;
+
+use std::io::Write;
+use std::path::Path;
+
+use common::{Scratch, bilevel, small_csv};
+
+/// What is wrong, the arguments (with `@` for the folder of the test), and what the line must mention.
+struct Case {
+    name: &'static str,
+    files: Vec<(&'static str, Vec<u8>)>,
+    args: &'static str,
+    mentions: &'static [&'static str],
+}
+
+fn case(
+    name: &'static str,
+    files: Vec<(&'static str, Vec<u8>)>,
+    args: &'static str,
+    mentions: &'static [&'static str],
+) -> Case {
+    Case { name, files, args, mentions }
+}
+
+fn gzip(contents: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(contents).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn svmlight(line: &str) -> Vec<u8> {
+    let mut text: String = (0..20).map(|i| format!("{} 1:{} 2:0.5\n", i % 2, i)).collect();
+    text += line;
+    text.into_bytes()
+}
+
+fn cases() -> Vec<Case> {
+    let csv = || small_csv(60).into_bytes();
+    let with_line = |line: &str| [csv(), line.as_bytes().to_vec()].concat();
+    let truncated = gzip(&csv())[..200].to_vec();
+    let junk: Vec<u8> = (0..600u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let three: Vec<u8> = csv().iter().copied().chain(*b"0.5,red,maybe\n").collect();
+    vec![
+        case("missing file", vec![], "tune @/none.csv", &["none.csv", "no such file"]),
+        case("a directory", vec![], "tune @", &["directory"]),
+        case("an empty file", vec![("a.csv", vec![])], "tune @/a.csv", &["a.csv", "empty"]),
+        case("a truncated archive", vec![("a.csv.gz", truncated)], "tune @/a.csv.gz", &["damaged or cut short"]),
+        case("binary junk", vec![("a.csv", junk)], "tune @/a.csv", &["a.csv"]),
+        case("index 0", vec![("a.svm", svmlight("1 0:3\n"))], "tune @/a.svm", &["a.svm:21:"]),
+        case("index out of order", vec![("a.svm", svmlight("1 2:3 1:1\n"))], "tune @/a.svm", &["a.svm:21:"]),
+        case("index twice", vec![("a.svm", svmlight("1 2:3 2:1\n"))], "tune @/a.svm", &["a.svm:21:"]),
+        case("nan", vec![("a.svm", svmlight("1 1:nan\n"))], "tune @/a.svm", &["a.svm:21:"]),
+        case("inf", vec![("a.svm", svmlight("1 1:inf\n"))], "tune @/a.svm", &["a.svm:21:"]),
+        case("label nan", vec![("a.svm", svmlight("nan 1:2\n"))], "tune @/a.svm", &["a.svm:21:"]),
+        case("no colon", vec![("a.svm", svmlight("1 1:2 2\n"))], "tune @/a.svm", &["a.svm:21:"]),
+        case(
+            "an index of 10^9",
+            vec![("a.svm", svmlight("1 1000000000:1\n"))],
+            "tune @/a.svm",
+            &["a.svm", "1000000000"],
+        ),
+        case("ragged rows", vec![("a.csv", with_line("1,red\n"))], "tune @/a.csv", &["a.csv:62"]),
+        case("bad quotes", vec![("a.csv", with_line("1,\"red,yes\n"))], "tune @/a.csv", &["a.csv:62"]),
+        case(
+            "bad UTF-8",
+            vec![("a.csv", [csv(), b"1,r\xffd,yes\n".to_vec()].concat())],
+            "tune @/a.csv",
+            &["a.csv:62", "UTF-8"],
+        ),
+        case("no such target", vec![("a.csv", csv())], "tune @/a.csv --target z", &["no column 'z'"]),
+        case(
+            "a missing value",
+            vec![("a.csv", with_line(",red,yes\n"))],
+            "tune @/a.csv",
+            &["a.csv:62", "--missing impute"],
+        ),
+        case("one class only", vec![("a.csv", small_csv(60).replace("yes", "no").into())], "tune @/a.csv", &["'no'"]),
+        case(
+            "an unseen class",
+            vec![("a.csv", csv()), ("b.csv", three)],
+            "tune @/a.csv --validation @/b.csv",
+            &["b.csv:62", "'maybe'"],
+        ),
+        case(
+            "another width",
+            vec![("a.svm", svmlight("")), ("b.svm", b"1 1:1 2:1 3:1\n".to_vec())],
+            "tune @/a.svm --validation @/b.svm",
+            &["b.svm", "3 features"],
+        ),
+        case(
+            "another width of a file without header",
+            vec![("a.csv", b"1,2,0\n2,3,1\n3,1,0\n5,2,1\n".repeat(5)), ("b.csv", b"1,2,3,0\n".to_vec())],
+            "tune @/a.csv --test @/b.csv",
+            &["b.csv"],
+        ),
+        case(
+            "a fold larger than a class",
+            vec![("a.csv", [csv(), b"0.5,red,maybe\n".repeat(3)].concat())],
+            "tune @/a.csv --folds 10",
+            &["maybe", "3 rows", "--folds"],
+        ),
+        case("two folds of one class", vec![("a.csv", csv())], "tune @/a.csv --folds 1", &["--folds"]),
+        case("an impossible fraction", vec![("a.csv", csv())], "tune @/a.csv --test 1.5", &["--test 1.5"]),
+        case("a model that does not fit", vec![("a.csv", csv())], "tune @/a.csv --model poisson", &["'no'"]),
+        case(
+            "penalties the wrong way round",
+            vec![("a.csv", csv())],
+            "tune @/a.csv --lambda-min 2 --lambda-max 1",
+            &["--lambda-max"],
+        ),
+        case("a class without labels", vec![("a.csv", csv())], "tune @/a.csv --classes odd=", &["odd="]),
+        case("a label that does not occur", vec![("a.csv", csv())], "tune @/a.csv --classes a=yes,often", &["'often'"]),
+        case(
+            "a positive class that does not occur",
+            vec![("a.csv", csv())],
+            "tune @/a.csv --positive-class maybe",
+            &["'maybe'"],
+        ),
+        case("an unknown option", vec![("a.csv", csv())], "tune @/a.csv --fold 3", &["--fold"]),
+        case("an unknown method", vec![("a.csv", csv())], "tune @/a.csv --method magic", &["magic", "aid-cg"]),
+        case(
+            "groups of nothing",
+            vec![("a.csv", csv()), ("g", b"nobody,g1\n".to_vec())],
+            "tune @/a.csv --groups @/g",
+            &["nobody"],
+        ),
+        case("a file that is no model", vec![("a.csv", csv())], "predict @/a.csv @/a.csv", &["not a model file"]),
+        case("no model", vec![("a.csv", csv())], "evaluate @/model @/a.csv", &["no such file"]),
+        case(
+            "an output folder under a file",
+            vec![("a.csv", csv()), ("file", vec![])],
+            "tune @/a.csv --out @/file/out",
+            &["file/out", "--out"],
+        ),
+        case(
+            "no permission to write",
+            vec![("a.csv", csv())],
+            "tune @/a.csv --out /proc/bilevel-out",
+            &["/proc/bilevel-out", "--out"],
+        ),
+        case("nothing to inspect", vec![("a.csv", vec![])], "inspect @/a.csv", &["empty"]),
+    ]
+}
+
+#[test]
+fn one_line_exit_code_two_and_nothing_written() {
+    let mut faults = Vec::new();
+    for case in cases() {
+        let folder = Scratch::new();
+        for (name, contents) in &case.files {
+            folder.write(name, contents);
+        }
+        let before = folder.names();
+        let at = folder.path().to_string_lossy();
+        let mut args: Vec<String> = case.args.split(' ').map(|arg| arg.replace('@', &at)).collect();
+        if args[0] == "tune" && !case.args.contains("--out") {
+            args.extend(["--out".into(), folder.join("out").to_string_lossy().into()]);
+        }
+        let output = bilevel().args(&args).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let mut fault = |what: &str| faults.push(format!("{}: {what}\n    {stderr}", case.name));
+        if output.status.code() != Some(2) {
+            fault(&format!("exit code {:?}", output.status.code()));
+        }
+        if stderr.lines().count() != 1 || !stderr.starts_with("error: ") {
+            fault("not one line that begins with 'error: '");
+        }
+        if let Some(missing) = case.mentions.iter().find(|text| !stderr.contains(**text)) {
+            fault(&format!("does not mention '{missing}'"));
+        }
+        if folder.names() != before {
+            fault(&format!("left files behind: {:?}", folder.names()));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// A model that works, for what can go wrong with it.
+fn trained(folder: &Scratch) -> std::path::PathBuf {
+    let train = folder.write("train.csv", small_csv(80));
+    bilevel()
+        .arg("tune")
+        .arg(train)
+        .args(["--target", "y", "--quiet", "--out"])
+        .arg(folder.join("out"))
+        .assert()
+        .success();
+    folder.join("out/model")
+}
+
+fn line_of(model: &Path, data: &Path) -> String {
+    let output = bilevel().arg("predict").arg(model).arg(data).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+#[test]
+fn models_that_are_damaged_or_newer() {
+    let folder = Scratch::new();
+    let model = trained(&folder);
+    let data = folder.join("train.csv");
+    let good = std::fs::read(&model).unwrap();
+
+    let mut damaged = good.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    assert!(line_of(&folder.write("damaged", damaged), &data).contains("damaged"));
+    assert!(line_of(&folder.write("cut", &good[..middle]), &data).contains("damaged or cut short"));
+
+    let mut newer = good;
+    newer[8] = 9;
+    let mut checked = newer[8..12].to_vec();
+    checked.extend_from_slice(&newer[16..]);
+    newer[12..16].copy_from_slice(&crc32(&checked).to_le_bytes());
+    let line = line_of(&folder.write("newer", newer), &data);
+    assert!(line.contains("version 9") && line.contains("version 1"), "{line}");
+}
+
+/// The checksum of the format, computed by its definition.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |sum, &byte| {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 })
+    })
+}
+
+#[test]
+fn data_that_does_not_fit_the_model() {
+    let folder = Scratch::new();
+    let model = trained(&folder);
+    assert!(line_of(&model, &folder.write("other.csv", "x,shape,y\n1,round,yes\n")).contains("colour"));
+    assert!(line_of(&model, &folder.write("a.svm", "1 1:2 2:3\n0 1:1\n")).contains("a.svm"));
+    let output =
+        bilevel().arg("evaluate").arg(&model).arg(folder.write("no.csv", "x,colour\n1,red\n")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}

@@ -1,0 +1,61 @@
+//! What the tests of the command share.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+
+/// The command.
+pub fn bilevel() -> Command {
+    Command::new(assert_cmd::cargo_bin!("bilevel"))
+}
+
+/// A bundled data file.
+pub fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(name)
+}
+
+/// A folder for one test, with files written by it.
+pub struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    pub fn new() -> Self {
+        Scratch(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.join(name);
+        std::fs::write(&path, contents).unwrap();
+        path
+    }
+
+    /// Names of all files in the folder, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// A small two-class table as CSV: rows of `x,colour,y`.
+pub fn small_csv(rows: usize) -> String {
+    let mut text = String::from("x,colour,y\n");
+    for i in 0..rows {
+        let x = ((i * 37) % 101) as f64 / 10.0 - 5.0;
+        let colour = ["red", "green", "blue"][i % 3];
+        let yes = x + if i % 3 == 0 { 2.0 } else { -1.0 } + ((i * 53) % 29) as f64 / 7.0 - 2.0 > 0.0;
+        text += &format!("{x},{colour},{}\n", if yes { "yes" } else { "no" });
+    }
+    text
+}

@@ -1,0 +1,258 @@
+//! From a data file to a model, a report and predictions.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Scratch, bilevel, data, small_csv};
+use serde_json::Value;
+
+/// Runs `bilevel` with these arguments and gives what it printed.
+fn run(args: &[&str]) -> String {
+    let output = bilevel().args(args).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn summary(out: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(out.join("summary.json")).unwrap()).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_table_with_categories() {
+    let folder = Scratch::new();
+    let (train, test) =
+        (folder.write("train.csv", small_csv(300)), folder.write("new.csv", "colour,x\nred,4\nmauve,-5\n"));
+    let out = folder.join("out");
+    let printed = run(&["tune", text(&train), "--target", "y", "--test", "0.25", "--out", text(&out)]);
+    for expected in ["225 rows, 4 features in 2 groups", "two classes: no (", "best shared", "test AUC", "report.html"]
+    {
+        let alternative = expected == "best shared" && printed.contains("chosen: shared");
+        assert!(printed.contains(expected) || alternative, "'{expected}' is missing in\n{printed}");
+    }
+    let mut names: Vec<_> =
+        std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["model", "report.html", "summary.json", "trace.csv"]);
+
+    let summary = summary(&out);
+    for key in [
+        "status",
+        "model",
+        "method",
+        "penalties",
+        "rows",
+        "features",
+        "hyperparameters",
+        "validation_loss",
+        "test_loss",
+        "test_accuracy",
+        "seconds",
+        "passes",
+    ] {
+        assert!(!summary[key].is_null(), "{key} is missing");
+    }
+    assert_eq!((&summary["model"], &summary["rows"]), (&"logistic".into(), &225.into()));
+    assert!(summary["test_accuracy"].as_f64().unwrap() > 0.7 && summary["test_r2"].is_null());
+    let candidates = summary["candidates"].as_array().unwrap();
+    assert!(candidates.len() > 2);
+    for key in ["penalties", "validation_loss", "monitor_loss", "test_loss"] {
+        assert!(candidates.iter().all(|candidate| candidate.get(key).is_some()), "{key} is missing");
+    }
+    let everything = std::fs::read_to_string(out.join("trace.csv")).unwrap() + &summary.to_string();
+    assert!(!everything.to_lowercase().contains("nan") && !everything.contains("inf"), "only finite numbers");
+
+    // Columns are found by name, the target may be absent, a category that was not seen is no fault.
+    let model = out.join("model");
+    assert_eq!(run(&["predict", text(&model), text(&test)]), "prediction\nyes\nno\n");
+    let probabilities = run(&["predict", text(&model), text(&test), "--proba"]);
+    let lines: Vec<&str> = probabilities.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("no,yes", 3));
+    for line in &lines[1..] {
+        let sum: f64 = line.split(',').map(|p| p.parse::<f64>().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-12);
+    }
+    let file = folder.join("predictions.csv");
+    assert_eq!(run(&["predict", text(&model), text(&test), "--out", text(&file)]), "");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "prediction\nyes\nno\n");
+
+    let table = run(&["evaluate", text(&model), text(&train)]);
+    assert!(table.contains("accuracy") && table.contains("true \\ predicted"), "{table}");
+    let json: Value = serde_json::from_str(&run(&["evaluate", text(&model), text(&train), "--json"])).unwrap();
+    assert_eq!((&json["rows"], &json["classes"][1]), (&300.into(), &"yes".into()));
+    assert_eq!(json["confusion"]["counts"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_files() {
+    let folder = Scratch::new();
+    let train = folder.write("train.csv", small_csv(200));
+    let outs = ["a", "b"].map(|name| folder.join(name));
+    for (out, threads) in outs.iter().zip(["1", "2"]) {
+        run(&["tune", text(&train), "--seed", "3", "--threads", threads, "--out", text(out), "--quiet"]);
+    }
+    let model = |out: &Path| {
+        // The command that is kept names the folder and the threads; the numbers stand behind the text.
+        let bytes = std::fs::read(out.join("model")).unwrap();
+        let length = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) as usize;
+        bytes[24 + length..].to_vec()
+    };
+    assert!(model(&outs[0]) == model(&outs[1]), "the model must not depend on the number of threads");
+    assert_eq!(summary(&outs[0])["validation_loss"], summary(&outs[1])["validation_loss"]);
+}
+
+#[test]
+fn the_command_in_the_report_repeats_the_run() {
+    let folder = Scratch::new();
+    let train = folder.write("train.csv", small_csv(120));
+    let out = folder.join("out");
+    run(&["tune", text(&train), "--penalties", "per-group", "--no-intercept", "--out", text(&out), "--quiet"]);
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    let command = page.split("<pre>").nth(1).unwrap().split("</pre>").next().unwrap();
+    let first = std::fs::read(out.join("model")).unwrap();
+    std::fs::remove_dir_all(&out).unwrap();
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    run(&words);
+    let again = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert_eq!(again.split("<pre>").nth(1).unwrap().split("</pre>").next().unwrap(), command);
+    assert!(std::fs::read(out.join("model")).unwrap() == first, "the same command must give the same model");
+}
+
+#[test]
+fn labels_are_gathered_and_mapped_back() {
+    let folder = Scratch::new();
+    let out = folder.join("out");
+    let (train, test) = (data("pendigits.gz"), data("pendigits.t.gz"));
+    let classes = ["--classes", "odd=1,3,5,7,9", "--classes", "even=*", "--positive-class", "even"];
+    let args = ["tune", text(&train), "--test", text(&test), "--penalties", "shared", "--out", text(&out)];
+    let printed = run(&[&args[..], &classes].concat());
+    assert!(printed.contains("two classes: odd (3,715), even (3,779)"), "{printed}");
+    let predictions = run(&["predict", text(&out.join("model")), text(&test)]);
+    assert!(predictions.lines().skip(1).all(|line| line == "odd" || line == "even"));
+    assert_eq!(predictions.lines().count(), 3499);
+    // The labels of the file are digits; the model knows how they were gathered.
+    let table = run(&["evaluate", text(&out.join("model")), text(&test)]);
+    assert!(table.contains("accuracy"), "{table}");
+}
+
+#[test]
+fn numbers_and_counts() {
+    let folder = Scratch::new();
+    let file = data("abalone_scale.bz2");
+    for (model, figure) in [("squared", "test_r2"), ("huber", "test_r2"), ("poisson", "test_deviance_explained")] {
+        let out = folder.join(model);
+        run(&[
+            "tune",
+            text(&file),
+            "--model",
+            model,
+            "--penalties",
+            "shared",
+            "--test",
+            "0.2",
+            "--quiet",
+            "--out",
+            text(&out),
+        ]);
+        let summary = summary(&out);
+        assert!(summary[figure].as_f64().unwrap() > 0.3, "{model}: {summary}");
+        assert!(summary["test_accuracy"].is_null());
+        let predictions = run(&["predict", text(&out.join("model")), text(&file)]);
+        let mean = predictions.lines().skip(1).map(|line| line.parse::<f64>().unwrap()).sum::<f64>() / 4177.0;
+        assert!((mean - 9.93).abs() < 0.6, "{model}: mean prediction {mean}");
+        let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+        assert!(page.contains("Residuals") && !page.contains("Confusion"));
+    }
+}
+
+#[test]
+fn constant_columns_are_kept_and_said_so() {
+    let folder = Scratch::new();
+    let constant = small_csv(100).replace("\nx,", "\n").replacen("x,colour", "x,one,colour", 1);
+    let lines: Vec<String> = (constant.lines().enumerate())
+        .map(|(i, line)| if i == 0 { line.into() } else { line.replacen(',', ",7,", 1) })
+        .collect();
+    let train = folder.write("train.csv", lines.join("\n"));
+    let printed = run(&["tune", text(&train), "--storage", "dense", "--out", text(&folder.join("out"))]);
+    assert!(printed.contains("constant"), "{printed}");
+}
+
+#[test]
+fn missing_values_are_filled_in_on_request() {
+    let folder = Scratch::new();
+    let train = folder.write("train.csv", small_csv(100) + ",red,yes\n1.5,,no\n");
+    run(&["tune", text(&train), "--missing", "impute", "--quiet", "--out", text(&folder.join("out"))]);
+    let new = folder.write("new.csv", "x,colour\n,\n");
+    assert_eq!(run(&["predict", text(&folder.join("out/model")), text(&new)]).lines().count(), 2);
+}
+
+#[test]
+fn inspecting() {
+    let folder = Scratch::new();
+    let printed = run(&["inspect", text(&folder.write("a.csv", small_csv(50)))]);
+    for expected in ["50", "colour", "3 categories", "two classes"] {
+        assert!(printed.contains(expected), "'{expected}' is missing in\n{printed}");
+    }
+    let unlabelled = folder.write("b.svm", "1:0.5 2:1\n2:3\n");
+    assert!(run(&["inspect", text(&unlabelled)]).contains("svmlight"));
+}
+
+#[test]
+fn help_says_how() {
+    assert!(run(&["--help"]).contains("tune"));
+    assert!(run(&["--version"]).starts_with("bilevel "));
+    let help = run(&["tune", "--help"]);
+    for option in ["--classes odd=1,3,5,7,9", "--validation <FILE|FRACTION>", "per-feature", "aid-cg", "Exit codes"] {
+        assert!(help.contains(option), "{option}");
+    }
+    for command in ["predict", "evaluate", "inspect"] {
+        assert!(run(&[command, "--help"]).contains("--target"));
+    }
+    let output = bilevel().output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "no command is a mistake, answered with the help");
+}
+
+#[test]
+fn a_time_limit_keeps_the_best_so_far() {
+    let folder = Scratch::new();
+    let out = folder.join("out");
+    run(&["tune", text(&data("pendigits.gz")), "--max-time", "0.3s", "--quiet", "--out", text(&out)]);
+    assert!(out.join("model").exists());
+    assert_eq!(summary(&out)["status"], "time-limit");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_keeps_the_best_so_far() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let folder = Scratch::new();
+    let out = folder.join("out");
+    let mut child = Command::new(assert_cmd::cargo_bin!("bilevel"))
+        .args(["tune", text(&data("pendigits.gz")), "--out", text(&out)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The description of the data is printed when the tuning is about to begin.
+    let mut printed = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    while !printed.contains("target") {
+        assert!(std::io::BufRead::read_line(&mut stdout, &mut printed).unwrap() > 0, "{printed}");
+    }
+    std::thread::sleep(Duration::from_millis(1200));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let begun = Instant::now();
+    std::io::Read::read_to_string(&mut stdout, &mut printed).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130), "{printed}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "stopping took {:?}", begun.elapsed());
+    assert_eq!(summary(&out)["status"], "interrupted");
+    assert!(out.join("model").exists() && out.join("report.html").exists());
+}
