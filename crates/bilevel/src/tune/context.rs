@@ -34,14 +34,16 @@ pub(super) struct Spec {
     pub penalties: Penalties,
     /// Standard deviation `s` of the log-penalties around their mean: 0 for a shared penalty, infinite without a pull.
     pub spread: f64,
+    /// Where given, penalties follow the relevance law instead of being free.
+    pub adaptive: bool,
 }
 
 impl Spec {
-    pub(super) const SHARED: Spec = Spec { penalties: Penalties::Shared, spread: 0.0 };
+    pub(super) const SHARED: Spec = Spec { penalties: Penalties::Shared, spread: 0.0, adaptive: false };
 
     /// Precision `1/s^2` of the pull.
     pub(super) fn shrinkage(self) -> f64 {
-        1.0 / (self.spread * self.spread)
+        if self.adaptive { -1.0 } else { 1.0 / (self.spread * self.spread) }
     }
 }
 

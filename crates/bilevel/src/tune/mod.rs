@@ -19,6 +19,7 @@ mod partition;
 mod path;
 mod prior;
 mod progress;
+mod relevance;
 mod relabel;
 mod run;
 mod select;

@@ -52,6 +52,9 @@ struct Fold<'a> {
     share: f64,
     w: Vec<f64>,
     v: Vec<f64>,
+    /// Where given, the log-penalties are `theta_0 + theta_1 b` instead of free.
+    law: Option<Vec<f64>>,
+    bounds: (f64, f64),
     /// The hyperparameters `w` was solved for, and the Hessian there.
     solved: Option<(Vec<f64>, Option<Box<dyn Factorization>>)>,
     train_loss: f64,
@@ -84,6 +87,8 @@ impl<'a> Objective<'a> {
                     v: vec![0.0; w.len()],
                     w,
                     lower,
+                    law: None,
+                    bounds: (f64::NEG_INFINITY, f64::INFINITY),
                     solved: None,
                     train_loss: f64::NAN,
                     work: Work::default(),
@@ -91,6 +96,16 @@ impl<'a> Objective<'a> {
             })
             .collect();
         Objective { folds, engine }
+    }
+
+    /// The same criterion as a function of `theta = (level, exponent)`: in each fold `lambda = level + exponent b`, kept
+    /// within `bounds`, with a `b` of its own for each fold.
+    pub(super) fn with_law(mut self, relevance: Vec<Vec<f64>>, bounds: (f64, f64)) -> Self {
+        for (fold, b) in self.folds.iter_mut().zip(relevance) {
+            fold.law = Some(b);
+            fold.bounds = bounds;
+        }
+        self
     }
 
     /// Takes the fitted parameters of `other` as warm starts.
@@ -133,7 +148,26 @@ impl<'a> Objective<'a> {
 }
 
 impl Fold<'_> {
-    fn evaluate(&mut self, lambda: &[f64], engine: Engine) -> Result<(f64, Vec<f64>)> {
+    fn evaluate(&mut self, theta: &[f64], engine: Engine) -> Result<(f64, Vec<f64>)> {
+        let Some(b) = self.law.take() else { return self.evaluate_free(theta, engine) };
+        let (low, high) = self.bounds;
+        let free = apply_law(theta, &b);
+        let lambda: Vec<f64> = free.iter().map(|l| l.clamp(low, high)).collect();
+        let result = self.evaluate_free(&lambda, engine).map(|(value, gradient)| {
+            let mut by_theta = vec![0.0; 2];
+            for ((g, b), free) in gradient.iter().zip(&b).zip(&free) {
+                if (low..=high).contains(free) {
+                    by_theta[0] += g;
+                    by_theta[1] += g * b;
+                }
+            }
+            (value, by_theta)
+        });
+        self.law = Some(b);
+        result
+    }
+
+    fn evaluate_free(&mut self, lambda: &[f64], engine: Engine) -> Result<(f64, Vec<f64>)> {
         self.predict(lambda);
         let minimum = engine.newton().minimize(&self.lower, lambda, &mut self.w)?;
         self.work += minimum.info.work;
@@ -175,6 +209,11 @@ impl Fold<'_> {
         factorization.solve_in_place(&mut tangent);
         vector::axpy(-1.0, &tangent, &mut self.w);
     }
+}
+
+/// `theta_0 + theta_1 b`.
+pub(super) fn apply_law(theta: &[f64], b: &[f64]) -> Vec<f64> {
+    b.iter().map(|b| theta[0] + theta[1] * b).collect()
 }
 
 /// Fits the parameters for given hyperparameters, from `start`.

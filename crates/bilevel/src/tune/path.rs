@@ -1,7 +1,8 @@
 //! From one penalty to many: candidates coarse to fine, each started from the one before.
 
 use super::context::{Context, Spec};
-use super::objective::{Engine, FoldRisks, Objective, fit};
+use super::objective::{Engine, FoldRisks, Objective, apply_law, fit};
+use super::relevance::relevance;
 use super::options::Penalties;
 use super::prior::Prior;
 use super::shared::best_shared;
@@ -92,15 +93,26 @@ pub(super) fn run_path(
         if let Some((_, before)) = &previous {
             objective.start_from(before);
         }
-        let outcome = if spec.penalties == Penalties::Shared {
+        let outcome = if spec.adaptive {
+            let relevance = |risk: &EmpiricalRisk<'_>, w: &[f64]| relevance(risk, &penalty, tried[0].lambda[0], w);
+            let of_folds = division.folds.iter().zip(&tried[0].fold_w).map(|(f, w)| relevance(&f.fitted, w)).collect();
+            let bounds = context.options.lambda_bounds;
+            objective = objective.with_law(of_folds, bounds);
+            descend_law(&mut objective, spec, tried[0].lambda[0], context).map(|(theta, value, end)| {
+                let b = relevance(&division.refit, &tried[0].w);
+                let lambda = apply_law(&theta, &b).iter().map(|l| l.clamp(bounds.0, bounds.1)).collect();
+                eprintln!("   law {:?} exponent {:.3}", spec.penalties, theta[1]);
+                (lambda, value, end)
+            })
+        } else if spec.penalties == Penalties::Shared {
             best_shared(&mut objective, context).map(|(lambda, value)| (vec![lambda], value, LbfgsEnd::Converged))
         } else {
             let start = tried
                 .iter()
                 .rev()
-                .find(|t| t.spec.penalties == spec.penalties)
+                .find(|t| t.spec.penalties == spec.penalties && !t.spec.adaptive)
                 .or_else(|| {
-                    let grouped = |t: &&Tried| t.spec.penalties == Penalties::PerGroup;
+                    let grouped = |t: &&Tried| t.spec.penalties == Penalties::PerGroup && !t.spec.adaptive;
                     tried.iter().rev().find(grouped).filter(|_| spec.penalties == Penalties::PerFeature)
                 })
                 .or(tried.first());
@@ -110,9 +122,13 @@ pub(super) fn run_path(
         };
         context.work += objective.work();
         match outcome {
-            Ok((lambda, _, end)) => {
-                let mut ignored = vec![0.0; lambda.len()];
-                let criterion = objective.evaluate(&lambda, &mut ignored)?;
+            Ok((lambda, value, end)) => {
+                let criterion = if spec.adaptive {
+                    value
+                } else {
+                    let mut ignored = vec![0.0; lambda.len()];
+                    objective.evaluate(&lambda, &mut ignored)?
+                };
                 let from = tried.last().map_or_else(|| division.refit.null_parameters(), |t| t.w.clone());
                 let (w, work) = fit(&division.refit, &penalty, &lambda, model.engine, &from)?;
                 context.work += work;
@@ -178,3 +194,41 @@ fn descend(
     )?;
     Ok((lambda, value, end))
 }
+
+/// Minimises the criterion over `theta = (level, exponent)` of the relevance law, from the best shared penalty.
+fn descend_law(
+    objective: &mut Objective<'_>,
+    spec: Spec,
+    level: f64,
+    context: &mut Context<'_>,
+) -> Result<(Vec<f64>, f64, LbfgsEnd)> {
+    let (low, high) = context.options.lambda_bounds;
+    let domain = Domain::bounded(vec![low, 0.0], vec![high, LARGEST_EXPONENT])?;
+    let limits = context.options.limits;
+    let lbfgs = BoundedLbfgs {
+        iterations: limits.iterations.min(40),
+        tolerance: limits.tolerance * 10.0,
+        stall: 1e-5,
+        largest_move: 1.0,
+        ..BoundedLbfgs::default()
+    };
+    let mut theta = vec![level, 0.5];
+    let seen = std::cell::Cell::new((f64::NAN, f64::NAN, crate::work::Work::default()));
+    let (value, end) = lbfgs.minimize(
+        &domain,
+        &mut theta,
+        |theta, gradient| {
+            let criterion = objective.evaluate(theta, gradient)?;
+            seen.set((criterion, objective.train_loss(), objective.work()));
+            Ok(criterion)
+        },
+        |state| {
+            let (criterion, train_loss, work) = seen.get();
+            context.iteration(spec, state.iteration, criterion, train_loss, state.projected_gradient, work)
+        },
+    )?;
+    Ok((theta, value, end))
+}
+
+/// Exponents of the relevance law: 1 is one step of automatic relevance determination, 2 of the adaptive lasso.
+const LARGEST_EXPONENT: f64 = 3.0;

@@ -276,11 +276,14 @@ fn specs(penalties: Penalties, data: &Dataset, loss: Loss) -> Vec<Spec> {
         .filter_map(|(applies, kind)| applies.then_some(kind))
         .collect(),
         Penalties::Shared => vec![],
-        finer => return vec![Spec::SHARED, Spec { penalties: finer, spread: f64::INFINITY }],
+        finer => return vec![Spec::SHARED, Spec { penalties: finer, spread: f64::INFINITY, adaptive: false }],
     };
     let mut specs = vec![Spec::SHARED];
     for penalties in kinds {
-        specs.extend(SPREADS.iter().map(|&spread| Spec { penalties, spread }));
+        if penalties != Penalties::PerClass {
+            specs.push(Spec { penalties, spread: f64::INFINITY, adaptive: true });
+        }
+        specs.extend(SPREADS.iter().map(|&spread| Spec { penalties, spread, adaptive: false }));
     }
     specs
 }

@@ -149,6 +149,15 @@ impl<'a> EmpiricalRisk<'a> {
         w
     }
 
+    /// What turns the inverse Hessian of the summed loss into a variance: 1 for likelihoods, the residual variance (about
+    /// twice the mean loss) for the losses of regression.
+    pub fn variance_scale(&self, w: &[f64]) -> f64 {
+        match self.loss {
+            Loss::Squared | Loss::Huber { .. } | Loss::SquaredHinge => 2.0 * self.full_value(w),
+            Loss::Logistic | Loss::Softmax { .. } | Loss::Poisson => 1.0,
+        }
+    }
+
     /// The parameters as weights and intercepts (zeros without).
     pub(super) fn split<'w>(&self, w: &'w [f64]) -> (&'w [f64], std::borrow::Cow<'w, [f64]>) {
         let (weights, intercept) = w.split_at(self.features() * self.outputs());
