@@ -70,6 +70,12 @@ pub fn short(x: f64) -> String {
     }
 }
 
+/// `412.5 passes over the rows`, `29,979 passes over the rows`.
+pub fn passes(x: f64) -> String {
+    let number = if x < 1000.0 { short(x) } else { count(x.round() as usize) };
+    format!("{number} passes over the rows")
+}
+
 /// The shortest text that leads back to the same number.
 pub fn exact(x: f64) -> String {
     match (1e-4..1e7).contains(&x.abs()) {

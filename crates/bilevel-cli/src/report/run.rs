@@ -57,7 +57,7 @@ pub fn headline(tuned: &Tuned) -> Vec<Tile> {
     }
     let hyperparameters = numbers::count(chosen.hyperparameters);
     tiles.push(Tile { name: "penalties".into(), value: hyperparameters, note: chosen.label() });
-    let work = format!("{} passes over the rows", numbers::short(tuned.passes));
+    let work = numbers::passes(tuned.passes);
     tiles.push(Tile { name: "tuning time".into(), value: numbers::seconds(tuned.seconds), note: work });
     tiles
 }
