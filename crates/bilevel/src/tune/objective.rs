@@ -231,7 +231,6 @@ pub(super) fn fit(
     Ok((w, minimum.info.work))
 }
 
-
 /// True when no method could need more than the given engine: the settings that make `auto` choose it.
 pub(super) fn engine_for(method: Method, risk: &EmpiricalRisk<'_>, tolerance: f64) -> Engine {
     let direct = match method {
