@@ -6,8 +6,8 @@
 //! tightens as the gradient falls (inexact Newton, Eisenstat & Walker 1996).
 
 use crate::fixed_point::LowerSolver;
-use crate::linear_system::{CgWorkspace, ConjugateGradient};
-use crate::lower::{Curved, Factorization};
+use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
+use crate::lower::{Curvature, Curved, Factorization};
 use crate::sample::Sample;
 use crate::status::{Info, Status};
 use crate::vector;
@@ -44,7 +44,7 @@ pub struct Minimum {
     pub info: Info,
     /// The loss before the last step.
     pub value: f64,
-    /// The factorised Hessian at the last iterate but one: an excellent preconditioner at the minimum.
+    /// A factorised Hessian at an earlier iterate: a good preconditioner at the minimum and for a nearby `lambda`.
     pub factorization: Option<Box<dyn Factorization>>,
 }
 
@@ -60,9 +60,18 @@ const BACKTRACKS: usize = 40;
 impl Newton {
     /// Minimises `loss(., lambda)` from the start `w`, which is replaced by the minimum.
     ///
+    /// `nearby` is a factorisation of the Hessian at a nearby point, `lambda` or both; where it serves as preconditioner
+    /// for cheaper directions, it is used and returned.
+    ///
     /// # Errors
     /// Numeric, when the loss is not finite at the start or its Hessian is not positive definite.
-    pub fn minimize(&self, loss: &dyn Curved, lambda: &[f64], w: &mut [f64]) -> Result<Minimum> {
+    pub fn minimize(
+        &self,
+        loss: &dyn Curved,
+        lambda: &[f64],
+        w: &mut [f64],
+        nearby: Option<Box<dyn Factorization>>,
+    ) -> Result<Minimum> {
         let rows = loss.size(&Sample::Full);
         let d = w.len();
         let (mut gradient, mut step, mut trial, mut trial_gradient) =
@@ -75,7 +84,7 @@ impl Newton {
                 .remedy("check the data for huge values, or standardise the features"));
         }
         let first_norm = vector::norm(&gradient);
-        let mut kept = None;
+        let mut kept = nearby;
         let mut status = Status::StepLimit;
         let mut iterations = 0;
         while iterations < self.iterations {
@@ -84,49 +93,10 @@ impl Newton {
                 status = Status::Converged;
                 break;
             }
-            step.copy_from_slice(&gradient);
-            if let Some(factorization) = &kept {
-                // Close enough to the minimum the Hessian of the last iterate serves for one more step.
-                let factorization: &Box<dyn Factorization> = factorization;
-                factorization.solve_in_place(&mut step);
-                let decrease = 0.5 * vector::dot(&gradient, &step);
-                if decrease <= self.tolerance * value.abs() {
-                    vector::axpy(-1.0, &step, w);
-                    status = Status::Converged;
-                    break;
-                }
-                step.copy_from_slice(&gradient);
-            }
             let curvature = loss.curvature(w, lambda);
             work += Work::hessian_product(rows);
-            let factorized = match self.direction {
-                NewtonDirection::Factorized => curvature.factorize().transpose()?,
-                NewtonDirection::ConjugateGradients { .. } => None,
-            };
-            if let Some(factorization) = factorized {
-                factorization.solve_in_place(&mut step);
-                work += Work { factorizations: 1, ..Work::default() };
-                kept = Some(factorization);
-            } else {
-                let steps = match self.direction {
-                    NewtonDirection::Factorized => 10 * d + 100,
-                    NewtonDirection::ConjugateGradients { steps } => steps,
-                };
-                let tolerance = (norm / first_norm).sqrt().clamp(1e-6, 0.1);
-                let mut diagonal = vec![0.0; d];
-                curvature.diagonal(&mut diagonal);
-                step.fill(0.0);
-                let info = ConjugateGradient { steps, tolerance }.solve(
-                    |v, out| curvature.product(v, out),
-                    Some(&diagonal),
-                    &gradient,
-                    &mut step,
-                    rows,
-                    &mut workspace,
-                );
-                work += info.work;
-                info.usable("Newton direction of the lower level")?;
-            }
+            let forcing = (norm / first_norm).sqrt();
+            work += self.step_direction(&*curvature, &gradient, forcing, rows, &mut kept, &mut step, &mut workspace)?;
             drop(curvature);
             let decrease = 0.5 * vector::dot(&gradient, &step);
             if !decrease.is_finite() || decrease < 0.0 {
@@ -171,10 +141,58 @@ impl Newton {
         let info = Info { status, steps: iterations, residual: Some(vector::norm(&gradient)), work };
         Ok(Minimum { info, value, factorization: kept })
     }
+
+    /// `step = H^{-1} gradient`: by conjugate gradients with the factorisation at hand where they converge for half the
+    /// cost of a new one, else by a new one, else by conjugate gradients with the diagonal.
+    #[allow(clippy::too_many_arguments)]
+    fn step_direction(
+        &self,
+        curvature: &dyn Curvature,
+        gradient: &[f64],
+        forcing: f64,
+        rows: usize,
+        kept: &mut Option<Box<dyn Factorization>>,
+        step: &mut [f64],
+        workspace: &mut CgWorkspace,
+    ) -> Result<Work> {
+        let mut work = Work::default();
+        let mut solve = |steps, tolerance, preconditioner: Preconditioner<'_>, step: &mut [f64]| {
+            step.fill(0.0);
+            let product = |v: &[f64], out: &mut [f64]| curvature.product(v, out);
+            ConjugateGradient { steps, tolerance }.solve(product, preconditioner, gradient, step, rows, workspace)
+        };
+        let steps = match self.direction {
+            NewtonDirection::ConjugateGradients { steps } => steps,
+            NewtonDirection::Factorized => {
+                let affordable = (curvature.factorization_cost() / 2.0) as usize;
+                if let Some(factorization) = kept.as_deref().filter(|_| affordable >= 2) {
+                    let nearby = Preconditioner::Factorized(factorization);
+                    let info = solve(affordable, forcing.clamp(1e-4, 0.05), nearby, step);
+                    work += info.work;
+                    if info.status == Status::Converged {
+                        return Ok(work);
+                    }
+                }
+                *kept = None;
+                if let Some(factorization) = curvature.factorize().transpose()? {
+                    step.copy_from_slice(gradient);
+                    factorization.solve_in_place(step);
+                    *kept = Some(factorization);
+                    work += Work { factorizations: 1, ..Work::default() };
+                    return Ok(work);
+                }
+                10 * step.len() + 100
+            }
+        };
+        let mut diagonal = vec![0.0; step.len()];
+        curvature.diagonal(&mut diagonal);
+        let info = solve(steps, forcing.clamp(1e-6, 0.1), Preconditioner::Diagonal(&diagonal), step);
+        Ok(work + info.usable("Newton direction of the lower level")?.work)
+    }
 }
 
 impl LowerSolver for Newton {
     fn solve(&self, loss: &dyn Curved, lambda: &[f64], w: &mut [f64]) -> Result<Info> {
-        Ok(self.minimize(loss, lambda, w)?.info)
+        Ok(self.minimize(loss, lambda, w, None)?.info)
     }
 }

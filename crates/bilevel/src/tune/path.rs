@@ -2,9 +2,9 @@
 
 use super::context::{Context, Spec};
 use super::objective::{Engine, FoldRisks, Objective, apply_law, fit};
-use super::relevance::relevance;
 use super::options::Penalties;
 use super::prior::Prior;
+use super::relevance::relevance;
 use super::shared::best_shared;
 use crate::Result;
 use crate::data::Groups;
@@ -83,6 +83,7 @@ pub(super) fn run_path(
     context: &mut Context<'_>,
 ) -> Result<Vec<Tried>> {
     let mut tried: Vec<Tried> = Vec::new();
+    let mut knees: Vec<f64> = Vec::new();
     let mut previous: Option<(Penalty, Objective<'_>)> = None;
     for &spec in specs {
         if context.must_stop() && !tried.is_empty() {
@@ -105,7 +106,10 @@ pub(super) fn run_path(
                 (lambda, value, end)
             })
         } else if spec.penalties == Penalties::Shared {
-            best_shared(&mut objective, context).map(|(lambda, value)| (vec![lambda], value, LbfgsEnd::Converged))
+            best_shared(&mut objective, context).map(|found| {
+                knees = found.knees;
+                (vec![found.lambda], found.value, LbfgsEnd::Converged)
+            })
         } else {
             let start = tried
                 .iter()
@@ -117,8 +121,12 @@ pub(super) fn run_path(
                 })
                 .or(tried.first());
             let Some(start) = start else { unreachable!("a path starts with a shared penalty") };
-            let lambda = model.refine(start, &penalty);
-            descend(&mut objective, spec, &penalty, lambda, tried[0].criterion, division, model, context)
+            let mut starts = vec![model.refine(start, &penalty)];
+            if start.spec == Spec::SHARED {
+                let weaker = knees.iter().filter(|knee| **knee > tried[0].lambda[0] + 1.0);
+                starts.extend(weaker.map(|&knee| vec![knee; penalty.hyperparameters()]));
+            }
+            descend(&mut objective, spec, &penalty, starts, tried[0].criterion, division, model, context)
         };
         context.work += objective.work();
         match outcome {
@@ -153,19 +161,22 @@ pub(super) fn run_path(
     Ok(tried)
 }
 
+/// Iterations from each of several starts before the best is followed to the end.
+const TRIAL_ITERATIONS: usize = 8;
+
 #[allow(clippy::too_many_arguments)]
 fn descend(
     objective: &mut Objective<'_>,
     spec: Spec,
     penalty: &Penalty,
-    mut lambda: Vec<f64>,
+    starts: Vec<Vec<f64>>,
     reference: f64,
     division: &Division<'_>,
     model: &Model<'_>,
     context: &mut Context<'_>,
 ) -> Result<(Vec<f64>, f64, LbfgsEnd)> {
     let (low, high) = context.options.lambda_bounds;
-    let domain = Domain::uniform(lambda.len(), low, high)?;
+    let domain = Domain::uniform(penalty.hyperparameters(), low, high)?;
     let steering: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
     let dispersion = if model.likelihood { 1.0 } else { 2.0 * reference.abs() };
     let prior = Prior::new(penalty, &model.groups.of_feature, spec.spread, dispersion, steering);
@@ -177,21 +188,37 @@ fn descend(
         stall: if forced { 1e-6 } else { 1e-5 },
         ..BoundedLbfgs::default()
     };
-    // The observer sees what the objective knows after its last evaluation.
-    let seen = std::cell::Cell::new((f64::NAN, f64::NAN, crate::work::Work::default()));
-    let (value, end) = lbfgs.minimize(
-        &domain,
-        &mut lambda,
-        |lambda, gradient| {
-            let criterion = objective.evaluate(lambda, gradient)?;
-            seen.set((criterion, objective.train_loss(), objective.work()));
-            Ok(criterion + prior.add(lambda, gradient))
-        },
-        |state| {
-            let (criterion, train_loss, work) = seen.get();
-            context.iteration(spec, state.iteration, criterion, train_loss, state.projected_gradient, work)
-        },
-    )?;
+    let mut run = |lbfgs: BoundedLbfgs, lambda: &mut Vec<f64>| {
+        // The observer sees what the objective knows after its last evaluation.
+        let seen = std::cell::Cell::new((f64::NAN, f64::NAN, crate::work::Work::default()));
+        lbfgs.minimize(
+            &domain,
+            lambda,
+            |lambda, gradient| {
+                let criterion = objective.evaluate(lambda, gradient)?;
+                seen.set((criterion, objective.train_loss(), objective.work()));
+                Ok(criterion + prior.add(lambda, gradient))
+            },
+            |state| {
+                let (criterion, train_loss, work) = seen.get();
+                context.iteration(spec, state.iteration, criterion, train_loss, state.projected_gradient, work)
+            },
+        )
+    };
+    let mut best: Option<(f64, Vec<f64>)> = None;
+    if starts.len() == 1 {
+        best = starts.into_iter().next().map(|start| (f64::INFINITY, start));
+    } else {
+        let trial = BoundedLbfgs { iterations: TRIAL_ITERATIONS, ..lbfgs };
+        for mut lambda in starts {
+            let (value, _) = run(trial, &mut lambda)?;
+            if best.as_ref().is_none_or(|(least, _)| value < *least) {
+                best = Some((value, lambda));
+            }
+        }
+    }
+    let Some((_, mut lambda)) = best else { unreachable!("there is at least one start") };
+    let (value, end) = run(lbfgs, &mut lambda)?;
     Ok((lambda, value, end))
 }
 

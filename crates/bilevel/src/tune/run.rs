@@ -89,7 +89,13 @@ pub(super) fn run(
     context.phase("tuning on all rows");
     let tried = run_path(&whole, &specs, &model, &mut context)?;
     let wanted = if options.penalties == Penalties::Auto {
-        choose(&judged)
+        let constant = crate::upper::UpperObjective::value(
+            &whole.refit,
+            &whole.refit.null_parameters(),
+            &[],
+            &crate::sample::Sample::Full,
+        );
+        choose(&judged, constant)
     } else {
         specs.last().copied().unwrap_or(Spec::SHARED)
     };

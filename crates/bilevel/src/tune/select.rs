@@ -19,6 +19,10 @@ pub(super) struct Judged {
 /// The candidates on a path are many and alike; without a margin the luckiest of them would be kept.
 const MARGIN: f64 = 0.5;
 
+/// A finer candidate must also lower the loss by this fraction of the loss of the best constant prediction: less is not
+/// worth more hyperparameters, however certain.
+const WORTH: f64 = 2e-4;
+
 /// Judges the candidates of all paths by their common specs; the first spec is the shared one.
 pub(super) fn judge(paths: &[Vec<Tried>]) -> Vec<Judged> {
     let Some(first) = paths.first() else { return Vec::new() };
@@ -49,10 +53,12 @@ pub(super) fn judge(paths: &[Vec<Tried>]) -> Vec<Judged> {
 }
 
 /// The spec to keep: the smallest monitor loss among those that beat the shared penalty by the margin.
-pub(super) fn choose(judged: &[Judged]) -> Spec {
+///
+/// `constant` is the loss of the best constant prediction.
+pub(super) fn choose(judged: &[Judged], constant: f64) -> Spec {
     judged
         .iter()
-        .filter(|j| j.spec == Spec::SHARED || j.difference + MARGIN * j.std_error < 0.0)
+        .filter(|j| j.spec == Spec::SHARED || j.difference + (MARGIN * j.std_error).max(WORTH * constant) < 0.0)
         .min_by(|a, b| a.loss.total_cmp(&b.loss))
         .map_or(Spec::SHARED, |j| j.spec)
 }

@@ -22,8 +22,23 @@ struct Point {
     slope: f64,
 }
 
-/// The minimum of `objective` over one log-penalty in the box: `(lambda, criterion)`.
-pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<(f64, f64)> {
+/// What the search found.
+#[derive(Debug, Clone)]
+pub(super) struct SharedOptimum {
+    /// The best log-penalty.
+    pub lambda: f64,
+    /// The criterion there.
+    pub value: f64,
+    /// Stronger penalties at which the criterion is a little worse, beginning to feel the penalty. Where the best
+    /// penalty is so weak that the criterion is flat, finer penalties must be sought from here.
+    pub knees: Vec<f64>,
+}
+
+/// How much worse than the best the criterion may be at a knee.
+const KNEES: [f64; 2] = [0.01, 0.1];
+
+/// The minimum of `objective` over one log-penalty in the box.
+pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<SharedOptimum> {
     let (low, high) = context.options.lambda_bounds;
     let mut iteration = 0;
     let mut evaluate = |lambda: f64, context: &mut Context<'_>| -> Result<(Point, bool)> {
@@ -61,7 +76,14 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
     let tolerance = context.options.limits.tolerance * best.value.abs() * 0.1;
     // Points go from high to low; the minimum lies where the slope changes sign next to the best point.
     let neighbour = if best.slope > 0.0 { points.get(at + 1) } else { at.checked_sub(1).map(|i| &points[i]) };
-    let Some(mut other) = neighbour.copied() else { return Ok((best.lambda, best.value)) };
+    let least = best.value;
+    let knees = KNEES
+        .iter()
+        .filter_map(|worse| points.iter().find(|p| p.value <= least + worse * least.abs()).map(|p| p.lambda))
+        .collect();
+    let Some(mut other) = neighbour.copied() else {
+        return Ok(SharedOptimum { lambda: best.lambda, value: best.value, knees });
+    };
     for _ in 0..REFINEMENTS {
         if best.slope.abs() <= tolerance || (best.lambda - other.lambda).abs() < 1e-6 || context.must_stop() {
             break;
@@ -79,7 +101,7 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
             None => break,
         }
     }
-    Ok((best.lambda, best.value))
+    Ok(SharedOptimum { lambda: best.lambda, value: best.value, knees })
 }
 
 /// Minimum of the cubic through values and slopes of two points, kept inside.

@@ -1,7 +1,10 @@
 //! Cholesky factorisations of the Hessian: by parameters, or by rows when there are fewer rows than features.
 
 use faer::linalg::solvers::{Llt, Solve};
-use faer::{Mat, MatMut, MatRef, Side};
+use std::sync::Arc;
+
+use faer::linalg::matmul::triangular;
+use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 
 use super::curvature::GlmCurvature;
 use super::loss::Loss;
@@ -26,92 +29,147 @@ impl Factorization for ByParameters {
     }
 }
 
-/// Weighted Gram matrices of the features, one for each pair of outputs `a >= b`, with column sums and total.
-struct PairGrams {
+/// Rows that are expanded at a time for the products of probabilities.
+const EXPANDED_ROWS: usize = 64;
+
+/// The sums a Hessian is made of: for each output `c` the Gram matrix `sum_i d_ic x_i x_i^T` with column sums and total
+/// (the intercept is a feature that is always 1), and for the softmax `sum_i z_i z_i^T` with `z_i = x_i (x) p_i`.
+#[derive(Debug)]
+pub(super) struct Sums {
     features: usize,
-    sums: Vec<f64>,
+    outputs: usize,
+    parameters: usize,
+    values: Vec<f64>,
 }
 
-impl PairGrams {
-    fn size(features: usize) -> usize {
-        features * features + features + 1
+impl Sums {
+    fn gram_size(&self) -> usize {
+        self.features * self.features + self.features + 1
     }
 
-    fn pair(a: usize, b: usize) -> usize {
-        a * (a + 1) / 2 + b
-    }
-
-    /// `sum_i d_i x_ij x_ik` with the intercept as feature `p`.
-    fn entry(&self, pair: usize, j: usize, k: usize) -> f64 {
+    /// `sum_i d_ic x_ij x_ik` with the intercept as feature `p`, `j >= k`.
+    fn gram(&self, output: usize, j: usize, k: usize) -> f64 {
         let p = self.features;
-        let block = &self.sums[pair * Self::size(p)..(pair + 1) * Self::size(p)];
-        let (j, k) = (j.max(k), j.min(k));
+        let block = &self.values[output * self.gram_size()..];
         match (j == p, k == p) {
             (true, true) => block[p * p + p],
             (true, false) => block[p * p + k],
             _ => block[j * p + k],
         }
     }
+
+    /// Entry of `sum_i z_i z_i^T`, `row >= column`; 0 with one output.
+    fn product(&self, row: usize, column: usize) -> f64 {
+        if self.outputs == 1 {
+            return 0.0;
+        }
+        self.values[self.outputs * self.gram_size() + row * self.parameters + column]
+    }
 }
 
-fn pair_grams(curvature: &GlmCurvature<'_, '_>) -> PairGrams {
+/// The sums at the point of `curvature`; those of the squared loss are the same everywhere and computed once.
+fn sums_at(curvature: &GlmCurvature<'_, '_>) -> Arc<Sums> {
+    match curvature.glm.risk.loss {
+        Loss::Squared => curvature.glm.risk.gram.get_or_init(|| Arc::new(collect_sums(curvature))).clone(),
+        _ => Arc::new(collect_sums(curvature)),
+    }
+}
+
+fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
     let risk = &curvature.glm.risk;
-    let (p, outputs) = (risk.features(), risk.outputs());
-    let size = PairGrams::size(p);
-    let mut sums = vec![0.0; outputs * (outputs + 1) / 2 * size];
-    let parts = (PARTIAL_LIMIT / sums.len().max(1)).clamp(2, 16);
+    let (p, outputs, d) = (risk.features(), risk.outputs(), risk.parameters());
+    let mut sums = Sums { features: p, outputs, parameters: d, values: Vec::new() };
+    let size = sums.gram_size();
+    let products = if outputs == 1 { 0 } else { d * d };
+    let mut values = vec![0.0; outputs * size + products];
+    let parts = (PARTIAL_LIMIT / values.len().max(1)).clamp(2, 16);
     risk.pass.accumulate(
         parts,
         |rows, position, partial| {
             let count = rows.len();
             let weights = risk.weighting.of(rows.clone());
-            let pick = RowPick::Span(rows);
             let block = &curvature.rows[position * outputs..(position + count) * outputs];
-            for a in 0..outputs {
-                for b in 0..=a {
-                    let d: Vec<f64> = block
-                        .chunks_exact(outputs)
-                        .enumerate()
-                        .map(|(i, row)| {
-                            let d = match risk.loss {
-                                Loss::Softmax { .. } if a == b => row[a] * (1.0 - row[a]),
-                                Loss::Softmax { .. } => -row[a] * row[b],
-                                _ => row[0],
-                            };
-                            d * weights.map_or(1.0, |c| c[i])
-                        })
-                        .collect();
-                    let pair = PairGrams::pair(a, b);
-                    let (gram, rest) = partial[pair * size..(pair + 1) * size].split_at_mut(p * p);
-                    risk.design.add_block_gram(&pick, &d, gram);
-                    if risk.intercept {
-                        risk.design.add_block_transpose(&pick, &d, 1, &mut rest[..p]);
-                        rest[p] += d.iter().sum::<f64>();
-                    }
+            let (grams, products) = partial.split_at_mut(outputs * size);
+            for (output, gram) in grams.chunks_exact_mut(size).enumerate() {
+                // Of the softmax only `diag(p)` goes here; `p p^T` is in the products.
+                let d: Vec<f64> =
+                    (0..count).map(|i| block[i * outputs + output] * weights.map_or(1.0, |c| c[i])).collect();
+                let pick = RowPick::Span(rows.clone());
+                let (gram, rest) = gram.split_at_mut(p * p);
+                risk.design.add_block_gram(&pick, &d, gram);
+                if risk.intercept {
+                    risk.design.add_block_transpose(&pick, &d, 1, &mut rest[..p]);
+                    rest[p] += d.iter().sum::<f64>();
                 }
             }
+            if outputs > 1 {
+                add_expanded_products(curvature, rows, block, weights, products);
+            }
         },
-        &mut sums,
+        &mut values,
     );
-    PairGrams { features: p, sums }
+    sums.values = values;
+    sums
 }
 
-/// Cholesky factors of the `d x d` Hessian; `n p^2 C^2 / 2 + d^3 / 3` multiplications.
+/// Lower triangle of `out += sum_i c_i z_i z_i^T`, `z_i = x_i (x) p_i` with the intercept as last feature.
+fn add_expanded_products(
+    curvature: &GlmCurvature<'_, '_>,
+    rows: std::ops::Range<usize>,
+    probabilities: &[f64],
+    weights: Option<&[f64]>,
+    out: &mut [f64],
+) {
+    let risk = &curvature.glm.risk;
+    let (p, outputs, d) = (risk.features(), risk.outputs(), risk.parameters());
+    let ones = vec![1.0; p];
+    let mut x = vec![1.0; d / outputs];
+    let mut expanded = vec![0.0; EXPANDED_ROWS * d];
+    let mut out = MatMut::from_row_major_slice_mut(out, d, d);
+    for first in (0..rows.len()).step_by(EXPANDED_ROWS) {
+        let count = EXPANDED_ROWS.min(rows.len() - first);
+        for (i, z) in expanded.chunks_exact_mut(d).take(count).enumerate() {
+            x[..p].fill(0.0);
+            risk.design.add_scaled_row(rows.start + first + i, &ones, &mut x[..p]);
+            let scale = weights.map_or(1.0, |c| c[first + i].sqrt());
+            let probabilities = &probabilities[(first + i) * outputs..(first + i + 1) * outputs];
+            for (z, x) in z.chunks_exact_mut(outputs).zip(&x) {
+                z.iter_mut().zip(probabilities).for_each(|(z, p)| *z = scale * x * p);
+            }
+        }
+        let z = MatRef::from_row_major_slice(&expanded[..count * d], count, d);
+        triangular::matmul(
+            out.as_mut(),
+            triangular::BlockStructure::TriangularLower,
+            Accum::Add,
+            z.transpose(),
+            triangular::BlockStructure::Rectangular,
+            z,
+            triangular::BlockStructure::Rectangular,
+            1.0,
+            Par::Seq,
+        );
+    }
+}
+
+/// Cholesky factors of the `d x d` Hessian; `n d^2 / 2 + d^3 / 3` multiplications.
 pub(super) fn by_parameters(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factorization>> {
     let risk = &curvature.glm.risk;
     let outputs = risk.outputs();
     let d = risk.parameters();
-    let grams = pair_grams(curvature);
+    let sums = sums_at(curvature);
     let penalty = curvature.penalty_diagonal();
     let mut hessian = Mat::<f64>::zeros(d, d);
     for column in 0..d {
         let (k, b) = (column / outputs, column % outputs);
         for row in column..d {
             let (j, a) = (row / outputs, row % outputs);
-            hessian[(row, column)] = risk.scale * grams.entry(PairGrams::pair(a.max(b), a.min(b)), j, k);
-            if outputs > 1 && k == risk.features() && j == k {
-                hessian[(row, column)] += 1.0 / outputs as f64;
+            let own = if a == b { sums.gram(a, j, k) } else { 0.0 };
+            let mut entry = risk.scale * (own - sums.product(row, column));
+            if outputs > 1 && k == risk.features() {
+                entry += 1.0 / outputs as f64;
             }
+            hessian[(row, column)] = entry;
         }
         hessian[(column, column)] += penalty[column];
     }
@@ -175,7 +233,7 @@ pub(super) fn by_rows(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factor
     }
     let mut kernel = Mat::<f64>::identity(n, n);
     let rows = MatRef::from_row_major_slice(&z, n, p);
-    faer::linalg::matmul::matmul(kernel.as_mut(), faer::Accum::Add, rows, rows.transpose(), 1.0, faer::Par::Seq);
+    faer::linalg::matmul::matmul(kernel.as_mut(), Accum::Add, rows, rows.transpose(), 1.0, Par::Seq);
     for z in z.chunks_exact_mut(p) {
         z.iter_mut().zip(&half).for_each(|(z, h)| *z *= h);
     }
