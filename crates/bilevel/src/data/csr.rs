@@ -78,6 +78,14 @@ impl<T: Element> CsrMatrix<T> {
         &mut self.values
     }
 
+    /// Replaces each stored value `x` of column `j` by `f(j, x)`.
+    pub(super) fn map_values(&mut self, f: impl Fn(usize, f64) -> f64) {
+        self.transposed = OnceLock::new();
+        for (&j, x) in self.indices.iter().zip(&mut self.values) {
+            *x = T::from_f64(f(j as usize, x.to_f64()));
+        }
+    }
+
     /// Appends columns that hold no entry, up to `cols` columns.
     pub fn widen(&mut self, cols: usize) {
         assert!(cols >= self.cols, "a matrix can only be widened");

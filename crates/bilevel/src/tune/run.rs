@@ -42,7 +42,7 @@ pub(super) fn run(
     let mut validation = validation.cloned();
     let mut test = test.cloned();
     let standardization = if options.standardize {
-        Standardization::learn(&data.design, &RowRanges::all(data.rows()), intercept)
+        Standardization::learn(&data.design, &RowRanges::all(data.rows()), intercept, &data.measured)
     } else {
         Standardization::identity(data.features())
     };
