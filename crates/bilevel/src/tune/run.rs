@@ -10,7 +10,7 @@ use super::progress::Observer;
 use super::select::{Judged, choose, judge};
 use super::{Diagnostics, LinearModel, Metrics};
 use crate::data::{Dataset, RowRanges, Standardization, Target};
-use crate::optimize::LbfgsEnd;
+use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Loss, Penalty};
 use crate::{Error, Result};
 
@@ -121,11 +121,11 @@ pub(super) fn run(
     Ok(Tuned {
         model: LinearModel { loss, features: data.features(), outputs: loss.outputs(), coef, intercept: intercepts },
         status: match (context.stopped(), kept.end) {
-            (Some(Stop::Time), _) => "time-limit",
-            (Some(Stop::Interrupted), _) | (None, LbfgsEnd::Stopped) => "interrupted",
-            (None, LbfgsEnd::Converged) => "converged",
-            (None, LbfgsEnd::Stalled) => "stalled",
-            (None, LbfgsEnd::IterationLimit) => "iteration-limit",
+            (Some(Stop::Time), _) | (None, StopReason::TimeLimit) => "time-limit",
+            (Some(Stop::Interrupted), _) | (None, StopReason::Interrupted) => "interrupted",
+            (None, StopReason::Stationary) => "converged",
+            (None, StopReason::Stalled) => "stalled",
+            (None, StopReason::IterationLimit) => "iteration-limit",
         }
         .to_string(),
         method: match model.engine {
