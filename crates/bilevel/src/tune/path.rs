@@ -6,6 +6,7 @@ use super::relevance::relevance;
 use super::options::Penalties;
 use super::prior::Prior;
 use super::shared::best_shared;
+use super::stochastic::{descend_stochastic, sampled_method, scan_starts};
 use crate::Result;
 use crate::data::Groups;
 use crate::domain::Domain;
@@ -105,6 +106,12 @@ pub(super) fn run_path(
                 eprintln!("   law {:?} exponent {:.3}", spec.penalties, theta[1]);
                 (lambda, value, end)
             })
+        } else if let Some(method) = sampled_method(context.options.method)
+            && spec.penalties == Penalties::Shared
+        {
+            let (low, high) = context.options.lambda_bounds;
+            let starts = scan_starts(low, high);
+            descend_stochastic(division, &penalty, spec, starts, None, method, context)
         } else if spec.penalties == Penalties::Shared {
             best_shared(&mut objective, context).map(|found| {
                 knees = found.knees;
@@ -126,7 +133,14 @@ pub(super) fn run_path(
                 let weaker = knees.iter().filter(|knee| **knee > tried[0].lambda[0] + 1.0);
                 starts.extend(weaker.map(|&knee| vec![knee; penalty.hyperparameters()]));
             }
-            descend(&mut objective, spec, &penalty, starts, tried[0].criterion, division, model, context)
+            if let Some(method) = sampled_method(context.options.method) {
+                let steering: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
+                let dispersion = if model.likelihood { 1.0 } else { 2.0 * tried[0].criterion.abs() };
+                let prior = Prior::new(&penalty, &model.groups.of_feature, spec.spread, dispersion, steering);
+                descend_stochastic(division, &penalty, spec, starts, Some(&prior), method, context)
+            } else {
+                descend(&mut objective, spec, &penalty, starts, tried[0].criterion, division, model, context)
+            }
         };
         context.work += objective.work();
         match outcome {

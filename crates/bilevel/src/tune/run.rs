@@ -2,7 +2,7 @@
 
 use super::context::{Context, Spec, Stop};
 use super::objective::{Engine, engine_for, fit};
-use super::options::{Criterion, LossChoice, Penalties, TuneOptions};
+use super::options::{Criterion, LossChoice, Method, Penalties, TuneOptions};
 use super::outcome::{Candidate, CandidateRole, Tuned};
 use super::partition::{Judges, Rows, divide, spread_order};
 use super::path::{Division, Model, Tried, run_path};
@@ -128,9 +128,12 @@ pub(super) fn run(
             (None, StopReason::IterationLimit) => "iteration-limit",
         }
         .to_string(),
-        method: match model.engine {
-            Engine::Direct { .. } => "exact",
-            Engine::Iterative { .. } => "aid-cg",
+        method: match (options.method, model.engine) {
+            (Method::SidConstant, _) => "sid-constant",
+            (Method::SidDecreasing, _) => "sid-decreasing",
+            (Method::AidFp, _) => "aid-fp",
+            (_, Engine::Direct { .. }) => "exact",
+            (_, Engine::Iterative { .. }) => "aid-cg",
         }
         .to_string(),
         penalties: kept.spec.penalties,
