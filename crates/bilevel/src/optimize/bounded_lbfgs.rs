@@ -6,11 +6,15 @@
 //! a step of 10 would change a penalty by a factor of 20 000. (Bertsekas 1982; Nocedal & Wright, sections 7.2 and 16.7.)
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
+use std::time::Instant;
 
-use crate::Result;
+use super::observer::{Iteration, Observer};
+use super::oracle::{Evaluation, Oracle};
+use super::outcome::{Outcome, StopReason};
 use crate::domain::Domain;
+use crate::error::{Error, Result};
 use crate::vector;
+use crate::work::Work;
 
 /// Settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,73 +42,69 @@ const STALL_WINDOW: usize = 5;
 /// Shortenings of a step before the search gives up.
 const BACKTRACKS: usize = 20;
 
-/// State after an iteration, as an observer sees it.
-#[derive(Debug, Clone, Copy)]
-pub struct LbfgsIteration<'a> {
-    /// Iterations made.
-    pub iteration: usize,
-    /// Objective at `lambda`.
-    pub objective: f64,
-    /// Largest component of the projected gradient.
-    pub projected_gradient: f64,
-    /// Current point.
-    pub lambda: &'a [f64],
-}
-
-/// Why the minimisation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LbfgsEnd {
-    /// The projected gradient is small.
-    Converged,
-    /// The objective no longer falls.
-    Stalled,
-    /// All iterations were made.
-    IterationLimit,
-    /// The observer asked to stop.
-    Stopped,
-}
-
 impl BoundedLbfgs {
-    /// Minimises `objective` over `domain` from `lambda`, which is replaced by the best point found; returns the
-    /// objective there and the reason for ending.
+    /// Minimises from `start`, which is projected onto the domain first.
     ///
-    /// `objective(lambda, gradient)` sets the gradient and returns the value; a numeric error or a value that is not
-    /// finite shortens the step.
+    /// A trial point at which the oracle fails numerically, or gives numbers that are not finite, shortens the step. The
+    /// observer sees the start and every accepted point.
     ///
     /// # Errors
-    /// Those of the objective at the starting point, and any that are not numeric.
+    /// Input, for a start of the wrong length or not finite; the oracle's error at the start, and any later one that is
+    /// neither numeric nor an interruption.
     pub fn minimize(
         &self,
+        oracle: &mut (impl Oracle + ?Sized),
         domain: &Domain,
-        lambda: &mut [f64],
-        mut objective: impl FnMut(&[f64], &mut [f64]) -> Result<f64>,
-        mut observe: impl FnMut(LbfgsIteration<'_>) -> ControlFlow<()>,
-    ) -> Result<(f64, LbfgsEnd)> {
-        let m = lambda.len();
-        domain.project(lambda);
-        let mut gradient = vec![0.0; m];
-        let mut value = objective(lambda, &mut gradient)?;
+        start: &[f64],
+        observer: &mut (impl Observer + ?Sized),
+    ) -> Result<Outcome> {
+        if start.len() != domain.len() || !vector::all_finite(start) {
+            return Err(Error::input(format!("the start must have {} finite components", domain.len())));
+        }
+        let clock = Instant::now();
+        let m = start.len();
+        let mut lambda = start.to_vec();
+        domain.project(&mut lambda);
+        let (mut calls, mut work) = (0, Work::default());
+        let mut evaluate = |lambda: &[f64], work: &mut Work| {
+            calls += 1;
+            let evaluation = oracle.evaluate(lambda, calls - 1)?;
+            *work += evaluation.work;
+            if evaluation.gradient.len() != m {
+                return Err(Error::input(format!("a gradient of {} for {m} components", evaluation.gradient.len())));
+            }
+            evaluation.finite()
+        };
+        let Evaluation { objective: mut value, mut gradient, .. } = evaluate(&lambda, &mut work)?;
         let mut pairs: VecDeque<Pair> = VecDeque::new();
         let mut recent = VecDeque::from([value]);
-        let (mut trial, mut trial_gradient) = (lambda.to_vec(), vec![0.0; m]);
+        let mut trial = lambda.clone();
         let mut iteration = 0;
-        loop {
-            let projected_gradient = domain.projected_gradient_norm(lambda, &gradient);
-            let state = LbfgsIteration { iteration, objective: value, projected_gradient, lambda };
-            if observe(state).is_break() {
-                return Ok((value, LbfgsEnd::Stopped));
+        let reason = loop {
+            let projected_gradient_norm = domain.projected_gradient_norm(&lambda, &gradient);
+            let seconds = clock.elapsed().as_secs_f64();
+            let seen = Iteration {
+                number: iteration,
+                objective: value,
+                projected_gradient_norm,
+                lambda: &lambda,
+                work,
+                seconds,
+            };
+            if observer.iteration(&seen).is_break() {
+                break StopReason::Interrupted;
             }
-            if projected_gradient <= self.tolerance * value.abs() {
-                return Ok((value, LbfgsEnd::Converged));
+            if projected_gradient_norm <= self.tolerance * value.abs() {
+                break StopReason::Stationary;
             }
             if recent.len() > STALL_WINDOW {
                 let before = recent.pop_front().unwrap_or(value);
                 if before - value <= self.stall * value.abs() {
-                    return Ok((value, LbfgsEnd::Stalled));
+                    break StopReason::Stalled;
                 }
             }
             if iteration == self.iterations {
-                return Ok((value, LbfgsEnd::IterationLimit));
+                break StopReason::IterationLimit;
             }
             let free: Vec<bool> = (0..m)
                 .map(|j| {
@@ -123,6 +123,7 @@ impl BoundedLbfgs {
             }
             let mut length = 1.0;
             let mut accepted = None;
+            let mut interrupted = false;
             for _ in 0..BACKTRACKS {
                 for j in 0..m {
                     trial[j] = lambda[j] + length * direction[j];
@@ -132,23 +133,27 @@ impl BoundedLbfgs {
                 if slope >= 0.0 {
                     break;
                 }
-                match objective(&trial, &mut trial_gradient) {
-                    Ok(v) if v <= value + 1e-4 * slope && vector::all_finite(&trial_gradient) => {
-                        accepted = Some(v);
+                match evaluate(&trial, &mut work) {
+                    Ok(at) if at.objective <= value + 1e-4 * slope => {
+                        accepted = Some(at);
                         break;
                     }
                     // The minimum of the parabola through value, slope and trial value, kept away from both ends.
-                    Ok(v) if v.is_finite() => {
-                        length *= (-0.5 * slope / (v - value - slope)).clamp(0.1, 0.5);
-                    }
-                    Ok(_) => length *= 0.1,
+                    Ok(at) => length *= (-0.5 * slope / (at.objective - value - slope)).clamp(0.1, 0.5),
                     Err(error) if error.is_numeric() => length *= 0.1,
+                    Err(error) if error.is_interrupted() => {
+                        interrupted = true;
+                        break;
+                    }
                     Err(error) => return Err(error),
                 }
             }
-            let Some(new_value) = accepted else {
+            if interrupted {
+                break StopReason::Interrupted;
+            }
+            let Some(Evaluation { objective: new_value, gradient: new_gradient, .. }) = accepted else {
                 if pairs.is_empty() {
-                    return Ok((value, LbfgsEnd::Stalled));
+                    break StopReason::Stalled;
                 }
                 // The model was wrong: forget it and follow the gradient.
                 pairs.clear();
@@ -156,8 +161,8 @@ impl BoundedLbfgs {
                 continue;
             };
             let mut pair = Pair { step: vec![0.0; m], change: vec![0.0; m] };
-            vector::subtract(&trial, lambda, &mut pair.step);
-            vector::subtract(&trial_gradient, &gradient, &mut pair.change);
+            vector::subtract(&trial, &lambda, &mut pair.step);
+            vector::subtract(&new_gradient, &gradient, &mut pair.change);
             let curvature = vector::dot(&pair.step, &pair.change);
             if curvature > 1e-10 * vector::norm(&pair.step) * vector::norm(&pair.change) {
                 pairs.push_back(pair);
@@ -166,11 +171,11 @@ impl BoundedLbfgs {
                 }
             }
             lambda.copy_from_slice(&trial);
-            std::mem::swap(&mut gradient, &mut trial_gradient);
-            value = new_value;
+            (value, gradient) = (new_value, new_gradient);
             recent.push_back(value);
             iteration += 1;
-        }
+        };
+        Ok(Outcome { lambda, objective: value, iterations: iteration, reason, work })
     }
 }
 

@@ -9,7 +9,7 @@ mod oracle;
 mod outcome;
 mod stochastic;
 
-pub use bounded_lbfgs::{BoundedLbfgs, LbfgsEnd, LbfgsIteration};
+pub use bounded_lbfgs::BoundedLbfgs;
 pub use observer::{Iteration, Observer, Silent};
 pub use oracle::{Evaluation, Oracle};
 pub use outcome::{Outcome, StopReason};

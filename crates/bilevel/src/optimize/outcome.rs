@@ -41,7 +41,7 @@ pub struct Outcome {
     pub lambda: Vec<f64>,
     /// Its objective.
     pub objective: f64,
-    /// Iterations made (evaluations of the oracle that succeeded).
+    /// Iterations made: of the stochastic loops evaluations that succeeded, of line searches steps.
     pub iterations: usize,
     /// Why the loop stopped.
     pub reason: StopReason,

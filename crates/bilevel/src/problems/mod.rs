@@ -3,6 +3,7 @@
 pub mod glm;
 pub mod linear_contraction;
 pub mod quadratic;
+pub mod scaled;
 pub mod target;
 
 /// Writes `count` uniformly drawn indices below `bound` into `sample`, reusing its buffer.

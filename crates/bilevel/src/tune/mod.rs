@@ -22,8 +22,10 @@ mod progress;
 mod relabel;
 mod relevance;
 mod run;
+mod sampled_fold;
 mod select;
 mod shared;
+mod stochastic;
 mod summary;
 
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};

@@ -6,10 +6,11 @@ use super::options::Penalties;
 use super::prior::Prior;
 use super::relevance::relevance;
 use super::shared::best_shared;
+use super::stochastic::{descend_stochastic, sampled_method, scan_starts};
 use crate::Result;
 use crate::data::Groups;
 use crate::domain::Domain;
-use crate::optimize::{BoundedLbfgs, LbfgsEnd};
+use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, StopReason};
 use crate::problems::glm::{EmpiricalRisk, Penalty};
 
 /// One division of the rows: folds that steer, rows that are fitted in the end, rows that only look on.
@@ -35,7 +36,7 @@ pub(super) struct Tried {
     pub fold_w: Vec<Vec<f64>>,
     /// Loss of each monitor row.
     pub monitor: Option<Vec<f64>>,
-    pub end: LbfgsEnd,
+    pub end: StopReason,
 }
 
 /// What stays the same along a path.
@@ -105,10 +106,16 @@ pub(super) fn run_path(
                 eprintln!("   law {:?} exponent {:.3}", spec.penalties, theta[1]);
                 (lambda, value, end)
             })
+        } else if let Some(method) = sampled_method(context.options.method)
+            && spec.penalties == Penalties::Shared
+        {
+            let (low, high) = context.options.lambda_bounds;
+            let starts = scan_starts(low, high);
+            descend_stochastic(division, &penalty, spec, starts, None, method, context)
         } else if spec.penalties == Penalties::Shared {
             best_shared(&mut objective, context).map(|found| {
                 knees = found.knees;
-                (vec![found.lambda], found.value, LbfgsEnd::Converged)
+                (vec![found.lambda], found.value, StopReason::Stationary)
             })
         } else {
             let start = tried
@@ -126,7 +133,14 @@ pub(super) fn run_path(
                 let weaker = knees.iter().filter(|knee| **knee > tried[0].lambda[0] + 1.0);
                 starts.extend(weaker.map(|&knee| vec![knee; penalty.hyperparameters()]));
             }
-            descend(&mut objective, spec, &penalty, starts, tried[0].criterion, division, model, context)
+            if let Some(method) = sampled_method(context.options.method) {
+                let steering: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
+                let dispersion = if model.likelihood { 1.0 } else { 2.0 * tried[0].criterion.abs() };
+                let prior = Prior::new(&penalty, &model.groups.of_feature, spec.spread, dispersion, steering);
+                descend_stochastic(division, &penalty, spec, starts, Some(&prior), method, context)
+            } else {
+                descend(&mut objective, spec, &penalty, starts, tried[0].criterion, division, model, context)
+            }
         };
         context.work += objective.work();
         match outcome {
@@ -174,7 +188,7 @@ fn descend(
     division: &Division<'_>,
     model: &Model<'_>,
     context: &mut Context<'_>,
-) -> Result<(Vec<f64>, f64, LbfgsEnd)> {
+) -> Result<(Vec<f64>, f64, StopReason)> {
     let (low, high) = context.options.lambda_bounds;
     let domain = Domain::uniform(penalty.hyperparameters(), low, high)?;
     let steering: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
@@ -191,19 +205,26 @@ fn descend(
     let mut run = |lbfgs: BoundedLbfgs, lambda: &mut Vec<f64>| {
         // The observer sees what the objective knows after its last evaluation.
         let seen = std::cell::Cell::new((f64::NAN, f64::NAN, crate::work::Work::default()));
+        let start = lambda.clone();
         lbfgs.minimize(
-            &domain,
-            lambda,
-            |lambda, gradient| {
-                let criterion = objective.evaluate(lambda, gradient)?;
+            &mut |lambda: &[f64], _: usize| -> Result<Evaluation> {
+                let mut gradient = vec![0.0; lambda.len()];
+                let criterion = objective.evaluate(lambda, &mut gradient)?;
                 seen.set((criterion, objective.train_loss(), objective.work()));
-                Ok(criterion + prior.add(lambda, gradient))
+                let objective = criterion + prior.add(lambda, &mut gradient);
+                // The work is counted by the objective.
+                Ok(Evaluation { objective, gradient, work: crate::work::Work::default() })
             },
-            |state| {
+            &domain,
+            &start,
+            &mut |at: &Iteration<'_>| {
                 let (criterion, train_loss, work) = seen.get();
-                context.iteration(spec, state.iteration, criterion, train_loss, state.projected_gradient, work)
+                context.iteration(spec, at.number, criterion, train_loss, at.projected_gradient_norm, work)
             },
-        )
+        ).map(|outcome| {
+            *lambda = outcome.lambda;
+            (outcome.objective, outcome.reason)
+        })
     };
     let mut best: Option<(f64, Vec<f64>)> = None;
     if starts.len() == 1 {
@@ -228,7 +249,7 @@ fn descend_law(
     spec: Spec,
     level: f64,
     context: &mut Context<'_>,
-) -> Result<(Vec<f64>, f64, LbfgsEnd)> {
+) -> Result<(Vec<f64>, f64, StopReason)> {
     let (low, high) = context.options.lambda_bounds;
     let domain = Domain::bounded(vec![low, 0.0], vec![high, LARGEST_EXPONENT])?;
     let limits = context.options.limits;
@@ -239,22 +260,22 @@ fn descend_law(
         largest_move: 1.0,
         ..BoundedLbfgs::default()
     };
-    let mut theta = vec![level, 0.5];
     let seen = std::cell::Cell::new((f64::NAN, f64::NAN, crate::work::Work::default()));
-    let (value, end) = lbfgs.minimize(
-        &domain,
-        &mut theta,
-        |theta, gradient| {
-            let criterion = objective.evaluate(theta, gradient)?;
+    let outcome = lbfgs.minimize(
+        &mut |theta: &[f64], _: usize| -> Result<Evaluation> {
+            let mut gradient = vec![0.0; theta.len()];
+            let criterion = objective.evaluate(theta, &mut gradient)?;
             seen.set((criterion, objective.train_loss(), objective.work()));
-            Ok(criterion)
+            Ok(Evaluation { objective: criterion, gradient, work: crate::work::Work::default() })
         },
-        |state| {
+        &domain,
+        &[level, 0.5],
+        &mut |at: &Iteration<'_>| {
             let (criterion, train_loss, work) = seen.get();
-            context.iteration(spec, state.iteration, criterion, train_loss, state.projected_gradient, work)
+            context.iteration(spec, at.number, criterion, train_loss, at.projected_gradient_norm, work)
         },
     )?;
-    Ok((theta, value, end))
+    Ok((outcome.lambda, outcome.objective, outcome.reason))
 }
 
 /// Exponents of the relevance law: 1 is one step of automatic relevance determination, 2 of the adaptive lasso.

@@ -2,7 +2,7 @@
 
 use super::context::{Context, Spec, Stop};
 use super::objective::{Engine, engine_for, fit};
-use super::options::{Criterion, LossChoice, Penalties, TuneOptions};
+use super::options::{Criterion, LossChoice, Method, Penalties, TuneOptions};
 use super::outcome::{Candidate, CandidateRole, Tuned};
 use super::partition::{Judges, Rows, divide, spread_order};
 use super::path::{Division, Model, Tried, run_path};
@@ -10,7 +10,7 @@ use super::progress::Observer;
 use super::select::{Judged, choose, judge};
 use super::{Diagnostics, LinearModel, Metrics};
 use crate::data::{Dataset, RowRanges, Standardization, Target};
-use crate::optimize::LbfgsEnd;
+use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Loss, Penalty};
 use crate::{Error, Result};
 
@@ -126,16 +126,19 @@ pub(super) fn run(
     Ok(Tuned {
         model: LinearModel { loss, features: data.features(), outputs: loss.outputs(), coef, intercept: intercepts },
         status: match (context.stopped(), kept.end) {
-            (Some(Stop::Time), _) => "time-limit",
-            (Some(Stop::Interrupted), _) | (None, LbfgsEnd::Stopped) => "interrupted",
-            (None, LbfgsEnd::Converged) => "converged",
-            (None, LbfgsEnd::Stalled) => "stalled",
-            (None, LbfgsEnd::IterationLimit) => "iteration-limit",
+            (Some(Stop::Time), _) | (None, StopReason::TimeLimit) => "time-limit",
+            (Some(Stop::Interrupted), _) | (None, StopReason::Interrupted) => "interrupted",
+            (None, StopReason::Stationary) => "converged",
+            (None, StopReason::Stalled) => "stalled",
+            (None, StopReason::IterationLimit) => "iteration-limit",
         }
         .to_string(),
-        method: match model.engine {
-            Engine::Direct { .. } => "exact",
-            Engine::Iterative { .. } => "aid-cg",
+        method: match (options.method, model.engine) {
+            (Method::SidConstant, _) => "sid-constant",
+            (Method::SidDecreasing, _) => "sid-decreasing",
+            (Method::AidFp, _) => "aid-fp",
+            (_, Engine::Direct { .. }) => "exact",
+            (_, Engine::Iterative { .. }) => "aid-cg",
         }
         .to_string(),
         penalties: kept.spec.penalties,

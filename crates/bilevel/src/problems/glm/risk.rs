@@ -89,6 +89,29 @@ impl<'a> EmpiricalRisk<'a> {
         self
     }
 
+    /// The same mean over some of its rows, given by their positions among them.
+    ///
+    /// # Panics
+    /// When there are none.
+    #[must_use]
+    pub fn restricted(&self, positions: Range<usize>) -> Self {
+        let rows = self.rows.at_positions(positions);
+        EmpiricalRisk::new(self.design, self.target, rows, self.loss, self.intercept)
+            .weighted(self.weighting)
+            .as_upper(self.hyperparameters)
+    }
+
+    /// The same with a loss whose curvature does not depend on the margin and is nowhere smaller; itself where there is
+    /// no such loss. Losses with linear pieces have no curvature there, which says nothing of the next step.
+    #[must_use]
+    pub fn majorant(&self) -> Self {
+        let loss = match self.loss {
+            Loss::Huber { .. } | Loss::SquaredHinge => Loss::Squared,
+            other => other,
+        };
+        EmpiricalRisk { loss, ..self.clone() }
+    }
+
     /// Number of features `p`.
     pub fn features(&self) -> usize {
         self.design.cols()

@@ -1,0 +1,214 @@
+//! One fold whose lower level is only approached: by sampled steps (SID), or by a few passes (AID-FP).
+//!
+//! Both need a map that contracts at a useful rate. Penalties of a fold differ by factors of thousands, so the lower level
+//! is put into units in which its curvature is about 1 in every coordinate ([`Scaled`]); the longest step that no
+//! minibatch turns into an expansion is then found by looking at a few minibatches, since the worst case over all
+//! rows would allow steps ten times shorter. Both are estimated anew when the hyperparameters have moved.
+
+use super::objective::FoldRisks;
+use super::options::Method;
+use crate::Result;
+use crate::diagnose::lanczos;
+use crate::fixed_point::Average;
+use crate::hypergradient::{AidFixedPoint, Hypergradient, Sid, WarmStart};
+use crate::lower::{Curved, GradientMap, StochasticLoss};
+use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
+use crate::problems::scaled::Scaled;
+use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::step_size::StepSize;
+use crate::vector;
+use crate::work::Work;
+
+/// Rows of a minibatch; at least 16 make a pass.
+const BATCH: usize = 128;
+/// Passes of one solve over the rows, where they are few enough.
+const PASSES: usize = 2;
+/// Steps of one solve, at least and at most: the cost of a hypergradient does not grow with the number of rows.
+const STEPS: (usize, usize) = (100, 400);
+/// Steps of one batch solve.
+const BATCH_STEPS: usize = 60;
+/// Relative residual at which a batch solve stops.
+const BATCH_TOLERANCE: f64 = 1e-5;
+/// Judging rows that are all visited for every hypergradient; of more, a sample.
+const JUDGING_ROWS: usize = 16_384;
+/// Rows from which curvatures are estimated.
+const PILOT_ROWS: usize = 4096;
+/// Minibatches looked at for the longest step, and products with each.
+const PROBES: (u64, usize) = (8, 10);
+/// What a minibatch that was not looked at may exceed the largest by.
+const MARGIN: f64 = 1.2;
+/// Hyperparameters may move this far before curvatures are estimated anew.
+const STALE_MOVE: f64 = 0.7;
+/// A solve that fails is tried again with steps this much shorter, a few times.
+const RETREAT: f64 = 0.25;
+const RETREATS: usize = 4;
+
+/// A lower level, its judging rows, and where their two solves stand.
+pub(super) struct SampledFold<'a> {
+    lower: Glm<'a>,
+    upper: EmpiricalRisk<'a>,
+    /// For curvatures: some rows with a loss of bounded curvature.
+    pilot: Glm<'a>,
+    /// Share of the judging rows of all folds.
+    pub share: f64,
+    w: Vec<f64>,
+    /// `H u = grad1 E`: the adjoint in units that do not depend on the map.
+    u: Vec<f64>,
+    units: Option<Units>,
+    /// Factor for the steps, lowered by failures.
+    caution: f64,
+    seed: u64,
+    pub work: Work,
+}
+
+/// The scaled map at one `lambda`.
+struct Units {
+    lambda: Vec<f64>,
+    scale: Vec<f64>,
+    map_step: f64,
+    /// Contraction of the map, estimated from above by what the penalties alone give.
+    contraction: f64,
+}
+
+impl<'a> SampledFold<'a> {
+    pub(super) fn new(fold: &FoldRisks<'a>, penalty: &Penalty, share: f64, seed: u64) -> Self {
+        let pilot = fold.fitted.majorant().restricted(0..PILOT_ROWS.min(fold.fitted.len()));
+        let w = fold.fitted.null_parameters();
+        SampledFold {
+            lower: Glm::new(fold.fitted.clone(), penalty.clone()),
+            upper: fold.judging.clone().as_upper(penalty.hyperparameters()),
+            pilot: Glm::new(pilot, penalty.clone()),
+            share,
+            u: vec![0.0; w.len()],
+            w,
+            units: None,
+            caution: 1.0,
+            seed,
+            work: Work::default(),
+        }
+    }
+
+    /// The hypergradient at `lambda`, from where the last one ended; `index` picks the samples.
+    pub(super) fn estimate(&mut self, lambda: &[f64], method: Method, index: u64) -> Result<Hypergradient> {
+        let mut failures = 0;
+        loop {
+            match self.attempt(lambda, method, index) {
+                Err(error) if error.is_numeric() && failures < RETREATS => {
+                    failures += 1;
+                    self.caution *= RETREAT;
+                    self.units = None;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// True when `estimate` reports the objective over all judging rows.
+    pub(super) fn judges_fully(&self) -> bool {
+        self.upper.len() <= JUDGING_ROWS
+    }
+
+    /// The mean loss over the judging rows at the lower variable found last.
+    pub(super) fn criterion(&mut self) -> f64 {
+        self.work += Work::gradient(self.upper.len());
+        self.upper.full_value(&self.w)
+    }
+
+    fn attempt(&mut self, lambda: &[f64], method: Method, index: u64) -> Result<Hypergradient> {
+        let moved = |units: &Units| units.lambda.iter().zip(lambda).any(|(a, b)| (a - b).abs() > STALE_MOVE);
+        let units = match self.units.take() {
+            Some(units) if !moved(&units) => units,
+            _ => self.measure(lambda, method, index)?,
+        };
+        let scaled = Scaled { inner: &self.lower, scale: &units.scale };
+        let upper = Scaled { inner: &self.upper, scale: &units.scale };
+        let map = GradientMap { loss: &scaled, map_step: units.map_step };
+        let scale = || units.scale.iter();
+        let mut start = WarmStart {
+            w: self.w.iter().zip(scale()).map(|(w, s)| w / s).collect(),
+            v: self.u.iter().zip(scale()).map(|(u, s)| u / (s * units.map_step)).collect(),
+        };
+        let estimate = match self.sid(method, &units) {
+            Some(sid) => sid.estimate(&map, &upper, lambda, Some(&mut start), self.seed, index),
+            None => {
+                let (steps, tolerance) = (BATCH_STEPS, BATCH_TOLERANCE);
+                AidFixedPoint { lower_steps: steps, linear_steps: steps, tolerance }
+                    .estimate(&map, &upper, lambda, Some(&mut start))
+            }
+        }?;
+        self.w = scaled.unscaled(&start.w);
+        self.u = scaled.unscaled(&start.v);
+        vector::scale(units.map_step, &mut self.u);
+        self.work += estimate.work;
+        self.units = Some(units);
+        Ok(estimate)
+    }
+
+    fn batch(&self) -> usize {
+        BATCH.min(self.lower.risk().len().div_ceil(16))
+    }
+
+    /// The settings of a sampled method; nothing for the batch method.
+    fn sid(&self, method: Method, units: &Units) -> Option<Sid> {
+        let batch = self.batch();
+        let steps = (PASSES * self.lower.risk().len() / batch).clamp(STEPS.0, STEPS.1);
+        let (step, average) = match method {
+            // The mean of the later iterates has less noise than steps small enough for the last one.
+            Method::SidConstant => (StepSize::Constant { eta: 0.5 }, Average::Suffix { fraction: 0.5 }),
+            Method::SidDecreasing => (decreasing(units.contraction, steps), Average::Suffix { fraction: 0.25 }),
+            _ => return None,
+        };
+        let upper_batch = if self.judges_fully() { Batch::All } else { Batch::Rows(JUDGING_ROWS / 4) };
+        Some(Sid { average, upper_batch, ..Sid::new(steps, batch, step) })
+    }
+
+    /// Curvatures at `lambda` and the present `w`.
+    fn measure(&mut self, lambda: &[f64], method: Method, index: u64) -> Result<Units> {
+        let sampled = method != Method::AidFp;
+        let strengths = Penalty::strengths(lambda);
+        let mut curvature = vec![0.0; self.w.len()];
+        self.pilot.curvature(&self.w, lambda).diagonal(&mut curvature);
+        self.work += Work::hessian_product(self.pilot.risk().len());
+        let mut penalties = vec![0.0; self.w.len()];
+        let (features, outputs) = (self.lower.risk().features(), self.lower.risk().outputs());
+        self.lower.penalty().for_each_weight(features * outputs, outputs, |i, h| penalties[i] = strengths[h]);
+        // A minibatch has the curvature of its own rows, up to |x|^2 / batch beyond the mean; only a change of units that
+        // knows it keeps a rare feature from dictating the step of all others.
+        let data: f64 = curvature.iter().zip(&penalties).map(|(c, p)| (c - p).max(0.0)).sum();
+        let own = if sampled { data / self.batch() as f64 } else { 1e-6 * data };
+        let scale: Vec<f64> = curvature.iter().map(|c| 1.0 / (c + own).max(f64::MIN_POSITIVE).sqrt()).collect();
+        let softest = penalties.iter().zip(&scale).filter(|(p, _)| **p > 0.0).map(|(p, s)| p * s * s);
+        let softest = softest.fold(1.0, f64::min);
+
+        let scaled = Scaled { inner: &self.pilot, scale: &scale };
+        let y: Vec<f64> = self.w.iter().zip(&scale).map(|(w, s)| w / s).collect();
+        let (probes, products) = PROBES;
+        let mut largest = 0.0_f64;
+        let mut sample = Sample::Full;
+        for probe in 0..if sampled { probes } else { 1 } {
+            if sampled {
+                let mut rng = Rng::stream(self.seed, Purpose::Start, index * probes + probe);
+                scaled.draw(self.batch(), &mut rng, &mut sample);
+            }
+            let product = |v: &[f64], out: &mut [f64]| scaled.hessian_product(&y, lambda, &sample, v, out);
+            let spectrum = lanczos(product, y.len(), products, self.seed)?;
+            self.work += Work::hessian_product(spectrum.products * scaled.size(&sample));
+            largest = largest.max(spectrum.largest + spectrum.largest_error);
+        }
+        let map_step = self.caution / (MARGIN * largest);
+        let contraction = (1.0 - map_step * softest).clamp(0.0, 1.0 - 1e-12);
+        Ok(Units { lambda: lambda.to_vec(), scale, map_step, contraction })
+    }
+}
+
+/// Steps `beta/(gamma + s)` for a map that no sample turns into an expansion (`sigma2 = 0`).
+///
+/// With weak penalties the theory's `beta = 2/(1 - q^2)` is so large that the steps would not fall at all within `steps`;
+/// then noise and not bias is what limits the result, and the steps are made to fall to a fifth.
+fn decreasing(contraction: f64, steps: usize) -> StepSize {
+    let longest = steps as f64 / 4.0;
+    match StepSize::decreasing_from_constants(contraction, 0.0) {
+        Ok(StepSize::Decreasing { beta, gamma }) if beta <= longest => StepSize::Decreasing { beta, gamma },
+        _ => StepSize::Decreasing { beta: longest, gamma: longest },
+    }
+}

@@ -1,0 +1,179 @@
+//! Tuning by estimated hypergradients: SID, and batch fixed-point iteration.
+//!
+//! The estimates are noisy, so the upper level takes projected Adam steps instead of quasi-Newton ones, and the best
+//! iterate is the one with the smallest criterion over all judging rows at the lower variable found. That variable is
+//! inexact; whoever reports the criterion fits it exactly at the end.
+
+use rayon::prelude::*;
+
+use super::context::{Context, Spec, Stop};
+use super::options::Method;
+use super::path::Division;
+use super::prior::Prior;
+use super::sampled_fold::SampledFold;
+use crate::domain::Domain;
+use crate::optimize::{Evaluation, Iteration, Limits, Oracle, OuterStep, ProjectedGradient, StopReason};
+use crate::problems::glm::Penalty;
+use crate::work::Work;
+use crate::{Result, vector};
+
+/// Distance of the shared log-penalties that are looked at first.
+const SCAN_STEP: f64 = 2.0;
+/// First move of each log-penalty; the moves fall like `1/sqrt(s)`.
+const OUTER_STEP: f64 = 0.5;
+/// Iterations between two looks at the criterion over all judging rows, where an estimate does not visit them all.
+const LOOK_EVERY: usize = 5;
+/// Iterations without an improvement after which the tuning ends.
+const PATIENCE: usize = 30;
+/// Relative improvement that counts.
+const IMPROVEMENT: f64 = 1e-4;
+/// Streams of different folds are this far apart.
+const FOLD_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The criterion of all folds as an oracle that remembers its best point.
+struct SampledObjective<'a, 'p> {
+    folds: Vec<SampledFold<'a>>,
+    method: Method,
+    prior: Option<&'p Prior>,
+    /// The criterion with the pull at the best point seen, without it, and the point.
+    best: Option<(f64, f64, Vec<f64>)>,
+    /// The criterion at the last look, without the pull.
+    seen: f64,
+}
+
+impl SampledObjective<'_, '_> {
+    fn work(&self) -> Work {
+        self.folds.iter().map(|fold| fold.work).sum()
+    }
+}
+
+impl Oracle for SampledObjective<'_, '_> {
+    fn evaluate(&mut self, lambda: &[f64], number: usize) -> Result<Evaluation> {
+        let (before, method) = (self.work(), self.method);
+        let look = number.is_multiple_of(LOOK_EVERY);
+        let parts: Vec<Result<_>> = self
+            .folds
+            .par_iter_mut()
+            .map(|fold| {
+                let estimate = fold.estimate(lambda, method, number as u64)?;
+                let criterion = match fold.judges_fully() {
+                    true => Some(estimate.objective),
+                    false => look.then(|| fold.criterion()),
+                };
+                Ok((fold.share, estimate.value, criterion))
+            })
+            .collect();
+        let mut gradient = vec![0.0; lambda.len()];
+        let mut criterion = Some(0.0);
+        for part in parts {
+            let (share, value, seen) = part?;
+            vector::axpy(share, &value, &mut gradient);
+            criterion = criterion.zip(seen).map(|(sum, seen)| sum + share * seen);
+        }
+        let pull = self.prior.map_or(0.0, |prior| prior.add(lambda, &mut gradient));
+        if let Some(criterion) = criterion {
+            self.seen = criterion;
+            let objective = criterion + pull;
+            if objective.is_finite() && self.best.as_ref().is_none_or(|(best, ..)| objective < *best) {
+                self.best = Some((objective, criterion, lambda.to_vec()));
+            }
+        }
+        let mut work = self.work();
+        // Only what this call has cost: the loop adds up.
+        work.rows -= before.rows;
+        work.gradients -= before.gradients;
+        work.hessian_products -= before.hessian_products;
+        work.cross_products -= before.cross_products;
+        work.factorizations -= before.factorizations;
+        Ok(Evaluation { objective: self.seen + pull, gradient, work })
+    }
+}
+
+/// The method, if it is one of those that [`descend_stochastic`] runs.
+pub(super) fn sampled_method(method: Method) -> Option<Method> {
+    matches!(method, Method::AidFp | Method::SidConstant | Method::SidDecreasing).then_some(method)
+}
+
+/// Starts for a shared log-penalty, strong to weak: each solution is a good start for the next.
+pub(super) fn scan_starts(low: f64, high: f64) -> Vec<Vec<f64>> {
+    let count = ((high - low) / SCAN_STEP).ceil().max(1.0) as usize;
+    (0..=count).map(|i| vec![high + (low - high) * i as f64 / count as f64]).collect()
+}
+
+/// Tunes the hyperparameters of `penalty` from the best of `starts`; returns them with the criterion there, as far as a
+/// lower level that is not solved exactly can tell, without the pull of `prior`.
+///
+/// The result depends on the seed and not on the number of threads.
+///
+/// # Errors
+/// Those of the first start, when no hypergradient can be estimated.
+pub(super) fn descend_stochastic(
+    division: &Division<'_>,
+    penalty: &Penalty,
+    spec: Spec,
+    starts: Vec<Vec<f64>>,
+    prior: Option<&Prior>,
+    method: Method,
+    context: &mut Context<'_>,
+) -> Result<(Vec<f64>, f64, StopReason)> {
+    let options = context.options;
+    let (low, high) = options.lambda_bounds;
+    let domain = Domain::uniform(penalty.hyperparameters(), low, high)?;
+    let total: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
+    let folds = division.folds.iter().enumerate().map(|(index, fold)| {
+        let share = fold.judging.len() as f64 / total as f64;
+        SampledFold::new(fold, penalty, share, options.seed ^ (index as u64).wrapping_mul(FOLD_SEED))
+    });
+    let mut objective = SampledObjective { folds: folds.collect(), method, prior, best: None, seen: f64::NAN };
+
+    // One look at each start; numbers that are multiples of the period make it a full one.
+    let mut spent = 0;
+    for (number, start) in starts.iter().enumerate() {
+        let mut start = start.clone();
+        domain.project(&mut start);
+        match objective.evaluate(&start, number * LOOK_EVERY) {
+            Ok(_) => {}
+            Err(error) if error.is_numeric() && objective.best.is_some() => {}
+            Err(error) => return Err(error),
+        }
+        spent = (number + 1) * LOOK_EVERY;
+        let flow = context.iteration(spec, number, objective.seen, f64::NAN, f64::NAN, objective.work());
+        if flow.is_break() {
+            break;
+        }
+    }
+    let start = objective.best.as_ref().map_or_else(|| vec![low; domain.len()], |(_, _, lambda)| lambda.clone());
+
+    let limits = Limits {
+        iterations: options.limits.iterations,
+        gradient_tolerance: 0.0,
+        patience: PATIENCE,
+        improvement: IMPROVEMENT,
+        ..Limits::default()
+    };
+    let first = starts.len();
+    let reason = if context.must_stop() {
+        StopReason::Interrupted
+    } else {
+        let seen = std::cell::Cell::new((f64::NAN, Work::default()));
+        let mut oracle = |lambda: &[f64], number: usize| {
+            let evaluation = objective.evaluate(lambda, spent + number);
+            seen.set((objective.seen, objective.work()));
+            evaluation
+        };
+        let mut observer = |at: &Iteration<'_>| {
+            let (criterion, work) = seen.get();
+            context.iteration(spec, first + at.number, criterion, f64::NAN, at.projected_gradient_norm, work)
+        };
+        let step = OuterStep::adam(OUTER_STEP);
+        ProjectedGradient { step, limits }.minimize(&mut oracle, &domain, &start, &mut observer)?.reason
+    };
+    context.work += objective.work();
+    let reason = match context.stopped() {
+        Some(Stop::Time) => StopReason::TimeLimit,
+        Some(Stop::Interrupted) => StopReason::Interrupted,
+        None => reason,
+    };
+    let (_, criterion, lambda) = objective.best.unwrap_or((f64::NAN, f64::NAN, start));
+    Ok((lambda, criterion, reason))
+}
