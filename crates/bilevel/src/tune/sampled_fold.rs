@@ -132,8 +132,12 @@ impl<'a> SampledFold<'a> {
             Some(sid) => sid.estimate(&map, &upper, lambda, Some(&mut start), self.seed, index),
             None => {
                 let (steps, tolerance) = (BATCH_STEPS, BATCH_TOLERANCE);
-                AidFixedPoint { lower_steps: steps, linear_steps: steps, tolerance }
-                    .estimate(&map, &upper, lambda, Some(&mut start))
+                AidFixedPoint { lower_steps: steps, linear_steps: steps, tolerance }.estimate(
+                    &map,
+                    &upper,
+                    lambda,
+                    Some(&mut start),
+                )
             }
         }?;
         self.w = scaled.unscaled(&start.w);

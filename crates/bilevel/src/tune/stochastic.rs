@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::context::{Context, Spec, Stop};
+use super::context::{Context, Spec, Step, Stop};
 use super::options::Method;
 use super::path::Division;
 use super::prior::Prior;
@@ -35,8 +35,8 @@ struct SampledObjective<'a, 'p> {
     folds: Vec<SampledFold<'a>>,
     method: Method,
     prior: Option<&'p Prior>,
-    /// The criterion with the pull at the best point seen, without it, and the point.
-    best: Option<(f64, f64, Vec<f64>)>,
+    /// The criterion with the pull at the best point seen, and the point.
+    best: Option<(f64, Vec<f64>)>,
     /// The criterion at the last look, without the pull.
     seen: f64,
 }
@@ -44,6 +44,18 @@ struct SampledObjective<'a, 'p> {
 impl SampledObjective<'_, '_> {
     fn work(&self) -> Work {
         self.folds.iter().map(|fold| fold.work).sum()
+    }
+
+    /// What is known after the last evaluation.
+    fn step(&self) -> Step {
+        let unknown = f64::NAN;
+        Step {
+            iteration: 0,
+            validation_loss: self.seen,
+            train_loss: unknown,
+            projected_gradient: unknown,
+            work: self.work(),
+        }
     }
 }
 
@@ -75,7 +87,7 @@ impl Oracle for SampledObjective<'_, '_> {
             self.seen = criterion;
             let objective = criterion + pull;
             if objective.is_finite() && self.best.as_ref().is_none_or(|(best, ..)| objective < *best) {
-                self.best = Some((objective, criterion, lambda.to_vec()));
+                self.best = Some((objective, lambda.to_vec()));
             }
         }
         let mut work = self.work();
@@ -95,13 +107,12 @@ pub(super) fn sampled_method(method: Method) -> Option<Method> {
 }
 
 /// Starts for a shared log-penalty, strong to weak: each solution is a good start for the next.
-pub(super) fn scan_starts(low: f64, high: f64) -> Vec<Vec<f64>> {
+pub(super) fn scan_starts((low, high): (f64, f64)) -> Vec<Vec<f64>> {
     let count = ((high - low) / SCAN_STEP).ceil().max(1.0) as usize;
     (0..=count).map(|i| vec![high + (low - high) * i as f64 / count as f64]).collect()
 }
 
-/// Tunes the hyperparameters of `penalty` from the best of `starts`; returns them with the criterion there, as far as a
-/// lower level that is not solved exactly can tell, without the pull of `prior`.
+/// Tunes the hyperparameters of `penalty` from the best of `starts`.
 ///
 /// The result depends on the seed and not on the number of threads.
 ///
@@ -115,9 +126,9 @@ pub(super) fn descend_stochastic(
     prior: Option<&Prior>,
     method: Method,
     context: &mut Context<'_>,
-) -> Result<(Vec<f64>, f64, StopReason)> {
+) -> Result<(Vec<f64>, StopReason)> {
     let options = context.options;
-    let (low, high) = options.lambda_bounds;
+    let (low, high) = context.bounds;
     let domain = Domain::uniform(penalty.hyperparameters(), low, high)?;
     let total: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
     let folds = division.folds.iter().enumerate().map(|(index, fold)| {
@@ -137,12 +148,12 @@ pub(super) fn descend_stochastic(
             Err(error) => return Err(error),
         }
         spent = (number + 1) * LOOK_EVERY;
-        let flow = context.iteration(spec, number, objective.seen, f64::NAN, f64::NAN, objective.work());
+        let flow = context.iteration(spec, &Step { iteration: number, ..objective.step() });
         if flow.is_break() {
             break;
         }
     }
-    let start = objective.best.as_ref().map_or_else(|| vec![low; domain.len()], |(_, _, lambda)| lambda.clone());
+    let start = objective.best.as_ref().map_or_else(|| vec![low; domain.len()], |(_, lambda)| lambda.clone());
 
     let limits = Limits {
         iterations: options.limits.iterations,
@@ -155,15 +166,15 @@ pub(super) fn descend_stochastic(
     let reason = if context.must_stop() {
         StopReason::Interrupted
     } else {
-        let seen = std::cell::Cell::new((f64::NAN, Work::default()));
+        let seen = std::cell::Cell::new(Step::default());
         let mut oracle = |lambda: &[f64], number: usize| {
             let evaluation = objective.evaluate(lambda, spent + number);
-            seen.set((objective.seen, objective.work()));
+            seen.set(objective.step());
             evaluation
         };
         let mut observer = |at: &Iteration<'_>| {
-            let (criterion, work) = seen.get();
-            context.iteration(spec, first + at.number, criterion, f64::NAN, at.projected_gradient_norm, work)
+            let (iteration, projected_gradient) = (first + at.number, at.projected_gradient_norm);
+            context.iteration(spec, &Step { iteration, projected_gradient, ..seen.get() })
         };
         let step = OuterStep::adam(OUTER_STEP);
         ProjectedGradient { step, limits }.minimize(&mut oracle, &domain, &start, &mut observer)?.reason
@@ -174,6 +185,5 @@ pub(super) fn descend_stochastic(
         Some(Stop::Interrupted) => StopReason::Interrupted,
         None => reason,
     };
-    let (_, criterion, lambda) = objective.best.unwrap_or((f64::NAN, f64::NAN, start));
-    Ok((lambda, criterion, reason))
+    Ok((objective.best.map_or(start, |(_, lambda)| lambda), reason))
 }
