@@ -1,12 +1,14 @@
 //! Tuning by estimated hypergradients: SID, and batch fixed-point iteration.
 //!
-//! The estimates are noisy, so the upper level takes projected Adam steps instead of quasi-Newton ones, and the best
-//! iterate is the one with the smallest criterion over all judging rows at the lower variable found. That variable is
-//! inexact; whoever reports the criterion fits it exactly at the end.
+//! The estimates are noisy, so the upper level takes projected Adam steps instead of quasi-Newton ones. They are biased,
+//! too: with weak penalties a lower variable on its way to the minimum often judges better than the minimum itself (that
+//! is early stopping). So a few iterates along the way are kept beside the one that looked best, and exact fits decide
+//! between them.
 
 use rayon::prelude::*;
 
 use super::context::{Context, Spec, Stop};
+use super::objective::{Engine, Objective};
 use super::options::Method;
 use super::path::Division;
 use super::prior::Prior;
@@ -27,6 +29,10 @@ const LOOK_EVERY: usize = 5;
 const PATIENCE: usize = 30;
 /// Relative improvement that counts.
 const IMPROVEMENT: f64 = 1e-4;
+/// Starts of which exact fits choose one.
+const CONFIRMED_STARTS: usize = 3;
+/// How the exact fits are made.
+const CONFIRMING: Engine = Engine::Iterative { tolerance: 1e-6 };
 /// Streams of different folds are this far apart.
 const FOLD_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -35,8 +41,8 @@ struct SampledObjective<'a, 'p> {
     folds: Vec<SampledFold<'a>>,
     method: Method,
     prior: Option<&'p Prior>,
-    /// The criterion with the pull at the best point seen, without it, and the point.
-    best: Option<(f64, f64, Vec<f64>)>,
+    /// The criterion with the pull at the best point seen, and the point.
+    best: Option<(f64, Vec<f64>)>,
     /// The criterion at the last look, without the pull.
     seen: f64,
 }
@@ -74,8 +80,8 @@ impl Oracle for SampledObjective<'_, '_> {
         if let Some(criterion) = criterion {
             self.seen = criterion;
             let objective = criterion + pull;
-            if objective.is_finite() && self.best.as_ref().is_none_or(|(best, ..)| objective < *best) {
-                self.best = Some((objective, criterion, lambda.to_vec()));
+            if objective.is_finite() && self.best.as_ref().is_none_or(|(best, _)| objective < *best) {
+                self.best = Some((objective, lambda.to_vec()));
             }
         }
         let mut work = self.work();
@@ -100,8 +106,8 @@ pub(super) fn scan_starts(low: f64, high: f64) -> Vec<Vec<f64>> {
     (0..=count).map(|i| vec![high + (low - high) * i as f64 / count as f64]).collect()
 }
 
-/// Tunes the hyperparameters of `penalty` from the best of `starts`; returns them with the criterion there, as far as a
-/// lower level that is not solved exactly can tell, without the pull of `prior`.
+/// Tunes the hyperparameters of `penalty` from the best of `starts`; returns them with the criterion there, without the
+/// pull of `prior`.
 ///
 /// The result depends on the seed and not on the number of threads.
 ///
@@ -127,53 +133,91 @@ pub(super) fn descend_stochastic(
     let mut objective = SampledObjective { folds: folds.collect(), method, prior, best: None, seen: f64::NAN };
 
     // One look at each start; numbers that are multiples of the period make it a full one.
-    let mut spent = 0;
-    for (number, start) in starts.iter().enumerate() {
-        let mut start = start.clone();
+    let mut looks: Vec<(f64, Vec<f64>)> = Vec::new();
+    for (number, mut start) in starts.into_iter().enumerate() {
         domain.project(&mut start);
         match objective.evaluate(&start, number * LOOK_EVERY) {
-            Ok(_) => {}
-            Err(error) if error.is_numeric() && objective.best.is_some() => {}
+            Ok(at) => looks.push((at.objective, start)),
+            Err(error) if error.is_numeric() && !looks.is_empty() => {}
             Err(error) => return Err(error),
         }
-        spent = (number + 1) * LOOK_EVERY;
         let flow = context.iteration(spec, number, objective.seen, f64::NAN, f64::NAN, objective.work());
         if flow.is_break() {
             break;
         }
     }
-    let start = objective.best.as_ref().map_or_else(|| vec![low; domain.len()], |(_, _, lambda)| lambda.clone());
+    let first = looks.len();
+    looks.sort_by(|a, b| a.0.total_cmp(&b.0));
+    looks.truncate(CONFIRMED_STARTS);
+    let mut exact = Exact { objective: Objective::new(&division.folds, penalty, CONFIRMING), prior, best: None };
+    exact.confirm(looks.into_iter().map(|(_, start)| start), context)?;
+    let Some((_, _, start)) = exact.best.clone() else { unreachable!("the first start is confirmed or an error") };
 
-    let limits = Limits {
-        iterations: options.limits.iterations,
-        gradient_tolerance: 0.0,
-        patience: PATIENCE,
-        improvement: IMPROVEMENT,
-        ..Limits::default()
-    };
-    let first = starts.len();
-    let reason = if context.must_stop() {
-        StopReason::Interrupted
-    } else {
+    let mut kept = Vec::new();
+    let mut reason = StopReason::Interrupted;
+    if !context.must_stop() {
+        objective.best = None;
         let seen = std::cell::Cell::new((f64::NAN, Work::default()));
         let mut oracle = |lambda: &[f64], number: usize| {
-            let evaluation = objective.evaluate(lambda, spent + number);
+            let evaluation = objective.evaluate(lambda, first * LOOK_EVERY + number);
             seen.set((objective.seen, objective.work()));
             evaluation
         };
         let mut observer = |at: &Iteration<'_>| {
+            if at.number > 1 && at.number.is_power_of_two() {
+                kept.push(at.lambda.to_vec());
+            }
             let (criterion, work) = seen.get();
             context.iteration(spec, first + at.number, criterion, f64::NAN, at.projected_gradient_norm, work)
         };
+        let limits = Limits {
+            iterations: options.limits.iterations,
+            gradient_tolerance: 0.0,
+            patience: PATIENCE,
+            improvement: IMPROVEMENT,
+            ..Limits::default()
+        };
         let step = OuterStep::adam(OUTER_STEP);
-        ProjectedGradient { step, limits }.minimize(&mut oracle, &domain, &start, &mut observer)?.reason
-    };
-    context.work += objective.work();
+        reason = ProjectedGradient { step, limits }.minimize(&mut oracle, &domain, &start, &mut observer)?.reason;
+    }
+    let looked_best = objective.best.take().map(|(_, lambda)| lambda);
+    exact.confirm(looked_best.into_iter().chain(kept), context)?;
+    context.work += objective.work() + exact.objective.work();
     let reason = match context.stopped() {
         Some(Stop::Time) => StopReason::TimeLimit,
         Some(Stop::Interrupted) => StopReason::Interrupted,
         None => reason,
     };
-    let (_, criterion, lambda) = objective.best.unwrap_or((f64::NAN, f64::NAN, start));
+    let (_, criterion, lambda) = exact.best.unwrap_or((f64::NAN, f64::NAN, start));
     Ok((lambda, criterion, reason))
+}
+
+/// The criterion by exact fits, and the best point so far: with the pull, without it, and the point.
+struct Exact<'a, 'p> {
+    objective: Objective<'a>,
+    prior: Option<&'p Prior>,
+    best: Option<(f64, f64, Vec<f64>)>,
+}
+
+impl Exact<'_, '_> {
+    /// Fits at each of `points`, the most promising first, as long as there is time.
+    fn confirm(&mut self, points: impl Iterator<Item = Vec<f64>>, context: &mut Context<'_>) -> Result<()> {
+        for lambda in points {
+            if self.best.is_some() && context.must_stop() {
+                break;
+            }
+            let mut ignored = vec![0.0; lambda.len()];
+            match self.objective.evaluate(&lambda, &mut ignored) {
+                Ok(criterion) => {
+                    let value = criterion + self.prior.map_or(0.0, |prior| prior.add(&lambda, &mut ignored));
+                    if self.best.as_ref().is_none_or(|(best, ..)| value < *best) {
+                        self.best = Some((value, criterion, lambda));
+                    }
+                }
+                Err(error) if error.is_numeric() && self.best.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
