@@ -4,6 +4,10 @@
 //! it in a few iterations instead of a number that grows with the condition number. With a warm start from a nearby
 //! `lambda` that is often one or two. Directions come from a factorisation, or from conjugate gradients whose tolerance
 //! tightens as the gradient falls (inexact Newton, Eisenstat & Walker 1996).
+//!
+//! Losses with linear pieces have singular Hessians far from the minimum: at zero weights all residuals may be beyond
+//! Huber's threshold. There the step is that of `H + |g| I` (Levenberg; Li, Fukushima, Qi, Yamashita 2004), and it is
+//! doubled as long as that lowers the loss.
 
 use crate::fixed_point::LowerSolver;
 use crate::linear_system::{CgWorkspace, ConjugateGradient};
@@ -54,6 +58,8 @@ impl Default for Newton {
     }
 }
 
+/// Largest multiple of a damped step.
+const LONGEST: f64 = 1e9;
 /// Halvings of a step before the line search gives up.
 const BACKTRACKS: usize = 40;
 
@@ -99,10 +105,18 @@ impl Newton {
             }
             let curvature = loss.curvature(w, lambda);
             work += Work::hessian_product(rows);
+            let mut damped = false;
             let factorized = match self.direction {
-                NewtonDirection::Factorized => curvature.factorize().transpose()?,
                 NewtonDirection::ConjugateGradients { .. } => None,
+                NewtonDirection::Factorized => match curvature.factorize() {
+                    Some(Err(error)) if error.is_numeric() => {
+                        damped = true;
+                        None
+                    }
+                    other => other.transpose()?,
+                },
             };
+            kept = None;
             if let Some(factorization) = factorized {
                 factorization.solve_in_place(&mut step);
                 work += Work { factorizations: 1, ..Work::default() };
@@ -115,16 +129,23 @@ impl Newton {
                 let tolerance = (norm / first_norm).sqrt().clamp(1e-6, 0.1);
                 let mut diagonal = vec![0.0; d];
                 curvature.diagonal(&mut diagonal);
-                step.fill(0.0);
-                let info = ConjugateGradient { steps, tolerance }.solve(
-                    |v, out| curvature.product(v, out),
-                    Some(&diagonal),
-                    &gradient,
-                    &mut step,
-                    rows,
-                    &mut workspace,
-                );
+                let mut solve = |damping: f64| {
+                    step.fill(0.0);
+                    let diagonal: Vec<f64> = diagonal.iter().map(|h| h + damping).collect();
+                    let product = |v: &[f64], out: &mut [f64]| {
+                        curvature.product(v, out);
+                        vector::axpy(damping, v, out);
+                    };
+                    let cg = ConjugateGradient { steps, tolerance };
+                    cg.solve(product, Some(&diagonal), &gradient, &mut step, rows, &mut workspace)
+                };
+                let mut info = solve(if damped { norm } else { 0.0 });
                 work += info.work;
+                if !info.status.is_usable() && !damped {
+                    damped = true;
+                    info = solve(norm);
+                    work += info.work;
+                }
                 info.usable("Newton direction of the lower level")?;
             }
             drop(curvature);
@@ -134,7 +155,7 @@ impl Newton {
                     .remedy("raise the smallest penalty (--lambda-min) or standardise the features"));
             }
             iterations += 1;
-            let small = decrease <= self.tolerance * value.abs().max(f64::MIN_POSITIVE);
+            let small = !damped && decrease <= self.tolerance * value.abs().max(f64::MIN_POSITIVE);
             let mut length = 1.0;
             let mut accepted = false;
             for _ in 0..BACKTRACKS {
@@ -158,6 +179,21 @@ impl Newton {
                     break;
                 }
                 length *= 0.5;
+            }
+            while damped && accepted && length >= 1.0 && length < LONGEST {
+                length *= 2.0;
+                // From the point before the step: w is already there, half of the new length behind.
+                trial.copy_from_slice(w);
+                vector::axpy(-0.5 * length, &step, &mut trial);
+                let trial_value = loss.gradient(&trial, lambda, &Sample::Full, &mut trial_gradient);
+                work += Work::gradient(rows);
+                let lower = trial_value < value && vector::all_finite(&trial_gradient);
+                if !lower {
+                    break;
+                }
+                w.copy_from_slice(&trial);
+                std::mem::swap(&mut gradient, &mut trial_gradient);
+                value = trial_value;
             }
             if small {
                 status = Status::Converged;
