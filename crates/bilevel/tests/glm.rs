@@ -220,8 +220,7 @@ fn parts_of_the_rows_are_a_matrix_of_their_own() {
             let restricted = Glm::new(restricted, penalty.clone());
             for sample in [Sample::Full, Sample::Block(9..22), Sample::Rows(vec![0, 33, 15, 14, 15])] {
                 let context = format!("{name}, {stored:?}, {sample:?}");
-                let (found, expected) =
-                    (outputs(&part, &w, &lambda, &sample), outputs(&whole, &w, &lambda, &sample));
+                let (found, expected) = (outputs(&part, &w, &lambda, &sample), outputs(&whole, &w, &lambda, &sample));
                 assert_close(&found, &expected, 1e-12, &context);
             }
             let (found, expected) =

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bilevel::data::{
     CsrMatrix, DenseMatrix, DesignMatrix, Element, EncodeOptions, Encoder, LabelMap, Precision, ReadOptions, RowRanges,
-    Storage, Target, read,
+    Standardization, Storage, Target, read,
 };
 use bilevel::problems::glm::{EmpiricalRisk, Loss, Penalty, Weighting};
 use bilevel::sample::{Purpose, Rng};
@@ -143,14 +143,13 @@ pub struct Bundled {
 }
 
 impl Bundled {
-    /// Reads `name` of the bundled data; at most `rows` rows of it, in double precision.
+    /// Reads `name` of the bundled data; at most `rows` rows of it, standardised, in double precision.
     pub fn read(name: &str, rows: usize) -> Self {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../data").join(name);
         let table = read(&path, &ReadOptions::default()).unwrap();
         let given = table.labels.as_ref().unwrap();
         let target = LabelMap::learn(given, None, &table.origin).unwrap().apply(given, &table.origin).unwrap();
-        let options =
-            EncodeOptions { storage: Storage::Dense, precision: Precision::F64, ..EncodeOptions::default() };
+        let options = EncodeOptions { storage: Storage::Dense, precision: Precision::F64, ..EncodeOptions::default() };
         let design = Encoder::learn(&table, &options).unwrap().encode(table).unwrap().design;
         let mut order: Vec<u32> = (0..design.rows() as u32).collect();
         Rng::stream(0, Purpose::Split, 0).shuffle(&mut order);
@@ -159,7 +158,10 @@ impl Bundled {
             Target::Classes { codes, names } => (codes.iter().map(|&c| f64::from(c)).collect(), names.len()),
             Target::Values(values) => (values, 0),
         };
-        Bundled { design: design.select_rows(&order), target, classes }
+        let mut design = design.select_rows(&order);
+        let rows = RowRanges::all(design.rows());
+        Standardization::learn(&design, &rows, true).apply(&mut design).unwrap();
+        Bundled { design, target, classes }
     }
 
     pub fn rows(&self) -> usize {
