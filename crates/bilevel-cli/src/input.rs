@@ -89,8 +89,13 @@ impl Learned {
             Some(path) => Groups::read(path, &encoded.feature_names, &encoded.groups)?,
             None => encoded.groups,
         };
-        let dataset =
-            Dataset { design: encoded.design, target, feature_names: encoded.feature_names, groups: groups.clone() };
+        let dataset = Dataset {
+            design: encoded.design,
+            target,
+            feature_names: encoded.feature_names,
+            groups: groups.clone(),
+            measured: encoded.measured,
+        };
         Ok((Learned { encoder, labels: map, relabel, groups }, dataset))
     }
 
@@ -114,6 +119,7 @@ impl Learned {
             target,
             feature_names: encoded.feature_names,
             groups: self.groups.clone(),
+            measured: encoded.measured,
         })
     }
 }

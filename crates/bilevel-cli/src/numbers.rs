@@ -25,6 +25,7 @@ pub fn counted(n: usize, one: &str, many: &str) -> String {
 pub fn loss(x: f64) -> String {
     match x.abs() {
         size if !size.is_finite() => NONE.into(),
+        size if size > 0.0 && size < 1e-3 => format!("{x:.4e}"),
         size if size < 100.0 => format!("{x:.5}"),
         size if size < 1e6 => format!("{x:.*}", 6 - size.log10().floor() as usize),
         _ => format!("{x:.5e}"),
@@ -69,6 +70,12 @@ pub fn short(x: f64) -> String {
     }
 }
 
+/// `412.5 passes over the rows`, `29,979 passes over the rows`.
+pub fn passes(x: f64) -> String {
+    let number = if x < 1000.0 { short(x) } else { count(x.round() as usize) };
+    format!("{number} passes over the rows")
+}
+
 /// The shortest text that leads back to the same number.
 pub fn exact(x: f64) -> String {
     match (1e-4..1e7).contains(&x.abs()) {
@@ -95,8 +102,8 @@ mod tests {
     fn for_people() {
         assert_eq!([0, 999, 1000, 32_561, 1_234_567].map(count), ["0", "999", "1,000", "32,561", "1,234,567"]);
         assert_eq!(
-            [0.320_311, -1.5, 12.3456, 5_240.123, 3e9, f64::NAN].map(loss),
-            ["0.32031", "-1.50000", "12.34560", "5240.123", "3.00000e9", NONE]
+            [0.320_311, 8.5e-5, 0.0, -1.5, 12.3456, 5_240.123, 3e9, f64::NAN].map(loss),
+            ["0.32031", "8.5000e-5", "0.00000", "-1.50000", "12.34560", "5240.123", "3.00000e9", NONE]
         );
         assert_eq!([0.0, 0.01, 12.3, 1e-5, 250.0, 4e7].map(short), ["0", "0.01", "12.3", "1e-5", "250", "4e7"]);
         assert_eq!([0.416, 12.34, 125.2].map(seconds), ["0.42 s", "12.3 s", "2 min 5 s"]);

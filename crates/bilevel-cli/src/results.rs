@@ -6,20 +6,15 @@ use crate::numbers;
 use crate::report::choice;
 use crate::table::TextTable;
 
-type Figure<'a> = (&'a str, Box<dyn Fn(&Candidate) -> Option<String>>);
+/// A figure of a candidate, as it is written.
+type Written = Box<dyn Fn(&Candidate) -> Option<String>>;
 
 /// Figures of a candidate, one a line.
-fn figures() -> Vec<Figure<'static>> {
-    fn test(
-        figure: fn(&Metrics) -> Option<f64>,
-        write: fn(f64) -> String,
-    ) -> Box<dyn Fn(&Candidate) -> Option<String>> {
+fn figures() -> Vec<(&'static str, Written)> {
+    fn test(figure: fn(&Metrics) -> Option<f64>, write: fn(f64) -> String) -> Written {
         Box::new(move |c| c.test.as_ref().and_then(figure).map(write))
     }
-    fn validation(
-        figure: fn(&Metrics) -> Option<f64>,
-        write: fn(f64) -> String,
-    ) -> Box<dyn Fn(&Candidate) -> Option<String>> {
+    fn validation(figure: fn(&Metrics) -> Option<f64>, write: fn(f64) -> String) -> Written {
         Box::new(move |c| figure(&c.validation).map(write))
     }
     vec![

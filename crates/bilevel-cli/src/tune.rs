@@ -121,10 +121,10 @@ fn read_text(inputs: &Inputs) -> String {
 
 fn closing(args: &TuneArgs, tuned: &Tuned) -> String {
     format!(
-        "{} in {} ({} passes over the rows, {} hypergradients, judged by {})\nfiles: {}: report.html, model, summary.json, trace.csv\n",
+        "{} in {} ({}, {} hypergradients, judged by {})\nfiles: {}: report.html, model, summary.json, trace.csv\n",
         tuned.status,
         numbers::seconds(tuned.seconds),
-        numbers::short(tuned.passes),
+        numbers::passes(tuned.passes),
         tuned.method,
         tuned.criterion,
         args.out.display(),

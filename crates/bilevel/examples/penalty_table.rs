@@ -20,8 +20,13 @@ fn main() -> Result<()> {
     let map = LabelMap::learn(&labels, None, &table.origin)?;
     let target = map.apply(&labels, &table.origin)?;
     let encoded = encoder.encode(table)?;
-    let whole =
-        Dataset { design: encoded.design, target, feature_names: encoded.feature_names, groups: encoded.groups };
+    let whole = Dataset {
+        design: encoded.design,
+        target,
+        feature_names: encoded.feature_names,
+        groups: encoded.groups,
+        measured: encoded.measured,
+    };
     let seed: u64 = plain.get(3).map_or(0, |s| s.parse().expect("a seed"));
     let second = plain.get(1).map_or("0.3", |s| s.as_str());
     let (train, test) = match second.parse::<f64>() {

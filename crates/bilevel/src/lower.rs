@@ -86,6 +86,11 @@ pub trait Curvature: Sync {
     /// # Errors
     /// Numeric, when `H` is not positive definite.
     fn factorize(&self) -> Option<crate::Result<Box<dyn Factorization>>>;
+
+    /// About how many products a factorisation costs; lets a solver decide whether an old one will do.
+    fn factorization_cost(&self) -> f64 {
+        0.0
+    }
 }
 
 /// A factorised symmetric positive definite matrix.

@@ -10,8 +10,8 @@
 //! doubled as long as that lowers the loss.
 
 use crate::fixed_point::LowerSolver;
-use crate::linear_system::{CgWorkspace, ConjugateGradient};
-use crate::lower::{Curved, Factorization};
+use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
+use crate::lower::{Curvature, Curved, Factorization};
 use crate::sample::Sample;
 use crate::status::{Info, Status};
 use crate::vector;
@@ -48,7 +48,7 @@ pub struct Minimum {
     pub info: Info,
     /// The loss before the last step.
     pub value: f64,
-    /// The factorised Hessian at the last iterate but one: an excellent preconditioner at the minimum.
+    /// A factorised Hessian at an earlier iterate: a good preconditioner at the minimum and for a nearby `lambda`.
     pub factorization: Option<Box<dyn Factorization>>,
 }
 
@@ -66,9 +66,18 @@ const BACKTRACKS: usize = 40;
 impl Newton {
     /// Minimises `loss(., lambda)` from the start `w`, which is replaced by the minimum.
     ///
+    /// `nearby` is a factorisation of the Hessian at a nearby point, `lambda` or both; where it serves as preconditioner
+    /// for cheaper directions, it is used and returned.
+    ///
     /// # Errors
     /// Numeric, when the loss is not finite at the start or its Hessian is not positive definite.
-    pub fn minimize(&self, loss: &dyn Curved, lambda: &[f64], w: &mut [f64]) -> Result<Minimum> {
+    pub fn minimize(
+        &self,
+        loss: &dyn Curved,
+        lambda: &[f64],
+        w: &mut [f64],
+        nearby: Option<Box<dyn Factorization>>,
+    ) -> Result<Minimum> {
         let rows = loss.size(&Sample::Full);
         let d = w.len();
         let (mut gradient, mut step, mut trial, mut trial_gradient) =
@@ -81,7 +90,7 @@ impl Newton {
                 .remedy("check the data for huge values, or standardise the features"));
         }
         let first_norm = vector::norm(&gradient);
-        let mut kept = None;
+        let mut kept = nearby;
         let mut status = Status::StepLimit;
         let mut iterations = 0;
         while iterations < self.iterations {
@@ -90,64 +99,12 @@ impl Newton {
                 status = Status::Converged;
                 break;
             }
-            step.copy_from_slice(&gradient);
-            if let Some(factorization) = &kept {
-                // Close enough to the minimum the Hessian of the last iterate serves for one more step.
-                let factorization: &Box<dyn Factorization> = factorization;
-                factorization.solve_in_place(&mut step);
-                let decrease = 0.5 * vector::dot(&gradient, &step);
-                if decrease <= self.tolerance * value.abs() {
-                    vector::axpy(-1.0, &step, w);
-                    status = Status::Converged;
-                    break;
-                }
-                step.copy_from_slice(&gradient);
-            }
             let curvature = loss.curvature(w, lambda);
             work += Work::hessian_product(rows);
-            let mut damped = false;
-            let factorized = match self.direction {
-                NewtonDirection::ConjugateGradients { .. } => None,
-                NewtonDirection::Factorized => match curvature.factorize() {
-                    Some(Err(error)) if error.is_numeric() => {
-                        damped = true;
-                        None
-                    }
-                    other => other.transpose()?,
-                },
-            };
-            kept = None;
-            if let Some(factorization) = factorized {
-                factorization.solve_in_place(&mut step);
-                work += Work { factorizations: 1, ..Work::default() };
-                kept = Some(factorization);
-            } else {
-                let steps = match self.direction {
-                    NewtonDirection::Factorized => 10 * d + 100,
-                    NewtonDirection::ConjugateGradients { steps } => steps,
-                };
-                let tolerance = (norm / first_norm).sqrt().clamp(1e-6, 0.1);
-                let mut diagonal = vec![0.0; d];
-                curvature.diagonal(&mut diagonal);
-                let mut solve = |damping: f64| {
-                    step.fill(0.0);
-                    let diagonal: Vec<f64> = diagonal.iter().map(|h| h + damping).collect();
-                    let product = |v: &[f64], out: &mut [f64]| {
-                        curvature.product(v, out);
-                        vector::axpy(damping, v, out);
-                    };
-                    let cg = ConjugateGradient { steps, tolerance };
-                    cg.solve(product, Some(&diagonal), &gradient, &mut step, rows, &mut workspace)
-                };
-                let mut info = solve(if damped { norm } else { 0.0 });
-                work += info.work;
-                if !info.status.is_usable() && !damped {
-                    damped = true;
-                    info = solve(norm);
-                    work += info.work;
-                }
-                info.usable("Newton direction of the lower level")?;
-            }
+            let forcing = (norm / first_norm).sqrt();
+            let (spent, damped) =
+                self.step_direction(&*curvature, &gradient, forcing, rows, &mut kept, &mut step, &mut workspace)?;
+            work += spent;
             drop(curvature);
             let decrease = 0.5 * vector::dot(&gradient, &step);
             if !decrease.is_finite() || decrease < 0.0 {
@@ -180,11 +137,11 @@ impl Newton {
                 }
                 length *= 0.5;
             }
-            while damped && accepted && length >= 1.0 && length < LONGEST {
-                length *= 2.0;
-                // From the point before the step: w is already there, half of the new length behind.
+            while damped && accepted && (1.0..LONGEST).contains(&length) {
+                // `w` is the point at `length`; go as far again.
                 trial.copy_from_slice(w);
-                vector::axpy(-0.5 * length, &step, &mut trial);
+                vector::axpy(-length, &step, &mut trial);
+                length *= 2.0;
                 let trial_value = loss.gradient(&trial, lambda, &Sample::Full, &mut trial_gradient);
                 work += Work::gradient(rows);
                 let lower = trial_value < value && vector::all_finite(&trial_gradient);
@@ -207,10 +164,81 @@ impl Newton {
         let info = Info { status, steps: iterations, residual: Some(vector::norm(&gradient)), work };
         Ok(Minimum { info, value, factorization: kept })
     }
+
+    /// `step = H^{-1} gradient`: by conjugate gradients with the factorisation at hand where they converge for half the
+    /// cost of a new one, else by a new one, else by conjugate gradients with the diagonal. Where `H` is singular, the step
+    /// of `H + |gradient| I`, and true beside the work.
+    #[allow(clippy::too_many_arguments)]
+    fn step_direction(
+        &self,
+        curvature: &dyn Curvature,
+        gradient: &[f64],
+        forcing: f64,
+        rows: usize,
+        kept: &mut Option<Box<dyn Factorization>>,
+        step: &mut [f64],
+        workspace: &mut CgWorkspace,
+    ) -> Result<(Work, bool)> {
+        let mut work = Work::default();
+        let mut damping = 0.0;
+        let mut solve = |steps, tolerance, preconditioner: Preconditioner<'_>, damping: f64, step: &mut [f64]| {
+            step.fill(0.0);
+            let product = |v: &[f64], out: &mut [f64]| {
+                curvature.product(v, out);
+                if damping > 0.0 {
+                    vector::axpy(damping, v, out);
+                }
+            };
+            ConjugateGradient { steps, tolerance }.solve(product, preconditioner, gradient, step, rows, workspace)
+        };
+        let steps = match self.direction {
+            NewtonDirection::ConjugateGradients { steps } => steps,
+            NewtonDirection::Factorized => {
+                let affordable = (curvature.factorization_cost() / 2.0) as usize;
+                if let Some(factorization) = kept.as_deref().filter(|_| affordable >= 2) {
+                    let nearby = Preconditioner::Factorized(factorization);
+                    let info = solve(affordable, forcing.clamp(1e-4, 0.05), nearby, 0.0, step);
+                    work += info.work;
+                    if info.status == Status::Converged {
+                        return Ok((work, false));
+                    }
+                }
+                *kept = None;
+                match curvature.factorize() {
+                    Some(Ok(factorization)) => {
+                        step.copy_from_slice(gradient);
+                        factorization.solve_in_place(step);
+                        *kept = Some(factorization);
+                        work += Work { factorizations: 1, ..Work::default() };
+                        return Ok((work, false));
+                    }
+                    Some(Err(error)) if !error.is_numeric() => return Err(error),
+                    Some(Err(_)) => damping = vector::norm(gradient),
+                    None => {}
+                }
+                10 * step.len() + 100
+            }
+        };
+        let mut diagonal = vec![0.0; step.len()];
+        curvature.diagonal(&mut diagonal);
+        let tolerance = forcing.clamp(1e-6, 0.1);
+        if damping == 0.0 {
+            let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), 0.0, step);
+            work += info.work;
+            if info.status.is_usable() {
+                return Ok((work, false));
+            }
+            damping = vector::norm(gradient);
+        }
+        diagonal.iter_mut().for_each(|h| *h += damping);
+        let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), damping, step);
+        work += info.usable("Newton direction of the lower level")?.work;
+        Ok((work, true))
+    }
 }
 
 impl LowerSolver for Newton {
     fn solve(&self, loss: &dyn Curved, lambda: &[f64], w: &mut [f64]) -> Result<Info> {
-        Ok(self.minimize(loss, lambda, w)?.info)
+        Ok(self.minimize(loss, lambda, w, None)?.info)
     }
 }

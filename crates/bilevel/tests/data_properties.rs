@@ -104,7 +104,7 @@ proptest! {
         // Columns: any numbers, a constant, indicators; two outputs.
         let rows: Vec<f64> = values.iter().enumerate().flat_map(|(i, x)| [*x, 3.0, (i % 2) as f64]).collect();
         let original = DesignMatrix::DenseF64(DenseMatrix::new(12, 3, rows.clone()));
-        let scaling = Standardization::learn(&original, &all_rows(0..12), with_intercept);
+        let scaling = Standardization::learn(&original, &all_rows(0..12), with_intercept, &[true; 3]);
         prop_assert_eq!((scaling.shift[2], scaling.scale[2]), (0.0, 1.0), "indicators stay");
         prop_assert_eq!(scaling.constant[1], with_intercept);
         let mut scaled = original.clone();
@@ -130,7 +130,7 @@ proptest! {
 fn standardized_columns_have_mean_zero_and_deviation_one() {
     let values: Vec<f64> = (0..50).flat_map(|i| [1e6 + f64::from(i), f64::from(i * i)]).collect();
     let mut design = DesignMatrix::DenseF64(DenseMatrix::new(50, 2, values));
-    let scaling = Standardization::learn(&design, &all_rows(0..50), true);
+    let scaling = Standardization::learn(&design, &all_rows(0..50), true, &[true; 2]);
     scaling.apply(&mut design).unwrap();
     let DesignMatrix::DenseF64(matrix) = &design else { panic!() };
     for j in 0..2 {
@@ -143,16 +143,84 @@ fn standardized_columns_have_mean_zero_and_deviation_one() {
     assert_eq!(serde_json::from_str::<Standardization>(&text).unwrap(), scaling);
 }
 
+/// Four columns: a measurement, an indicator, a constant, counts of which nothing is known; in both storages.
+fn four_columns(n: u32) -> [DesignMatrix; 2] {
+    let row = |i: u32| [1e5 + f64::from(i * i % 97), f64::from(i % 3 % 2), 7.0, f64::from(i % 11 / 9)];
+    let dense: Vec<f64> = (0..n).flat_map(row).collect();
+    let (mut offsets, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    for i in 0..n {
+        for (j, x) in (0u32..).zip(row(i)).filter(|(_, x)| *x != 0.0) {
+            indices.push(j);
+            values.push(if j == 3 { 5.0 * x } else { x });
+        }
+        offsets.push(indices.len());
+    }
+    let mut dense = DenseMatrix::new(n as usize, 4, dense);
+    dense.values_mut().chunks_exact_mut(4).for_each(|row| row[3] *= 5.0);
+    [DesignMatrix::DenseF64(dense), DesignMatrix::CsrF64(CsrMatrix::new(4, offsets, indices, values))]
+}
+
 #[test]
-fn a_sparse_matrix_is_left_alone() {
+fn sparse_measurements_are_scaled_as_in_dense_storage_and_nothing_else_is() {
+    let [dense, sparse] = four_columns(60);
+    let rows = RowRanges::new([0..20, 30..60]);
+    for intercept in [true, false] {
+        let of_dense = Standardization::learn(&dense, &rows, intercept, &[false; 4]);
+        let all = Standardization::learn(&sparse, &rows, intercept, &[true; 4]);
+        for j in 0..4 {
+            let (a, b) = (of_dense.scale[j], all.scale[j]);
+            assert!((a - b).abs() <= 1e-11 * a, "column {j}: {a} {b}");
+        }
+        assert_eq!(all.constant, of_dense.constant);
+        assert_eq!(all.shift, [0.0; 4]);
+        let some = Standardization::learn(&sparse, &rows, intercept, &[true, true, true, false]);
+        assert_eq!(some.scale, [all.scale[0], 1.0, 1.0, 1.0]);
+
+        let mut scaled = sparse.clone();
+        some.apply(&mut scaled).unwrap();
+        let (DesignMatrix::CsrF64(before), DesignMatrix::CsrF64(after)) = (&sparse, &scaled) else { panic!() };
+        let (mut coef, mut back) = (vec![2.0, -3.0, 0.0, 0.5], vec![0.25]);
+        let weights = coef.clone();
+        some.fold_back(&mut coef, &mut back);
+        for i in 0..60 {
+            let product = |matrix: &CsrMatrix<f64>, w: &[f64]| {
+                let (indices, values) = matrix.row(i);
+                indices.iter().zip(values).map(|(&j, x)| w[j as usize] * x).sum::<f64>()
+            };
+            let (a, b) = (product(after, &weights), product(before, &coef));
+            assert!((a - b).abs() < 1e-12 * a.abs(), "{a} {b}");
+        }
+        assert_eq!(back, [0.25], "nothing was shifted");
+    }
+}
+
+#[test]
+fn a_sparse_matrix_is_never_shifted() {
     let mut design = DesignMatrix::CsrF64(CsrMatrix::new(2, vec![0, 1, 2], vec![0, 1], vec![3.0, 4.0]));
     let before = design.clone();
-    let scaling = Standardization::learn(&design, &all_rows(0..2), true);
+    let scaling = Standardization::learn(&design, &all_rows(0..2), true, &[false; 2]);
     assert!(scaling.is_identity());
     scaling.apply(&mut design).unwrap();
     assert_eq!(design, before);
     let shifting = Standardization { shift: vec![1.0, 0.0], ..scaling };
     assert!(shifting.apply(&mut design).is_err());
+}
+
+#[test]
+fn numeric_columns_are_measurements_until_rows_are_normalized() {
+    let file = Scratch::new("a.csv", "age,job,y\n10,a,0\n20,b,1\n");
+    let table = || read(&file.0, &ReadOptions::default()).unwrap();
+    for (normalize_rows, expected) in [(false, [true, false, false]), (true, [false; 3])] {
+        let options = EncodeOptions { normalize_rows, ..Default::default() };
+        let encoded = Encoder::learn(&table(), &options).unwrap().encode(table()).unwrap();
+        assert_eq!(encoded.measured, expected);
+    }
+    // Of a matrix nothing is known but how many entries there are.
+    let rows: String = (0..20).map(|i| format!("{} 1:{} {}\n", i % 2, i + 2, if i < 2 { "2:9" } else { "" })).collect();
+    let file = Scratch::new("a.svm", rows);
+    let table = read(&file.0, &ReadOptions::default()).unwrap();
+    let encoded = Encoder::learn(&table, &Default::default()).unwrap().encode(table).unwrap();
+    assert_eq!(encoded.measured, [true, false]);
 }
 
 #[test]

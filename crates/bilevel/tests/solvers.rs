@@ -1,7 +1,7 @@
 //! The generic solvers: fixed-point iteration and conjugate gradients, on good and on hopeless systems.
 
 use bilevel::fixed_point::{Average, FixedPoint, Workspace};
-use bilevel::linear_system::{CgWorkspace, ConjugateGradient};
+use bilevel::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use bilevel::lower::{Dims, StochasticMap};
 use bilevel::operator::{AdjointOperator, LowerOperator, RandomOperator};
 use bilevel::problems::linear_contraction::LinearContraction;
@@ -255,7 +255,14 @@ fn cg(matrix: &[f64], b: &[f64], x: &mut [f64], solver: ConjugateGradient, preco
             *out = vector::dot(row, p);
         }
     };
-    solver.solve(product, precondition.then_some(&diagonal[..]), b, x, 7, &mut CgWorkspace::new(n))
+    solver.solve(
+        product,
+        if precondition { Preconditioner::Diagonal(&diagonal) } else { Preconditioner::None },
+        b,
+        x,
+        7,
+        &mut CgWorkspace::new(n),
+    )
 }
 
 #[test]

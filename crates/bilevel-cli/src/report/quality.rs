@@ -14,7 +14,7 @@ const SHOWN_PAIRS: usize = 20;
 /// Calibration, residuals and confusions, whatever applies.
 pub fn predictions(diagnostics: &Diagnostics, classes: &[String]) -> String {
     let mut text = paragraph(&format!(
-        "{}, none of which the model shown here was fitted to.",
+        "{}, each predicted by a fit that had not seen it.",
         numbers::counted(diagnostics.rows, "row", "rows")
     ));
     let mut figures = Vec::new();

@@ -57,7 +57,7 @@ pub fn headline(tuned: &Tuned) -> Vec<Tile> {
     }
     let hyperparameters = numbers::count(chosen.hyperparameters);
     tiles.push(Tile { name: "penalties".into(), value: hyperparameters, note: chosen.label() });
-    let work = format!("{} passes over the rows", numbers::short(tuned.passes));
+    let work = numbers::passes(tuned.passes);
     tiles.push(Tile { name: "tuning time".into(), value: numbers::seconds(tuned.seconds), note: work });
     tiles
 }
@@ -114,15 +114,27 @@ pub fn choice(tuned: &Tuned) -> String {
     let Some(shared) = tuned.best_shared().filter(|_| contenders > 1) else {
         return format!("The penalties were tuned as asked: {label}.");
     };
-    let judged = |candidate: &Candidate| candidate.monitor_loss.unwrap_or(candidate.validation.loss);
-    let rows = if chosen.monitor_loss.is_some() { "rows that did not steer the tuning" } else { "the validation rows" };
+    let Some(monitor_loss) = chosen.monitor_loss else {
+        if shared.chosen {
+            return "Chosen: one shared penalty. The others were not compared with it on rows that did not steer them."
+                .into();
+        }
+        return format!(
+            "The penalties were tuned as asked: {label}. On the validation rows the loss is {} against {} for the best \
+             shared penalty; these rows steered both, and flatter the one with more penalties.",
+            numbers::loss(chosen.validation.loss),
+            numbers::loss(shared.validation.loss),
+        );
+    };
+    let judged = |candidate: &Candidate| candidate.monitor_loss.unwrap_or(f64::INFINITY);
+    let rows = "rows that did not steer the tuning";
     if !shared.chosen {
         let error = chosen.monitor_std_error.filter(|&e| e > 0.0).map_or(String::new(), |error| {
-            format!(", a difference of {} ± {}", numbers::short(judged(chosen) - judged(shared)), numbers::short(error))
+            format!(", a difference of {} ± {}", numbers::short(monitor_loss - judged(shared)), numbers::short(error))
         });
         return format!(
             "Chosen: {label}. On {rows} its loss is {} against {} for the best shared penalty{error}.",
-            numbers::loss(judged(chosen)),
+            numbers::loss(monitor_loss),
             numbers::loss(judged(shared)),
         )
         .replace(" -", " −");

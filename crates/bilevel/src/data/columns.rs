@@ -66,6 +66,11 @@ impl ColumnCode {
         }
     }
 
+    /// True for a numeric column.
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self.code, Code::Number { .. })
+    }
+
     /// Names of the features.
     pub(super) fn feature_names(&self) -> Vec<String> {
         match &self.code {

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::design::{Element, RowPick};
+use crate::simd::vectorize;
 
 /// An `n x p` matrix of which only the nonzero entries are stored, row after row with rising column index.
 #[derive(Debug, Clone)]
@@ -77,6 +78,14 @@ impl<T: Element> CsrMatrix<T> {
         &mut self.values
     }
 
+    /// Replaces each stored value `x` of column `j` by `f(j, x)`.
+    pub(super) fn map_values(&mut self, f: impl Fn(usize, f64) -> f64) {
+        self.transposed = OnceLock::new();
+        for (&j, x) in self.indices.iter().zip(&mut self.values) {
+            *x = T::from_f64(f(j as usize, x.to_f64()));
+        }
+    }
+
     /// Appends columns that hold no entry, up to `cols` columns.
     pub fn widen(&mut self, cols: usize) {
         assert!(cols >= self.cols, "a matrix can only be widened");
@@ -130,23 +139,25 @@ impl<T: Element> CsrMatrix<T> {
 
     pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
         debug_assert_eq!((weights.len(), out.len()), (self.cols * outputs, rows.len() * outputs));
-        if outputs == 1 {
-            for (i, out) in out.iter_mut().enumerate() {
-                let (indices, values) = self.row(rows.row(i));
-                *out = indices.iter().zip(values).map(|(&j, x)| x.to_f64() * weights[j as usize]).sum();
-            }
-            return;
-        }
-        for (i, out) in out.chunks_exact_mut(outputs).enumerate() {
-            out.fill(0.0);
-            let (indices, values) = self.row(rows.row(i));
-            for (&j, x) in indices.iter().zip(values) {
-                let (x, first) = (x.to_f64(), j as usize * outputs);
-                for (out, w) in out.iter_mut().zip(&weights[first..first + outputs]) {
-                    *out += x * w;
+        vectorize(
+            #[inline(always)]
+            || {
+                for i in 0..rows.len() {
+                    let (indices, values) = self.row(rows.row(i));
+                    let out = &mut out[i * outputs..(i + 1) * outputs];
+                    let mut first = 0;
+                    while first < outputs {
+                        first += match outputs - first {
+                            16.. => gather::<T, 16>(indices, values, weights, outputs, first, out),
+                            8.. => gather::<T, 8>(indices, values, weights, outputs, first, out),
+                            4.. => gather::<T, 4>(indices, values, weights, outputs, first, out),
+                            2.. => gather::<T, 2>(indices, values, weights, outputs, first, out),
+                            _ => gather::<T, 1>(indices, values, weights, outputs, first, out),
+                        };
+                    }
                 }
-            }
-        }
+            },
+        );
     }
 
     pub(super) fn add_block_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
@@ -157,18 +168,23 @@ impl<T: Element> CsrMatrix<T> {
         self.scatter(rows, g, outputs, out, |x| x * x);
     }
 
-    #[inline(always)]
     fn scatter(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64], f: impl Fn(f64) -> f64) {
         debug_assert_eq!((out.len(), g.len()), (self.cols * outputs, rows.len() * outputs));
-        for (i, g) in g.chunks_exact(outputs).enumerate() {
-            let (indices, values) = self.row(rows.row(i));
-            for (&j, x) in indices.iter().zip(values) {
-                let (x, first) = (f(x.to_f64()), j as usize * outputs);
-                for (out, g) in out[first..first + outputs].iter_mut().zip(g) {
-                    *out += x * g;
+        vectorize(
+            #[inline(always)]
+            || {
+                for i in 0..rows.len() {
+                    let (indices, values) = self.row(rows.row(i));
+                    let g = &g[i * outputs..(i + 1) * outputs];
+                    for (&j, x) in indices.iter().zip(values) {
+                        let (x, first) = (f(x.to_f64()), j as usize * outputs);
+                        for (out, g) in out[first..first + outputs].iter_mut().zip(g) {
+                            *out += x * g;
+                        }
+                    }
                 }
-            }
-        }
+            },
+        );
     }
 
     pub(super) fn add_block_gram(&self, rows: &RowPick<'_>, d: &[f64], out: &mut [f64]) {
@@ -190,4 +206,28 @@ impl<T: Element> CsrMatrix<T> {
             out[j as usize] += scale[j as usize] * x.to_f64();
         }
     }
+}
+
+/// `out[first..first + N] = sum_k values[k] weights[indices[k], first..first + N]`; returns `N`.
+///
+/// A fixed width keeps the sums in vector registers while the row is walked.
+#[inline(always)]
+fn gather<T: Element, const N: usize>(
+    indices: &[u32],
+    values: &[T],
+    weights: &[f64],
+    outputs: usize,
+    first: usize,
+    out: &mut [f64],
+) -> usize {
+    let mut sums = [0.0; N];
+    for (&j, x) in indices.iter().zip(values) {
+        let (x, start) = (x.to_f64(), j as usize * outputs + first);
+        let weights = &weights[start..start + N];
+        for lane in 0..N {
+            sums[lane] = x.mul_add(weights[lane], sums[lane]);
+        }
+    }
+    out[first..first + N].copy_from_slice(&sums);
+    N
 }

@@ -15,6 +15,10 @@ pub struct Dataset {
     pub feature_names: Vec<String>,
     /// Group of each of the `p` features (for CSV files the source column).
     pub groups: Groups,
+    /// Whether each of the `p` features is a measurement, whose size depends on the unit it was measured in.
+    ///
+    /// Only [`Standardization::learn`](super::Standardization::learn) on sparse data asks; see there.
+    pub measured: Vec<bool>,
 }
 
 /// What is to be predicted.
@@ -107,6 +111,7 @@ impl Dataset {
             target: self.target.select(order),
             feature_names: self.feature_names.clone(),
             groups: self.groups.clone(),
+            measured: self.measured.clone(),
         }
     }
 }

@@ -68,6 +68,9 @@ pub struct Encoded {
     pub feature_names: Vec<String>,
     /// Source column of each feature.
     pub groups: Groups,
+    /// Whether each feature is a measurement: a numeric column of a table, or a column of a matrix that is nonzero in
+    /// [`DENSE_FROM`] of its rows or more. Nothing is, once rows were normalized: then all features have one unit.
+    pub measured: Vec<bool>,
     /// The labels of the table.
     pub labels: Option<Labels>,
     /// Where the rows came from.
@@ -208,7 +211,23 @@ impl Encoder {
         if self.normalize_rows {
             normalize_rows(&mut design);
         }
-        Ok(Encoded { design, feature_names: self.feature_names(), groups: self.groups(), labels, origin })
+        let measured = self.measured(&design);
+        Ok(Encoded { design, feature_names: self.feature_names(), groups: self.groups(), measured, labels, origin })
+    }
+
+    fn measured(&self, design: &DesignMatrix) -> Vec<bool> {
+        match &self.layout {
+            _ if self.normalize_rows => vec![false; design.cols()],
+            Layout::Columns { columns, .. } => {
+                columns.iter().flat_map(|column| std::iter::repeat_n(column.is_number(), column.width())).collect()
+            }
+            Layout::Matrix { .. } => {
+                let mut counts = vec![0usize; design.cols()];
+                each_nonzero(design, |_, j, _| counts[j] += 1);
+                let enough = DENSE_FROM * design.rows() as f64;
+                counts.iter().map(|&count| count > 0 && count as f64 >= enough).collect()
+            }
+        }
     }
 
     /// Fills in or refuses the missing entries of a matrix.

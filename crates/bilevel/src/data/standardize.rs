@@ -1,7 +1,13 @@
-//! Dense features brought to mean 0 and standard deviation 1, and coefficients brought back.
+//! Features brought to standard deviation 1 (and mean 0, where zeros need not stay zeros), and coefficients brought back.
+//!
+//! One penalty for weights of features in different units means nothing: in dollars a feature would be penalised less than
+//! in thousands of dollars. Shifting, by contrast, is for the numerics only: an intercept that is not penalised takes
+//! it up and the fit stays the same. So sparse features, whose zeros must stay zeros, are scaled and not shifted, and
+//! the same file gives the same model in dense and in sparse storage.
 
 use serde::{Deserialize, Serialize};
 
+use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
 use super::design::{DesignMatrix, Element, RowRanges};
 use crate::{Error, Result};
@@ -24,17 +30,68 @@ impl Standardization {
         Standardization { shift: vec![0.0; p], scale: vec![1.0; p], constant: vec![false; p] }
     }
 
-    /// Means and standard deviations over `rows` of a dense matrix; the identity for a sparse one.
+    /// Means and standard deviations over `rows`, zeros included.
     ///
-    /// Features with values 0 and 1 only are left alone, so that one-hot columns give the same fit in dense and in
-    /// sparse storage. Without an intercept nothing is shifted (the scale is still the standard deviation), and constant
-    /// features are left alone, since one of them may serve as intercept.
-    pub fn learn(design: &DesignMatrix, rows: &RowRanges, intercept: bool) -> Self {
+    /// Features with values 0 and 1 only are left alone: they have no unit. Of a sparse matrix the same goes for all
+    /// features that are not `measured` (see [`Encoded::measured`](super::Encoded)): counts of rare words say by their
+    /// size that they are rare. Sparse features are never shifted, and without an intercept no feature is (the scale is
+    /// still the standard deviation). Beside an intercept constant features are useless and marked as such; without one
+    /// they are left alone, since one of them may serve as intercept.
+    ///
+    /// # Panics
+    /// When `measured` does not have one entry per feature.
+    pub fn learn(design: &DesignMatrix, rows: &RowRanges, intercept: bool, measured: &[bool]) -> Self {
+        assert_eq!(measured.len(), design.cols(), "each feature is a measurement or not");
         match design {
             DesignMatrix::DenseF32(matrix) => Self::learn_dense(matrix, rows, intercept),
             DesignMatrix::DenseF64(matrix) => Self::learn_dense(matrix, rows, intercept),
-            DesignMatrix::CsrF32(_) | DesignMatrix::CsrF64(_) => Self::identity(design.cols()),
+            DesignMatrix::CsrF32(matrix) => Self::learn_sparse(matrix, rows, intercept, measured),
+            DesignMatrix::CsrF64(matrix) => Self::learn_sparse(matrix, rows, intercept, measured),
         }
+    }
+
+    /// As [`Self::learn_dense`] with sums over the stored entries; those that are not stored are added as zeros.
+    fn learn_sparse<T: Element>(matrix: &CsrMatrix<T>, rows: &RowRanges, intercept: bool, measured: &[bool]) -> Self {
+        let p = matrix.cols();
+        let mut this = Self::identity(p);
+        let n = rows.len() as f64;
+        let each = || {
+            rows.ranges().iter().flat_map(|range| range.clone()).flat_map(|i| {
+                let (indices, values) = matrix.row(i);
+                indices.iter().map(|&j| j as usize).zip(values.iter().map(|x| x.to_f64()))
+            })
+        };
+        let (mut first, mut sum, mut stored) = (vec![f64::NAN; p], vec![0.0; p], vec![0.0; p]);
+        let (mut indicator, mut constant) = (vec![true; p], vec![true; p]);
+        for (j, x) in each() {
+            if stored[j] == 0.0 {
+                first[j] = x;
+            }
+            stored[j] += 1.0;
+            sum[j] += x - first[j];
+            indicator[j] &= x == 0.0 || x == 1.0;
+            constant[j] &= x == first[j];
+        }
+        let mut mean = vec![0.0; p];
+        for j in (0..p).filter(|&j| stored[j] > 0.0) {
+            constant[j] &= stored[j] == n || first[j] == 0.0;
+            mean[j] = (first[j] + sum[j] / stored[j]) * (stored[j] / n);
+        }
+        // With the mean at hand both parts of the variance are sums of squares: nothing cancels.
+        let mut variance: Vec<f64> =
+            mean.iter().zip(&stored).map(|(mean, stored)| (n - stored) / n * mean * mean).collect();
+        for (j, x) in each() {
+            variance[j] += (x - mean[j]) * (x - mean[j]) / n;
+        }
+        for j in 0..p {
+            let deviation = variance[j].sqrt();
+            if constant[j] {
+                this.constant[j] = intercept && n > 0.0;
+            } else if measured[j] && !indicator[j] && deviation.is_normal() {
+                this.scale[j] = deviation;
+            }
+        }
+        this
     }
 
     fn learn_dense<T: Element>(matrix: &DenseMatrix<T>, rows: &RowRanges, intercept: bool) -> Self {
@@ -104,9 +161,18 @@ impl Standardization {
             DesignMatrix::DenseF32(matrix) => self.apply_dense(matrix),
             DesignMatrix::DenseF64(matrix) => self.apply_dense(matrix),
             _ if self.is_identity() => {}
-            _ => return Err(Error::input("a sparse matrix cannot be standardized").remedy("use dense storage")),
+            _ if self.shift.iter().any(|&shift| shift != 0.0) => {
+                return Err(Error::input("a sparse matrix cannot be shifted").remedy("use dense storage"));
+            }
+            DesignMatrix::CsrF32(matrix) => matrix.map_values(|j, x| self.scaled(j, x)),
+            DesignMatrix::CsrF64(matrix) => matrix.map_values(|j, x| self.scaled(j, x)),
         }
         Ok(())
+    }
+
+    /// The value `x` of feature `j` as it enters the fit.
+    fn scaled(&self, j: usize, x: f64) -> f64 {
+        if self.constant[j] { 0.0 } else { (x - self.shift[j]) / self.scale[j] }
     }
 
     fn apply_dense<T: Element>(&self, matrix: &mut DenseMatrix<T>) {
@@ -115,8 +181,7 @@ impl Standardization {
         }
         for row in matrix.values_mut().chunks_exact_mut(self.shift.len()) {
             for (j, x) in row.iter_mut().enumerate() {
-                let value = if self.constant[j] { 0.0 } else { (x.to_f64() - self.shift[j]) / self.scale[j] };
-                *x = T::from_f64(value);
+                *x = T::from_f64(self.scaled(j, x.to_f64()));
             }
         }
     }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! where `rho(t)` and `sigma(k)` bound the mean-square errors of the two solves. Grazzi, Pontil, Salzo, AISTATS 2021,
-//! section 3; derived with these factors in the project's notes on the theory.
+//! section 3; derived with these factors in `docs/theory.md`.
 
 use crate::sample::Batch;
 

@@ -9,7 +9,7 @@ use super::parts::{Upper, check_sizes, cross_term};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::{FixedPoint, Workspace};
-use crate::linear_system::{CgWorkspace, ConjugateGradient};
+use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use crate::lower::{StochasticMap, Symmetric};
 use crate::operator::{AdjointOperator, LowerOperator, RandomOperator};
 use crate::sample::{Batch, Purpose, Rng, Sample};
@@ -91,7 +91,14 @@ impl AidConjugateGradient {
                 map.vjp_w(w, lambda, &Sample::Full, p, out);
                 vector::xpby(p, -1.0, out);
             };
-            linear.solve(product, None, grad_w, v, map.size(&Sample::Full), &mut CgWorkspace::new(w.len()))
+            linear.solve(
+                product,
+                Preconditioner::None,
+                grad_w,
+                v,
+                map.size(&Sample::Full),
+                &mut CgWorkspace::new(w.len()),
+            )
         })
     }
 }

@@ -15,7 +15,7 @@ use super::parts::{Upper, check_sizes};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::LowerSolver;
-use crate::linear_system::{CgWorkspace, ConjugateGradient};
+use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use crate::lower::{Curvature, Curved, Factorization};
 use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::status::{Info, Status};
@@ -26,7 +26,9 @@ use crate::work::Work;
 /// Relative residual a factorisation is refined to.
 const REFINED: f64 = 1e-12;
 /// Steps of iterative refinement at most.
-const REFINEMENTS: usize = 6;
+const REFINEMENTS: usize = 3;
+/// Steps of conjugate gradients preconditioned by a nearby factorisation.
+const NEARBY_STEPS: usize = 12;
 
 /// How to solve `H u = grad1 E`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -104,8 +106,8 @@ impl Implicit {
         at.assemble(-1.0, &cross, linear.status, linear.work + Work::cross_product(rows))
     }
 
-    /// Differentiates at a given solution `w` with a factorisation of the Hessian at a nearby point, refined to
-    /// `tolerance` on products with the Hessian at `w`; factorises anew where the given one is too far off.
+    /// Differentiates at a given solution `w` with a factorisation of the Hessian at a nearby point, which preconditions
+    /// conjugate gradients to `tolerance` on the Hessian at `w`; factorises anew where the given one is too far off.
     ///
     /// # Errors
     /// As [`Implicit::estimate`].
@@ -121,7 +123,18 @@ impl Implicit {
         let at = Upper::at(upper, w, lambda, Batch::All, &mut Rng::stream(0, Purpose::Upper, 0))?;
         let rows = loss.size(&Sample::Full);
         let curvature = loss.curvature(w, lambda);
-        let mut linear = refine(&*curvature, |b| factorization.solve_in_place(b), &at.grad_w, u, rows, tolerance);
+        let cg = ConjugateGradient { steps: NEARBY_STEPS, tolerance };
+        u.copy_from_slice(&at.grad_w);
+        factorization.solve_in_place(u);
+        let mut linear = cg.solve(
+            |p, out| curvature.product(p, out),
+            Preconditioner::Factorized(factorization),
+            &at.grad_w,
+            u,
+            rows,
+            &mut CgWorkspace::new(u.len()),
+        );
+        linear.work += Work::hessian_product(rows);
         if linear.status != Status::Converged {
             let spent = linear.work;
             linear = Implicit::default().solve_linear(&*curvature, &at.grad_w, u, rows)?;
@@ -140,30 +153,23 @@ impl Implicit {
         cg.validate()?;
         if let Some(factorization) = if direct { curvature.factorize() } else { None } {
             let factorization = factorization?;
-            let info = refine(curvature, |b| factorization.solve_in_place(b), b, u, rows, REFINED);
+            let info = refine(curvature, |b| factorization.solve_in_place(b), b, u, rows);
             return info.usable("linear system");
         }
         let mut diagonal = vec![0.0; b.len()];
         curvature.diagonal(&mut diagonal);
         let product = |p: &[f64], out: &mut [f64]| curvature.product(p, out);
         let usable = diagonal.iter().all(|&d| d > 0.0 && d.is_finite());
-        let preconditioner = usable.then_some(&diagonal[..]);
+        let preconditioner = if usable { Preconditioner::Diagonal(&diagonal) } else { Preconditioner::None };
         cg.solve(product, preconditioner, b, u, rows, &mut CgWorkspace::new(b.len())).usable("linear system")
     }
 }
 
 /// `u = H^{-1} b` by a factorisation and iterative refinement on products with `H`.
-fn refine(
-    curvature: &dyn Curvature,
-    solve: impl Fn(&mut [f64]),
-    b: &[f64],
-    u: &mut [f64],
-    rows: usize,
-    tolerance: f64,
-) -> Info {
+fn refine(curvature: &dyn Curvature, solve: impl Fn(&mut [f64]), b: &[f64], u: &mut [f64], rows: usize) -> Info {
     let mut work = Work { rows: rows as u64, factorizations: 1, ..Work::default() };
     let (mut residual, mut image) = (b.to_vec(), vec![0.0; b.len()]);
-    let target = tolerance * vector::norm(b);
+    let target = REFINED * vector::norm(b);
     u.fill(0.0);
     let mut size = f64::INFINITY;
     let mut steps = 0;

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::lower::Factorization;
 use crate::status::{Info, Status};
 use crate::vector;
 use crate::work::Work;
@@ -23,6 +24,17 @@ pub struct ConjugateGradient {
     pub steps: usize,
     /// Stop when `|b - A x| <= tolerance |b|`. Zero: make all steps.
     pub tolerance: f64,
+}
+
+/// An approximate inverse of the matrix, applied once a step.
+#[derive(Clone, Copy)]
+pub enum Preconditioner<'a> {
+    /// The identity.
+    None,
+    /// Division by positive numbers near `A_jj`.
+    Diagonal(&'a [f64]),
+    /// A factorisation of a nearby matrix.
+    Factorized(&'a dyn Factorization),
 }
 
 /// Memory of a solve, kept by the caller.
@@ -57,13 +69,13 @@ impl ConjugateGradient {
 
     /// Solves `A x = b` from the start `x`; `product(p, out)` sets `out = A p`.
     ///
-    /// `diagonal`, where given, holds positive numbers near `A_jj` and preconditions. `rows_per_product` is the work of
+    /// `rows_per_product` is the work of
     /// one product, in rows. The returned residual is the true `|b - A x|` after convergence, and the recursive one
     /// otherwise.
     pub fn solve(
         &self,
         mut product: impl FnMut(&[f64], &mut [f64]),
-        diagonal: Option<&[f64]>,
+        preconditioner: Preconditioner<'_>,
         b: &[f64],
         x: &mut [f64],
         rows_per_product: usize,
@@ -111,7 +123,7 @@ impl ConjugateGradient {
             }
             last_true = size;
 
-            precondition(diagonal, r, z);
+            precondition(preconditioner, r, z);
             p.copy_from_slice(z);
             let mut rz = vector::dot(r, z);
             let (mut best, mut since_best) = (size, 0);
@@ -134,7 +146,7 @@ impl ConjugateGradient {
                 let length = rz / curvature;
                 vector::axpy(length, p, x);
                 vector::axpy(-length, image, r);
-                precondition(diagonal, r, z);
+                precondition(preconditioner, r, z);
                 let next = vector::dot(r, z);
                 vector::xpby(z, next / rz, p);
                 rz = next;
@@ -158,9 +170,13 @@ impl ConjugateGradient {
     }
 }
 
-fn precondition(diagonal: Option<&[f64]>, r: &[f64], z: &mut [f64]) {
-    match diagonal {
-        None => z.copy_from_slice(r),
-        Some(diagonal) => z.iter_mut().zip(r).zip(diagonal).for_each(|((z, r), d)| *z = r / d),
+fn precondition(preconditioner: Preconditioner<'_>, r: &[f64], z: &mut [f64]) {
+    match preconditioner {
+        Preconditioner::None => z.copy_from_slice(r),
+        Preconditioner::Diagonal(diagonal) => z.iter_mut().zip(r).zip(diagonal).for_each(|((z, r), d)| *z = r / d),
+        Preconditioner::Factorized(factorization) => {
+            z.copy_from_slice(r);
+            factorization.solve_in_place(z);
+        }
     }
 }

@@ -5,4 +5,4 @@
 
 mod conjugate_gradient;
 
-pub use conjugate_gradient::{CgWorkspace, ConjugateGradient};
+pub use conjugate_gradient::{CgWorkspace, ConjugateGradient, Preconditioner};

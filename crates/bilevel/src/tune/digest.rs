@@ -42,7 +42,7 @@ pub fn strongest_weights(model: &LinearModel, design: &DesignMatrix, count: usiz
 
 /// Standard deviation of each column.
 fn standard_deviations(design: &DesignMatrix) -> Vec<f64> {
-    fn dense<'a, T: Element>(row: &'a [T], add: &mut dyn FnMut(usize, f64)) {
+    fn dense<T: Element>(row: &[T], add: &mut dyn FnMut(usize, f64)) {
         row.iter().enumerate().for_each(|(j, x)| add(j, x.to_f64()));
     }
     fn sparse<T: Element>((indices, values): (&[u32], &[T]), add: &mut dyn FnMut(usize, f64)) {

@@ -169,7 +169,8 @@ impl Fold<'_> {
 
     fn evaluate_free(&mut self, lambda: &[f64], engine: Engine) -> Result<(f64, Vec<f64>)> {
         self.predict(lambda);
-        let minimum = engine.newton().minimize(&self.lower, lambda, &mut self.w)?;
+        let nearby = self.solved.take().and_then(|(_, factorization)| factorization);
+        let minimum = engine.newton().minimize(&self.lower, lambda, &mut self.w, nearby)?;
         self.work += minimum.info.work;
         let adjoint = match (engine, &minimum.factorization) {
             (Engine::Direct { .. }, Some(factorization)) => Implicit::at_solution_with(
@@ -227,10 +228,9 @@ pub(super) fn fit(
     let lower = Glm::new(risk.clone(), penalty.clone());
     debug_assert_eq!(lower.dims().w, start.len());
     let mut w = start.to_vec();
-    let minimum = engine.newton().minimize(&lower as &dyn Curved, lambda, &mut w)?;
+    let minimum = engine.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None)?;
     Ok((w, minimum.info.work))
 }
-
 
 /// True when no method could need more than the given engine: the settings that make `auto` choose it.
 pub(super) fn engine_for(method: Method, risk: &EmpiricalRisk<'_>, tolerance: f64) -> Engine {

@@ -117,7 +117,9 @@ pub struct TuneOptions {
     pub method: Method,
     /// Fit an intercept (never penalised).
     pub intercept: bool,
-    /// Bring the columns of dense data to mean 0 and variance 1 while fitting.
+    /// Bring features to variance 1 while fitting, and those of dense data to mean 0 ([`Standardization`]).
+    ///
+    /// [`Standardization`]: crate::data::Standardization
     pub standardize: bool,
     /// Box for each log-penalty.
     pub lambda_bounds: (f64, f64),

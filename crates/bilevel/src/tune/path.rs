@@ -2,9 +2,9 @@
 
 use super::context::{Context, Spec};
 use super::objective::{Engine, FoldRisks, Objective, apply_law, fit};
-use super::relevance::relevance;
 use super::options::Penalties;
 use super::prior::Prior;
+use super::relevance::relevance;
 use super::shared::best_shared;
 use super::stochastic::{descend_stochastic, sampled_method, scan_starts};
 use crate::Result;

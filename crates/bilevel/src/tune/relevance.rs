@@ -23,7 +23,8 @@ pub(super) fn relevance(risk: &EmpiricalRisk<'_>, penalty: &Penalty, shared: f64
         moment[h] += w[i] * w[i] + scale / (n * diagonal[i]);
         count[h] += 1.0;
     });
-    let mut b: Vec<f64> = moment.iter().zip(&count).map(|(s, c)| -f64::max(s / f64::max(*c, 1.0), 1e-300).ln()).collect();
+    let mut b: Vec<f64> =
+        moment.iter().zip(&count).map(|(s, c)| -f64::max(s / f64::max(*c, 1.0), 1e-300).ln()).collect();
     let mean = b.iter().sum::<f64>() / m as f64;
     b.iter_mut().for_each(|b| *b -= mean);
     b

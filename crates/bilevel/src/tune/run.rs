@@ -42,7 +42,7 @@ pub(super) fn run(
     let mut validation = validation.cloned();
     let mut test = test.cloned();
     let standardization = if options.standardize {
-        Standardization::learn(&data.design, &RowRanges::all(data.rows()), intercept)
+        Standardization::learn(&data.design, &RowRanges::all(data.rows()), intercept, &data.measured)
     } else {
         Standardization::identity(data.features())
     };
@@ -89,7 +89,12 @@ pub(super) fn run(
     context.phase("tuning on all rows");
     let tried = run_path(&whole, &specs, &model, &mut context)?;
     let wanted = if options.penalties == Penalties::Auto {
-        let constant = crate::upper::UpperObjective::value(&whole.refit, &whole.refit.null_parameters(), &[], &crate::sample::Sample::Full);
+        let constant = crate::upper::UpperObjective::value(
+            &whole.refit,
+            &whole.refit.null_parameters(),
+            &[],
+            &crate::sample::Sample::Full,
+        );
         choose(&judged, constant)
     } else {
         specs.last().copied().unwrap_or(Spec::SHARED)

@@ -164,7 +164,7 @@ fn ticks(scale: &Scale, labels: Labels) -> Vec<(f64, String)> {
                 let ticks = within.ticks().into_iter().filter(|&tick| tick > 0.0);
                 return ticks.map(|tick| (tick.log10(), crate::numbers::short(tick))).collect();
             }
-            let step = ((last - first) / 5).max(1) as usize;
+            let step = (last - first).unsigned_abs().div_ceil(6) as usize;
             (first..=last)
                 .step_by(step)
                 .map(|power| (f64::from(power), format!("1e{}", minus(&power.to_string()))))

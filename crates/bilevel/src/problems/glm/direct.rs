@@ -1,10 +1,13 @@
 //! Cholesky factorisations of the Hessian: by parameters, or by rows when there are fewer rows than features.
 
 use faer::linalg::solvers::{Llt, Solve};
+use std::sync::Arc;
+
 use faer::linalg::matmul::triangular;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 
 use super::curvature::GlmCurvature;
+use super::loss::Loss;
 use crate::data::RowPick;
 use crate::lower::Factorization;
 use crate::{Error, Result};
@@ -31,7 +34,8 @@ const EXPANDED_ROWS: usize = 64;
 
 /// The sums a Hessian is made of: for each output `c` the Gram matrix `sum_i d_ic x_i x_i^T` with column sums and total
 /// (the intercept is a feature that is always 1), and for the softmax `sum_i z_i z_i^T` with `z_i = x_i (x) p_i`.
-struct Sums {
+#[derive(Debug)]
+pub(super) struct Sums {
     features: usize,
     outputs: usize,
     parameters: usize,
@@ -63,6 +67,14 @@ impl Sums {
     }
 }
 
+/// The sums at the point of `curvature`; those of the squared loss are the same everywhere and computed once.
+fn sums_at(curvature: &GlmCurvature<'_, '_>) -> Arc<Sums> {
+    match curvature.glm.risk.loss {
+        Loss::Squared => curvature.glm.risk.gram.get_or_init(|| Arc::new(collect_sums(curvature))).clone(),
+        _ => Arc::new(collect_sums(curvature)),
+    }
+}
+
 fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
     let risk = &curvature.glm.risk;
     let (p, outputs, d) = (risk.features(), risk.outputs(), risk.parameters());
@@ -80,9 +92,8 @@ fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
             let (grams, products) = partial.split_at_mut(outputs * size);
             for (output, gram) in grams.chunks_exact_mut(size).enumerate() {
                 // Of the softmax only `diag(p)` goes here; `p p^T` is in the products.
-                let d: Vec<f64> = (0..count)
-                    .map(|i| block[i * outputs + output] * weights.map_or(1.0, |c| c[i]))
-                    .collect();
+                let d: Vec<f64> =
+                    (0..count).map(|i| block[i * outputs + output] * weights.map_or(1.0, |c| c[i])).collect();
                 let pick = RowPick::Span(rows.clone());
                 let (gram, rest) = gram.split_at_mut(p * p);
                 risk.design.add_block_gram(&pick, &d, gram);
@@ -146,7 +157,7 @@ pub(super) fn by_parameters(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn 
     let risk = &curvature.glm.risk;
     let outputs = risk.outputs();
     let d = risk.parameters();
-    let sums = collect_sums(curvature);
+    let sums = sums_at(curvature);
     let penalty = curvature.penalty_diagonal();
     let mut hessian = Mat::<f64>::zeros(d, d);
     for column in 0..d {

@@ -1,6 +1,7 @@
 //! The mean loss over rows: the data part of the lower level, and all of the upper level.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use super::loss::Loss;
 use crate::data::{DesignMatrix, Pass, RowPick, RowRanges};
@@ -38,6 +39,8 @@ pub struct EmpiricalRisk<'a> {
     pub(super) weighting: Weighting<'a>,
     /// `1 / sum_i c_i`.
     pub(super) scale: f64,
+    /// Gram matrix of the squared loss, shared by clones.
+    pub(super) gram: Arc<OnceLock<Arc<super::direct::Sums>>>,
     /// Number of hyperparameters of the problem this is the upper level of; it depends on none of them.
     pub(super) hyperparameters: usize,
 }
@@ -61,6 +64,7 @@ impl<'a> EmpiricalRisk<'a> {
             intercept,
             weighting: Weighting::Uniform,
             scale,
+            gram: Arc::default(),
             hyperparameters: 0,
         }
     }
@@ -73,6 +77,7 @@ impl<'a> EmpiricalRisk<'a> {
             Weighting::Rows(c) => self.rows.ranges().iter().flat_map(|r| &c[r.clone()]).sum(),
         };
         self.weighting = weighting;
+        self.gram = Arc::default();
         self.scale = 1.0 / total;
         self
     }
