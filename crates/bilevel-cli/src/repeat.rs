@@ -6,7 +6,6 @@ use bilevel::tune::TuneOptions;
 
 use crate::args::{Missing, Precision, Storage, TuneArgs, YesNo};
 use crate::names::name_of;
-use crate::numbers;
 
 /// A line for the shell.
 pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> String {

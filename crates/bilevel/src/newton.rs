@@ -4,6 +4,10 @@
 //! it in a few iterations instead of a number that grows with the condition number. With a warm start from a nearby
 //! `lambda` that is often one or two. Directions come from a factorisation, or from conjugate gradients whose tolerance
 //! tightens as the gradient falls (inexact Newton, Eisenstat & Walker 1996).
+//!
+//! Losses with linear pieces have singular Hessians far from the minimum: at zero weights all residuals may be beyond
+//! Huber's threshold. There the step is that of `H + |g| I` (Levenberg; Li, Fukushima, Qi, Yamashita 2004), and it is
+//! doubled as long as that lowers the loss.
 
 use crate::fixed_point::LowerSolver;
 use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
@@ -55,6 +59,8 @@ impl Default for Newton {
     }
 }
 
+/// Largest multiple of a damped step.
+const LONGEST: f64 = 1e9;
 /// Halvings of a step before the line search gives up.
 const BACKTRACKS: usize = 40;
 
@@ -102,7 +108,9 @@ impl Newton {
             let curvature = loss.curvature(w, lambda);
             work += Work::hessian_product(rows);
             let forcing = (norm / first_norm).sqrt();
-            work += self.step_direction(&*curvature, &gradient, forcing, rows, &mut kept, &mut step, &mut workspace)?;
+            let (spent, damped) =
+                self.step_direction(&*curvature, &gradient, forcing, rows, &mut kept, &mut step, &mut workspace)?;
+            work += spent;
             drop(curvature);
             let decrease = 0.5 * vector::dot(&gradient, &step);
             if !decrease.is_finite() || decrease < 0.0 {
@@ -110,7 +118,7 @@ impl Newton {
                     .remedy("raise the smallest penalty (--lambda-min) or standardise the features"));
             }
             iterations += 1;
-            let small = decrease <= self.tolerance * value.abs().max(f64::MIN_POSITIVE);
+            let small = !damped && decrease <= self.tolerance * value.abs().max(f64::MIN_POSITIVE);
             let mut length = 1.0;
             let mut accepted = false;
             for _ in 0..BACKTRACKS {
@@ -135,6 +143,21 @@ impl Newton {
                 }
                 length *= 0.5;
             }
+            while damped && accepted && (1.0..LONGEST).contains(&length) {
+                // `w` is the point at `length`; go as far again.
+                trial.copy_from_slice(w);
+                vector::axpy(-length, &step, &mut trial);
+                length *= 2.0;
+                let trial_value = loss.gradient(&trial, lambda, &Sample::Full, &mut trial_gradient);
+                work += Work::gradient(rows);
+                let lower = trial_value < value && vector::all_finite(&trial_gradient);
+                if !lower {
+                    break;
+                }
+                w.copy_from_slice(&trial);
+                std::mem::swap(&mut gradient, &mut trial_gradient);
+                value = trial_value;
+            }
             if small {
                 status = Status::Converged;
                 break;
@@ -149,7 +172,8 @@ impl Newton {
     }
 
     /// `step = H^{-1} gradient`: by conjugate gradients with the factorisation at hand where they converge for half the
-    /// cost of a new one, else by a new one, else by conjugate gradients with the diagonal.
+    /// cost of a new one, else by a new one, else by conjugate gradients with the diagonal. Where `H` is singular, the step
+    /// of `H + |gradient| I`, and true beside the work.
     #[allow(clippy::too_many_arguments)]
     fn step_direction(
         &self,
@@ -160,11 +184,17 @@ impl Newton {
         kept: &mut Option<Box<dyn Factorization>>,
         step: &mut [f64],
         workspace: &mut CgWorkspace,
-    ) -> Result<Work> {
+    ) -> Result<(Work, bool)> {
         let mut work = Work::default();
-        let mut solve = |steps, tolerance, preconditioner: Preconditioner<'_>, step: &mut [f64]| {
+        let mut damping = 0.0;
+        let mut solve = |steps, tolerance, preconditioner: Preconditioner<'_>, damping: f64, step: &mut [f64]| {
             step.fill(0.0);
-            let product = |v: &[f64], out: &mut [f64]| curvature.product(v, out);
+            let product = |v: &[f64], out: &mut [f64]| {
+                curvature.product(v, out);
+                if damping > 0.0 {
+                    vector::axpy(damping, v, out);
+                }
+            };
             ConjugateGradient { steps, tolerance }.solve(product, preconditioner, gradient, step, rows, workspace)
         };
         let steps = match self.direction {
@@ -173,27 +203,43 @@ impl Newton {
                 let affordable = (curvature.factorization_cost() / 2.0) as usize;
                 if let Some(factorization) = kept.as_deref().filter(|_| affordable >= 2) {
                     let nearby = Preconditioner::Factorized(factorization);
-                    let info = solve(affordable, forcing.clamp(1e-4, 0.05), nearby, step);
+                    let info = solve(affordable, forcing.clamp(1e-4, 0.05), nearby, 0.0, step);
                     work += info.work;
                     if info.status == Status::Converged {
-                        return Ok(work);
+                        return Ok((work, false));
                     }
                 }
                 *kept = None;
-                if let Some(factorization) = curvature.factorize().transpose()? {
-                    step.copy_from_slice(gradient);
-                    factorization.solve_in_place(step);
-                    *kept = Some(factorization);
-                    work += Work { factorizations: 1, ..Work::default() };
-                    return Ok(work);
+                match curvature.factorize() {
+                    Some(Ok(factorization)) => {
+                        step.copy_from_slice(gradient);
+                        factorization.solve_in_place(step);
+                        *kept = Some(factorization);
+                        work += Work { factorizations: 1, ..Work::default() };
+                        return Ok((work, false));
+                    }
+                    Some(Err(error)) if !error.is_numeric() => return Err(error),
+                    Some(Err(_)) => damping = vector::norm(gradient),
+                    None => {}
                 }
                 10 * step.len() + 100
             }
         };
         let mut diagonal = vec![0.0; step.len()];
         curvature.diagonal(&mut diagonal);
-        let info = solve(steps, forcing.clamp(1e-6, 0.1), Preconditioner::Diagonal(&diagonal), step);
-        Ok(work + info.usable("Newton direction of the lower level")?.work)
+        let tolerance = forcing.clamp(1e-6, 0.1);
+        if damping == 0.0 {
+            let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), 0.0, step);
+            work += info.work;
+            if info.status.is_usable() {
+                return Ok((work, false));
+            }
+            damping = vector::norm(gradient);
+        }
+        diagonal.iter_mut().for_each(|h| *h += damping);
+        let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), damping, step);
+        work += info.usable("Newton direction of the lower level")?.work;
+        Ok((work, true))
     }
 }
 

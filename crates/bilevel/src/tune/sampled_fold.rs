@@ -21,10 +21,15 @@ use crate::work::Work;
 
 /// Rows of a minibatch; at least 16 make a pass.
 const BATCH: usize = 128;
-/// Passes of one solve over the rows, where they are few enough.
-const PASSES: usize = 2;
-/// Steps of one solve, at least and at most: the cost of a hypergradient does not grow with the number of rows.
-const STEPS: (usize, usize) = (100, 400);
+/// Steps of one solve: the cost of a hypergradient does not grow with the number of rows.
+const STEPS: usize = 400;
+/// An estimate is made again, from where it ended, as long as it lowers the lower level's loss by more than this fraction,
+/// but not more often than `ROUNDS`. A lower variable that lags behind looks like a stronger penalty, and would send the
+/// hyperparameters to the weakest ones.
+const SETTLED: f64 = 5e-4;
+const ROUNDS: u64 = 20;
+/// Rows on which that is judged.
+const SETTLING_ROWS: usize = 16_384;
 /// Steps of one batch solve.
 const BATCH_STEPS: usize = 60;
 /// Relative residual at which a batch solve stops.
@@ -90,6 +95,26 @@ impl<'a> SampledFold<'a> {
 
     /// The hypergradient at `lambda`, from where the last one ended; `index` picks the samples.
     pub(super) fn estimate(&mut self, lambda: &[f64], method: Method, index: u64) -> Result<Hypergradient> {
+        let mut before = self.lower_value(lambda);
+        for round in 0.. {
+            let estimate = self.estimate_once(lambda, method, index * ROUNDS + round)?;
+            let after = self.lower_value(lambda);
+            if before - after <= SETTLED * after.abs() || round + 1 == ROUNDS {
+                return Ok(estimate);
+            }
+            before = after;
+        }
+        unreachable!("the rounds are bounded")
+    }
+
+    /// The loss of the lower level at the present `w`.
+    fn lower_value(&mut self, lambda: &[f64]) -> f64 {
+        let sample = Sample::Block(0..SETTLING_ROWS.min(self.lower.risk().len()));
+        self.work += Work::gradient(self.lower.size(&sample));
+        self.lower.value(&self.w, lambda, &sample)
+    }
+
+    fn estimate_once(&mut self, lambda: &[f64], method: Method, index: u64) -> Result<Hypergradient> {
         let mut failures = 0;
         loop {
             match self.attempt(lambda, method, index) {
@@ -155,15 +180,14 @@ impl<'a> SampledFold<'a> {
     /// The settings of a sampled method; nothing for the batch method.
     fn sid(&self, method: Method, units: &Units) -> Option<Sid> {
         let batch = self.batch();
-        let steps = (PASSES * self.lower.risk().len() / batch).clamp(STEPS.0, STEPS.1);
         let (step, average) = match method {
             // The mean of the later iterates has less noise than steps small enough for the last one.
             Method::SidConstant => (StepSize::Constant { eta: 0.5 }, Average::Suffix { fraction: 0.5 }),
-            Method::SidDecreasing => (decreasing(units.contraction, steps), Average::Suffix { fraction: 0.25 }),
+            Method::SidDecreasing => (decreasing(units.contraction, STEPS), Average::Suffix { fraction: 0.25 }),
             _ => return None,
         };
         let upper_batch = if self.judges_fully() { Batch::All } else { Batch::Rows(JUDGING_ROWS / 4) };
-        Some(Sid { average, upper_batch, ..Sid::new(steps, batch, step) })
+        Some(Sid { average, upper_batch, ..Sid::new(STEPS, batch, step) })
     }
 
     /// Curvatures at `lambda` and the present `w`.

@@ -1,12 +1,14 @@
 //! Tuning by estimated hypergradients: SID, and batch fixed-point iteration.
 //!
-//! The estimates are noisy, so the upper level takes projected Adam steps instead of quasi-Newton ones, and the best
-//! iterate is the one with the smallest criterion over all judging rows at the lower variable found. That variable is
-//! inexact; whoever reports the criterion fits it exactly at the end.
+//! The estimates are noisy, so the upper level takes projected Adam steps instead of quasi-Newton ones. They are biased,
+//! too: with weak penalties a lower variable on its way to the minimum often judges better than the minimum itself (that
+//! is early stopping). So a few iterates along the way are kept beside the one that looked best, and exact fits decide
+//! between them.
 
 use rayon::prelude::*;
 
 use super::context::{Context, Spec, Step, Stop};
+use super::objective::{Engine, Objective};
 use super::options::Method;
 use super::path::Division;
 use super::prior::Prior;
@@ -27,6 +29,10 @@ const LOOK_EVERY: usize = 5;
 const PATIENCE: usize = 30;
 /// Relative improvement that counts.
 const IMPROVEMENT: f64 = 1e-4;
+/// Starts of which exact fits choose one.
+const CONFIRMED_STARTS: usize = 3;
+/// How the exact fits are made.
+const CONFIRMING: Engine = Engine::Iterative { tolerance: 1e-6 };
 /// Streams of different folds are this far apart.
 const FOLD_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -86,7 +92,7 @@ impl Oracle for SampledObjective<'_, '_> {
         if let Some(criterion) = criterion {
             self.seen = criterion;
             let objective = criterion + pull;
-            if objective.is_finite() && self.best.as_ref().is_none_or(|(best, ..)| objective < *best) {
+            if objective.is_finite() && self.best.as_ref().is_none_or(|(best, _)| objective < *best) {
                 self.best = Some((objective, lambda.to_vec()));
             }
         }
@@ -138,52 +144,94 @@ pub(super) fn descend_stochastic(
     let mut objective = SampledObjective { folds: folds.collect(), method, prior, best: None, seen: f64::NAN };
 
     // One look at each start; numbers that are multiples of the period make it a full one.
-    let mut spent = 0;
-    for (number, start) in starts.iter().enumerate() {
-        let mut start = start.clone();
+    let mut looks: Vec<(f64, Vec<f64>)> = Vec::new();
+    for (number, mut start) in starts.into_iter().enumerate() {
         domain.project(&mut start);
         match objective.evaluate(&start, number * LOOK_EVERY) {
-            Ok(_) => {}
-            Err(error) if error.is_numeric() && objective.best.is_some() => {}
+            Ok(at) => looks.push((at.objective, start)),
+            Err(error) if error.is_numeric() && !looks.is_empty() => {}
             Err(error) => return Err(error),
         }
-        spent = (number + 1) * LOOK_EVERY;
         let flow = context.iteration(spec, &Step { iteration: number, ..objective.step() });
         if flow.is_break() {
             break;
         }
     }
-    let start = objective.best.as_ref().map_or_else(|| vec![low; domain.len()], |(_, lambda)| lambda.clone());
-
-    let limits = Limits {
-        iterations: options.limits.iterations,
-        gradient_tolerance: 0.0,
-        patience: PATIENCE,
-        improvement: IMPROVEMENT,
-        ..Limits::default()
+    let first = looks.len();
+    looks.sort_by(|a, b| a.0.total_cmp(&b.0));
+    looks.truncate(CONFIRMED_STARTS);
+    let mut exact = Exact {
+        objective: Objective::new(&division.folds, penalty, CONFIRMING, context.signal.clone()),
+        prior,
+        best: None,
     };
-    let first = starts.len();
-    let reason = if context.must_stop() {
-        StopReason::Interrupted
-    } else {
+    exact.confirm(looks.into_iter().map(|(_, start)| start), context)?;
+    let Some((_, _, start)) = exact.best.clone() else { unreachable!("the first start is confirmed or an error") };
+
+    let mut kept = Vec::new();
+    let mut reason = StopReason::Interrupted;
+    if !context.must_stop() {
+        objective.best = None;
         let seen = std::cell::Cell::new(Step::default());
         let mut oracle = |lambda: &[f64], number: usize| {
-            let evaluation = objective.evaluate(lambda, spent + number);
+            let evaluation = objective.evaluate(lambda, first * LOOK_EVERY + number);
             seen.set(objective.step());
             evaluation
         };
         let mut observer = |at: &Iteration<'_>| {
+            if at.number > 1 && at.number.is_power_of_two() {
+                kept.push(at.lambda.to_vec());
+            }
             let (iteration, projected_gradient) = (first + at.number, at.projected_gradient_norm);
             context.iteration(spec, &Step { iteration, projected_gradient, ..seen.get() })
         };
+        let limits = Limits {
+            iterations: options.limits.iterations,
+            gradient_tolerance: 0.0,
+            patience: PATIENCE,
+            improvement: IMPROVEMENT,
+            ..Limits::default()
+        };
         let step = OuterStep::adam(OUTER_STEP);
-        ProjectedGradient { step, limits }.minimize(&mut oracle, &domain, &start, &mut observer)?.reason
-    };
-    context.work += objective.work();
+        reason = ProjectedGradient { step, limits }.minimize(&mut oracle, &domain, &start, &mut observer)?.reason;
+    }
+    let looked_best = objective.best.take().map(|(_, lambda)| lambda);
+    exact.confirm(looked_best.into_iter().chain(kept), context)?;
+    context.work += objective.work() + exact.objective.work();
     let reason = match context.stopped() {
         Some(Stop::Time) => StopReason::TimeLimit,
         Some(Stop::Interrupted) => StopReason::Interrupted,
         None => reason,
     };
-    Ok((objective.best.map_or(start, |(_, lambda)| lambda), reason))
+    Ok((exact.best.map_or(start, |(_, _, lambda)| lambda), reason))
+}
+
+/// The criterion by exact fits, and the best point so far: with the pull, without it, and the point.
+struct Exact<'a, 'p> {
+    objective: Objective<'a>,
+    prior: Option<&'p Prior>,
+    best: Option<(f64, f64, Vec<f64>)>,
+}
+
+impl Exact<'_, '_> {
+    /// Fits at each of `points`, the most promising first, as long as there is time.
+    fn confirm(&mut self, points: impl Iterator<Item = Vec<f64>>, context: &mut Context<'_>) -> Result<()> {
+        for lambda in points {
+            if self.best.is_some() && context.must_stop() {
+                break;
+            }
+            let mut ignored = vec![0.0; lambda.len()];
+            match self.objective.evaluate(&lambda, &mut ignored) {
+                Ok(criterion) => {
+                    let value = criterion + self.prior.map_or(0.0, |prior| prior.add(&lambda, &mut ignored));
+                    if self.best.as_ref().is_none_or(|(best, ..)| value < *best) {
+                        self.best = Some((value, criterion, lambda));
+                    }
+                }
+                Err(error) if (error.is_numeric() || error.is_interrupted()) && self.best.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,0 +1,131 @@
+//! Newton's method on the bundled data: every loss from zero, both kinds of direction, and input that cannot work.
+
+#[path = "common/models.rs"]
+mod models;
+
+use bilevel::data::RowRanges;
+use bilevel::lower::StochasticLoss;
+use bilevel::newton::{Newton, NewtonDirection};
+use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
+use bilevel::sample::Sample;
+use bilevel::status::Status;
+use bilevel::vector;
+use models::{Bundled, Numbers, Stored, matrix, penalties};
+
+/// Each loss with data it fits.
+fn cases() -> Vec<(Loss, Bundled)> {
+    let heart = || Bundled::read("heart_scale.gz", 270);
+    let abalone = || Bundled::read("abalone_scale.bz2", 4177);
+    vec![
+        (Loss::Logistic, heart()),
+        (Loss::Softmax { classes: 2 }, heart()),
+        (Loss::Softmax { classes: 10 }, Bundled::read("pendigits.gz", 1000)),
+        (Loss::SquaredHinge, heart()),
+        (Loss::Squared, abalone()),
+        (Loss::Huber { delta: 2.0 }, abalone()),
+        (Loss::Huber { delta: 0.05 }, abalone()),
+        (Loss::Poisson, abalone()),
+    ]
+}
+
+fn gradient_norm(glm: &Glm<'_>, w: &[f64], lambda: &[f64]) -> f64 {
+    let mut gradient = vec![0.0; w.len()];
+    glm.gradient(w, lambda, &Sample::Full, &mut gradient);
+    vector::norm(&gradient)
+}
+
+#[test]
+fn reaches_the_minimum_of_every_loss_from_zero() {
+    for (loss, data) in cases() {
+        for intercept in [true, false] {
+            for penalty in penalties(data.design.cols(), loss.outputs()) {
+                let glm = Glm::new(data.risk(0..data.rows(), loss, intercept), penalty.clone());
+                let lambda: Vec<f64> = (0..penalty.hyperparameters()).map(|j| [-4.0, -8.0, 1.0][j % 3]).collect();
+                let mut found = Vec::new();
+                for direction in [NewtonDirection::Factorized, NewtonDirection::ConjugateGradients { steps: 1000 }] {
+                    let name = format!("{loss:?}, {penalty:?}, intercept {intercept}, {direction:?}");
+                    let mut w = vec![0.0; glm.dims().w];
+                    let start = gradient_norm(&glm, &w, &lambda);
+                    // So strict that only rounding errors are left.
+                    let newton = Newton { direction, tolerance: 1e-22, ..Newton::default() };
+                    let minimum =
+                        newton.minimize(&glm, &lambda, &mut w, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+                    let ended = matches!(minimum.info.status, Status::Converged | Status::Stagnated);
+                    assert!(ended, "{name}: {}", minimum.info.status);
+                    assert!(minimum.info.steps <= 60, "{name}: {} iterations", minimum.info.steps);
+                    let end = gradient_norm(&glm, &w, &lambda);
+                    assert!(end <= 1e-11 * start.max(1.0), "{name}: gradient {start:e} -> {end:e}");
+                    let value = glm.value(&w, &lambda, &Sample::Full);
+                    assert!((minimum.value - value).abs() <= 1e-9 * value.abs(), "{name}");
+                    found.push(w);
+                }
+                let difference = vector::distance(&found[0], &found[1]) / vector::norm(&found[0]);
+                assert!(difference < 1e-8, "{loss:?}, {penalty:?}: directions disagree by {difference:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_default_tolerance_leaves_little() {
+    for (loss, data) in cases() {
+        let glm = Glm::new(data.risk(0..data.rows(), loss, true), Penalty::Shared);
+        for direction in [NewtonDirection::Factorized, NewtonDirection::ConjugateGradients { steps: 1000 }] {
+            let mut w = vec![0.0; glm.dims().w];
+            let start = gradient_norm(&glm, &w, &[-5.0]);
+            let newton = Newton { direction, ..Newton::default() };
+            let info = newton.minimize(&glm, &[-5.0], &mut w, None).unwrap().info;
+            assert_eq!(info.status, Status::Converged, "{loss:?}");
+            let end = gradient_norm(&glm, &w, &[-5.0]);
+            assert!(end <= 1e-8 * start.max(1.0), "{loss:?}, {direction:?}: gradient {start:e} -> {end:e}");
+        }
+    }
+}
+
+#[test]
+fn a_warm_start_is_cheaper_and_ends_at_the_same_minimum() {
+    let data = Bundled::read("heart_scale.gz", 270);
+    let glm = Glm::new(data.risk(0..270, Loss::Logistic, true), Penalty::Shared);
+    let mut w = vec![0.0; glm.dims().w];
+    let cold = Newton::default().minimize(&glm, &[-4.0], &mut w, None).unwrap().info;
+    let mut again = w.clone();
+    let none = Newton::default().minimize(&glm, &[-4.0], &mut again, None).unwrap().info;
+    assert!(none.steps <= 1 && vector::distance(&w, &again) <= 1e-8 * vector::norm(&w), "{}", none.steps);
+    let warm = Newton::default().minimize(&glm, &[-4.1], &mut again, None).unwrap().info;
+    assert!(warm.steps < cold.steps, "{} against {}", warm.steps, cold.steps);
+    let mut direct = vec![0.0; w.len()];
+    Newton::default().minimize(&glm, &[-4.1], &mut direct, None).unwrap();
+    assert!(vector::distance(&direct, &again) <= 1e-9 * vector::norm(&direct));
+}
+
+#[test]
+fn few_iterations_are_a_status_and_no_error() {
+    let data = Bundled::read("heart_scale.gz", 270);
+    let glm = Glm::new(data.risk(0..270, Loss::Logistic, true), Penalty::Shared);
+    let newton = Newton { iterations: 1, ..Newton::default() };
+    let mut w = vec![0.0; glm.dims().w];
+    let info = newton.minimize(&glm, &[-4.0], &mut w, None).unwrap().info;
+    assert_eq!((info.status, info.steps), (Status::StepLimit, 1));
+}
+
+#[test]
+fn what_is_not_finite_is_an_error_with_a_remedy() {
+    let mut numbers = Numbers::random(30, 4, 1);
+    let y = numbers.target(Loss::Logistic, &[0.0; 4], false);
+    let refused = |numbers: &Numbers, y: &[f64], loss: Loss, mut w: Vec<f64>| {
+        let design = matrix(&numbers.x, 4, Stored::DenseF64);
+        let glm = Glm::new(EmpiricalRisk::new(&design, y, RowRanges::all(30), loss, false), Penalty::Shared);
+        for direction in [NewtonDirection::Factorized, NewtonDirection::ConjugateGradients { steps: 100 }] {
+            let newton = Newton { direction, ..Newton::default() };
+            let Err(error) = newton.minimize(&glm, &[-3.0], &mut w, None) else { panic!("{loss:?} was accepted") };
+            assert!(error.is_numeric() && error.to_string().contains("; "), "{error}");
+        }
+    };
+    refused(&numbers, &y, Loss::Logistic, vec![f64::NAN; 4]);
+    refused(&numbers, &y, Loss::Poisson, vec![1e4; 4]);
+    let mut broken = y.clone();
+    broken[7] = f64::INFINITY;
+    refused(&numbers, &broken, Loss::Squared, vec![0.0; 4]);
+    numbers.x[5] = f64::NAN;
+    refused(&numbers, &y, Loss::Logistic, vec![0.0; 4]);
+}
