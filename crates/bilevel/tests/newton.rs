@@ -48,7 +48,8 @@ fn reaches_the_minimum_of_every_loss_from_zero() {
                     let start = gradient_norm(&glm, &w, &lambda);
                     // So strict that only rounding errors are left.
                     let newton = Newton { direction, tolerance: 1e-22, ..Newton::default() };
-                    let minimum = newton.minimize(&glm, &lambda, &mut w, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+                    let minimum =
+                        newton.minimize(&glm, &lambda, &mut w, None).unwrap_or_else(|e| panic!("{name}: {e}"));
                     let ended = matches!(minimum.info.status, Status::Converged | Status::Stagnated);
                     assert!(ended, "{name}: {}", minimum.info.status);
                     assert!(minimum.info.steps <= 60, "{name}: {} iterations", minimum.info.steps);
