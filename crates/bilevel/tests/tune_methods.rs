@@ -76,7 +76,7 @@ fn folds_and_regression() {
 
 #[test]
 fn the_answer_depends_on_the_seed_and_not_on_the_threads() {
-    let data = dataset("german.numer.gz", 1000);
+    let data = dataset("german.numer.gz", 600);
     let in_pool = |threads, seed| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let options = TuneOptions {
@@ -84,6 +84,7 @@ fn the_answer_depends_on_the_seed_and_not_on_the_threads() {
             penalties: Penalties::PerFeature,
             criterion: Criterion::Folds(3),
             seed,
+            limits: Limits { iterations: 20, ..Limits::default() },
             ..TuneOptions::default()
         };
         pool.install(|| tune(&data, None, None, &options, &mut Silent)).unwrap()
