@@ -1,6 +1,7 @@
 //! Ctrl-C: the first asks the work to stop and keep what it has, the second quits at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use bilevel::Result;
 
@@ -9,7 +10,7 @@ pub const EXIT_CODE: u8 = 130;
 
 /// True while there is something worth keeping.
 static KEEPING: AtomicBool = AtomicBool::new(false);
-static REQUESTED: AtomicBool = AtomicBool::new(false);
+static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Listens for interrupts from now on.
 pub fn listen() {
@@ -26,6 +27,11 @@ pub fn listen() {
 /// True once the user has asked to stop.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
+}
+
+/// The flag that is raised when the user has asked to stop.
+pub fn flag() -> Arc<AtomicBool> {
+    Arc::clone(&REQUESTED)
 }
 
 /// Runs work that stops by itself when [`requested`]; a second interrupt still quits at once.

@@ -76,14 +76,6 @@ pub fn passes(x: f64) -> String {
     format!("{number} passes over the rows")
 }
 
-/// The shortest text that leads back to the same number.
-pub fn exact(x: f64) -> String {
-    match (1e-4..1e7).contains(&x.abs()) {
-        true => format!("{x}"),
-        false => format!("{x:e}"),
-    }
-}
-
 /// `0.42 s`, `12.3 s`, `2 min 5 s`.
 pub fn seconds(x: f64) -> String {
     match x {

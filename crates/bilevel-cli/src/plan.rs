@@ -65,10 +65,8 @@ pub fn options(args: &TuneArgs, validation: Option<&Part>, kind: TargetKind) -> 
         method: args.method,
         intercept: !args.no_intercept,
         standardize: !args.no_standardize,
-        lambda_bounds: (
-            args.lambda_min.map_or(defaults.lambda_bounds.0, f64::ln),
-            args.lambda_max.map_or(defaults.lambda_bounds.1, f64::ln),
-        ),
+        lambda_min: args.lambda_min.map(f64::ln),
+        lambda_max: args.lambda_max.map(f64::ln),
         seed: args.seed,
         limits: Limits {
             time: args.max_time,
@@ -80,9 +78,9 @@ pub fn options(args: &TuneArgs, validation: Option<&Part>, kind: TargetKind) -> 
 
 /// What can be refused before any file is read.
 pub fn check(args: &TuneArgs) -> Result<()> {
-    let (min, max) = TuneOptions::default().lambda_bounds;
-    let (min, max) = (args.lambda_min.unwrap_or(min.exp()), args.lambda_max.unwrap_or(max.exp()));
-    if min >= max {
+    if let (Some(min), Some(max)) = (args.lambda_min, args.lambda_max)
+        && min >= max
+    {
         return Err(Error::input(format!("the smallest penalty {min} is not below the largest {max}"))
             .remedy("give a smaller --lambda-min or a larger --lambda-max"));
     }

@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bilevel::tune::{Observer, TraceRow};
@@ -110,7 +112,7 @@ impl Observer for Progress {
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn stop_requested(&self) -> bool {
-        interrupt::requested()
+    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
+        Some(interrupt::flag())
     }
 }

@@ -6,7 +6,6 @@ use bilevel::tune::TuneOptions;
 
 use crate::args::{Missing, Precision, Storage, TuneArgs, YesNo};
 use crate::names::name_of;
-use crate::numbers;
 
 /// A line for the shell.
 pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> String {
@@ -43,8 +42,8 @@ pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> 
     option("penalties", Some(name_of(&options.penalties)));
     option("groups", path(&args.groups));
     option("method", Some(name_of(&options.method)));
-    option("lambda-min", Some(penalty(args.lambda_min, options.lambda_bounds.0)));
-    option("lambda-max", Some(penalty(args.lambda_max, options.lambda_bounds.1)));
+    option("lambda-min", args.lambda_min.map(|penalty| format!("{penalty:e}")));
+    option("lambda-max", args.lambda_max.map(|penalty| format!("{penalty:e}")));
     option("max-iterations", Some(options.limits.iterations.to_string()));
     option("tolerance", Some(format!("{:e}", options.limits.tolerance)));
     option("max-time", options.limits.time.map(|time| format!("{}s", time.as_secs_f64())));
@@ -61,11 +60,6 @@ pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> 
         }
     }
     words.join(" ")
-}
-
-/// The bound as it was given, or the default in a form that leads back to the same number.
-fn penalty(given: Option<f64>, log_default: f64) -> String {
-    given.map_or_else(|| numbers::exact(log_default.exp()), numbers::exact)
 }
 
 fn quote_path(path: &Path) -> String {

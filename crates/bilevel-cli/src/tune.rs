@@ -173,13 +173,13 @@ fn write(args: &TuneArgs, inputs: &Inputs, tuned: &Tuned, command: &str) -> Resu
 
 fn trace(tuned: &Tuned) -> String {
     let mut text =
-        String::from("penalties,shrinkage,iteration,seconds,validation_loss,train_loss,projected_gradient,passes\n");
+        String::from("penalties,law,iteration,seconds,validation_loss,train_loss,projected_gradient,passes\n");
     for row in &tuned.trace {
         let numbers = [row.validation_loss, row.train_loss, row.projected_gradient, row.passes].map(csv::number);
         text += &format!(
             "{},{},{},{:.6},{}\n",
             row.penalties.name(),
-            csv::number(row.shrinkage),
+            row.law,
             row.iteration,
             row.seconds,
             numbers.join(",")

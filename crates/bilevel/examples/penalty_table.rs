@@ -75,7 +75,7 @@ fn main() -> Result<()> {
     for c in &tuned.candidates {
         println!(
             "  {:<32} m={:<5} train {:<9.5} valid {:<9.5} monitor {:<9.5} ±{:<8.5} test {:<9.5} {:+.2}% {}",
-            format!("{:?} 1/s²={}", c.penalties, c.shrinkage),
+            c.label(),
             c.hyperparameters,
             c.train.loss,
             c.validation.loss,

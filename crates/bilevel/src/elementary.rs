@@ -52,6 +52,16 @@ pub fn ln_1p_unit(e: f64) -> f64 {
     2.0 * s * p.mul_add(square, 1.0)
 }
 
+/// `y ln(y)` for `y >= 0`, with its limit 0 at 0.
+#[inline(always)]
+pub fn x_ln_x(y: f64) -> f64 {
+    // y = 2^k m with 1 <= m < 2; zero becomes the smallest normal number, whose product vanishes.
+    let bits = y.max(f64::MIN_POSITIVE).to_bits();
+    let k = f64::from((bits >> 52) as i32 - 1023);
+    let m = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) | 0x3ff0_0000_0000_0000);
+    y * k.mul_add(std::f64::consts::LN_2, ln_1p_unit(m - 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +76,11 @@ mod tests {
             let e = f64::from(i) * 1e-4;
             assert!((ln_1p_unit(e) - e.ln_1p()).abs() <= 7e-16 * e.ln_1p(), "ln_1p({e})");
         }
+        for i in 1..=10_000 {
+            let y = f64::from(i) * 0.37;
+            assert!((x_ln_x(y) - y * y.ln()).abs() <= 1e-15 * (1.0 + y * y.ln().abs()), "{y} ln {y}");
+        }
+        assert_eq!(x_ln_x(0.0), 0.0);
         assert!(exp(f64::NAN).is_nan());
     }
 }

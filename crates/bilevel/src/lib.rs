@@ -20,6 +20,7 @@ pub mod sample;
 mod simd;
 pub mod status;
 pub mod step_size;
+pub mod stop;
 pub mod tune;
 pub mod upper;
 pub mod vector;

@@ -14,6 +14,7 @@ use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use crate::lower::{Curvature, Curved, Factorization};
 use crate::sample::Sample;
 use crate::status::{Info, Status};
+use crate::stop::StopSignal;
 use crate::vector;
 use crate::work::Work;
 use crate::{Error, Result};
@@ -70,13 +71,15 @@ impl Newton {
     /// for cheaper directions, it is used and returned.
     ///
     /// # Errors
-    /// Numeric, when the loss is not finite at the start or its Hessian is not positive definite.
+    /// Numeric, when the loss is not finite at the start or its Hessian is not positive definite; interrupted, once
+    /// `stop` is raised.
     pub fn minimize(
         &self,
         loss: &dyn Curved,
         lambda: &[f64],
         w: &mut [f64],
         nearby: Option<Box<dyn Factorization>>,
+        stop: &StopSignal,
     ) -> Result<Minimum> {
         let rows = loss.size(&Sample::Full);
         let d = w.len();
@@ -94,6 +97,9 @@ impl Newton {
         let mut status = Status::StepLimit;
         let mut iterations = 0;
         while iterations < self.iterations {
+            if stop.is_raised() {
+                return Err(Error::interrupted());
+            }
             let norm = vector::norm(&gradient);
             if norm == 0.0 {
                 status = Status::Converged;
@@ -239,6 +245,6 @@ impl Newton {
 
 impl LowerSolver for Newton {
     fn solve(&self, loss: &dyn Curved, lambda: &[f64], w: &mut [f64]) -> Result<Info> {
-        Ok(self.minimize(loss, lambda, w, None)?.info)
+        Ok(self.minimize(loss, lambda, w, None, &StopSignal::never())?.info)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use bilevel::problems::glm::Loss;
-use bilevel::tune::{Candidate, CandidateRole, Diagnostics, LinearModel, Metrics, Penalties, TraceRow};
+use bilevel::tune::{Candidate, CandidateRole, Diagnostics, Law, LinearModel, Metrics, Penalties, TraceRow};
 
 /// Reproducible numbers without a pattern.
 fn noise(i: usize) -> f64 {
@@ -20,10 +20,10 @@ fn metrics(loss: f64, kind: Loss) -> Metrics {
 }
 
 fn tuned(kind: Loss, features: usize, monitored: bool) -> Tuned {
-    let candidate = |role, penalties, shrinkage, hyperparameters, loss: f64, chosen| Candidate {
+    let candidate = |role, penalties, law, hyperparameters, loss: f64, chosen| Candidate {
         role,
         penalties,
-        shrinkage,
+        law,
         hyperparameters,
         train: metrics(loss - 0.02, kind),
         validation: metrics(loss, kind),
@@ -33,11 +33,11 @@ fn tuned(kind: Loss, features: usize, monitored: bool) -> Tuned {
         chosen,
     };
     let candidates = vec![
-        candidate(CandidateRole::Untuned, Penalties::Shared, f64::INFINITY, 1, 0.3312, false),
-        candidate(CandidateRole::Tuned, Penalties::Shared, f64::INFINITY, 1, 0.3204, false),
-        candidate(CandidateRole::Tuned, Penalties::PerGroup, 0.0, 14, 0.3199, false),
-        candidate(CandidateRole::Tuned, Penalties::PerFeature, 0.01, features, 0.3187, true),
-        candidate(CandidateRole::Tuned, Penalties::PerFeature, 0.0, features, 0.3191, false),
+        candidate(CandidateRole::Untuned, Penalties::Shared, Law::Free, 1, 0.3312, false),
+        candidate(CandidateRole::Tuned, Penalties::Shared, Law::Free, 1, 0.3204, false),
+        candidate(CandidateRole::Tuned, Penalties::PerGroup, Law::Free, 14, 0.3199, false),
+        candidate(CandidateRole::Tuned, Penalties::PerFeature, Law::Shrunk(0.01), features, 0.3187, true),
+        candidate(CandidateRole::Tuned, Penalties::PerFeature, Law::Free, features, 0.3191, false),
     ];
     let mut trace = Vec::new();
     for (run, candidate) in candidates[1..].iter().enumerate() {
@@ -45,7 +45,7 @@ fn tuned(kind: Loss, features: usize, monitored: bool) -> Tuned {
             let loss = candidate.validation.loss + 0.4 * (-(iteration as f64) * 0.5 - 2.0 * run as f64).exp();
             trace.push(TraceRow {
                 penalties: candidate.penalties,
-                shrinkage: candidate.shrinkage,
+                law: candidate.law,
                 iteration,
                 seconds: 0.1 * trace.len() as f64,
                 validation_loss: loss,

@@ -218,6 +218,15 @@ impl DesignMatrix {
         }
     }
 
+    /// Mean square of all entries, stored or not.
+    pub fn mean_square(&self) -> f64 {
+        fn sum<T: Element>(values: &[T]) -> f64 {
+            values.chunks(4096).map(|chunk| chunk.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>()).sum()
+        }
+        let entries = (self.rows() * self.cols()).max(1) as f64;
+        each!(self, m => sum(m.values())) / entries
+    }
+
     /// True when only nonzero entries are stored.
     pub fn is_sparse(&self) -> bool {
         matches!(self, DesignMatrix::CsrF32(_) | DesignMatrix::CsrF64(_))

@@ -4,13 +4,18 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::options::{Penalties, TuneOptions};
-use super::outcome::TraceRow;
+use super::outcome::{Law, TraceRow};
 use super::progress::Observer;
+use crate::stop::StopSignal;
 use crate::work::Work;
 
 /// Carries a tuning's side effects, so that the mathematics has none.
 pub(super) struct Context<'o> {
     pub options: &'o TuneOptions,
+    /// Box of each log-penalty.
+    pub bounds: (f64, f64),
+    /// Asks for an end from outside.
+    pub signal: StopSignal,
     observer: &'o mut dyn Observer,
     started: Instant,
     pub trace: Vec<TraceRow>,
@@ -28,29 +33,28 @@ pub(super) enum Stop {
     Interrupted,
 }
 
-/// What is being tuned at the moment, for the trace.
+/// What is being tuned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Spec {
     pub penalties: Penalties,
-    /// Standard deviation `s` of the log-penalties around their mean: 0 for a shared penalty, infinite without a pull.
-    pub spread: f64,
-    /// Where given, penalties follow the relevance law instead of being free.
-    pub adaptive: bool,
+    pub law: Law,
 }
 
 impl Spec {
-    pub(super) const SHARED: Spec = Spec { penalties: Penalties::Shared, spread: 0.0, adaptive: false };
-
-    /// Precision `1/s^2` of the pull.
-    pub(super) fn shrinkage(self) -> f64 {
-        if self.adaptive { -1.0 } else { 1.0 / (self.spread * self.spread) }
-    }
+    pub(super) const SHARED: Spec = Spec { penalties: Penalties::Shared, law: Law::Free };
 }
 
 impl<'o> Context<'o> {
-    pub(super) fn new(options: &'o TuneOptions, observer: &'o mut dyn Observer, rows: usize) -> Self {
+    pub(super) fn new(
+        options: &'o TuneOptions,
+        observer: &'o mut dyn Observer,
+        rows: usize,
+        bounds: (f64, f64),
+    ) -> Self {
         Context {
             options,
+            bounds,
+            signal: StopSignal::new(options.limits.time, observer.stop_flag()),
             observer,
             started: Instant::now(),
             trace: Vec::new(),
@@ -69,25 +73,16 @@ impl<'o> Context<'o> {
     }
 
     /// Records an iteration; `Break` when the tuning must end.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn iteration(
-        &mut self,
-        spec: Spec,
-        iteration: usize,
-        validation_loss: f64,
-        train_loss: f64,
-        projected_gradient: f64,
-        running: Work,
-    ) -> ControlFlow<()> {
+    pub(super) fn iteration(&mut self, spec: Spec, step: &Step) -> ControlFlow<()> {
         let row = TraceRow {
             penalties: spec.penalties,
-            shrinkage: spec.shrinkage(),
-            iteration,
+            law: spec.law,
+            iteration: step.iteration,
             seconds: self.seconds(),
-            validation_loss,
-            train_loss,
-            projected_gradient,
-            passes: (self.work + running).passes(self.rows),
+            validation_loss: step.validation_loss,
+            train_loss: step.train_loss,
+            projected_gradient: step.projected_gradient,
+            passes: (self.work + step.work).passes(self.rows),
         };
         if self.observer.iteration(&row).is_break() {
             self.stopped.get_or_insert(Stop::Interrupted);
@@ -99,9 +94,9 @@ impl<'o> Context<'o> {
     /// True once time is up or the user asked to stop.
     pub(super) fn must_stop(&mut self) -> bool {
         if self.stopped.is_none() {
-            if self.observer.stop_requested() {
+            if self.signal.is_flagged() {
                 self.stopped = Some(Stop::Interrupted);
-            } else if self.options.limits.time.is_some_and(|limit| self.started.elapsed() >= limit) {
+            } else if self.signal.is_late() {
                 self.stopped = Some(Stop::Time);
             }
         }
@@ -111,4 +106,15 @@ impl<'o> Context<'o> {
     pub(super) fn stopped(&self) -> Option<Stop> {
         self.stopped
     }
+}
+
+/// One upper-level iteration of the objective at work.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Step {
+    pub iteration: usize,
+    pub validation_loss: f64,
+    pub train_loss: f64,
+    pub projected_gradient: f64,
+    /// Work of the objective so far, not yet counted in [`Context::work`].
+    pub work: Work,
 }

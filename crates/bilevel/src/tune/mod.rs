@@ -6,9 +6,12 @@
 use crate::Result;
 use crate::data::Dataset;
 
+mod compare;
 mod context;
+mod descend;
 mod diagnostics;
 mod digest;
+mod loss_choice;
 mod metrics;
 mod model;
 mod model_file;
@@ -34,7 +37,7 @@ pub use metrics::{Metrics, predicted_classes};
 pub use model::LinearModel;
 pub use model_file::{About, SavedModel};
 pub use options::{Criterion, Limits, LossChoice, Method, Penalties, TuneOptions};
-pub use outcome::{Candidate, CandidateRole, TraceRow, Tuned};
+pub use outcome::{Candidate, CandidateRole, Law, TraceRow, Tuned};
 pub use progress::{Observer, Silent};
 pub use relabel::Relabel;
 pub use summary::Summary;

@@ -9,7 +9,7 @@ use crate::linear_system::ConjugateGradient;
 use crate::lower::{Curved, Factorization, StochasticLoss};
 use crate::newton::{Newton, NewtonDirection};
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
-use crate::upper::UpperObjective;
+use crate::stop::StopSignal;
 use crate::vector;
 use crate::work::Work;
 
@@ -65,6 +65,7 @@ struct Fold<'a> {
 pub(super) struct Objective<'a> {
     folds: Vec<Fold<'a>>,
     engine: Engine,
+    signal: StopSignal,
 }
 
 /// Log-penalties may move this far for `w` to be predicted along its tangent.
@@ -74,7 +75,7 @@ const ADJOINT_TOLERANCE: f64 = 1e-9;
 
 impl<'a> Objective<'a> {
     /// The criterion over `folds` for hyperparameters arranged by `penalty`.
-    pub(super) fn new(folds: &[FoldRisks<'a>], penalty: &Penalty, engine: Engine) -> Self {
+    pub(super) fn new(folds: &[FoldRisks<'a>], penalty: &Penalty, engine: Engine, signal: StopSignal) -> Self {
         let total: usize = folds.iter().map(|fold| fold.judging.len()).sum();
         let folds = folds
             .iter()
@@ -95,7 +96,7 @@ impl<'a> Objective<'a> {
                 }
             })
             .collect();
-        Objective { folds, engine }
+        Objective { folds, engine, signal }
     }
 
     /// The same criterion as a function of `theta = (level, exponent)`: in each fold `lambda = level + exponent b`, kept
@@ -108,6 +109,11 @@ impl<'a> Objective<'a> {
         self
     }
 
+    /// From now on evaluations run to their end.
+    pub(super) fn never_stop(&mut self) {
+        self.signal = StopSignal::never();
+    }
+
     /// Takes the fitted parameters of `other` as warm starts.
     pub(super) fn start_from(&mut self, other: &Objective<'a>) {
         for (fold, other) in self.folds.iter_mut().zip(&other.folds) {
@@ -118,9 +124,9 @@ impl<'a> Objective<'a> {
 
     /// `f(lambda)`; `gradient` is overwritten by the hypergradient.
     pub(super) fn evaluate(&mut self, lambda: &[f64], gradient: &mut [f64]) -> Result<f64> {
-        let engine = self.engine;
+        let (engine, signal) = (self.engine, &self.signal);
         let parts: Vec<Result<(f64, Vec<f64>)>> =
-            self.folds.par_iter_mut().map(|fold| fold.evaluate(lambda, engine)).collect();
+            self.folds.par_iter_mut().map(|fold| fold.evaluate(lambda, engine, signal)).collect();
         gradient.fill(0.0);
         let mut value = 0.0;
         for (part, fold) in parts.into_iter().zip(&self.folds) {
@@ -148,12 +154,12 @@ impl<'a> Objective<'a> {
 }
 
 impl Fold<'_> {
-    fn evaluate(&mut self, theta: &[f64], engine: Engine) -> Result<(f64, Vec<f64>)> {
-        let Some(b) = self.law.take() else { return self.evaluate_free(theta, engine) };
+    fn evaluate(&mut self, theta: &[f64], engine: Engine, signal: &StopSignal) -> Result<(f64, Vec<f64>)> {
+        let Some(b) = self.law.take() else { return self.evaluate_free(theta, engine, signal) };
         let (low, high) = self.bounds;
         let free = apply_law(theta, &b);
         let lambda: Vec<f64> = free.iter().map(|l| l.clamp(low, high)).collect();
-        let result = self.evaluate_free(&lambda, engine).map(|(value, gradient)| {
+        let result = self.evaluate_free(&lambda, engine, signal).map(|(value, gradient)| {
             let mut by_theta = vec![0.0; 2];
             for ((g, b), free) in gradient.iter().zip(&b).zip(&free) {
                 if (low..=high).contains(free) {
@@ -167,10 +173,10 @@ impl Fold<'_> {
         result
     }
 
-    fn evaluate_free(&mut self, lambda: &[f64], engine: Engine) -> Result<(f64, Vec<f64>)> {
+    fn evaluate_free(&mut self, lambda: &[f64], engine: Engine, signal: &StopSignal) -> Result<(f64, Vec<f64>)> {
         self.predict(lambda);
         let nearby = self.solved.take().and_then(|(_, factorization)| factorization);
-        let minimum = engine.newton().minimize(&self.lower, lambda, &mut self.w, nearby)?;
+        let minimum = engine.newton().minimize(&self.lower, lambda, &mut self.w, nearby, signal)?;
         self.work += minimum.info.work;
         let adjoint = match (engine, &minimum.factorization) {
             (Engine::Direct { .. }, Some(factorization)) => Implicit::at_solution_with(
@@ -228,7 +234,7 @@ pub(super) fn fit(
     let lower = Glm::new(risk.clone(), penalty.clone());
     debug_assert_eq!(lower.dims().w, start.len());
     let mut w = start.to_vec();
-    let minimum = engine.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None)?;
+    let minimum = engine.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None, &StopSignal::never())?;
     Ok((w, minimum.info.work))
 }
 

@@ -121,8 +121,11 @@ pub struct TuneOptions {
     ///
     /// [`Standardization`]: crate::data::Standardization
     pub standardize: bool,
-    /// Box for each log-penalty.
-    pub lambda_bounds: (f64, f64),
+    /// Smallest log-penalty; by default 14 below the logarithm of the mean squared feature, so that the box suits
+    /// features of any scale.
+    pub lambda_min: Option<f64>,
+    /// Largest log-penalty; by default 8 above the logarithm of the mean squared feature.
+    pub lambda_max: Option<f64>,
     /// Seed of all randomness.
     pub seed: u64,
     /// When to stop.
@@ -138,7 +141,8 @@ impl Default for TuneOptions {
             method: Method::Auto,
             intercept: true,
             standardize: true,
-            lambda_bounds: (-14.0, 8.0),
+            lambda_min: None,
+            lambda_max: None,
             seed: 0,
             limits: Limits::default(),
         }

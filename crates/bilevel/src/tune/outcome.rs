@@ -17,6 +17,39 @@ pub enum CandidateRole {
     Tuned,
 }
 
+/// How freely the penalties of a kind were tuned.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Law {
+    /// Each log-penalty on its own.
+    #[default]
+    Free,
+    /// The log-penalties are pulled towards their mean: normal with this precision `1/s^2`.
+    Shrunk(f64),
+    /// `level + exponent b`, with relevances `b` from the fit with a shared penalty: two hyperparameters in all.
+    Relevance,
+}
+
+impl Law {
+    /// Standard deviation `s` of the log-penalties around their mean; infinite without a pull.
+    pub(super) fn spread(self) -> f64 {
+        match self {
+            Law::Shrunk(precision) => precision.sqrt().recip(),
+            Law::Free | Law::Relevance => f64::INFINITY,
+        }
+    }
+}
+
+impl std::fmt::Display for Law {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Law::Free => f.write_str("free"),
+            Law::Shrunk(precision) => write!(f, "shrinkage {precision}"),
+            Law::Relevance => f.write_str("by relevance"),
+        }
+    }
+}
+
 /// One setting of the hyperparameters that was tuned and compared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Candidate {
@@ -24,8 +57,8 @@ pub struct Candidate {
     pub role: CandidateRole,
     /// Kind of penalty.
     pub penalties: Penalties,
-    /// Strength of the pull of the log-penalties towards their mean; infinite for a shared penalty, 0 for none.
-    pub shrinkage: f64,
+    /// How freely the penalties were tuned.
+    pub law: Law,
     /// Number of hyperparameters.
     pub hyperparameters: usize,
     /// Figures on the training rows.
@@ -47,8 +80,8 @@ pub struct Candidate {
 pub struct TraceRow {
     /// Kind of penalty being tuned.
     pub penalties: Penalties,
-    /// Shrinkage of the candidate being tuned.
-    pub shrinkage: f64,
+    /// How freely it is tuned.
+    pub law: Law,
     /// Iteration of this candidate, from 0.
     pub iteration: usize,
     /// Seconds since the tuning began.
@@ -104,7 +137,7 @@ impl Candidate {
     pub fn label(&self) -> String {
         match self.role {
             CandidateRole::Untuned => "untuned".into(),
-            CandidateRole::Tuned => tuning_label(self.penalties, self.shrinkage),
+            CandidateRole::Tuned => tuning_label(self.penalties, self.law),
         }
     }
 }
@@ -112,15 +145,14 @@ impl Candidate {
 impl TraceRow {
     /// The label of the candidate being tuned.
     pub fn label(&self) -> String {
-        tuning_label(self.penalties, self.shrinkage)
+        tuning_label(self.penalties, self.law)
     }
 }
 
-fn tuning_label(penalties: Penalties, shrinkage: f64) -> String {
-    if shrinkage > 0.0 && shrinkage.is_finite() {
-        format!("{}, shrinkage {shrinkage}", penalties.name())
-    } else {
-        penalties.name().into()
+fn tuning_label(penalties: Penalties, law: Law) -> String {
+    match law {
+        Law::Free => penalties.name().into(),
+        law => format!("{}, {law}", penalties.name()),
     }
 }
 

@@ -1,16 +1,17 @@
 //! From one penalty to many: candidates coarse to fine, each started from the one before.
 
 use super::context::{Context, Spec};
+use super::descend::{descend, descend_law};
 use super::objective::{Engine, FoldRisks, Objective, apply_law, fit};
 use super::options::Penalties;
+use super::outcome::Law;
 use super::prior::Prior;
 use super::relevance::relevance;
 use super::shared::best_shared;
 use super::stochastic::{descend_stochastic, sampled_method, scan_starts};
 use crate::Result;
 use crate::data::Groups;
-use crate::domain::Domain;
-use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, StopReason};
+use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Penalty};
 
 /// One division of the rows: folds that steer, rows that are fitted in the end, rows that only look on.
@@ -29,7 +30,6 @@ pub(super) struct Tried {
     pub lambda: Vec<f64>,
     /// The criterion, without the pull.
     pub criterion: f64,
-    pub train_loss: f64,
     /// Parameters fitted on the refit rows.
     pub w: Vec<f64>,
     /// Parameters of the folds.
@@ -59,6 +59,12 @@ impl Model<'_> {
             Penalties::PerClass => Penalty::PerClass { outputs: self.outputs },
             Penalties::PerFeature => Penalty::PerFeature { features: self.features },
         }
+    }
+
+    /// The last candidate that one with free or shrunk penalties of this kind refines.
+    fn coarser<'t>(&self, tried: &'t [Tried], penalties: Penalties) -> Option<&'t Tried> {
+        let last = |kind| tried.iter().rev().find(|t| t.spec.penalties == kind && t.spec.law != Law::Relevance);
+        last(penalties).or_else(|| last(Penalties::PerGroup).filter(|_| penalties == Penalties::PerFeature))
     }
 
     /// The hyperparameters of `finer` that make the same penalties as `lambda` of `coarser`.
@@ -91,65 +97,57 @@ pub(super) fn run_path(
             break;
         }
         let penalty = model.penalty(spec.penalties);
-        let mut objective = Objective::new(&division.folds, &penalty, model.engine);
+        let mut objective = Objective::new(&division.folds, &penalty, model.engine, context.signal.clone());
         if let Some((_, before)) = &previous {
             objective.start_from(before);
         }
-        let outcome = if spec.adaptive {
-            let relevance = |risk: &EmpiricalRisk<'_>, w: &[f64]| relevance(risk, &penalty, tried[0].lambda[0], w);
-            let of_folds = division.folds.iter().zip(&tried[0].fold_w).map(|(f, w)| relevance(&f.fitted, w)).collect();
-            let bounds = context.options.lambda_bounds;
-            objective = objective.with_law(of_folds, bounds);
-            descend_law(&mut objective, spec, tried[0].lambda[0], context).map(|(theta, value, end)| {
-                let b = relevance(&division.refit, &tried[0].w);
-                let lambda = apply_law(&theta, &b).iter().map(|l| l.clamp(bounds.0, bounds.1)).collect();
-                eprintln!("   law {:?} exponent {:.3}", spec.penalties, theta[1]);
-                (lambda, value, end)
-            })
-        } else if let Some(method) = sampled_method(context.options.method)
-            && spec.penalties == Penalties::Shared
-        {
-            let (low, high) = context.options.lambda_bounds;
-            let starts = scan_starts(low, high);
-            descend_stochastic(division, &penalty, spec, starts, None, method, context)
-        } else if spec.penalties == Penalties::Shared {
-            best_shared(&mut objective, context).map(|found| {
-                knees = found.knees;
-                (vec![found.lambda], found.value, StopReason::Stationary)
-            })
-        } else {
-            let start = tried
-                .iter()
-                .rev()
-                .find(|t| t.spec.penalties == spec.penalties && !t.spec.adaptive)
-                .or_else(|| {
-                    let grouped = |t: &&Tried| t.spec.penalties == Penalties::PerGroup && !t.spec.adaptive;
-                    tried.iter().rev().find(grouped).filter(|_| spec.penalties == Penalties::PerFeature)
-                })
-                .or(tried.first());
-            let Some(start) = start else { unreachable!("a path starts with a shared penalty") };
-            let mut starts = vec![model.refine(start, &penalty)];
-            if start.spec == Spec::SHARED {
-                let weaker = knees.iter().filter(|knee| **knee > tried[0].lambda[0] + 1.0);
-                starts.extend(weaker.map(|&knee| vec![knee; penalty.hyperparameters()]));
+        let sampled = sampled_method(context.options.method);
+        let outcome = match (tried.first(), spec.law) {
+            (None, _) => match sampled {
+                Some(method) => {
+                    let starts = scan_starts(context.bounds);
+                    descend_stochastic(division, &penalty, spec, starts, None, method, context)
+                }
+                None => best_shared(&mut objective, context).map(|found| {
+                    knees = found.knees;
+                    (vec![found.lambda], StopReason::Stationary)
+                }),
+            },
+            (Some(shared), Law::Relevance) => {
+                let relevance = |risk: &EmpiricalRisk<'_>, w: &[f64]| relevance(risk, &penalty, shared.lambda[0], w);
+                let folds = division.folds.iter().zip(&shared.fold_w);
+                objective = objective.with_law(folds.map(|(f, w)| relevance(&f.fitted, w)).collect(), context.bounds);
+                descend_law(&mut objective, spec, shared.lambda[0], context)
             }
-            if let Some(method) = sampled_method(context.options.method) {
-                let steering: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
-                let dispersion = if model.likelihood { 1.0 } else { 2.0 * tried[0].criterion.abs() };
-                let prior = Prior::new(&penalty, &model.groups.of_feature, spec.spread, dispersion, steering);
-                descend_stochastic(division, &penalty, spec, starts, Some(&prior), method, context)
-            } else {
-                descend(&mut objective, spec, &penalty, starts, tried[0].criterion, division, model, context)
+            (Some(shared), _) => {
+                let start = model.coarser(&tried, spec.penalties).unwrap_or(shared);
+                let mut starts = vec![model.refine(start, &penalty)];
+                if start.spec == Spec::SHARED {
+                    let stronger = knees.iter().filter(|knee| **knee > shared.lambda[0] + 1.0);
+                    starts.extend(stronger.map(|&knee| vec![knee; penalty.hyperparameters()]));
+                }
+                let steering = division.folds.iter().map(|fold| fold.judging.len()).sum();
+                let dispersion = if model.likelihood { 1.0 } else { 2.0 * shared.criterion.abs() };
+                let groups = &model.groups.of_feature;
+                let prior = Prior::new(&penalty, groups, spec.law.spread(), dispersion, steering);
+                match sampled {
+                    Some(method) => descend_stochastic(division, &penalty, spec, starts, Some(&prior), method, context),
+                    None => descend(&mut objective, spec, starts, &prior, context),
+                }
             }
         };
         context.work += objective.work();
         match outcome {
-            Ok((lambda, value, end)) => {
-                let criterion = if spec.adaptive {
-                    value
-                } else {
-                    let mut ignored = vec![0.0; lambda.len()];
-                    objective.evaluate(&lambda, &mut ignored)?
+            Ok((found, end)) => {
+                // Also when asked to stop: what is kept must be known.
+                objective.never_stop();
+                let criterion = objective.evaluate(&found, &mut vec![0.0; found.len()])?;
+                let lambda = match spec.law {
+                    Law::Relevance => {
+                        let b = relevance(&division.refit, &penalty, tried[0].lambda[0], &tried[0].w);
+                        apply_law(&found, &b).iter().map(|l| l.clamp(context.bounds.0, context.bounds.1)).collect()
+                    }
+                    _ => found,
                 };
                 let from = tried.last().map_or_else(|| division.refit.null_parameters(), |t| t.w.clone());
                 let (w, work) = fit(&division.refit, &penalty, &lambda, model.engine, &from)?;
@@ -157,7 +155,6 @@ pub(super) fn run_path(
                 tried.push(Tried {
                     spec,
                     monitor: division.monitor.as_ref().map(|rows| rows.row_values(&w)),
-                    train_loss: objective.train_loss(),
                     fold_w: objective.parameters().map(<[f64]>::to_vec).collect(),
                     penalty: penalty.clone(),
                     lambda,
@@ -174,109 +171,3 @@ pub(super) fn run_path(
     }
     Ok(tried)
 }
-
-/// Iterations from each of several starts before the best is followed to the end.
-const TRIAL_ITERATIONS: usize = 8;
-
-#[allow(clippy::too_many_arguments)]
-fn descend(
-    objective: &mut Objective<'_>,
-    spec: Spec,
-    penalty: &Penalty,
-    starts: Vec<Vec<f64>>,
-    reference: f64,
-    division: &Division<'_>,
-    model: &Model<'_>,
-    context: &mut Context<'_>,
-) -> Result<(Vec<f64>, f64, StopReason)> {
-    let (low, high) = context.options.lambda_bounds;
-    let domain = Domain::uniform(penalty.hyperparameters(), low, high)?;
-    let steering: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
-    let dispersion = if model.likelihood { 1.0 } else { 2.0 * reference.abs() };
-    let prior = Prior::new(penalty, &model.groups.of_feature, spec.spread, dispersion, steering);
-    let forced = spec.spread.is_infinite() && context.options.penalties != Penalties::Auto;
-    let limits = context.options.limits;
-    let lbfgs = BoundedLbfgs {
-        iterations: if forced { limits.iterations } else { limits.iterations.min(40) },
-        tolerance: if forced { limits.tolerance } else { limits.tolerance * 10.0 },
-        stall: if forced { 1e-6 } else { 1e-5 },
-        ..BoundedLbfgs::default()
-    };
-    let mut run = |lbfgs: BoundedLbfgs, lambda: &mut Vec<f64>| {
-        // The observer sees what the objective knows after its last evaluation.
-        let seen = std::cell::Cell::new((f64::NAN, f64::NAN, crate::work::Work::default()));
-        let start = lambda.clone();
-        lbfgs.minimize(
-            &mut |lambda: &[f64], _: usize| -> Result<Evaluation> {
-                let mut gradient = vec![0.0; lambda.len()];
-                let criterion = objective.evaluate(lambda, &mut gradient)?;
-                seen.set((criterion, objective.train_loss(), objective.work()));
-                let objective = criterion + prior.add(lambda, &mut gradient);
-                // The work is counted by the objective.
-                Ok(Evaluation { objective, gradient, work: crate::work::Work::default() })
-            },
-            &domain,
-            &start,
-            &mut |at: &Iteration<'_>| {
-                let (criterion, train_loss, work) = seen.get();
-                context.iteration(spec, at.number, criterion, train_loss, at.projected_gradient_norm, work)
-            },
-        ).map(|outcome| {
-            *lambda = outcome.lambda;
-            (outcome.objective, outcome.reason)
-        })
-    };
-    let mut best: Option<(f64, Vec<f64>)> = None;
-    if starts.len() == 1 {
-        best = starts.into_iter().next().map(|start| (f64::INFINITY, start));
-    } else {
-        let trial = BoundedLbfgs { iterations: TRIAL_ITERATIONS, ..lbfgs };
-        for mut lambda in starts {
-            let (value, _) = run(trial, &mut lambda)?;
-            if best.as_ref().is_none_or(|(least, _)| value < *least) {
-                best = Some((value, lambda));
-            }
-        }
-    }
-    let Some((_, mut lambda)) = best else { unreachable!("there is at least one start") };
-    let (value, end) = run(lbfgs, &mut lambda)?;
-    Ok((lambda, value, end))
-}
-
-/// Minimises the criterion over `theta = (level, exponent)` of the relevance law, from the best shared penalty.
-fn descend_law(
-    objective: &mut Objective<'_>,
-    spec: Spec,
-    level: f64,
-    context: &mut Context<'_>,
-) -> Result<(Vec<f64>, f64, StopReason)> {
-    let (low, high) = context.options.lambda_bounds;
-    let domain = Domain::bounded(vec![low, 0.0], vec![high, LARGEST_EXPONENT])?;
-    let limits = context.options.limits;
-    let lbfgs = BoundedLbfgs {
-        iterations: limits.iterations.min(40),
-        tolerance: limits.tolerance * 10.0,
-        stall: 1e-5,
-        largest_move: 1.0,
-        ..BoundedLbfgs::default()
-    };
-    let seen = std::cell::Cell::new((f64::NAN, f64::NAN, crate::work::Work::default()));
-    let outcome = lbfgs.minimize(
-        &mut |theta: &[f64], _: usize| -> Result<Evaluation> {
-            let mut gradient = vec![0.0; theta.len()];
-            let criterion = objective.evaluate(theta, &mut gradient)?;
-            seen.set((criterion, objective.train_loss(), objective.work()));
-            Ok(Evaluation { objective: criterion, gradient, work: crate::work::Work::default() })
-        },
-        &domain,
-        &[level, 0.5],
-        &mut |at: &Iteration<'_>| {
-            let (criterion, train_loss, work) = seen.get();
-            context.iteration(spec, at.number, criterion, train_loss, at.projected_gradient_norm, work)
-        },
-    )?;
-    Ok((outcome.lambda, outcome.objective, outcome.reason))
-}
-
-/// Exponents of the relevance law: 1 is one step of automatic relevance determination, 2 of the adaptive lasso.
-const LARGEST_EXPONENT: f64 = 3.0;

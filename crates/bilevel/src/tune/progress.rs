@@ -1,6 +1,8 @@
 //! What a tuning tells while it runs, and how it is asked to stop.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::outcome::TraceRow;
 
@@ -12,9 +14,10 @@ pub trait Observer {
     /// An upper-level iteration ended. `Break` asks the tuning to stop at once and keep the best it has.
     fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()>;
 
-    /// Asked often, also inside lower-level solves; `true` asks the tuning to stop and keep the best it has.
-    fn stop_requested(&self) -> bool {
-        false
+    /// A flag that is looked at often, also inside lower-level solves; once raised, the tuning stops and keeps the best
+    /// it has.
+    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
+        None
     }
 }
 

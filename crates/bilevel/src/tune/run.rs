@@ -1,14 +1,16 @@
 //! The tuning from beginning to end.
 
+use super::LinearModel;
+use super::compare::{candidate, diagnose, untuned};
 use super::context::{Context, Spec, Stop};
-use super::objective::{Engine, engine_for, fit};
-use super::options::{Criterion, LossChoice, Method, Penalties, TuneOptions};
-use super::outcome::{Candidate, CandidateRole, Tuned};
+use super::loss_choice::choose_loss;
+use super::objective::{Engine, engine_for};
+use super::options::{Criterion, Method, Penalties, TuneOptions};
+use super::outcome::{Law, Tuned};
 use super::partition::{Judges, Rows, divide, spread_order};
-use super::path::{Division, Model, Tried, run_path};
+use super::path::{Model, run_path};
 use super::progress::Observer;
-use super::select::{Judged, choose, judge};
-use super::{Diagnostics, LinearModel, Metrics};
+use super::select::{choose, judge};
 use crate::data::{Dataset, RowRanges, Standardization, Target};
 use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Loss, Penalty};
@@ -18,12 +20,13 @@ use crate::{Error, Result};
 const FOLDS_UP_TO: usize = 20_000;
 /// Rows of which a single monitor part is representative enough; fewer are rotated through four parts.
 const ONE_MONITOR_FROM: usize = 10_000;
-/// Log-penalty of the untuned candidate, on the mean loss: that of a unit penalty on the summed loss is `-ln n`.
-fn untuned_lambda(n: usize, bounds: (f64, f64)) -> f64 {
-    (-(n as f64).ln()).clamp(bounds.0, bounds.1)
-}
-/// Spreads of the log-penalties that are tried, coarse to fine.
-const SPREADS: [f64; 4] = [0.5, 1.0, 2.0, f64::INFINITY];
+/// Laws that are tried for one penalty a group or feature, coarse to fine: two hyperparameters; log-penalties pulled
+/// together with standard deviation 1/2, 1 and 2; free.
+const LAWS: [Law; 5] = [Law::Relevance, Law::Shrunk(4.0), Law::Shrunk(1.0), Law::Shrunk(0.25), Law::Free];
+/// Laws that are tried for one penalty a class.
+const CLASS_LAWS: [Law; 2] = [Law::Shrunk(1.0), Law::Free];
+/// The default box of the log-penalties, relative to the logarithm of the mean squared feature.
+const BOX: (f64, f64) = (-14.0, 8.0);
 
 pub(super) fn run(
     train: &Dataset,
@@ -32,11 +35,10 @@ pub(super) fn run(
     options: &TuneOptions,
     observer: &mut dyn Observer,
 ) -> Result<Tuned> {
-    check(train, validation, test, options)?;
+    check(train, validation, test)?;
     let loss = choose_loss(train, options.loss)?;
     let intercept = options.intercept;
-    let mut context = Context::new(options, observer, train.rows());
-    context.phase("arranging the rows");
+    observer.phase("arranging the rows");
 
     let mut data = train.select(&spread_order(&train.target, options.seed));
     let mut validation = validation.cloned();
@@ -49,6 +51,8 @@ pub(super) fn run(
     for part in [Some(&mut data), validation.as_mut(), test.as_mut()].into_iter().flatten() {
         standardization.apply(&mut part.design)?;
     }
+    let bounds = bounds(options, data.design.mean_square())?;
+    let mut context = Context::new(options, observer, train.rows(), bounds);
     let y = numbers(&data.target);
     let validation_y = validation.as_ref().map(|v| numbers(&v.target));
     let test_y = test.as_ref().map(|t| numbers(&t.target));
@@ -97,12 +101,12 @@ pub(super) fn run(
         );
         choose(&judged, constant)
     } else {
-        specs.last().copied().unwrap_or(Spec::SHARED)
+        specs[specs.len() - 1]
     };
     let chosen = tried.iter().position(|t| t.spec == wanted).unwrap_or(0);
 
     context.phase("fitting on all rows");
-    let mut candidates = vec![untuned(&whole, &model, options, test_risk.as_ref(), &mut context)?];
+    let mut candidates = vec![untuned(&whole, &model, test_risk.as_ref(), &mut context)?];
     for (index, tried) in tried.iter().enumerate() {
         candidates.push(candidate(tried, &whole, &judged, test_risk.as_ref(), index == chosen));
     }
@@ -121,7 +125,8 @@ pub(super) fn run(
     let mut notes = Vec::new();
     let constant = standardization.constant.iter().filter(|&&c| c).count();
     if constant > 0 {
-        notes.push(format!("{constant} constant columns have weight 0"));
+        let (columns, have) = if constant == 1 { ("column", "has") } else { ("columns", "have") };
+        notes.push(format!("{constant} constant {columns} {have} weight 0"));
     }
     Ok(Tuned {
         model: LinearModel { loss, features: data.features(), outputs: loss.outputs(), coef, intercept: intercepts },
@@ -156,11 +161,23 @@ pub(super) fn run(
     })
 }
 
+/// The box of each log-penalty.
+fn bounds(options: &TuneOptions, mean_square: f64) -> Result<(f64, f64)> {
+    let scale = if mean_square > 0.0 { mean_square.ln() } else { 0.0 };
+    let low = options.lambda_min.unwrap_or(scale + BOX.0);
+    let high = options.lambda_max.unwrap_or(scale + BOX.1);
+    if low < high && low >= -100.0 && high <= 100.0 {
+        return Ok((low, high));
+    }
+    Err(Error::input(format!("log-penalties cannot range over [{low:.3}, {high:.3}]"))
+        .remedy("use bounds between -100 and 100, the lower one first"))
+}
+
 fn numbers(target: &Target) -> Vec<f64> {
     super::model::target_numbers(target).into_owned()
 }
 
-fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>, options: &TuneOptions) -> Result<()> {
+fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>) -> Result<()> {
     if train.rows() < 4 {
         return Err(Error::input(format!("{} training rows are too few to tune on", train.rows())));
     }
@@ -175,53 +192,7 @@ fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>, 
             return Err(Error::input(format!("the {name} data have no rows")));
         }
     }
-    let (low, high) = options.lambda_bounds;
-    if !(low < high && low >= -60.0 && high <= 60.0) {
-        return Err(Error::input(format!("log-penalties cannot range over [{low}, {high}]"))
-            .remedy("use bounds between -60 and 60, the lower one first"));
-    }
     Ok(())
-}
-
-fn choose_loss(train: &Dataset, choice: LossChoice) -> Result<Loss> {
-    let classes = match &train.target {
-        Target::Classes { names, .. } => names.len(),
-        Target::Values(_) => 0,
-    };
-    let mismatch = |what: &str| {
-        let has = if classes == 0 { "numbers".to_string() } else { format!("{classes} classes") };
-        Error::input(format!("a {what} model does not fit a target of {has}"))
-    };
-    match choice {
-        LossChoice::Auto if classes == 0 => Ok(Loss::Squared),
-        LossChoice::Auto | LossChoice::Logistic if classes == 2 => Ok(Loss::Logistic),
-        LossChoice::Auto | LossChoice::Softmax if classes >= 2 => Ok(Loss::Softmax { classes }),
-        LossChoice::SquaredHinge if classes == 2 => Ok(Loss::SquaredHinge),
-        LossChoice::Squared if classes == 0 => Ok(Loss::Squared),
-        LossChoice::Huber if classes == 0 => Ok(Loss::Huber { delta: huber_delta(&numbers(&train.target)) }),
-        LossChoice::Poisson if classes == 0 => {
-            if numbers(&train.target).iter().any(|&y| y < 0.0) {
-                return Err(Error::input("a Poisson model needs targets that are not negative"));
-            }
-            Ok(Loss::Poisson)
-        }
-        LossChoice::Logistic | LossChoice::SquaredHinge => Err(mismatch("two-class")),
-        LossChoice::Softmax | LossChoice::Auto => Err(mismatch("softmax")),
-        LossChoice::Squared | LossChoice::Huber => Err(mismatch("regression")),
-        LossChoice::Poisson => Err(mismatch("Poisson")),
-    }
-}
-
-/// 1.345 robust standard deviations (from the median absolute deviation) of the target: 95 % efficient at the normal.
-fn huber_delta(y: &[f64]) -> f64 {
-    let median = |values: &mut Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    let mut values = y.to_vec();
-    let centre = median(&mut values);
-    let deviation = 1.4826 * median(&mut y.iter().map(|y| (y - centre).abs()).collect());
-    if deviation > 0.0 { 1.345 * deviation } else { 1.0 }
 }
 
 fn judges<'a>(
@@ -285,98 +256,14 @@ fn specs(penalties: Penalties, data: &Dataset, loss: Loss) -> Vec<Spec> {
         .filter_map(|(applies, kind)| applies.then_some(kind))
         .collect(),
         Penalties::Shared => vec![],
-        finer => return vec![Spec::SHARED, Spec { penalties: finer, spread: f64::INFINITY, adaptive: false }],
+        finer => return vec![Spec::SHARED, Spec { penalties: finer, law: Law::Free }],
     };
     let mut specs = vec![Spec::SHARED];
     for penalties in kinds {
-        if penalties != Penalties::PerClass {
-            specs.push(Spec { penalties, spread: f64::INFINITY, adaptive: true });
-        }
-        specs.extend(SPREADS.iter().map(|&spread| Spec { penalties, spread, adaptive: false }));
+        let laws: &[Law] = if penalties == Penalties::PerClass { &CLASS_LAWS } else { &LAWS };
+        specs.extend(laws.iter().map(|&law| Spec { penalties, law }));
     }
     specs
-}
-
-fn metrics(risk: &EmpiricalRisk<'_>, loss: Loss, w: &[f64]) -> Metrics {
-    let (margins, y) = risk.margins_and_targets(w);
-    Metrics::compute(loss, &margins, &y)
-}
-
-fn diagnose<'r>(
-    parts: impl Iterator<Item = (&'r EmpiricalRisk<'r>, &'r [f64])>,
-    loss: Loss,
-    rows_are: &str,
-) -> Diagnostics {
-    let (mut margins, mut y) = (Vec::new(), Vec::new());
-    for (risk, w) in parts {
-        let (part_margins, part_y) = risk.margins_and_targets(w);
-        margins.extend(part_margins);
-        y.extend(part_y);
-    }
-    Diagnostics::compute(loss, &margins, &y, rows_are)
-}
-
-fn fold_metrics<'w>(division: &Division<'_>, loss: Loss, w: impl Iterator<Item = &'w [f64]>) -> Metrics {
-    let (mut margins, mut y) = (Vec::new(), Vec::new());
-    for (fold, w) in division.folds.iter().zip(w) {
-        let (part_margins, part_y) = fold.judging.margins_and_targets(w);
-        margins.extend(part_margins);
-        y.extend(part_y);
-    }
-    Metrics::compute(loss, &margins, &y)
-}
-
-fn candidate(
-    tried: &Tried,
-    division: &Division<'_>,
-    judged: &[Judged],
-    test: Option<&EmpiricalRisk<'_>>,
-    chosen: bool,
-) -> Candidate {
-    let loss = division.refit.loss();
-    let monitor = judged.iter().find(|j| j.spec == tried.spec);
-    Candidate {
-        role: CandidateRole::Tuned,
-        penalties: tried.spec.penalties,
-        shrinkage: tried.spec.shrinkage(),
-        hyperparameters: tried.lambda.len(),
-        train: metrics(&division.refit, loss, &tried.w),
-        validation: fold_metrics(division, loss, tried.fold_w.iter().map(|w| &w[..])),
-        monitor_loss: monitor.map(|j| j.loss),
-        monitor_std_error: monitor.map(|j| j.std_error),
-        test: test.map(|risk| metrics(risk, loss, &tried.w)),
-        chosen,
-    }
-}
-
-fn untuned(
-    division: &Division<'_>,
-    model: &Model<'_>,
-    options: &TuneOptions,
-    test: Option<&EmpiricalRisk<'_>>,
-    context: &mut Context<'_>,
-) -> Result<Candidate> {
-    let lambda = [untuned_lambda(division.refit.len(), options.lambda_bounds)];
-    let loss = division.refit.loss();
-    let mut fit_rows = |risk: &EmpiricalRisk<'_>| -> Result<Vec<f64>> {
-        let (w, work) = fit(risk, &Penalty::Shared, &lambda, model.engine, &risk.null_parameters())?;
-        context.work += work;
-        Ok(w)
-    };
-    let w = fit_rows(&division.refit)?;
-    let fold_w = division.folds.iter().map(|fold| fit_rows(&fold.fitted)).collect::<Result<Vec<_>>>()?;
-    Ok(Candidate {
-        role: CandidateRole::Untuned,
-        penalties: Penalties::Shared,
-        shrinkage: f64::INFINITY,
-        hyperparameters: 1,
-        train: metrics(&division.refit, loss, &w),
-        validation: fold_metrics(division, loss, fold_w.iter().map(|w| &w[..])),
-        monitor_loss: None,
-        monitor_std_error: None,
-        test: test.map(|risk| metrics(risk, loss, &w)),
-        chosen: false,
-    })
 }
 
 fn lambda_names(penalty: &Penalty, data: &Dataset) -> Vec<String> {

@@ -3,7 +3,7 @@
 //! The criterion of one log-penalty is cheap but not convex, and local minima at the ends of the box are common; a scan
 //! finds the right valley, and two or three evaluations with derivatives then find its floor.
 
-use super::context::{Context, Spec};
+use super::context::{Context, Spec, Step};
 use super::objective::Objective;
 use crate::Result;
 
@@ -27,8 +27,6 @@ struct Point {
 pub(super) struct SharedOptimum {
     /// The best log-penalty.
     pub lambda: f64,
-    /// The criterion there.
-    pub value: f64,
     /// Stronger penalties at which the criterion is a little worse, beginning to feel the penalty. Where the best
     /// penalty is so weak that the criterion is flat, finer penalties must be sought from here.
     pub knees: Vec<f64>,
@@ -39,15 +37,23 @@ const KNEES: [f64; 2] = [0.01, 0.1];
 
 /// The minimum of `objective` over one log-penalty in the box.
 pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<SharedOptimum> {
-    let (low, high) = context.options.lambda_bounds;
+    let (low, high) = context.bounds;
     let mut iteration = 0;
     let mut evaluate = |lambda: f64, context: &mut Context<'_>| -> Result<(Point, bool)> {
         let mut slope = [0.0];
         let value = objective.evaluate(&[lambda], &mut slope)?;
         let at_bound = (lambda <= low && slope[0] > 0.0) || (lambda >= high && slope[0] < 0.0);
         let projected = if at_bound { 0.0 } else { slope[0].abs() };
-        let flow =
-            context.iteration(Spec::SHARED, iteration, value, objective.train_loss(), projected, objective.work());
+        let flow = context.iteration(
+            Spec::SHARED,
+            &Step {
+                iteration,
+                validation_loss: value,
+                train_loss: objective.train_loss(),
+                projected_gradient: projected,
+                work: objective.work(),
+            },
+        );
         iteration += 1;
         Ok((Point { lambda, value, slope: slope[0] }, flow.is_break()))
     };
@@ -61,7 +67,7 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         let (point, stop) = match evaluate(lambda, context) {
             Ok(evaluated) => evaluated,
             // Weaker penalties only make a failing solve worse.
-            Err(error) if error.is_numeric() && !points.is_empty() => break,
+            Err(error) if (error.is_numeric() || error.is_interrupted()) && !points.is_empty() => break,
             Err(error) => return Err(error),
         };
         points.push(point);
@@ -82,13 +88,17 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         .filter_map(|worse| points.iter().find(|p| p.value <= least + worse * least.abs()).map(|p| p.lambda))
         .collect();
     let Some(mut other) = neighbour.copied() else {
-        return Ok(SharedOptimum { lambda: best.lambda, value: best.value, knees });
+        return Ok(SharedOptimum { lambda: best.lambda, knees });
     };
     for _ in 0..REFINEMENTS {
         if best.slope.abs() <= tolerance || (best.lambda - other.lambda).abs() < 1e-6 || context.must_stop() {
             break;
         }
-        let (mut inner, _) = evaluate(cubic_minimum(best, other), context)?;
+        let mut inner = match evaluate(cubic_minimum(best, other), context) {
+            Ok((point, _)) => point,
+            Err(error) if error.is_numeric() || error.is_interrupted() => break,
+            Err(error) => return Err(error),
+        };
         // Keep a bracket: the better point first, the other end on the side its slope points away from.
         if inner.value <= best.value {
             std::mem::swap(&mut inner, &mut best);
@@ -101,7 +111,7 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
             None => break,
         }
     }
-    Ok(SharedOptimum { lambda: best.lambda, value: best.value, knees })
+    Ok(SharedOptimum { lambda: best.lambda, knees })
 }
 
 /// Minimum of the cubic through values and slopes of two points, kept inside.

@@ -7,7 +7,7 @@
 
 use rayon::prelude::*;
 
-use super::context::{Context, Spec, Stop};
+use super::context::{Context, Spec, Step, Stop};
 use super::objective::{Engine, Objective};
 use super::options::Method;
 use super::path::Division;
@@ -50,6 +50,18 @@ struct SampledObjective<'a, 'p> {
 impl SampledObjective<'_, '_> {
     fn work(&self) -> Work {
         self.folds.iter().map(|fold| fold.work).sum()
+    }
+
+    /// What is known after the last evaluation.
+    fn step(&self) -> Step {
+        let unknown = f64::NAN;
+        Step {
+            iteration: 0,
+            validation_loss: self.seen,
+            train_loss: unknown,
+            projected_gradient: unknown,
+            work: self.work(),
+        }
     }
 }
 
@@ -101,13 +113,12 @@ pub(super) fn sampled_method(method: Method) -> Option<Method> {
 }
 
 /// Starts for a shared log-penalty, strong to weak: each solution is a good start for the next.
-pub(super) fn scan_starts(low: f64, high: f64) -> Vec<Vec<f64>> {
+pub(super) fn scan_starts((low, high): (f64, f64)) -> Vec<Vec<f64>> {
     let count = ((high - low) / SCAN_STEP).ceil().max(1.0) as usize;
     (0..=count).map(|i| vec![high + (low - high) * i as f64 / count as f64]).collect()
 }
 
-/// Tunes the hyperparameters of `penalty` from the best of `starts`; returns them with the criterion there, without the
-/// pull of `prior`.
+/// Tunes the hyperparameters of `penalty` from the best of `starts`.
 ///
 /// The result depends on the seed and not on the number of threads.
 ///
@@ -121,9 +132,9 @@ pub(super) fn descend_stochastic(
     prior: Option<&Prior>,
     method: Method,
     context: &mut Context<'_>,
-) -> Result<(Vec<f64>, f64, StopReason)> {
+) -> Result<(Vec<f64>, StopReason)> {
     let options = context.options;
-    let (low, high) = options.lambda_bounds;
+    let (low, high) = context.bounds;
     let domain = Domain::uniform(penalty.hyperparameters(), low, high)?;
     let total: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
     let folds = division.folds.iter().enumerate().map(|(index, fold)| {
@@ -141,7 +152,7 @@ pub(super) fn descend_stochastic(
             Err(error) if error.is_numeric() && !looks.is_empty() => {}
             Err(error) => return Err(error),
         }
-        let flow = context.iteration(spec, number, objective.seen, f64::NAN, f64::NAN, objective.work());
+        let flow = context.iteration(spec, &Step { iteration: number, ..objective.step() });
         if flow.is_break() {
             break;
         }
@@ -149,7 +160,11 @@ pub(super) fn descend_stochastic(
     let first = looks.len();
     looks.sort_by(|a, b| a.0.total_cmp(&b.0));
     looks.truncate(CONFIRMED_STARTS);
-    let mut exact = Exact { objective: Objective::new(&division.folds, penalty, CONFIRMING), prior, best: None };
+    let mut exact = Exact {
+        objective: Objective::new(&division.folds, penalty, CONFIRMING, context.signal.clone()),
+        prior,
+        best: None,
+    };
     exact.confirm(looks.into_iter().map(|(_, start)| start), context)?;
     let Some((_, _, start)) = exact.best.clone() else { unreachable!("the first start is confirmed or an error") };
 
@@ -157,18 +172,18 @@ pub(super) fn descend_stochastic(
     let mut reason = StopReason::Interrupted;
     if !context.must_stop() {
         objective.best = None;
-        let seen = std::cell::Cell::new((f64::NAN, Work::default()));
+        let seen = std::cell::Cell::new(Step::default());
         let mut oracle = |lambda: &[f64], number: usize| {
             let evaluation = objective.evaluate(lambda, first * LOOK_EVERY + number);
-            seen.set((objective.seen, objective.work()));
+            seen.set(objective.step());
             evaluation
         };
         let mut observer = |at: &Iteration<'_>| {
             if at.number > 1 && at.number.is_power_of_two() {
                 kept.push(at.lambda.to_vec());
             }
-            let (criterion, work) = seen.get();
-            context.iteration(spec, first + at.number, criterion, f64::NAN, at.projected_gradient_norm, work)
+            let (iteration, projected_gradient) = (first + at.number, at.projected_gradient_norm);
+            context.iteration(spec, &Step { iteration, projected_gradient, ..seen.get() })
         };
         let limits = Limits {
             iterations: options.limits.iterations,
@@ -188,8 +203,7 @@ pub(super) fn descend_stochastic(
         Some(Stop::Interrupted) => StopReason::Interrupted,
         None => reason,
     };
-    let (_, criterion, lambda) = exact.best.unwrap_or((f64::NAN, f64::NAN, start));
-    Ok((lambda, criterion, reason))
+    Ok((exact.best.map_or(start, |(_, _, lambda)| lambda), reason))
 }
 
 /// The criterion by exact fits, and the best point so far: with the pull, without it, and the point.
@@ -214,7 +228,7 @@ impl Exact<'_, '_> {
                         self.best = Some((value, criterion, lambda));
                     }
                 }
-                Err(error) if error.is_numeric() && self.best.is_some() => {}
+                Err(error) if (error.is_numeric() || error.is_interrupted()) && self.best.is_some() => {}
                 Err(error) => return Err(error),
             }
         }

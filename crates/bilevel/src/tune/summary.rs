@@ -64,8 +64,8 @@ pub struct CandidateSummary {
     pub role: CandidateRole,
     /// Kind of penalty.
     pub penalties: Penalties,
-    /// Pull of the log-penalties towards their mean; `null` for a shared penalty, which is the limit of a strong pull.
-    pub shrinkage: Option<f64>,
+    /// How freely the penalties were tuned: `free`, `shrinkage 0.25`, `by relevance`.
+    pub law: String,
     /// Number of hyperparameters.
     pub hyperparameters: usize,
     /// Loss on the training rows.
@@ -124,7 +124,7 @@ impl CandidateSummary {
             label: candidate.label(),
             role: candidate.role,
             penalties: candidate.penalties,
-            shrinkage: finite(candidate.shrinkage),
+            law: candidate.law.to_string(),
             hyperparameters: candidate.hyperparameters,
             train_loss: finite(candidate.train.loss),
             validation_loss: finite(candidate.validation.loss),

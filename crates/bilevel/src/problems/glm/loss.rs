@@ -7,7 +7,7 @@
 use crate::simd::vectorize;
 use serde::{Deserialize, Serialize};
 
-use crate::elementary::{exp, ln_1p_unit};
+use crate::elementary::{exp, ln_1p_unit, x_ln_x};
 
 /// The loss of one row as a function of its margins `m` and target `y`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub enum Loss {
     },
     /// Two classes, `y` in {0, 1}, `s = 2 y - 1`: `max(0, 1 - s m)^2 / 2`.
     SquaredHinge,
-    /// Counts `y >= 0`: `exp(m) - y m` (the deviance up to a constant of `y`).
+    /// Counts `y >= 0`: half the unit deviance, `exp(m) - y m + y ln(y) - y`, which is 0 at the best fit.
     Poisson,
 }
 
@@ -101,7 +101,7 @@ impl Scalar for Poisson {
     #[inline(always)]
     fn jet(self, m: f64, y: f64) -> Jet {
         let rate = exp(m);
-        (rate - y * m, rate - y, rate)
+        (rate - y * m + (x_ln_x(y) - y), rate - y, rate)
     }
 }
 

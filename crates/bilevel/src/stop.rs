@@ -1,0 +1,39 @@
+//! Asking long work to stop: a deadline, a flag raised from outside, or both.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Looked at between the steps of every long computation.
+#[derive(Debug, Clone, Default)]
+pub struct StopSignal {
+    deadline: Option<Instant>,
+    flag: Option<Arc<AtomicBool>>,
+}
+
+impl StopSignal {
+    /// Never stops anything.
+    pub fn never() -> Self {
+        Self::default()
+    }
+
+    /// Stops when `time` is over (if given) or `flag` is raised (if given).
+    pub fn new(time: Option<Duration>, flag: Option<Arc<AtomicBool>>) -> Self {
+        StopSignal { deadline: time.map(|time| Instant::now() + time), flag }
+    }
+
+    /// True once time is over.
+    pub fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// True once the flag is raised.
+    pub fn is_flagged(&self) -> bool {
+        self.flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    /// True once either holds.
+    pub fn is_raised(&self) -> bool {
+        self.is_flagged() || self.is_late()
+    }
+}

@@ -1,0 +1,97 @@
+//! The candidates as the user is shown them: figures on training, judging and test rows.
+
+use super::context::Context;
+use super::objective::fit;
+use super::options::Penalties;
+use super::outcome::{Candidate, CandidateRole, Law};
+use super::path::{Division, Model, Tried};
+use super::select::Judged;
+use super::{Diagnostics, Metrics};
+use crate::Result;
+use crate::problems::glm::{EmpiricalRisk, Loss, Penalty};
+
+/// Log-penalty of the untuned candidate, on the mean loss: that of a unit penalty on the summed loss is `-ln n`.
+fn untuned_lambda(n: usize, bounds: (f64, f64)) -> f64 {
+    (-(n as f64).ln()).clamp(bounds.0, bounds.1)
+}
+
+fn metrics(risk: &EmpiricalRisk<'_>, loss: Loss, w: &[f64]) -> Metrics {
+    let (margins, y) = risk.margins_and_targets(w);
+    Metrics::compute(loss, &margins, &y)
+}
+
+pub(super) fn diagnose<'r>(
+    parts: impl Iterator<Item = (&'r EmpiricalRisk<'r>, &'r [f64])>,
+    loss: Loss,
+    rows_are: &str,
+) -> Diagnostics {
+    let (mut margins, mut y) = (Vec::new(), Vec::new());
+    for (risk, w) in parts {
+        let (part_margins, part_y) = risk.margins_and_targets(w);
+        margins.extend(part_margins);
+        y.extend(part_y);
+    }
+    Diagnostics::compute(loss, &margins, &y, rows_are)
+}
+
+fn fold_metrics<'w>(division: &Division<'_>, loss: Loss, w: impl Iterator<Item = &'w [f64]>) -> Metrics {
+    let (mut margins, mut y) = (Vec::new(), Vec::new());
+    for (fold, w) in division.folds.iter().zip(w) {
+        let (part_margins, part_y) = fold.judging.margins_and_targets(w);
+        margins.extend(part_margins);
+        y.extend(part_y);
+    }
+    Metrics::compute(loss, &margins, &y)
+}
+
+pub(super) fn candidate(
+    tried: &Tried,
+    division: &Division<'_>,
+    judged: &[Judged],
+    test: Option<&EmpiricalRisk<'_>>,
+    chosen: bool,
+) -> Candidate {
+    let loss = division.refit.loss();
+    let monitor = judged.iter().find(|j| j.spec == tried.spec);
+    Candidate {
+        role: CandidateRole::Tuned,
+        penalties: tried.spec.penalties,
+        law: tried.spec.law,
+        hyperparameters: tried.lambda.len(),
+        train: metrics(&division.refit, loss, &tried.w),
+        validation: fold_metrics(division, loss, tried.fold_w.iter().map(|w| &w[..])),
+        monitor_loss: monitor.map(|j| j.loss),
+        monitor_std_error: monitor.map(|j| j.std_error),
+        test: test.map(|risk| metrics(risk, loss, &tried.w)),
+        chosen,
+    }
+}
+
+pub(super) fn untuned(
+    division: &Division<'_>,
+    model: &Model<'_>,
+    test: Option<&EmpiricalRisk<'_>>,
+    context: &mut Context<'_>,
+) -> Result<Candidate> {
+    let lambda = [untuned_lambda(division.refit.len(), context.bounds)];
+    let loss = division.refit.loss();
+    let mut fit_rows = |risk: &EmpiricalRisk<'_>| -> Result<Vec<f64>> {
+        let (w, work) = fit(risk, &Penalty::Shared, &lambda, model.engine, &risk.null_parameters())?;
+        context.work += work;
+        Ok(w)
+    };
+    let w = fit_rows(&division.refit)?;
+    let fold_w = division.folds.iter().map(|fold| fit_rows(&fold.fitted)).collect::<Result<Vec<_>>>()?;
+    Ok(Candidate {
+        role: CandidateRole::Untuned,
+        penalties: Penalties::Shared,
+        law: Law::Free,
+        hyperparameters: 1,
+        train: metrics(&division.refit, loss, &w),
+        validation: fold_metrics(division, loss, fold_w.iter().map(|w| &w[..])),
+        monitor_loss: None,
+        monitor_std_error: None,
+        test: test.map(|risk| metrics(risk, loss, &w)),
+        chosen: false,
+    })
+}

@@ -1,0 +1,49 @@
+//! The loss a target calls for.
+
+use super::model::target_numbers;
+use super::options::LossChoice;
+use crate::data::{Dataset, Target};
+use crate::problems::glm::Loss;
+use crate::{Error, Result};
+
+/// The loss that was asked for, or the one that suits the target; an error where they do not fit.
+pub(super) fn choose_loss(train: &Dataset, choice: LossChoice) -> Result<Loss> {
+    let classes = match &train.target {
+        Target::Classes { names, .. } => names.len(),
+        Target::Values(_) => 0,
+    };
+    let mismatch = |what: &str| {
+        let has = if classes == 0 { "numbers".to_string() } else { format!("{classes} classes") };
+        Error::input(format!("a {what} model does not fit a target of {has}"))
+    };
+    match choice {
+        LossChoice::Auto if classes == 0 => Ok(Loss::Squared),
+        LossChoice::Auto | LossChoice::Logistic if classes == 2 => Ok(Loss::Logistic),
+        LossChoice::Auto | LossChoice::Softmax if classes >= 2 => Ok(Loss::Softmax { classes }),
+        LossChoice::SquaredHinge if classes == 2 => Ok(Loss::SquaredHinge),
+        LossChoice::Squared if classes == 0 => Ok(Loss::Squared),
+        LossChoice::Huber if classes == 0 => Ok(Loss::Huber { delta: huber_delta(&target_numbers(&train.target)) }),
+        LossChoice::Poisson if classes == 0 => {
+            if target_numbers(&train.target).iter().any(|&y| y < 0.0) {
+                return Err(Error::input("a Poisson model needs targets that are not negative"));
+            }
+            Ok(Loss::Poisson)
+        }
+        LossChoice::Logistic | LossChoice::SquaredHinge => Err(mismatch("two-class")),
+        LossChoice::Softmax | LossChoice::Auto => Err(mismatch("softmax")),
+        LossChoice::Squared | LossChoice::Huber => Err(mismatch("regression")),
+        LossChoice::Poisson => Err(mismatch("Poisson")),
+    }
+}
+
+/// 1.345 robust standard deviations (from the median absolute deviation) of the target: 95 % efficient at the normal.
+fn huber_delta(y: &[f64]) -> f64 {
+    let median = |values: &mut Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let mut values = y.to_vec();
+    let centre = median(&mut values);
+    let deviation = 1.4826 * median(&mut y.iter().map(|y| (y - centre).abs()).collect());
+    if deviation > 0.0 { 1.345 * deviation } else { 1.0 }
+}
