@@ -4,7 +4,7 @@
 #[path = "common/models.rs"]
 mod models;
 
-use bilevel::data::{DesignMatrix, RowRanges};
+use bilevel::data::{CsrMatrix, DesignMatrix, RowRanges};
 use bilevel::diagnose::{Taylor, ensure};
 use bilevel::lower::{Curved, StochasticLoss};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Weighting};
@@ -343,28 +343,25 @@ fn results_do_not_depend_on_the_number_of_threads() {
 /// So wide that the transposed product goes by columns; checked against sums by hand.
 #[test]
 fn very_wide_sparse_matrices() {
-    let (n, p) = (33_000, 290_000);
+    // So many entries a row that a chunk of rows takes more than one block.
+    let (n, entries, stride) = (33_000, 50, 5_800);
+    let p = entries * stride;
     let mut rng = Rng::stream(5, Purpose::Start, 0);
-    let (mut offsets, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-    for _ in 0..n {
-        let first = rng.below(p / 2) as u32;
-        indices.extend([first, first + 1 + rng.below(p / 2 - 1) as u32]);
-        values.extend([rng.normal(), rng.normal()]);
-        offsets.push(indices.len());
-    }
-    let design = DesignMatrix::CsrF64(bilevel::data::CsrMatrix::new(p, offsets, indices.clone(), values.clone()));
+    let indices: Vec<u32> = (0..n * entries).map(|k| (k % entries * stride + rng.below(stride)) as u32).collect();
+    let values: Vec<f64> = indices.iter().map(|_| rng.normal()).collect();
+    let offsets = (0..=n).map(|i| i * entries).collect();
+    let design = DesignMatrix::CsrF64(CsrMatrix::new(p, offsets, indices.clone(), values.clone()));
     let y: Vec<f64> = (0..n).map(|_| rng.normal()).collect();
     let rows = RowRanges::new([0..9000, 9500..n]);
     let risk = EmpiricalRisk::new(&design, &y, rows.clone(), Loss::Squared, true);
     let w: Vec<f64> = (0..=p).map(|_| rng.normal()).collect();
     let mut expected = vec![0.0; p + 1];
     for i in rows.ranges().iter().cloned().flatten() {
-        let entry = |k: usize| (indices[2 * i + k] as usize, values[2 * i + k]);
-        let [(j0, x0), (j1, x1)] = [entry(0), entry(1)];
-        let residual = x0 * w[j0] + x1 * w[j1] + w[p] - y[i];
-        expected[j0] += residual * x0 / rows.len() as f64;
-        expected[j1] += residual * x1 / rows.len() as f64;
-        expected[p] += residual / rows.len() as f64;
+        let row = i * entries..(i + 1) * entries;
+        let row = || indices[row.clone()].iter().map(|&j| j as usize).zip(&values[row.clone()]);
+        let residual = (row().map(|(j, x)| x * w[j]).sum::<f64>() + w[p] - y[i]) / rows.len() as f64;
+        row().for_each(|(j, x)| expected[j] += residual * x);
+        expected[p] += residual;
     }
     let in_pool = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -19,7 +19,7 @@ use crate::step_size::StepSize;
 use crate::vector;
 use crate::work::Work;
 
-/// Rows of a minibatch; at least 16 make a pass.
+/// Rows of a minibatch; at least 4 make a pass.
 const BATCH: usize = 128;
 /// Steps of one solve: the cost of a hypergradient does not grow with the number of rows.
 const STEPS: usize = 400;
@@ -174,7 +174,7 @@ impl<'a> SampledFold<'a> {
     }
 
     fn batch(&self) -> usize {
-        BATCH.min(self.lower.risk().len().div_ceil(16))
+        BATCH.min(self.lower.risk().len().div_ceil(4))
     }
 
     /// The settings of a sampled method; nothing for the batch method.
