@@ -9,8 +9,10 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 use super::design::{Element, RowPick};
 
-/// Entries of a widened block: 256 KiB.
+/// Entries of a widened block: 256 KiB, so that it stays in the cache between two uses.
 const BLOCK_ENTRIES: usize = 32 * 1024;
+/// Entries of a widened block for Gram matrices: so many rows at a time that adding to the large result costs little.
+const GRAM_BLOCK_ENTRIES: usize = 256 * 1024;
 
 /// An `n x p` matrix, row after row.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +83,7 @@ impl<T: Element> DenseMatrix<T> {
             return;
         }
         let weights = MatRef::from_row_major_slice(weights, self.cols, outputs);
-        self.widened_blocks(rows, |first, block| {
+        self.widened_blocks(rows, BLOCK_ENTRIES, |first, block| {
             let out = &mut out[first * outputs..(first + block.nrows()) * outputs];
             let out = MatMut::from_row_major_slice_mut(out, block.nrows(), outputs);
             matmul(out, Accum::Replace, block, weights, 1.0, Par::Seq);
@@ -98,7 +100,7 @@ impl<T: Element> DenseMatrix<T> {
             return;
         }
         let mut out = MatMut::from_row_major_slice_mut(out, self.cols, outputs);
-        self.widened_blocks(rows, |first, block| {
+        self.widened_blocks(rows, BLOCK_ENTRIES, |first, block| {
             let g = MatRef::from_row_major_slice(
                 &g[first * outputs..(first + block.nrows()) * outputs],
                 block.nrows(),
@@ -124,8 +126,8 @@ impl<T: Element> DenseMatrix<T> {
 
     pub(super) fn add_block_gram(&self, rows: &RowPick<'_>, d: &[f64], out: &mut [f64]) {
         let mut out = MatMut::from_row_major_slice_mut(out, self.cols, self.cols);
-        let mut scaled = Vec::with_capacity(BLOCK_ENTRIES.max(self.cols));
-        self.widened_blocks(rows, |first, block| {
+        let mut scaled = Vec::with_capacity(GRAM_BLOCK_ENTRIES.max(self.cols));
+        self.widened_blocks(rows, GRAM_BLOCK_ENTRIES, |first, block| {
             scaled.clear();
             for (i, &d) in d[first..first + block.nrows()].iter().enumerate() {
                 scaled.extend(block.row(i).iter().map(|x| d * x));
@@ -152,8 +154,8 @@ impl<T: Element> DenseMatrix<T> {
     }
 
     /// Hands out blocks of rows widened to `f64`, with the position of their first row.
-    fn widened_blocks(&self, rows: &RowPick<'_>, mut visit: impl FnMut(usize, MatRef<'_, f64>)) {
-        let block_rows = (BLOCK_ENTRIES / self.cols.max(1)).clamp(8, 512);
+    fn widened_blocks(&self, rows: &RowPick<'_>, entries: usize, mut visit: impl FnMut(usize, MatRef<'_, f64>)) {
+        let block_rows = (entries / self.cols.max(1)).clamp(8, 1024);
         let mut buffer = vec![0.0; block_rows.min(rows.len()) * self.cols];
         for first in (0..rows.len()).step_by(block_rows) {
             let count = block_rows.min(rows.len() - first);

@@ -144,7 +144,7 @@ impl<'a> Pass<'a> {
         total
     }
 
-    /// Sums `add(rows, position, partial)` over all blocks into `out`, at most `parts` partial sums at a time.
+    /// Sums `add(rows, position, partial)` over all chunks into `out`, at most `parts` partial sums at a time.
     pub fn accumulate(&self, parts: usize, add: impl Fn(Range<usize>, usize, &mut [f64]) + Sync, out: &mut [f64]) {
         let group = self.chunks.len().div_ceil(parts.max(1)).max(1);
         let partial: Vec<Vec<f64>> = self
@@ -153,9 +153,7 @@ impl<'a> Pass<'a> {
             .map(|chunks| {
                 let mut partial = vec![0.0; out.len()];
                 for chunk in chunks {
-                    for (rows, position) in self.blocks(chunk) {
-                        add(rows, position, &mut partial);
-                    }
+                    add(chunk.rows.clone(), chunk.position, &mut partial);
                 }
                 partial
             })

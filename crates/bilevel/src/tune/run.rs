@@ -8,7 +8,7 @@ use super::objective::{Engine, engine_for};
 use super::options::{Criterion, Method, Penalties, TuneOptions};
 use super::outcome::{Law, Tuned};
 use super::partition::{Judges, Rows, divide, spread_order};
-use super::path::{Model, run_path};
+use super::path::{Division, Model, Tried, run_path};
 use super::progress::Observer;
 use super::select::{choose, judge};
 use crate::data::{Dataset, RowRanges, Standardization, Target};
@@ -20,6 +20,8 @@ use crate::{Error, Result};
 const FOLDS_UP_TO: usize = 20_000;
 /// Rows of which a single monitor part is representative enough; fewer are rotated through four parts.
 const ONE_MONITOR_FROM: usize = 10_000;
+/// Parts of the steering rows, of which one at a time looks on.
+const MONITOR_PARTS: usize = 4;
 /// Laws that are tried for one penalty a group or feature, coarse to fine: two hyperparameters; log-penalties pulled
 /// together with standard deviation 1/2 and 1; free.
 const LAWS: [Law; 4] = [Law::Relevance, Law::Shrunk(4.0), Law::Shrunk(1.0), Law::Free];
@@ -63,35 +65,60 @@ pub(super) fn run(
         .zip(test_y.as_deref())
         .map(|(test, y)| EmpiricalRisk::new(&test.design, y, RowRanges::all(test.rows()), loss, intercept));
 
-    let whole = divide(rows, judges, None, loss, intercept);
+    let mut division = divide(rows, judges, None, loss, intercept);
     let model = Model {
         groups: &data.groups,
         features: data.features(),
         outputs: loss.outputs(),
-        engine: engine_for(options.method, &whole.folds[0].fitted, 1e-6),
+        engine: engine_for(options.method, &division.folds[0].fitted, 1e-6),
         likelihood: matches!(loss, Loss::Logistic | Loss::Softmax { .. } | Loss::Poisson),
     };
     let specs = specs(options.penalties, &data, loss);
+    let mut notes = Vec::new();
 
-    let judged = if options.penalties == Penalties::Auto {
+    // Paths with a monitor part each, for the choice between candidates.
+    let mut watched: Vec<(Division<'_>, Vec<Tried>)> = Vec::new();
+    let mut ended = None;
+    if options.penalties == Penalties::Auto {
         let steering = validation.as_ref().map_or(data.rows(), Dataset::rows);
-        let parts = 4;
-        let rotations = if steering < ONE_MONITOR_FROM { parts } else { 1 };
-        let mut paths = Vec::new();
+        let rotations = if steering < ONE_MONITOR_FROM { MONITOR_PARTS } else { 1 };
         for rotation in 0..rotations {
             context.phase(&format!("comparing kinds of penalty, part {} of {rotations}", rotation + 1));
-            let division = divide(rows, judges, Some((rotation, parts)), loss, intercept);
-            paths.push(run_path(&division, &specs, &model, &mut context)?);
-            if context.must_stop() {
+            let part = divide(rows, judges, Some((rotation, MONITOR_PARTS)), loss, intercept);
+            match run_path(&part, &specs, &model, &mut context) {
+                Ok(path) => watched.push((part, path)),
+                Err(error) => ended = Some(error),
+            }
+            if context.must_stop() || ended.is_some() {
                 break;
             }
         }
-        judge(&paths)
-    } else {
-        Vec::new()
-    };
-    context.phase("tuning on all rows");
-    let tried = run_path(&whole, &specs, &model, &mut context)?;
+    }
+    let judged = judge(&watched.iter().map(|(_, path)| &path[..]).collect::<Vec<_>>());
+    let mut tried = Vec::new();
+    if ended.is_none() && !(context.must_stop() && !watched.is_empty()) {
+        context.phase("tuning on all rows");
+        match run_path(&division, &specs, &model, &mut context) {
+            Ok(path) => tried = path,
+            Err(error) => ended = Some(error),
+        }
+    }
+    if tried.is_empty() {
+        // Cut short: what was found on part of the rows is kept.
+        match (watched.pop(), ended) {
+            (Some(last), error) if error.as_ref().is_none_or(Error::is_interrupted) => {
+                (division, tried) = last;
+                let rows = division.refit.len();
+                notes.push(format!("stopped before the tuning on all rows: the model is fitted on {rows} of them"));
+            }
+            (_, Some(error)) if error.is_interrupted() && context.signal.is_late() => {
+                return Err(Error::numeric("the time was over before a first fit ended").remedy("raise --max-time"));
+            }
+            (_, Some(error)) => return Err(error),
+            (_, None) => return Err(Error::interrupted()),
+        }
+    }
+    let whole = division;
     let wanted = if options.penalties == Penalties::Auto {
         let constant = crate::upper::UpperObjective::value(
             &whole.refit,
@@ -122,7 +149,6 @@ pub(super) fn run(
     let (mut coef, mut intercepts) = (kept.w[..weights].to_vec(), kept.w[weights..].to_vec());
     standardization.fold_back(&mut coef, &mut intercepts);
     intercepts.resize(loss.outputs(), 0.0);
-    let mut notes = Vec::new();
     let constant = standardization.constant.iter().filter(|&&c| c).count();
     if constant > 0 {
         let (columns, have) = if constant == 1 { ("column", "has") } else { ("columns", "have") };

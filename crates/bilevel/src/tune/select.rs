@@ -29,7 +29,7 @@ const FEW_ROWS: f64 = 30.0;
 const WORTH: f64 = 2e-4;
 
 /// Judges the candidates of all paths by their common specs; the first spec is the shared one.
-pub(super) fn judge(paths: &[Vec<Tried>]) -> Vec<Judged> {
+pub(super) fn judge(paths: &[&[Tried]]) -> Vec<Judged> {
     let Some(first) = paths.first() else { return Vec::new() };
     let losses = |spec: Spec| -> Option<Vec<f64>> {
         let mut all = Vec::new();
