@@ -9,6 +9,7 @@ use bilevel::newton::{Newton, NewtonDirection};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::sample::Sample;
 use bilevel::status::Status;
+use bilevel::stop::StopSignal;
 use bilevel::vector;
 use models::{Bundled, Numbers, Stored, matrix, penalties};
 
@@ -48,8 +49,9 @@ fn reaches_the_minimum_of_every_loss_from_zero() {
                     let start = gradient_norm(&glm, &w, &lambda);
                     // So strict that only rounding errors are left.
                     let newton = Newton { direction, tolerance: 1e-22, ..Newton::default() };
-                    let minimum =
-                        newton.minimize(&glm, &lambda, &mut w, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+                    let minimum = newton
+                        .minimize(&glm, &lambda, &mut w, None, &StopSignal::never())
+                        .unwrap_or_else(|e| panic!("{name}: {e}"));
                     let ended = matches!(minimum.info.status, Status::Converged | Status::Stagnated);
                     assert!(ended, "{name}: {}", minimum.info.status);
                     assert!(minimum.info.steps <= 60, "{name}: {} iterations", minimum.info.steps);
@@ -74,7 +76,7 @@ fn the_default_tolerance_leaves_little() {
             let mut w = vec![0.0; glm.dims().w];
             let start = gradient_norm(&glm, &w, &[-5.0]);
             let newton = Newton { direction, ..Newton::default() };
-            let info = newton.minimize(&glm, &[-5.0], &mut w, None).unwrap().info;
+            let info = newton.minimize(&glm, &[-5.0], &mut w, None, &StopSignal::never()).unwrap().info;
             assert_eq!(info.status, Status::Converged, "{loss:?}");
             let end = gradient_norm(&glm, &w, &[-5.0]);
             assert!(end <= 1e-8 * start.max(1.0), "{loss:?}, {direction:?}: gradient {start:e} -> {end:e}");
@@ -87,14 +89,14 @@ fn a_warm_start_is_cheaper_and_ends_at_the_same_minimum() {
     let data = Bundled::read("heart_scale.gz", 270);
     let glm = Glm::new(data.risk(0..270, Loss::Logistic, true), Penalty::Shared);
     let mut w = vec![0.0; glm.dims().w];
-    let cold = Newton::default().minimize(&glm, &[-4.0], &mut w, None).unwrap().info;
+    let cold = Newton::default().minimize(&glm, &[-4.0], &mut w, None, &StopSignal::never()).unwrap().info;
     let mut again = w.clone();
-    let none = Newton::default().minimize(&glm, &[-4.0], &mut again, None).unwrap().info;
+    let none = Newton::default().minimize(&glm, &[-4.0], &mut again, None, &StopSignal::never()).unwrap().info;
     assert!(none.steps <= 1 && vector::distance(&w, &again) <= 1e-8 * vector::norm(&w), "{}", none.steps);
-    let warm = Newton::default().minimize(&glm, &[-4.1], &mut again, None).unwrap().info;
+    let warm = Newton::default().minimize(&glm, &[-4.1], &mut again, None, &StopSignal::never()).unwrap().info;
     assert!(warm.steps < cold.steps, "{} against {}", warm.steps, cold.steps);
     let mut direct = vec![0.0; w.len()];
-    Newton::default().minimize(&glm, &[-4.1], &mut direct, None).unwrap();
+    Newton::default().minimize(&glm, &[-4.1], &mut direct, None, &StopSignal::never()).unwrap();
     assert!(vector::distance(&direct, &again) <= 1e-9 * vector::norm(&direct));
 }
 
@@ -104,7 +106,7 @@ fn few_iterations_are_a_status_and_no_error() {
     let glm = Glm::new(data.risk(0..270, Loss::Logistic, true), Penalty::Shared);
     let newton = Newton { iterations: 1, ..Newton::default() };
     let mut w = vec![0.0; glm.dims().w];
-    let info = newton.minimize(&glm, &[-4.0], &mut w, None).unwrap().info;
+    let info = newton.minimize(&glm, &[-4.0], &mut w, None, &StopSignal::never()).unwrap().info;
     assert_eq!((info.status, info.steps), (Status::StepLimit, 1));
 }
 
@@ -117,7 +119,9 @@ fn what_is_not_finite_is_an_error_with_a_remedy() {
         let glm = Glm::new(EmpiricalRisk::new(&design, y, RowRanges::all(30), loss, false), Penalty::Shared);
         for direction in [NewtonDirection::Factorized, NewtonDirection::ConjugateGradients { steps: 100 }] {
             let newton = Newton { direction, ..Newton::default() };
-            let Err(error) = newton.minimize(&glm, &[-3.0], &mut w, None) else { panic!("{loss:?} was accepted") };
+            let Err(error) = newton.minimize(&glm, &[-3.0], &mut w, None, &StopSignal::never()) else {
+                panic!("{loss:?} was accepted")
+            };
             assert!(error.is_numeric() && error.to_string().contains("; "), "{error}");
         }
     };
