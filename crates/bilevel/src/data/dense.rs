@@ -186,9 +186,9 @@ impl<T: Element> DenseMatrix<T> {
             }
             i += 4;
         }
-        for i in i..rows.len() {
+        for (i, g) in g.iter().enumerate().skip(i) {
             for (out, x) in out.iter_mut().zip(self.row(rows.row(i))) {
-                *out = f(x.to_f64()).mul_add(g[i], *out);
+                *out = f(x.to_f64()).mul_add(*g, *out);
             }
         }
     }

@@ -71,7 +71,7 @@ impl RowRanges {
 
     /// The rows `0..n`.
     pub fn all(n: usize) -> Self {
-        Self::new([0..n])
+        Self::new(std::iter::once(0..n))
     }
 
     /// Number of rows.

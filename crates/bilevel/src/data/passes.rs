@@ -4,6 +4,7 @@
 //! thread and the partial sums are added in order. Within a chunk, small blocks are multiplied by the matrix and by its
 //! transpose while they are still in the cache, so that a gradient reads the data once.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -86,6 +87,17 @@ impl<'a> Pass<'a> {
             })
             .collect();
         partial.iter().sum()
+    }
+
+    /// `X W + b`, `C` numbers a row, in the order of the rows.
+    pub fn all_margins(&self, weights: &[f64], intercept: &[f64]) -> Vec<f64> {
+        let mut all = vec![0.0; self.len * intercept.len()];
+        let slots = SharedSlots::new(&mut all, intercept.len());
+        self.margins(weights, intercept, |rows, position, margins| {
+            slots.at(position, rows.len()).copy_from_slice(margins);
+            0.0
+        });
+        all
     }
 
     /// Like [`Pass::margins`], and adds `X^T G` to `out`, where `visit` replaces the margins by the rows of `G`; the
@@ -213,5 +225,31 @@ impl<'a> Pass<'a> {
             let rows = start..(start + size).min(chunk.rows.end);
             (rows, chunk.position + (start - chunk.rows.start))
         })
+    }
+}
+
+/// Disjoint parts of one slice, written by the blocks of a parallel pass.
+pub(crate) struct SharedSlots<'s> {
+    start: *mut f64,
+    len: usize,
+    width: usize,
+    slice: PhantomData<&'s mut [f64]>,
+}
+
+// SAFETY: the blocks of a pass have disjoint positions, so no element is reached from two threads.
+unsafe impl Sync for SharedSlots<'_> {}
+
+impl<'s> SharedSlots<'s> {
+    /// `width` numbers for each row.
+    pub(crate) fn new(slice: &'s mut [f64], width: usize) -> Self {
+        SharedSlots { start: slice.as_mut_ptr(), len: slice.len(), width, slice: PhantomData }
+    }
+
+    /// The numbers of the rows `position..position + rows`; blocks of one pass never overlap.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) fn at(&self, position: usize, rows: usize) -> &mut [f64] {
+        assert!((position + rows) * self.width <= self.len);
+        // SAFETY: in bounds by the assertion; disjoint by the contract of a pass.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(position * self.width), rows * self.width) }
     }
 }

@@ -56,9 +56,15 @@ struct Fold<'a> {
     law: Option<Vec<f64>>,
     bounds: (f64, f64),
     /// The hyperparameters `w` was solved for, and the Hessian there.
-    solved: Option<(Vec<f64>, Option<Box<dyn Factorization>>)>,
+    solved: Option<Solved>,
     train_loss: f64,
     work: Work,
+}
+
+/// Hyperparameters with the factorised Hessian of the lower level there.
+struct Solved {
+    lambda: Vec<f64>,
+    factorization: Option<Box<dyn Factorization>>,
 }
 
 /// `f(lambda) = sum_k share_k E_k(w_k(lambda))` over the folds.
@@ -175,7 +181,7 @@ impl Fold<'_> {
 
     fn evaluate_free(&mut self, lambda: &[f64], engine: Engine, signal: &StopSignal) -> Result<(f64, Vec<f64>)> {
         self.predict(lambda);
-        let nearby = self.solved.take().and_then(|(_, factorization)| factorization);
+        let nearby = self.solved.take().and_then(|solved| solved.factorization);
         let minimum = engine.newton().minimize(&self.lower, lambda, &mut self.w, nearby, signal)?;
         self.work += minimum.info.work;
         let adjoint = match (engine, &minimum.factorization) {
@@ -199,13 +205,13 @@ impl Fold<'_> {
         };
         self.work += adjoint.work;
         self.train_loss = minimum.value;
-        self.solved = Some((lambda.to_vec(), minimum.factorization));
+        self.solved = Some(Solved { lambda: lambda.to_vec(), factorization: minimum.factorization });
         Ok((adjoint.objective, adjoint.value))
     }
 
     /// Moves `w` along its tangent, `dw = -H^{-1} (d/dlambda grad_w g) delta`, from where it was solved to `lambda`.
     fn predict(&mut self, lambda: &[f64]) {
-        let Some((from, Some(factorization))) = &self.solved else { return };
+        let Some(Solved { lambda: from, factorization: Some(factorization) }) = &self.solved else { return };
         let delta: Vec<f64> = lambda.iter().zip(from).map(|(to, from)| to - from).collect();
         let longest = vector::max_abs(&delta);
         if longest == 0.0 || longest > PREDICTABLE_MOVE {

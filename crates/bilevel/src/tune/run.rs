@@ -21,8 +21,8 @@ const FOLDS_UP_TO: usize = 20_000;
 /// Rows of which a single monitor part is representative enough; fewer are rotated through four parts.
 const ONE_MONITOR_FROM: usize = 10_000;
 /// Laws that are tried for one penalty a group or feature, coarse to fine: two hyperparameters; log-penalties pulled
-/// together with standard deviation 1/2, 1 and 2; free.
-const LAWS: [Law; 5] = [Law::Relevance, Law::Shrunk(4.0), Law::Shrunk(1.0), Law::Shrunk(0.25), Law::Free];
+/// together with standard deviation 1/2 and 1; free.
+const LAWS: [Law; 4] = [Law::Relevance, Law::Shrunk(4.0), Law::Shrunk(1.0), Law::Free];
 /// Laws that are tried for one penalty a class.
 const CLASS_LAWS: [Law; 2] = [Law::Shrunk(1.0), Law::Free];
 /// The default box of the log-penalties, relative to the logarithm of the mean squared feature.

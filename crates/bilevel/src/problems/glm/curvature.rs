@@ -1,10 +1,9 @@
 //! The Hessian of a generalised linear model at one point: second derivatives of every row, computed once.
 
-use std::marker::PhantomData;
-
 use super::direct;
 use super::penalty::Penalty;
 use super::problem::Glm;
+use crate::data::passes::SharedSlots;
 use crate::lower::{Curvature, Factorization};
 
 /// Largest matrix that is factorised.
@@ -108,31 +107,5 @@ impl Curvature for GlmCurvature<'_, '_> {
         let direct = if c == 1.0 && n < p { n * n * p / 2.0 } else { n * (stored * c).powi(2) / 2.0 + d.powi(3) / 3.0 };
         // A product streams the data twice at a fraction of the arithmetic speed of a factorisation.
         direct / (4.0 * PRODUCT_SLOWNESS * n * stored * c)
-    }
-}
-
-/// Disjoint parts of one slice, written by the blocks of a parallel pass.
-pub(super) struct SharedSlots<'s> {
-    start: *mut f64,
-    len: usize,
-    width: usize,
-    slice: PhantomData<&'s mut [f64]>,
-}
-
-// SAFETY: the blocks of a pass have disjoint positions, so no element is reached from two threads.
-unsafe impl Sync for SharedSlots<'_> {}
-
-impl<'s> SharedSlots<'s> {
-    /// `width` numbers for each row.
-    pub(super) fn new(slice: &'s mut [f64], width: usize) -> Self {
-        SharedSlots { start: slice.as_mut_ptr(), len: slice.len(), width, slice: PhantomData }
-    }
-
-    /// The numbers of the rows `position..position + rows`; blocks of one pass never overlap.
-    #[allow(clippy::mut_from_ref)]
-    pub(super) fn at(&self, position: usize, rows: usize) -> &mut [f64] {
-        assert!((position + rows) * self.width <= self.len);
-        // SAFETY: in bounds by the assertion; disjoint by the contract of a pass.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(position * self.width), rows * self.width) }
     }
 }

@@ -209,14 +209,8 @@ impl<'a> EmpiricalRisk<'a> {
 
     /// Margins (`C` a row) and targets of every row, in the order of the rows.
     pub fn margins_and_targets(&self, w: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let outputs = self.outputs();
-        let mut all = vec![0.0; self.len() * outputs];
         let (weights, intercept) = self.split(w);
-        let slots = super::curvature::SharedSlots::new(&mut all, outputs);
-        self.pass.margins(weights, &intercept, |rows, position, margins| {
-            slots.at(position, rows.len()).copy_from_slice(margins);
-            0.0
-        });
+        let all = self.pass.all_margins(weights, &intercept);
         let targets = self.rows.ranges().iter().flat_map(|range| &self.target[range.clone()]).copied().collect();
         (all, targets)
     }
@@ -226,7 +220,7 @@ impl<'a> EmpiricalRisk<'a> {
         let outputs = self.outputs();
         let mut values = vec![0.0; self.len()];
         let (weights, intercept) = self.split(w);
-        let slots = super::curvature::SharedSlots::new(&mut values, 1);
+        let slots = crate::data::passes::SharedSlots::new(&mut values, 1);
         self.pass.margins(weights, &intercept, |rows, position, margins| {
             let out = slots.at(position, rows.len());
             for ((margins, y), out) in margins.chunks_exact_mut(outputs).zip(&self.target[rows]).zip(out) {
