@@ -106,10 +106,10 @@ pub struct TuneArgs {
     /// How hypergradients are computed.
     #[arg(long, value_parser = names::parser::<Method>(METHODS), default_value = "auto", help_heading = "Tuning")]
     pub method: Method,
-    /// Smallest penalty [default: 8e-7 times the mean squared feature].
+    /// Smallest penalty [default: 8e-7 times the mean variance of the features].
     #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
     pub lambda_min: Option<f64>,
-    /// Largest penalty [default: 3000 times the mean squared feature].
+    /// Largest penalty [default: 3000 times the mean variance of the features].
     #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
     pub lambda_max: Option<f64>,
     /// Seed of everything random.

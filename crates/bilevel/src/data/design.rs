@@ -218,13 +218,19 @@ impl DesignMatrix {
         }
     }
 
-    /// Mean square of all entries, stored or not.
-    pub fn mean_square(&self) -> f64 {
-        fn sum<T: Element>(values: &[T]) -> f64 {
-            values.chunks(4096).map(|chunk| chunk.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>()).sum()
+    /// Mean over the columns of their variance (`centred`) or mean square.
+    pub fn mean_variance(&self, centred: bool) -> f64 {
+        let (n, p) = (self.rows().max(1) as f64, self.cols());
+        let (mut sums, mut squares) = (vec![0.0; p], vec![0.0; p]);
+        let ones = [1.0; 256];
+        for start in (0..self.rows()).step_by(ones.len()) {
+            let span = start..(start + ones.len()).min(self.rows());
+            let ones = &ones[..span.len()];
+            self.add_block_transpose(&RowPick::Span(span.clone()), ones, 1, &mut sums);
+            self.add_block_squared_transpose(&RowPick::Span(span), ones, 1, &mut squares);
         }
-        let entries = (self.rows() * self.cols()).max(1) as f64;
-        each!(self, m => sum(m.values())) / entries
+        let spread = |(sum, square): (&f64, &f64)| square / n - if centred { (sum / n).powi(2) } else { 0.0 };
+        sums.iter().zip(&squares).map(spread).sum::<f64>() / p.max(1) as f64
     }
 
     /// True when only nonzero entries are stored.

@@ -121,10 +121,10 @@ pub struct TuneOptions {
     ///
     /// [`Standardization`]: crate::data::Standardization
     pub standardize: bool,
-    /// Smallest log-penalty; by default 14 below the logarithm of the mean squared feature, so that the box suits
-    /// features of any scale.
+    /// Smallest log-penalty; by default 14 below the logarithm of the mean variance of the features, so that the box
+    /// suits features of any scale.
     pub lambda_min: Option<f64>,
-    /// Largest log-penalty; by default 8 above the logarithm of the mean squared feature.
+    /// Largest log-penalty; by default 8 above the logarithm of the mean variance of the features.
     pub lambda_max: Option<f64>,
     /// Seed of all randomness.
     pub seed: u64,

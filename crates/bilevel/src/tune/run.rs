@@ -27,7 +27,7 @@ const MONITOR_PARTS: usize = 4;
 const LAWS: [Law; 4] = [Law::Relevance, Law::Shrunk(4.0), Law::Shrunk(1.0), Law::Free];
 /// Laws that are tried for one penalty a class.
 const CLASS_LAWS: [Law; 2] = [Law::Shrunk(1.0), Law::Free];
-/// The default box of the log-penalties, relative to the logarithm of the mean squared feature.
+/// The default box of the log-penalties, relative to the logarithm of the mean variance of the features.
 const BOX: (f64, f64) = (-14.0, 8.0);
 
 pub(super) fn run(
@@ -53,7 +53,7 @@ pub(super) fn run(
     for part in [Some(&mut data), validation.as_mut(), test.as_mut()].into_iter().flatten() {
         standardization.apply(&mut part.design)?;
     }
-    let bounds = bounds(options, data.design.mean_square())?;
+    let bounds = bounds(options, data.design.mean_variance(intercept))?;
     let mut context = Context::new(options, observer, train.rows(), bounds);
     let y = numbers(&data.target);
     let validation_y = validation.as_ref().map(|v| numbers(&v.target));
@@ -188,8 +188,8 @@ pub(super) fn run(
 }
 
 /// The box of each log-penalty.
-fn bounds(options: &TuneOptions, mean_square: f64) -> Result<(f64, f64)> {
-    let scale = if mean_square > 0.0 { mean_square.ln() } else { 0.0 };
+fn bounds(options: &TuneOptions, variance: f64) -> Result<(f64, f64)> {
+    let scale = if variance > 0.0 { variance.ln() } else { 0.0 };
     let low = options.lambda_min.unwrap_or(scale + BOX.0);
     let high = options.lambda_max.unwrap_or(scale + BOX.1);
     if low < high && low >= -100.0 && high <= 100.0 {
