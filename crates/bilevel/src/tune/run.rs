@@ -96,7 +96,7 @@ pub(super) fn run(
     }
     let judged = judge(&watched.iter().map(|(_, path)| &path[..]).collect::<Vec<_>>());
     let mut tried = Vec::new();
-    if ended.is_none() && !(context.must_stop() && !watched.is_empty()) {
+    if ended.is_none() && (watched.is_empty() || !context.must_stop()) {
         context.phase("tuning on all rows");
         match run_path(&division, &specs, &model, &mut context) {
             Ok(path) => tried = path,
