@@ -11,7 +11,7 @@ use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, Outcome, StopReason};
 use crate::work::Work;
 
 /// Iterations from each of several starts before the best is followed to the end.
-const TRIAL_ITERATIONS: usize = 8;
+const TRIAL_ITERATIONS: usize = 4;
 /// Iterations of a candidate that is one of many.
 const CANDIDATE_ITERATIONS: usize = 40;
 /// Exponents of the relevance law: 1 is one step of automatic relevance determination, 2 of the adaptive lasso.
