@@ -75,8 +75,9 @@ pub(super) fn untuned(
 ) -> Result<Candidate> {
     let lambda = [untuned_lambda(division.refit.len(), context.bounds)];
     let loss = division.refit.loss();
+    let hurried = context.must_stop();
     let mut fit_rows = |risk: &EmpiricalRisk<'_>| -> Result<Vec<f64>> {
-        let (w, work) = fit(risk, &Penalty::Shared, &lambda, model.engine, &risk.null_parameters())?;
+        let (w, work) = fit(risk, &Penalty::Shared, &lambda, model.engine, &risk.null_parameters(), hurried)?;
         context.work += work;
         Ok(w)
     };

@@ -31,14 +31,19 @@ pub(super) enum Engine {
     Iterative { tolerance: f64 },
 }
 
+/// Iterations, and products in each, of a fit once time is over: enough for a usable model from a warm start.
+const HURRIED: (usize, usize) = (2, 20);
+
 impl Engine {
-    pub(super) fn newton(self) -> Newton {
+    /// Newton's method as this engine runs it; `hurried` once time is over.
+    pub(super) fn newton(self, hurried: bool) -> Newton {
         match self {
             Engine::Direct { tolerance } => {
                 Newton { iterations: 100, tolerance, direction: NewtonDirection::Factorized }
             }
             Engine::Iterative { tolerance } => {
-                Newton { iterations: 100, tolerance, direction: NewtonDirection::ConjugateGradients { steps: 400 } }
+                let (iterations, steps) = if hurried { HURRIED } else { (100, 400) };
+                Newton { iterations, tolerance, direction: NewtonDirection::ConjugateGradients { steps } }
             }
         }
     }
@@ -72,6 +77,7 @@ pub(super) struct Objective<'a> {
     folds: Vec<Fold<'a>>,
     engine: Engine,
     signal: StopSignal,
+    hurried: bool,
 }
 
 /// Log-penalties may move this far for `w` to be predicted along its tangent.
@@ -102,7 +108,7 @@ impl<'a> Objective<'a> {
                 }
             })
             .collect();
-        Objective { folds, engine, signal }
+        Objective { folds, engine, signal, hurried: false }
     }
 
     /// The same criterion as a function of `theta = (level, exponent)`: in each fold `lambda = level + exponent b`, kept
@@ -115,8 +121,9 @@ impl<'a> Objective<'a> {
         self
     }
 
-    /// From now on evaluations run to their end.
+    /// From now on evaluations run to their end, a near one if time is over.
     pub(super) fn never_stop(&mut self) {
+        self.hurried = self.signal.is_raised();
         self.signal = StopSignal::never();
     }
 
@@ -130,9 +137,9 @@ impl<'a> Objective<'a> {
 
     /// `f(lambda)`; `gradient` is overwritten by the hypergradient.
     pub(super) fn evaluate(&mut self, lambda: &[f64], gradient: &mut [f64]) -> Result<f64> {
-        let (engine, signal) = (self.engine, &self.signal);
+        let (engine, signal, hurried) = (self.engine, &self.signal, self.hurried);
         let parts: Vec<Result<(f64, Vec<f64>)>> =
-            self.folds.par_iter_mut().map(|fold| fold.evaluate(lambda, engine, signal)).collect();
+            self.folds.par_iter_mut().map(|fold| fold.evaluate(lambda, engine, signal, hurried)).collect();
         gradient.fill(0.0);
         let mut value = 0.0;
         for (part, fold) in parts.into_iter().zip(&self.folds) {
@@ -160,12 +167,18 @@ impl<'a> Objective<'a> {
 }
 
 impl Fold<'_> {
-    fn evaluate(&mut self, theta: &[f64], engine: Engine, signal: &StopSignal) -> Result<(f64, Vec<f64>)> {
-        let Some(b) = self.law.take() else { return self.evaluate_free(theta, engine, signal) };
+    fn evaluate(
+        &mut self,
+        theta: &[f64],
+        engine: Engine,
+        signal: &StopSignal,
+        hurried: bool,
+    ) -> Result<(f64, Vec<f64>)> {
+        let Some(b) = self.law.take() else { return self.evaluate_free(theta, engine, signal, hurried) };
         let (low, high) = self.bounds;
         let free = apply_law(theta, &b);
         let lambda: Vec<f64> = free.iter().map(|l| l.clamp(low, high)).collect();
-        let result = self.evaluate_free(&lambda, engine, signal).map(|(value, gradient)| {
+        let result = self.evaluate_free(&lambda, engine, signal, hurried).map(|(value, gradient)| {
             let mut by_theta = vec![0.0; 2];
             for ((g, b), free) in gradient.iter().zip(&b).zip(&free) {
                 if (low..=high).contains(free) {
@@ -179,10 +192,16 @@ impl Fold<'_> {
         result
     }
 
-    fn evaluate_free(&mut self, lambda: &[f64], engine: Engine, signal: &StopSignal) -> Result<(f64, Vec<f64>)> {
+    fn evaluate_free(
+        &mut self,
+        lambda: &[f64],
+        engine: Engine,
+        signal: &StopSignal,
+        hurried: bool,
+    ) -> Result<(f64, Vec<f64>)> {
         self.predict(lambda);
         let nearby = self.solved.take().and_then(|solved| solved.factorization);
-        let minimum = engine.newton().minimize(&self.lower, lambda, &mut self.w, nearby, signal)?;
+        let minimum = engine.newton(hurried).minimize(&self.lower, lambda, &mut self.w, nearby, signal)?;
         self.work += minimum.info.work;
         let adjoint = match (engine, &minimum.factorization) {
             (Engine::Direct { .. }, Some(factorization)) => Implicit::at_solution_with(
@@ -198,7 +217,8 @@ impl Fold<'_> {
                 Implicit::default().at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v)?
             }
             (Engine::Iterative { tolerance }, _) => {
-                let cg = ConjugateGradient { steps: 1000, tolerance: tolerance.sqrt() };
+                let cg =
+                    ConjugateGradient { steps: if hurried { HURRIED.1 } else { 1000 }, tolerance: tolerance.sqrt() };
                 let implicit = Implicit { linear: crate::hypergradient::ExactLinear::ConjugateGradient(cg) };
                 implicit.at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v)?
             }
@@ -236,11 +256,12 @@ pub(super) fn fit(
     lambda: &[f64],
     engine: Engine,
     start: &[f64],
+    hurried: bool,
 ) -> Result<(Vec<f64>, Work)> {
     let lower = Glm::new(risk.clone(), penalty.clone());
     debug_assert_eq!(lower.dims().w, start.len());
     let mut w = start.to_vec();
-    let minimum = engine.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None, &StopSignal::never())?;
+    let minimum = engine.newton(hurried).minimize(&lower as &dyn Curved, lambda, &mut w, None, &StopSignal::never())?;
     Ok((w, minimum.info.work))
 }
 

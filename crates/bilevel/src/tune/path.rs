@@ -149,8 +149,11 @@ pub(super) fn run_path(
                     }
                     _ => found,
                 };
-                let from = tried.last().map_or_else(|| division.refit.null_parameters(), |t| t.w.clone());
-                let (w, work) = fit(&division.refit, &penalty, &lambda, model.engine, &from)?;
+                // The fold's fit is nearer than any other.
+                let from =
+                    objective.parameters().next().map_or_else(|| division.refit.null_parameters(), <[f64]>::to_vec);
+                let hurried = context.must_stop();
+                let (w, work) = fit(&division.refit, &penalty, &lambda, model.engine, &from, hurried)?;
                 context.work += work;
                 tried.push(Tried {
                     spec,
