@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The floors from the ground up, numbered as in `docs/design.md`, where the reasons are. Both levels of a problem stand on
 /// floor 2, the upper one on the shoulders of the lower, whose dimensions it shares.
 const FLOORS: &[&[&str]] = &[
-    &["error", "Error", "Result", "elementary", "sample", "simd", "status", "vector", "work"], // 0
+    &["error", "Error", "Result", "elementary", "sample", "simd", "status", "stop", "vector", "work"], // 0
     &["data", "domain", "step_size"],                                                          // 1
     &["lower"],                                                                                // 2
     &["upper"],                                                                                // 2

@@ -206,6 +206,26 @@ impl<T: Element> CsrMatrix<T> {
             out[j as usize] += scale[j as usize] * x.to_f64();
         }
     }
+
+    pub(super) fn add_scaled_outer(&self, i: usize, scale: &[f64], delta: &[f64], out: &mut [f64]) {
+        let (indices, values) = self.row(i);
+        vectorize(
+            #[inline(always)]
+            || {
+                for (&j, x) in indices.iter().zip(values) {
+                    let (factor, first) = (scale[j as usize] * x.to_f64(), j as usize * delta.len());
+                    for (out, d) in out[first..first + delta.len()].iter_mut().zip(delta) {
+                        *out += factor * d;
+                    }
+                }
+            },
+        );
+    }
+
+    pub(super) fn scaled_square(&self, i: usize, scale: &[f64]) -> f64 {
+        let (indices, values) = self.row(i);
+        indices.iter().zip(values).map(|(&j, x)| scale[j as usize] * x.to_f64() * x.to_f64()).sum()
+    }
 }
 
 /// `out[first..first + N] = sum_k values[k] weights[indices[k], first..first + N]`; returns `N`.

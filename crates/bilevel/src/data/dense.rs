@@ -151,6 +151,17 @@ impl<T: Element> DenseMatrix<T> {
         }
     }
 
+    pub(super) fn add_scaled_outer(&self, i: usize, scale: &[f64], delta: &[f64], out: &mut [f64]) {
+        for ((out, x), scale) in out.chunks_exact_mut(delta.len()).zip(self.row(i)).zip(scale) {
+            let factor = scale * x.to_f64();
+            out.iter_mut().zip(delta).for_each(|(o, d)| *o += factor * d);
+        }
+    }
+
+    pub(super) fn scaled_square(&self, i: usize, scale: &[f64]) -> f64 {
+        self.row(i).iter().zip(scale).map(|(x, scale)| scale * x.to_f64() * x.to_f64()).sum()
+    }
+
     /// Hands out blocks of rows widened to `f64`, with the position of their first row.
     fn widened_blocks(&self, rows: &RowPick<'_>, mut visit: impl FnMut(usize, MatRef<'_, f64>)) {
         let block_rows = (BLOCK_ENTRIES / self.cols.max(1)).clamp(8, 512);

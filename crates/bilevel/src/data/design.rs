@@ -257,6 +257,16 @@ impl DesignMatrix {
         each!(self, m => m.add_scaled_row(i, scale, out));
     }
 
+    /// `out_jc += scale_j x_ij delta_c` for the entries of the row `i`: what a change of its margins does to `out`.
+    pub fn add_scaled_outer(&self, i: usize, scale: &[f64], delta: &[f64], out: &mut [f64]) {
+        each!(self, m => m.add_scaled_outer(i, scale, delta, out));
+    }
+
+    /// `sum_j scale_j x_ij^2`.
+    pub fn scaled_square(&self, i: usize, scale: &[f64]) -> f64 {
+        each!(self, m => m.scaled_square(i, scale))
+    }
+
     /// `out = X[:, columns]^T G` of a sparse matrix, `G` of shape `n x C`, by its transpose (built on first use).
     pub(crate) fn columns_transpose(&self, columns: Range<usize>, g: &[f64], outputs: usize, out: &mut [f64]) {
         match self {

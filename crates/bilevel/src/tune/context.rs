@@ -1,13 +1,16 @@
 //! What runs through a whole tuning: the clock, the observer, the trace, the work.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::options::{Penalties, TuneOptions};
 use super::outcome::{Law, TraceRow};
 use super::progress::Observer;
 use crate::stop::StopSignal;
 use crate::work::Work;
+
+/// Time that a fit is given after the end.
+const GRACE: Duration = Duration::from_millis(1500);
 
 /// Carries a tuning's side effects, so that the mathematics has none.
 pub(super) struct Context<'o> {
@@ -101,6 +104,12 @@ impl<'o> Context<'o> {
             }
         }
         self.stopped.is_some()
+    }
+
+    /// For what must still be computed when time is up: at least a little time from now, all that is left before.
+    pub(super) fn grace(&self) -> StopSignal {
+        let left = self.options.limits.time.map(|time| time.saturating_sub(self.started.elapsed()).max(GRACE));
+        StopSignal::new(left, None)
     }
 
     pub(super) fn stopped(&self) -> Option<Stop> {

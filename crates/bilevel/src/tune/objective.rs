@@ -8,8 +8,11 @@ use crate::hypergradient::Implicit;
 use crate::linear_system::ConjugateGradient;
 use crate::lower::{Curved, Factorization, StochasticLoss};
 use crate::newton::{Newton, NewtonDirection};
-use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
+use crate::problems::glm::{DualAscent, DualLimits, EmpiricalRisk, Glm, Penalty};
+use crate::sample::Sample;
+use crate::status::Status;
 use crate::stop::StopSignal;
+use crate::upper::UpperObjective;
 use crate::vector;
 use crate::work::Work;
 
@@ -29,6 +32,8 @@ pub(super) enum Engine {
     Direct { tolerance: f64 },
     /// Newton and adjoint by conjugate gradients; `tolerance` as above, the adjoint to its square root.
     Iterative { tolerance: f64 },
+    /// Coordinate ascent in the dual; what is left to gain below this fraction of the loss, and of the adjoint's energy.
+    Dual { tolerance: f64 },
 }
 
 impl Engine {
@@ -37,7 +42,7 @@ impl Engine {
             Engine::Direct { tolerance } => {
                 Newton { iterations: 100, tolerance, direction: NewtonDirection::Factorized }
             }
-            Engine::Iterative { tolerance } => {
+            Engine::Iterative { tolerance } | Engine::Dual { tolerance } => {
                 Newton { iterations: 100, tolerance, direction: NewtonDirection::ConjugateGradients { steps: 400 } }
             }
         }
@@ -48,6 +53,8 @@ impl Engine {
 struct Fold<'a> {
     lower: Glm<'a>,
     upper: EmpiricalRisk<'a>,
+    /// The dual variables, where the engine is that of the dual.
+    dual: Option<DualAscent<'a>>,
     /// Share of the judging rows of all folds.
     share: f64,
     w: Vec<f64>,
@@ -70,6 +77,8 @@ pub(super) struct Objective<'a> {
 
 /// Log-penalties may move this far for `w` to be predicted along its tangent.
 const PREDICTABLE_MOVE: f64 = 1.5;
+/// Passes of one solve in the dual at most.
+const DUAL_EPOCHS: usize = 300;
 /// Relative residual to which adjoints are solved with factorisations.
 const ADJOINT_TOLERANCE: f64 = 1e-9;
 
@@ -87,6 +96,7 @@ impl<'a> Objective<'a> {
                     share: fold.judging.len() as f64 / total as f64,
                     v: vec![0.0; w.len()],
                     w,
+                    dual: matches!(engine, Engine::Dual { .. }).then(|| DualAscent::new(lower.clone())),
                     lower,
                     law: None,
                     bounds: (f64::NEG_INFINITY, f64::INFINITY),
@@ -119,6 +129,9 @@ impl<'a> Objective<'a> {
         for (fold, other) in self.folds.iter_mut().zip(&other.folds) {
             fold.w.copy_from_slice(&other.w);
             fold.v.copy_from_slice(&other.v);
+            if let (Some(dual), Some(other)) = (&mut fold.dual, &other.dual) {
+                dual.start_from(other);
+            }
         }
     }
 
@@ -174,6 +187,9 @@ impl Fold<'_> {
     }
 
     fn evaluate_free(&mut self, lambda: &[f64], engine: Engine, signal: &StopSignal) -> Result<(f64, Vec<f64>)> {
+        if let Engine::Dual { tolerance } = engine {
+            return self.evaluate_dual(lambda, tolerance, signal);
+        }
         self.predict(lambda);
         let nearby = self.solved.take().and_then(|(_, factorization)| factorization);
         let minimum = engine.newton().minimize(&self.lower, lambda, &mut self.w, nearby, signal)?;
@@ -191,7 +207,7 @@ impl Fold<'_> {
             (Engine::Direct { .. }, None) => {
                 Implicit::default().at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v)?
             }
-            (Engine::Iterative { tolerance }, _) => {
+            (Engine::Iterative { tolerance } | Engine::Dual { tolerance }, _) => {
                 let cg = ConjugateGradient { steps: 1000, tolerance: tolerance.sqrt() };
                 let implicit = Implicit { linear: crate::hypergradient::ExactLinear::ConjugateGradient(cg) };
                 implicit.at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v)?
@@ -201,6 +217,34 @@ impl Fold<'_> {
         self.train_loss = minimum.value;
         self.solved = Some((lambda.to_vec(), minimum.factorization));
         Ok((adjoint.objective, adjoint.value))
+    }
+
+    /// The same in the dual. The value is corrected for what the inexact minimum leaves, so that its error is of second
+    /// order and line searches see a consistent function at a loose tolerance.
+    fn evaluate_dual(&mut self, lambda: &[f64], tolerance: f64, signal: &StopSignal) -> Result<(f64, Vec<f64>)> {
+        let Some(dual) = &mut self.dual else { unreachable!("the engine made the dual variables") };
+        let limits = DualLimits { epochs: DUAL_EPOCHS, tolerance };
+        let (info, train_loss) = dual.minimize(lambda, &mut self.w, limits, signal)?;
+        self.work += info.work;
+        if info.status != Status::Converged && signal.is_raised() {
+            return Err(crate::Error::interrupted());
+        }
+        let mut slope = vec![0.0; self.w.len()];
+        let mut gradient = vec![0.0; lambda.len()];
+        let value = self.upper.gradients(&self.w, lambda, &Sample::Full, &mut slope, &mut gradient);
+        let adjoint = dual.adjoint(lambda, &self.w, &slope, &mut self.v, limits, signal)?;
+        self.work += Work::gradient(self.upper.len()) + adjoint.work;
+        if std::env::var_os("DUAL_TRACE").is_some() {
+            eprintln!("dual: {} epochs {:?}, adjoint {} {:?}, value {value} correction {:e}", info.steps, info.status, adjoint.steps, adjoint.status, dual.remaining(&self.w, &self.v));
+        }
+        if adjoint.status != Status::Converged && signal.is_raised() {
+            return Err(crate::Error::interrupted());
+        }
+        let value = value - dual.remaining(&self.w, &self.v);
+        self.lower.cross_product(&self.w, lambda, &Sample::Full, &self.v, &mut gradient);
+        vector::scale(-1.0, &mut gradient);
+        self.train_loss = train_loss;
+        Ok((value, gradient))
     }
 
     /// Moves `w` along its tangent, `dw = -H^{-1} (d/dlambda grad_w g) delta`, from where it was solved to `lambda`.
@@ -230,10 +274,16 @@ pub(super) fn fit(
     lambda: &[f64],
     engine: Engine,
     start: &[f64],
+    signal: &StopSignal,
 ) -> Result<(Vec<f64>, Work)> {
     let lower = Glm::new(risk.clone(), penalty.clone());
     debug_assert_eq!(lower.dims().w, start.len());
     let mut w = start.to_vec();
+    if let Engine::Dual { tolerance } = engine {
+        let limits = DualLimits { epochs: DUAL_EPOCHS, tolerance };
+        let (info, _) = DualAscent::new(lower).minimize(lambda, &mut w, limits, signal)?;
+        return Ok((w, info.work));
+    }
     let minimum = engine.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None, &StopSignal::never())?;
     Ok((w, minimum.info.work))
 }
@@ -245,7 +295,13 @@ pub(super) fn engine_for(method: Method, risk: &EmpiricalRisk<'_>, tolerance: f6
         Method::Auto => direct_is_cheaper(risk),
         _ => false,
     };
-    if direct { Engine::Direct { tolerance: tolerance.min(1e-7) } } else { Engine::Iterative { tolerance } }
+    if direct {
+        Engine::Direct { tolerance: tolerance.min(1e-7) }
+    } else if method == Method::Auto && risk.is_sparse() && risk.len() < risk.features() {
+        Engine::Dual { tolerance: 1e-5 }
+    } else {
+        Engine::Iterative { tolerance }
+    }
 }
 
 /// The stated cost model: a factorisation is chosen when forming and factorising the Hessian costs less than the

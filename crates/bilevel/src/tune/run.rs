@@ -144,6 +144,7 @@ pub(super) fn run(
             (Method::AidFp, _) => "aid-fp",
             (_, Engine::Direct { .. }) => "exact",
             (_, Engine::Iterative { .. }) => "aid-cg",
+            (_, Engine::Dual { .. }) => "dual",
         }
         .to_string(),
         penalties: kept.spec.penalties,

@@ -34,7 +34,7 @@ pub enum Loss {
 }
 
 /// Value, first and second derivative in the margin.
-type Jet = (f64, f64, f64);
+pub(super) type Jet = (f64, f64, f64);
 
 /// A loss of one margin. A trait, not a function pointer: its body must end up inside the loop over the rows, where the
 /// vector instructions chosen at run time apply.
@@ -200,6 +200,18 @@ impl Loss {
             }
         }
         sum
+    }
+
+    /// Value, first and second derivative at one margin of a loss with one output.
+    pub(super) fn jet(self, m: f64, y: f64) -> Jet {
+        match self {
+            Loss::Logistic => Logistic.jet(m, y),
+            Loss::Squared => Squared.jet(m, y),
+            Loss::Huber { delta } => Huber { delta }.jet(m, y),
+            Loss::SquaredHinge => SquaredHinge.jet(m, y),
+            Loss::Poisson => Poisson.jet(m, y),
+            Loss::Softmax { .. } => unreachable!("the softmax has several margins"),
+        }
     }
 
     /// Replaces the margins by what [`Loss::curvature_product`] needs: the second derivative of each row, or for the

@@ -8,12 +8,15 @@
 
 mod curvature;
 mod direct;
+mod dual;
+mod dual_row;
 mod loss;
 mod penalty;
 mod problem;
 mod risk;
 
 pub use curvature::GlmCurvature;
+pub use dual::{DualAscent, DualLimits};
 pub use loss::Loss;
 pub use penalty::Penalty;
 pub use problem::Glm;

@@ -68,6 +68,18 @@ impl Penalty {
         lambda.iter().map(|l| l.exp()).collect()
     }
 
+    /// The strengths as a product: one factor per feature, one per output. Every kind of penalty is one.
+    pub(super) fn factors(&self, strengths: &[f64], features: usize, outputs: usize) -> (Vec<f64>, Vec<f64>) {
+        match self {
+            Penalty::Shared => (vec![strengths[0]; features], vec![1.0; outputs]),
+            Penalty::PerGroup { of_feature, .. } => {
+                (of_feature.iter().map(|&group| strengths[group as usize]).collect(), vec![1.0; outputs])
+            }
+            Penalty::PerFeature { .. } => (strengths.to_vec(), vec![1.0; outputs]),
+            Penalty::PerClass { .. } => (vec![1.0; features], strengths.to_vec()),
+        }
+    }
+
     /// `1/2 sum strength W^2`.
     pub fn value(&self, strengths: &[f64], weights: &[f64], outputs: usize) -> f64 {
         let mut sum = 0.0;

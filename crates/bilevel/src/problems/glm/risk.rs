@@ -142,6 +142,11 @@ impl<'a> EmpiricalRisk<'a> {
         self.design.stored() as f64 / self.design.rows().max(1) as f64
     }
 
+    /// True when only the nonzero entries of the matrix are stored.
+    pub fn is_sparse(&self) -> bool {
+        self.design.is_sparse()
+    }
+
     /// Zero weights and the intercepts that are best with them (zeros without intercepts).
     pub fn null_parameters(&self) -> Vec<f64> {
         let outputs = self.outputs();
