@@ -55,6 +55,8 @@ struct Fold<'a> {
     upper: EmpiricalRisk<'a>,
     /// The dual variables, where the engine is that of the dual.
     dual: Option<DualAscent<'a>>,
+    /// Decrease that may be left undone there without the criterion feeling it.
+    enough: f64,
     /// Share of the judging rows of all folds.
     share: f64,
     w: Vec<f64>,
@@ -73,12 +75,17 @@ pub(super) struct Objective<'a> {
     folds: Vec<Fold<'a>>,
     engine: Engine,
     signal: StopSignal,
+    /// Where it was evaluated last, and its value there.
+    last: Option<(Vec<f64>, f64)>,
 }
 
 /// Log-penalties may move this far for `w` to be predicted along its tangent.
 const PREDICTABLE_MOVE: f64 = 1.5;
 /// Passes of one solve in the dual at most.
 const DUAL_EPOCHS: usize = 300;
+/// Accuracy of the criterion, as a fraction of it, that a minimum in the dual aims at before it is corrected for what is
+/// left: the error after that is about the square.
+const DUAL_ACCURACY: f64 = 0.01;
 /// Relative residual to which adjoints are solved with factorisations.
 const ADJOINT_TOLERANCE: f64 = 1e-9;
 
@@ -97,6 +104,7 @@ impl<'a> Objective<'a> {
                     v: vec![0.0; w.len()],
                     w,
                     dual: matches!(engine, Engine::Dual { .. }).then(|| DualAscent::new(lower.clone())),
+                    enough: 0.0,
                     lower,
                     law: None,
                     bounds: (f64::NEG_INFINITY, f64::INFINITY),
@@ -106,7 +114,7 @@ impl<'a> Objective<'a> {
                 }
             })
             .collect();
-        Objective { folds, engine, signal }
+        Objective { folds, engine, signal, last: None }
     }
 
     /// The same criterion as a function of `theta = (level, exponent)`: in each fold `lambda = level + exponent b`, kept
@@ -119,18 +127,15 @@ impl<'a> Objective<'a> {
         self
     }
 
-    /// From now on evaluations run to their end.
-    pub(super) fn never_stop(&mut self) {
-        self.signal = StopSignal::never();
-    }
-
     /// Takes the fitted parameters of `other` as warm starts.
     pub(super) fn start_from(&mut self, other: &Objective<'a>) {
         for (fold, other) in self.folds.iter_mut().zip(&other.folds) {
             fold.w.copy_from_slice(&other.w);
             fold.v.copy_from_slice(&other.v);
+            let before = other.enough;
             if let (Some(dual), Some(other)) = (&mut fold.dual, &other.dual) {
                 dual.start_from(other);
+                fold.enough = before;
             }
         }
     }
@@ -147,7 +152,33 @@ impl<'a> Objective<'a> {
             value += fold.share * fold_value;
             vector::axpy(fold.share, &fold_gradient, gradient);
         }
+        self.last = Some((lambda.to_vec(), value));
         Ok(value)
+    }
+
+    /// The value at `lambda`, with the parameters that belong to it: nothing to compute where it was evaluated last. When
+    /// time runs out under `grace`, parameters that are not quite there will do.
+    pub(super) fn settle(&mut self, lambda: &[f64], grace: StopSignal) -> Result<f64> {
+        if let Some((_, value)) = self.last.as_ref().filter(|(at, _)| at == lambda) {
+            return Ok(*value);
+        }
+        let Engine::Dual { tolerance } = self.engine else {
+            self.signal = StopSignal::never();
+            return self.evaluate(lambda, &mut vec![0.0; lambda.len()]);
+        };
+        let parts = self.folds.par_iter_mut().map(|fold| fold.settle_dual(lambda, tolerance, &grace));
+        let parts: Vec<Result<f64>> = parts.collect();
+        parts.into_iter().sum()
+    }
+
+    /// True where an evaluation costs so much that a search should spare it.
+    pub(super) fn is_expensive(&self) -> bool {
+        matches!(self.engine, Engine::Dual { .. })
+    }
+
+    /// The dual variables of the only fold, a start for a fit on more of the same rows.
+    pub(super) fn dual(&self) -> Option<&DualAscent<'a>> {
+        self.folds.first().filter(|_| self.folds.len() == 1).and_then(|fold| fold.dual.as_ref())
     }
 
     /// Mean loss over the fitted rows at the last evaluation.
@@ -223,28 +254,50 @@ impl Fold<'_> {
     /// order and line searches see a consistent function at a loose tolerance.
     fn evaluate_dual(&mut self, lambda: &[f64], tolerance: f64, signal: &StopSignal) -> Result<(f64, Vec<f64>)> {
         let Some(dual) = &mut self.dual else { unreachable!("the engine made the dual variables") };
-        let limits = DualLimits { epochs: DUAL_EPOCHS, tolerance };
+        let tolerance = std::env::var("DUAL_TOL").ok().and_then(|t| t.parse().ok()).unwrap_or(tolerance);
+        let t0 = std::time::Instant::now();
+        let limits = DualLimits { epochs: DUAL_EPOCHS, tolerance, enough: self.enough };
         let (info, train_loss) = dual.minimize(lambda, &mut self.w, limits, signal)?;
         self.work += info.work;
         if info.status != Status::Converged && signal.is_raised() {
             return Err(crate::Error::interrupted());
         }
+        let t1 = t0.elapsed();
         let mut slope = vec![0.0; self.w.len()];
         let mut gradient = vec![0.0; lambda.len()];
         let value = self.upper.gradients(&self.w, lambda, &Sample::Full, &mut slope, &mut gradient);
         let adjoint = dual.adjoint(lambda, &self.w, &slope, &mut self.v, limits, signal)?;
         self.work += Work::gradient(self.upper.len()) + adjoint.work;
         if std::env::var_os("DUAL_TRACE").is_some() {
-            eprintln!("dual: {} epochs {:?}, adjoint {} {:?}, value {value} correction {:e}", info.steps, info.status, adjoint.steps, adjoint.status, dual.remaining(&self.w, &self.v));
+            eprintln!("dual {t1:?} {:?}: {} epochs {:?}, adjoint {} {:?}, value {value} correction {:e}", t0.elapsed(), info.steps, info.status, adjoint.steps, adjoint.status, dual.remaining(&self.w, &self.v));
         }
         if adjoint.status != Status::Converged && signal.is_raised() {
             return Err(crate::Error::interrupted());
         }
         let value = value - dual.remaining(&self.w, &self.v);
+        // An error `e` of the minimum changes the criterion by `v^T H e`, at most `|v|_H |e|_H`, where `|e|_H^2 / 2` is the
+        // decrease that is left.
+        let sensitivity = vector::dot(&slope, &self.v).abs().max(f64::MIN_POSITIVE);
+        let eta = std::env::var("DUAL_ETA").ok().and_then(|t| t.parse().ok()).unwrap_or(DUAL_ACCURACY);
+        self.enough = (eta * value).powi(2) / (2.0 * sensitivity);
         self.lower.cross_product(&self.w, lambda, &Sample::Full, &self.v, &mut gradient);
         vector::scale(-1.0, &mut gradient);
         self.train_loss = train_loss;
         Ok((value, gradient))
+    }
+
+    /// Solves the lower level alone; its share of the criterion.
+    fn settle_dual(&mut self, theta: &[f64], tolerance: f64, signal: &StopSignal) -> Result<f64> {
+        let (low, high) = self.bounds;
+        let lambda = match &self.law {
+            Some(b) => apply_law(theta, b).iter().map(|l| l.clamp(low, high)).collect(),
+            None => theta.to_vec(),
+        };
+        let Some(dual) = &mut self.dual else { unreachable!("the engine made the dual variables") };
+        let (info, loss) = dual.minimize(&lambda, &mut self.w, DualLimits { epochs: DUAL_EPOCHS, tolerance, enough: self.enough }, signal)?;
+        self.work += info.work + Work::gradient(self.upper.len());
+        self.train_loss = loss;
+        Ok(self.share * self.upper.full_value(&self.w))
     }
 
     /// Moves `w` along its tangent, `dw = -H^{-1} (d/dlambda grad_w g) delta`, from where it was solved to `lambda`.
@@ -274,14 +327,19 @@ pub(super) fn fit(
     lambda: &[f64],
     engine: Engine,
     start: &[f64],
+    nearby: Option<&DualAscent<'_>>,
     signal: &StopSignal,
 ) -> Result<(Vec<f64>, Work)> {
     let lower = Glm::new(risk.clone(), penalty.clone());
     debug_assert_eq!(lower.dims().w, start.len());
     let mut w = start.to_vec();
     if let Engine::Dual { tolerance } = engine {
-        let limits = DualLimits { epochs: DUAL_EPOCHS, tolerance };
-        let (info, _) = DualAscent::new(lower).minimize(lambda, &mut w, limits, signal)?;
+        let limits = DualLimits { epochs: DUAL_EPOCHS, tolerance, enough: 0.0 };
+        let mut dual = DualAscent::new(lower);
+        if let Some(nearby) = nearby {
+            dual.start_from(nearby);
+        }
+        let (info, _) = dual.minimize(lambda, &mut w, limits, signal)?;
         return Ok((w, info.work));
     }
     let minimum = engine.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None, &StopSignal::never())?;

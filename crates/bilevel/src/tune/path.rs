@@ -122,7 +122,7 @@ pub(super) fn run_path(
             (Some(shared), _) => {
                 let start = model.coarser(&tried, spec.penalties).unwrap_or(shared);
                 let mut starts = vec![model.refine(start, &penalty)];
-                if start.spec == Spec::SHARED {
+                if start.spec == Spec::SHARED && !objective.is_expensive() {
                     let stronger = knees.iter().filter(|knee| **knee > shared.lambda[0] + 1.0);
                     starts.extend(stronger.map(|&knee| vec![knee; penalty.hyperparameters()]));
                 }
@@ -140,8 +140,7 @@ pub(super) fn run_path(
         match outcome {
             Ok((found, end)) => {
                 // Also when asked to stop: what is kept must be known.
-                objective.never_stop();
-                let criterion = objective.evaluate(&found, &mut vec![0.0; found.len()])?;
+                let criterion = objective.settle(&found, context.grace())?;
                 let lambda = match spec.law {
                     Law::Relevance => {
                         let b = relevance(&division.refit, &penalty, tried[0].lambda[0], &tried[0].w);
@@ -150,7 +149,7 @@ pub(super) fn run_path(
                     _ => found,
                 };
                 let from = tried.last().map_or_else(|| division.refit.null_parameters(), |t| t.w.clone());
-                let (w, work) = fit(&division.refit, &penalty, &lambda, model.engine, &from, &context.grace())?;
+                let (w, work) = fit(&division.refit, &penalty, &lambda, model.engine, &from, objective.dual(), &context.grace())?;
                 context.work += work;
                 tried.push(Tried {
                     spec,

@@ -14,6 +14,9 @@ const REFINEMENTS: usize = 30;
 /// The scan turns back when this many steps in a row were worse than the best by more than a tenth.
 const HOPELESS: usize = 2;
 
+/// Slope, as a fraction of the value, that will do where evaluations are expensive.
+const COARSE: f64 = 1e-3;
+
 /// One evaluated log-penalty.
 #[derive(Debug, Clone, Copy)]
 struct Point {
@@ -38,6 +41,7 @@ const KNEES: [f64; 2] = [0.01, 0.1];
 /// The minimum of `objective` over one log-penalty in the box.
 pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<SharedOptimum> {
     let (low, high) = context.bounds;
+    let expensive = objective.is_expensive();
     let mut iteration = 0;
     let mut evaluate = |lambda: f64, context: &mut Context<'_>| -> Result<(Point, bool)> {
         let mut slope = [0.0];
@@ -73,13 +77,16 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         points.push(point);
         best = best.min(point.value);
         hopeless = if point.value > best + 0.1 * best.abs() { hopeless + 1 } else { 0 };
-        if stop || hopeless > HOPELESS {
+        // Past the valley; another one further down is not worth a search where weak penalties cost most.
+        let past = expensive && points.len() > 1 && point.slope < 0.0 && point.value > best;
+        if stop || hopeless > HOPELESS || past {
             break;
         }
     }
     let at = (0..points.len()).min_by(|&a, &b| points[a].value.total_cmp(&points[b].value)).unwrap_or(0);
     let mut best = points[at];
-    let tolerance = context.options.limits.tolerance * best.value.abs() * 0.1;
+    let precision = if expensive { COARSE } else { context.options.limits.tolerance * 0.1 };
+    let tolerance = precision * best.value.abs();
     // Points go from high to low; the minimum lies where the slope changes sign next to the best point.
     let neighbour = if best.slope > 0.0 { points.get(at + 1) } else { at.checked_sub(1).map(|i| &points[i]) };
     let least = best.value;

@@ -33,6 +33,8 @@ pub struct DualLimits {
     /// For the minimum: predicted decrease left, as a fraction of the loss. For the adjoint: squared error in the norm
     /// of `H`, as a fraction of that of the solution.
     pub tolerance: f64,
+    /// For the minimum: a decrease that may be left in any case.
+    pub enough: f64,
 }
 
 /// Dual variables of a lower level and of its adjoint, kept from one `lambda` to the next.
@@ -118,7 +120,7 @@ impl<'a> DualAscent<'a> {
             }
             residual = left(rise, last) + shift;
             last = rise;
-            if residual <= limits.tolerance * value.abs().max(f64::MIN_POSITIVE) {
+            if residual <= (limits.tolerance * value.abs()).max(limits.enough) {
                 status = Status::Converged;
                 break;
             }
