@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 /// floor 2, the upper one on the shoulders of the lower, whose dimensions it shares.
 const FLOORS: &[&[&str]] = &[
     &["error", "Error", "Result", "elementary", "sample", "simd", "status", "stop", "vector", "work"], // 0
-    &["data", "domain", "step_size"],                                                          // 1
-    &["lower"],                                                                                // 2
-    &["upper"],                                                                                // 2
-    &["operator", "problems"],                                                                 // 3
-    &["fixed_point"],                                                                          // 4
-    &["linear_system"],                                                                        // 5
-    &["newton"],                                                                               // 6
-    &["hypergradient"],                                                                        // 7
-    &["optimize", "diagnose"],                                                                 // 8
-    &["tune"],                                                                                 // 9
+    &["data", "domain", "step_size"],                                                                  // 1
+    &["lower"],                                                                                        // 2
+    &["upper"],                                                                                        // 2
+    &["operator", "problems"],                                                                         // 3
+    &["fixed_point"],                                                                                  // 4
+    &["linear_system"],                                                                                // 5
+    &["newton"],                                                                                       // 6
+    &["hypergradient"],                                                                                // 7
+    &["optimize", "diagnose"],                                                                         // 8
+    &["tune"],                                                                                         // 9
 ];
 
 fn floor(module: &str) -> Option<usize> {

@@ -76,7 +76,8 @@ pub(super) fn untuned(
     let lambda = [untuned_lambda(division.refit.len(), context.bounds)];
     let loss = division.refit.loss();
     let mut fit_rows = |risk: &EmpiricalRisk<'_>| -> Result<Vec<f64>> {
-        let (w, work) = fit(risk, &Penalty::Shared, &lambda, model.engine, &risk.null_parameters(), None, &context.grace())?;
+        let (w, work) =
+            fit(risk, &Penalty::Shared, &lambda, model.engine, &risk.null_parameters(), None, &context.grace())?;
         context.work += work;
         Ok(w)
     };

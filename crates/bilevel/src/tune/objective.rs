@@ -85,7 +85,7 @@ const PREDICTABLE_MOVE: f64 = 1.5;
 const DUAL_EPOCHS: usize = 300;
 /// Accuracy of the criterion, as a fraction of it, that a minimum in the dual aims at before it is corrected for what is
 /// left: the error after that is about the square.
-const DUAL_ACCURACY: f64 = 0.01;
+const DUAL_ACCURACY: f64 = 1e-3;
 /// Relative residual to which adjoints are solved with factorisations.
 const ADJOINT_TOLERANCE: f64 = 1e-9;
 
@@ -254,23 +254,17 @@ impl Fold<'_> {
     /// order and line searches see a consistent function at a loose tolerance.
     fn evaluate_dual(&mut self, lambda: &[f64], tolerance: f64, signal: &StopSignal) -> Result<(f64, Vec<f64>)> {
         let Some(dual) = &mut self.dual else { unreachable!("the engine made the dual variables") };
-        let tolerance = std::env::var("DUAL_TOL").ok().and_then(|t| t.parse().ok()).unwrap_or(tolerance);
-        let t0 = std::time::Instant::now();
         let limits = DualLimits { epochs: DUAL_EPOCHS, tolerance, enough: self.enough };
         let (info, train_loss) = dual.minimize(lambda, &mut self.w, limits, signal)?;
         self.work += info.work;
         if info.status != Status::Converged && signal.is_raised() {
             return Err(crate::Error::interrupted());
         }
-        let t1 = t0.elapsed();
         let mut slope = vec![0.0; self.w.len()];
         let mut gradient = vec![0.0; lambda.len()];
         let value = self.upper.gradients(&self.w, lambda, &Sample::Full, &mut slope, &mut gradient);
         let adjoint = dual.adjoint(lambda, &self.w, &slope, &mut self.v, limits, signal)?;
         self.work += Work::gradient(self.upper.len()) + adjoint.work;
-        if std::env::var_os("DUAL_TRACE").is_some() {
-            eprintln!("dual {t1:?} {:?}: {} epochs {:?}, adjoint {} {:?}, value {value} correction {:e}", t0.elapsed(), info.steps, info.status, adjoint.steps, adjoint.status, dual.remaining(&self.w, &self.v));
-        }
         if adjoint.status != Status::Converged && signal.is_raised() {
             return Err(crate::Error::interrupted());
         }
@@ -278,8 +272,7 @@ impl Fold<'_> {
         // An error `e` of the minimum changes the criterion by `v^T H e`, at most `|v|_H |e|_H`, where `|e|_H^2 / 2` is the
         // decrease that is left.
         let sensitivity = vector::dot(&slope, &self.v).abs().max(f64::MIN_POSITIVE);
-        let eta = std::env::var("DUAL_ETA").ok().and_then(|t| t.parse().ok()).unwrap_or(DUAL_ACCURACY);
-        self.enough = (eta * value).powi(2) / (2.0 * sensitivity);
+        self.enough = (DUAL_ACCURACY * value).powi(2) / (2.0 * sensitivity);
         self.lower.cross_product(&self.w, lambda, &Sample::Full, &self.v, &mut gradient);
         vector::scale(-1.0, &mut gradient);
         self.train_loss = train_loss;
@@ -294,7 +287,12 @@ impl Fold<'_> {
             None => theta.to_vec(),
         };
         let Some(dual) = &mut self.dual else { unreachable!("the engine made the dual variables") };
-        let (info, loss) = dual.minimize(&lambda, &mut self.w, DualLimits { epochs: DUAL_EPOCHS, tolerance, enough: self.enough }, signal)?;
+        let (info, loss) = dual.minimize(
+            &lambda,
+            &mut self.w,
+            DualLimits { epochs: DUAL_EPOCHS, tolerance, enough: self.enough },
+            signal,
+        )?;
         self.work += info.work + Work::gradient(self.upper.len());
         self.train_loss = loss;
         Ok(self.share * self.upper.full_value(&self.w))

@@ -149,7 +149,8 @@ pub(super) fn run_path(
                     _ => found,
                 };
                 let from = tried.last().map_or_else(|| division.refit.null_parameters(), |t| t.w.clone());
-                let (w, work) = fit(&division.refit, &penalty, &lambda, model.engine, &from, objective.dual(), &context.grace())?;
+                let (w, work) =
+                    fit(&division.refit, &penalty, &lambda, model.engine, &from, objective.dual(), &context.grace())?;
                 context.work += work;
                 tried.push(Tried {
                     spec,

@@ -148,8 +148,10 @@ impl<'a> DualAscent<'a> {
         let curvature = GlmCurvature::new(&self.glm, w, lambda).rows;
         let mut adjoints = std::mem::take(&mut self.adjoints);
         // v = Lambda^{-1} (b - scale X^T B); along the constant shift of all intercepts the gauge alone acts.
-        for (out, b) in v[..weights].chunks_exact_mut(outputs).zip(b.chunks_exact(outputs)).zip(&link.feature).map(|((o, b), f)| (o, b.iter().map(move |b| b * f / scale))) {
-            out.iter_mut().zip(b).zip(&link.class).for_each(|((o, b), c)| *o = b * c);
+        let parts = v[..weights].chunks_exact_mut(outputs).zip(b.chunks_exact(outputs)).zip(&link.feature);
+        for ((out, b), feature) in parts {
+            let factor = feature / scale;
+            out.iter_mut().zip(b).zip(&link.class).for_each(|((o, b), c)| *o = factor * b * c);
         }
         self.add_rows(&link, &adjoints, v);
         let mut rhs = b[weights..].to_vec();
