@@ -33,7 +33,7 @@ pub struct BoundedLbfgs {
 
 impl Default for BoundedLbfgs {
     fn default() -> Self {
-        BoundedLbfgs { memory: 20, iterations: 200, tolerance: 1e-5, stall: 1e-6, largest_move: 3.0 }
+        BoundedLbfgs { memory: 20, iterations: 200, tolerance: 1e-5, stall: 1e-5, largest_move: 3.0 }
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) struct Objective<'a> {
 /// Log-penalties may move this far for `w` to be predicted along its tangent.
 const PREDICTABLE_MOVE: f64 = 1.5;
 /// Relative residual to which adjoints are solved with factorisations.
-const ADJOINT_TOLERANCE: f64 = 1e-9;
+const ADJOINT_TOLERANCE: f64 = 1e-6;
 
 impl<'a> Objective<'a> {
     /// The criterion over `folds` for hyperparameters arranged by `penalty`.

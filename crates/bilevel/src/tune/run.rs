@@ -1,5 +1,7 @@
 //! The tuning from beginning to end.
 
+use rayon::prelude::*;
+
 use super::LinearModel;
 use super::compare::{candidate, diagnose, untuned};
 use super::context::{Context, Spec, Stop};
@@ -134,9 +136,12 @@ pub(super) fn run(
 
     context.phase("fitting on all rows");
     let mut candidates = vec![untuned(&whole, &model, test_risk.as_ref(), &mut context)?];
-    for (index, tried) in tried.iter().enumerate() {
-        candidates.push(candidate(tried, &whole, &judged, test_risk.as_ref(), index == chosen));
-    }
+    let numbered: Vec<(usize, &Tried)> = tried.iter().enumerate().collect();
+    candidates.par_extend(
+        numbered
+            .into_par_iter()
+            .map(|(index, tried)| candidate(tried, &whole, &judged, test_risk.as_ref(), index == chosen)),
+    );
     let kept = &tried[chosen];
     let diagnostics = match &test_risk {
         Some(risk) => diagnose(std::iter::once((risk, &kept.w[..])), loss, "test rows"),

@@ -5,6 +5,7 @@
 
 use super::context::{Context, Spec, Step};
 use super::objective::Objective;
+use super::options::Penalties;
 use crate::Result;
 
 /// Distance of the scanned log-penalties.
@@ -79,7 +80,12 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
     }
     let at = (0..points.len()).min_by(|&a, &b| points[a].value.total_cmp(&points[b].value)).unwrap_or(0);
     let mut best = points[at];
-    let tolerance = context.options.limits.tolerance * best.value.abs() * 0.1;
+    // Where finer penalties were asked for, this is only their start.
+    let care = match context.options.penalties {
+        Penalties::Shared | Penalties::Auto => 0.1,
+        _ => 10.0,
+    };
+    let tolerance = context.options.limits.tolerance * best.value.abs() * care;
     // Points go from high to low; the minimum lies where the slope changes sign next to the best point.
     let neighbour = if best.slope > 0.0 { points.get(at + 1) } else { at.checked_sub(1).map(|i| &points[i]) };
     let least = best.value;
