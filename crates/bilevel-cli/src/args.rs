@@ -46,6 +46,50 @@ written).";
 #[derive(Debug, Clone, Args)]
 #[command(after_help = TUNE_EXAMPLES)]
 pub struct TuneArgs {
+    #[command(flatten)]
+    pub problem: ProblemArgs,
+
+    /// Judge the penalties by cross-validation with K folds.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    #[arg(conflicts_with = "validation", help_heading = "Judging")]
+    pub folds: Option<u32>,
+    /// Rows that are only looked at to report on: a file, or a fraction of the training rows.
+    #[arg(long, value_name = "FILE|FRACTION", help_heading = "Judging")]
+    pub test: Option<String>,
+    /// Labels of the test file, where they are in a file of their own.
+    #[arg(long, value_name = "FILE", requires = "test", help_heading = "Judging")]
+    pub test_labels: Option<PathBuf>,
+
+    /// How hypergradients are computed.
+    #[arg(long, value_parser = names::parser::<Method>(METHODS), default_value = "auto", help_heading = "Tuning")]
+    pub method: Method,
+    /// Smallest penalty [default: 8e-7 times the mean variance of the features].
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
+    pub lambda_min: Option<f64>,
+    /// Largest penalty [default: 3000 times the mean variance of the features].
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
+    pub lambda_max: Option<f64>,
+    /// Stop after this time with the best so far: `30s`, `5m`, `2h`, or seconds.
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Tuning")]
+    pub max_time: Option<Duration>,
+    /// Stop each candidate after this many steps of the penalties.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Tuning")]
+    pub max_iterations: Option<u32>,
+    /// Stop when the projected gradient is below this fraction of the loss.
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
+    pub tolerance: Option<f64>,
+
+    /// Folder for the model, the report, the summary and the trace.
+    #[arg(long, value_name = "DIR", default_value = "bilevel-out", help_heading = "Output")]
+    pub out: PathBuf,
+    /// Print nothing but errors.
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// A bilevel problem made of data: what is fitted, what judges, and the hyperparameters between them.
+#[derive(Debug, Clone, Args)]
+pub struct ProblemArgs {
     /// Training rows.
     pub train: PathBuf,
 
@@ -54,12 +98,12 @@ pub struct TuneArgs {
     /// Impute missing values (mean, or a category of its own) instead of refusing them.
     #[arg(long, value_enum, value_name = "HOW", default_value_t, help_heading = "Data")]
     pub missing: Missing,
-    /// How features are stored: auto is dense when at least a fifth of the entries are nonzero.
+    /// How features are stored: auto is dense when at least 15 % of the entries are nonzero.
     #[arg(long, value_enum, value_name = "HOW", default_value_t, help_heading = "Data")]
     pub storage: Storage,
     /// Number format of the features.
     #[arg(long, value_enum, default_value_t, help_heading = "Data")]
-    pub precision: Precision,
+    pub dtype: Dtype,
     /// Scale each row to unit length.
     #[arg(long, help_heading = "Data")]
     pub normalize_rows: bool,
@@ -75,20 +119,11 @@ pub struct TuneArgs {
     pub positive_class: Option<String>,
 
     /// Rows that judge the penalties: a file, or a fraction of the training rows to hold out.
-    #[arg(long, value_name = "FILE|FRACTION", conflicts_with = "folds", help_heading = "Judging")]
+    #[arg(long, value_name = "FILE|FRACTION", help_heading = "Judging")]
     pub validation: Option<String>,
     /// Labels of the validation file, where they are in a file of their own.
     #[arg(long, value_name = "FILE", requires = "validation", help_heading = "Judging")]
     pub validation_labels: Option<PathBuf>,
-    /// Judge the penalties by cross-validation with K folds.
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=1000), help_heading = "Judging")]
-    pub folds: Option<u32>,
-    /// Rows that are only looked at to report on: a file, or a fraction of the training rows.
-    #[arg(long, value_name = "FILE|FRACTION", help_heading = "Judging")]
-    pub test: Option<String>,
-    /// Labels of the test file, where they are in a file of their own.
-    #[arg(long, value_name = "FILE", requires = "test", help_heading = "Judging")]
-    pub test_labels: Option<PathBuf>,
 
     /// The loss.
     #[arg(long, value_parser = names::parser::<LossChoice>(MODELS), default_value = "auto", help_heading = "Model")]
@@ -103,37 +138,12 @@ pub struct TuneArgs {
     #[arg(long, help_heading = "Model")]
     pub no_intercept: bool,
 
-    /// How hypergradients are computed.
-    #[arg(long, value_parser = names::parser::<Method>(METHODS), default_value = "auto", help_heading = "Tuning")]
-    pub method: Method,
-    /// Smallest penalty [default: 8e-7 times the mean variance of the features].
-    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
-    pub lambda_min: Option<f64>,
-    /// Largest penalty [default: 3000 times the mean variance of the features].
-    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
-    pub lambda_max: Option<f64>,
     /// Seed of everything random.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Tuning")]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
     pub seed: u64,
-    /// Stop after this time with the best so far: `30s`, `5m`, `2h`, or seconds.
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Tuning")]
-    pub max_time: Option<Duration>,
-    /// Stop each candidate after this many steps of the penalties.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Tuning")]
-    pub max_iterations: Option<u32>,
-    /// Stop when the projected gradient is below this fraction of the loss.
-    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
-    pub tolerance: Option<f64>,
     /// Number of threads; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Tuning")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Run")]
     pub threads: Option<u32>,
-
-    /// Folder for the model, the report, the summary and the trace.
-    #[arg(long, value_name = "DIR", default_value = "bilevel-out", help_heading = "Output")]
-    pub out: PathBuf,
-    /// Print nothing but errors.
-    #[arg(long, short, help_heading = "Output")]
-    pub quiet: bool,
 }
 
 /// How a data file is to be understood.
@@ -212,7 +222,7 @@ pub enum Storage {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Precision {
+pub enum Dtype {
     #[default]
     F32,
     F64,

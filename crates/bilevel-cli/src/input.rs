@@ -23,11 +23,11 @@ pub fn read_options(how: &DataArgs) -> ReadOptions {
     }
 }
 
-impl From<args::Precision> for data::Precision {
-    fn from(precision: args::Precision) -> Self {
-        match precision {
-            args::Precision::F32 => data::Precision::F32,
-            args::Precision::F64 => data::Precision::F64,
+impl From<args::Dtype> for data::Precision {
+    fn from(dtype: args::Dtype) -> Self {
+        match dtype {
+            args::Dtype::F32 => data::Precision::F32,
+            args::Dtype::F64 => data::Precision::F64,
         }
     }
 }
@@ -62,11 +62,11 @@ pub struct Learned {
 impl Learned {
     /// Learns from the training table, which becomes the training data. `kind` is the target that the model needs, if
     /// a model was asked for.
-    pub fn new(mut table: Table, args: &args::TuneArgs, kind: Option<TargetKind>) -> Result<(Self, Dataset)> {
+    pub fn new(mut table: Table, args: &args::ProblemArgs, kind: Option<TargetKind>) -> Result<(Self, Dataset)> {
         let options = EncodeOptions {
             missing: args.missing.into(),
             storage: args.storage.into(),
-            precision: args.precision.into(),
+            precision: args.dtype.into(),
             normalize_rows: args.normalize_rows,
         };
         let path = table.origin.path().to_path_buf();

@@ -1,6 +1,7 @@
 //! The command `bilevel`: arguments -> plan -> run -> pictures.
 
 mod args;
+mod at;
 mod csv;
 mod evaluate;
 mod input;
@@ -11,6 +12,7 @@ mod numbers;
 mod output;
 mod plan;
 mod predict;
+mod problem;
 mod progress;
 mod repeat;
 mod report;

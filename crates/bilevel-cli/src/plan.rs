@@ -1,12 +1,13 @@
 //! From arguments to a plan: every choice that can be made before the data are tuned.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use bilevel::data::TargetKind;
 use bilevel::tune::{Criterion, Limits, LossChoice, TuneOptions};
 use bilevel::{Error, Result};
 
-use crate::args::TuneArgs;
+use crate::args::{ProblemArgs, TuneArgs};
 
 /// Rows from a file of their own, or a share of the training rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,15 @@ impl Part {
                     .remedy("give a number between 0 and 1, or a file")),
             },
             _ => Ok(Part::File(path)),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::File(path) => write!(f, "{}", path.display()),
+            Part::Fraction(fraction) => write!(f, "{fraction}"),
         }
     }
 }
@@ -53,26 +63,35 @@ fn loss_for(kind: TargetKind) -> LossChoice {
 
 /// What the library is told. `kind` is the target that was found.
 pub fn options(args: &TuneArgs, validation: Option<&Part>, kind: TargetKind) -> TuneOptions {
+    let asked = problem_options(&args.problem, validation, kind);
     let defaults = TuneOptions::default();
     TuneOptions {
-        loss: if args.model == LossChoice::Auto { loss_for(kind) } else { args.model },
-        penalties: args.penalties,
-        criterion: match (validation, args.folds) {
-            (Some(Part::Fraction(fraction)), _) => Criterion::HeldOut(*fraction),
-            (_, Some(folds)) => Criterion::Folds(folds as usize),
-            _ => Criterion::Auto,
-        },
+        criterion: args.folds.map_or(asked.criterion, |folds| Criterion::Folds(folds as usize)),
         method: args.method,
-        intercept: !args.no_intercept,
-        standardize: !args.no_standardize,
         lambda_min: args.lambda_min.map(f64::ln),
         lambda_max: args.lambda_max.map(f64::ln),
-        seed: args.seed,
         limits: Limits {
             time: args.max_time,
             iterations: args.max_iterations.map_or(defaults.limits.iterations, |n| n as usize),
             tolerance: args.tolerance.unwrap_or(defaults.limits.tolerance),
         },
+        ..asked
+    }
+}
+
+/// The part of it that says what the problem is.
+pub fn problem_options(args: &ProblemArgs, validation: Option<&Part>, kind: TargetKind) -> TuneOptions {
+    TuneOptions {
+        loss: if args.model == LossChoice::Auto { loss_for(kind) } else { args.model },
+        penalties: args.penalties,
+        criterion: match validation {
+            Some(Part::Fraction(fraction)) => Criterion::HeldOut(*fraction),
+            _ => Criterion::Auto,
+        },
+        intercept: !args.no_intercept,
+        standardize: !args.no_standardize,
+        seed: args.seed,
+        ..TuneOptions::default()
     }
 }
 
@@ -84,7 +103,7 @@ pub fn check(args: &TuneArgs) -> Result<()> {
         return Err(Error::input(format!("the smallest penalty {min} is not below the largest {max}"))
             .remedy("give a smaller --lambda-min or a larger --lambda-max"));
     }
-    bilevel::tune::Relabel::parse(&args.classes).map(|_| ())
+    bilevel::tune::Relabel::parse(&args.problem.classes).map(|_| ())
 }
 
 #[cfg(test)]

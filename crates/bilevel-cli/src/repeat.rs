@@ -4,12 +4,13 @@ use std::path::Path;
 
 use bilevel::tune::TuneOptions;
 
-use crate::args::{Missing, Precision, Storage, TuneArgs, YesNo};
+use crate::args::{Dtype, Missing, Storage, TuneArgs, YesNo};
 use crate::names::name_of;
 
 /// A line for the shell.
 pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> String {
-    let mut words = vec!["bilevel".into(), "tune".into(), quote_path(&args.train)];
+    let problem = &args.problem;
+    let mut words = vec!["bilevel".into(), "tune".into(), quote_path(&problem.train)];
     let mut option = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             words.push(format!("--{name}"));
@@ -17,30 +18,33 @@ pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> 
         }
     };
     let path = |path: &Option<std::path::PathBuf>| path.as_deref().map(|path| path.to_string_lossy().into_owned());
-    option("target", args.data.target.clone().or(target.map(str::to_string)).filter(|_| args.data.labels.is_none()));
-    option("labels", path(&args.data.labels));
-    option("header", args.data.header.map(|h| if h == YesNo::Yes { "yes" } else { "no" }.into()));
-    option("delimiter", args.data.delimiter.map(|byte| char::from(byte).to_string().replace('\t', "tab")));
-    for classes in &args.classes {
+    option(
+        "target",
+        problem.data.target.clone().or(target.map(str::to_string)).filter(|_| problem.data.labels.is_none()),
+    );
+    option("labels", path(&problem.data.labels));
+    option("header", problem.data.header.map(|h| if h == YesNo::Yes { "yes" } else { "no" }.into()));
+    option("delimiter", problem.data.delimiter.map(|byte| char::from(byte).to_string().replace('\t', "tab")));
+    for classes in &problem.classes {
         option("classes", Some(classes.clone()));
     }
-    option("positive-class", args.positive_class.clone());
-    option("missing", Some(if args.missing == Missing::Impute { "impute" } else { "error" }.into()));
-    let storage = match args.storage {
+    option("positive-class", problem.positive_class.clone());
+    option("missing", Some(if problem.missing == Missing::Impute { "impute" } else { "error" }.into()));
+    let storage = match problem.storage {
         Storage::Auto => "auto",
         Storage::Dense => "dense",
         Storage::Sparse => "sparse",
     };
     option("storage", Some(storage.into()));
-    option("precision", Some(if args.precision == Precision::F64 { "f64" } else { "f32" }.into()));
-    option("validation", args.validation.clone());
-    option("validation-labels", path(&args.validation_labels));
+    option("dtype", Some(if problem.dtype == Dtype::F64 { "f64" } else { "f32" }.into()));
+    option("validation", problem.validation.clone());
+    option("validation-labels", path(&problem.validation_labels));
     option("folds", args.folds.map(|folds| folds.to_string()));
     option("test", args.test.clone());
     option("test-labels", path(&args.test_labels));
     option("model", Some(name_of(&options.loss)));
     option("penalties", Some(name_of(&options.penalties)));
-    option("groups", path(&args.groups));
+    option("groups", path(&problem.groups));
     option("method", Some(name_of(&options.method)));
     option("lambda-min", args.lambda_min.map(|penalty| format!("{penalty:e}")));
     option("lambda-max", args.lambda_max.map(|penalty| format!("{penalty:e}")));
@@ -48,12 +52,12 @@ pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> 
     option("tolerance", Some(format!("{:e}", options.limits.tolerance)));
     option("max-time", options.limits.time.map(|time| format!("{}s", time.as_secs_f64())));
     option("seed", Some(options.seed.to_string()));
-    option("threads", args.threads.map(|threads| threads.to_string()));
+    option("threads", problem.threads.map(|threads| threads.to_string()));
     option("out", Some(args.out.to_string_lossy().into_owned()));
     for (flag, set) in [
-        ("--normalize-rows", args.normalize_rows),
-        ("--no-standardize", args.no_standardize),
-        ("--no-intercept", args.no_intercept),
+        ("--normalize-rows", problem.normalize_rows),
+        ("--no-standardize", problem.no_standardize),
+        ("--no-intercept", problem.no_intercept),
     ] {
         if set {
             words.push(flag.into());

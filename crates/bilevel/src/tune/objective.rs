@@ -121,6 +121,11 @@ impl<'a> Objective<'a> {
         self
     }
 
+    /// How lower levels are solved.
+    pub(super) fn engine(&self) -> Engine {
+        self.engine
+    }
+
     /// From now on evaluations run to their end, a near one if time is over.
     pub(super) fn never_stop(&mut self) {
         self.hurried = self.signal.is_raised();

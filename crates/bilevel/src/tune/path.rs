@@ -6,6 +6,7 @@ use super::objective::{Engine, FoldRisks, Objective, apply_law, fit};
 use super::options::Penalties;
 use super::outcome::Law;
 use super::prior::Prior;
+use super::problem::penalty_of;
 use super::relevance::relevance;
 use super::shared::best_shared;
 use super::stochastic::{descend_stochastic, sampled_method, scan_starts};
@@ -51,14 +52,7 @@ pub(super) struct Model<'m> {
 
 impl Model<'_> {
     pub(super) fn penalty(&self, penalties: Penalties) -> Penalty {
-        match penalties {
-            Penalties::Auto | Penalties::Shared => Penalty::Shared,
-            Penalties::PerGroup => {
-                Penalty::PerGroup { of_feature: self.groups.of_feature.clone(), groups: self.groups.len() }
-            }
-            Penalties::PerClass => Penalty::PerClass { outputs: self.outputs },
-            Penalties::PerFeature => Penalty::PerFeature { features: self.features },
-        }
+        penalty_of(penalties, self.groups, self.features, self.outputs)
     }
 
     /// The last candidate that one with free or shrunk penalties of this kind refines.

@@ -5,15 +5,15 @@ use rayon::prelude::*;
 use super::LinearModel;
 use super::compare::{candidate, diagnose, untuned};
 use super::context::{Context, Spec, Stop};
-use super::loss_choice::choose_loss;
 use super::objective::{Engine, engine_for};
 use super::options::{Criterion, Method, Penalties, TuneOptions};
 use super::outcome::{Law, Tuned};
-use super::partition::{Judges, Rows, divide, spread_order};
+use super::partition::{Judges, Rows, divide};
 use super::path::{Division, Model, Tried, run_path};
+use super::problem::Arranged;
 use super::progress::Observer;
 use super::select::{choose, judge};
-use crate::data::{Dataset, RowRanges, Standardization, Target};
+use crate::data::{Dataset, RowRanges, Target};
 use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Loss, Penalty};
 use crate::{Error, Result};
@@ -40,20 +40,12 @@ pub(super) fn run(
     observer: &mut dyn Observer,
 ) -> Result<Tuned> {
     check(train, validation, test)?;
-    let loss = choose_loss(train, options.loss)?;
-    let intercept = options.intercept;
     observer.phase("arranging the rows");
-
-    let mut data = train.select(&spread_order(&train.target, options.seed));
-    let mut validation = validation.cloned();
+    let Arranged { data, validation, standardization, loss } = Arranged::new(train, validation, options)?;
+    let intercept = options.intercept;
     let mut test = test.cloned();
-    let standardization = if options.standardize {
-        Standardization::learn(&data.design, &RowRanges::all(data.rows()), intercept, &data.measured)
-    } else {
-        Standardization::identity(data.features())
-    };
-    for part in [Some(&mut data), validation.as_mut(), test.as_mut()].into_iter().flatten() {
-        standardization.apply(&mut part.design)?;
+    if let Some(test) = &mut test {
+        standardization.apply(&mut test.design)?;
     }
     let bounds = bounds(options, data.design.mean_variance(intercept))?;
     let mut context = Context::new(options, observer, train.rows(), bounds);
@@ -297,7 +289,7 @@ fn specs(penalties: Penalties, data: &Dataset, loss: Loss) -> Vec<Spec> {
     specs
 }
 
-fn lambda_names(penalty: &Penalty, data: &Dataset) -> Vec<String> {
+pub(super) fn lambda_names(penalty: &Penalty, data: &Dataset) -> Vec<String> {
     match penalty {
         Penalty::Shared => vec!["shared".into()],
         Penalty::PerGroup { .. } => data.groups.names.clone(),

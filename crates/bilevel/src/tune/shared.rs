@@ -4,7 +4,7 @@
 //! finds the right valley, and two or three evaluations with derivatives then find its floor.
 
 use super::context::{Context, Spec, Step};
-use super::objective::Objective;
+use super::objective::{Engine, Objective};
 use super::options::Penalties;
 use crate::Result;
 
@@ -12,8 +12,11 @@ use crate::Result;
 const SCAN_STEP: f64 = 2.0;
 /// Evaluations of the final search.
 const REFINEMENTS: usize = 30;
-/// The scan turns back when this many steps in a row were worse than the best by more than a tenth.
-const HOPELESS: usize = 2;
+/// The scan turns back after more than this many steps in a row that were worse than the best by this fraction: weak
+/// penalties are the slow ones, so where passes are all there is, the first bad step is the last.
+const HOPELESS: (usize, f64) = (2, 0.1);
+/// The same where lower levels are solved iteratively.
+const HOPELESS_ITERATIVE: (usize, f64) = (0, 0.05);
 
 /// One evaluated log-penalty.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +42,10 @@ const KNEES: [f64; 2] = [0.01, 0.1];
 /// The minimum of `objective` over one log-penalty in the box.
 pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<SharedOptimum> {
     let (low, high) = context.bounds;
+    let (patience, worse) = match objective.engine() {
+        Engine::Direct { .. } => HOPELESS,
+        Engine::Iterative { .. } => HOPELESS_ITERATIVE,
+    };
     let mut iteration = 0;
     let mut evaluate = |lambda: f64, context: &mut Context<'_>| -> Result<(Point, bool)> {
         let mut slope = [0.0];
@@ -73,8 +80,8 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         };
         points.push(point);
         best = best.min(point.value);
-        hopeless = if point.value > best + 0.1 * best.abs() { hopeless + 1 } else { 0 };
-        if stop || hopeless > HOPELESS {
+        hopeless = if point.value > best + worse * best.abs() { hopeless + 1 } else { 0 };
+        if stop || hopeless > patience {
             break;
         }
     }
