@@ -24,6 +24,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Report how well a model predicts the target of a file.
     Evaluate(EvaluateArgs),
+    /// Compute the gradient of the validation loss in the log-penalties, with an error bar.
+    Hypergradient(Box<HypergradientArgs>),
     /// Print what a data file holds: rows, columns, kinds, missing values, target.
     Inspect(InspectArgs),
 }
@@ -192,6 +194,49 @@ pub struct EvaluateArgs {
     pub how: DataArgs,
 }
 
+const HYPERGRADIENT_EXAMPLES: &str = "\
+Examples:
+  bilevel hypergradient adult.csv.gz --target income --at 0.01 --penalties per-group
+  bilevel hypergradient train.svm.bz2 --at 1e-3 --penalties per-feature --precision 0.001 --out hypergradient.csv
+
+The cost follows from the precision and not from the number of rows. Exit codes: 0 done, 1 the precision was not reached
+within --max-rows or the computation failed, 2 bad input, 130 interrupted.";
+
+#[derive(Debug, Args)]
+#[command(after_help = HYPERGRADIENT_EXAMPLES)]
+pub struct HypergradientArgs {
+    #[command(flatten)]
+    pub problem: ProblemArgs,
+    /// Penalties: a number for all, as many as there are with commas between them, or a model file.
+    #[arg(long, value_name = "X|X,X,..|MODEL", help_heading = "Hypergradient")]
+    pub at: String,
+    /// Largest error, as a fraction of the norm of the hypergradient.
+    #[arg(long, value_name = "X", value_parser = positive, default_value = "0.01", help_heading = "Hypergradient")]
+    pub precision: f64,
+    /// Largest error in the units of the hypergradient.
+    #[arg(long, value_name = "X", value_parser = positive, conflicts_with = "precision")]
+    #[arg(help_heading = "Hypergradient")]
+    pub absolute: Option<f64>,
+    /// Probability with which the error must be below that.
+    #[arg(long, value_name = "P", value_parser = probability, default_value = "0.95", help_heading = "Hypergradient")]
+    pub probability: f64,
+    /// Give up after visiting this many rows.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Hypergradient")]
+    pub max_rows: Option<u64>,
+    /// Compute the exact hypergradient too, by passes over all rows.
+    #[arg(long, help_heading = "Hypergradient")]
+    pub exact: bool,
+    /// Write all components to this CSV file.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// Show no progress.
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// The file.
@@ -232,6 +277,13 @@ fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x > 0.0 && x.is_finite() => Ok(x),
         _ => Err("a positive number is needed".into()),
+    }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x > 0.0 && x < 1.0 => Ok(x),
+        _ => Err("a number between 0 and 1 is needed".into()),
     }
 }
 

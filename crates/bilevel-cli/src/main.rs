@@ -4,6 +4,7 @@ mod args;
 mod at;
 mod csv;
 mod evaluate;
+mod hypergradient;
 mod input;
 mod inspect;
 mod interrupt;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Tune(args) => tune::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Hypergradient(args) => hypergradient::run(args),
         Command::Inspect(args) => inspect::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -126,13 +126,13 @@ where
     let mut workspace = Workspace::new(operator.dim());
     let lower = solver.solve(&mut operator, &mut point.w, &mut rng, &mut workspace).usable("lower level")?;
 
-    let at = Upper::at(upper, &point.w, lambda, Batch::All, &mut rng)?;
+    let at = Upper::at(upper, &point.w, lambda, Batch::All, &mut [])?;
 
     let mut operator = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
     let linear = linear(&mut operator, &mut point.v).usable("linear system")?;
 
     let mut cross = vec![0.0; lambda.len()];
-    let cross_work = cross_term(map, &point, lambda, Batch::All, &mut rng, &mut cross);
+    let cross_work = cross_term(map, &point, lambda, Batch::All, &mut [], &mut cross);
     let work: Work = lower.work + linear.work + cross_work;
     let estimate = at.assemble(1.0, &cross, lower.status.worst(linear.status), work)?;
     if let Some(start) = start {

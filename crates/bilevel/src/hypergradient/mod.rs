@@ -8,8 +8,11 @@ mod aid;
 mod exact;
 mod method;
 mod parts;
+mod precise_sid;
+mod precision;
 mod replicates;
 mod sid;
+mod spread;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,8 @@ use crate::work::Work;
 pub use aid::{AidConjugateGradient, AidFixedPoint};
 pub use exact::{ExactLinear, Implicit};
 pub use method::Method;
+pub use precise_sid::{PreciseSid, Stage};
+pub use precision::{PreciseHypergradient, Precision, Tolerance};
 pub use replicates::replicate;
 pub use sid::Sid;
 

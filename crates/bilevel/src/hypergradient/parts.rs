@@ -45,25 +45,38 @@ pub(super) struct Upper {
 }
 
 impl Upper {
-    /// Evaluates `upper` at `(w, lambda)` on the whole population or on a sample drawn from `rng`.
+    /// Evaluates `upper` at `(w, lambda)` on the whole population, or on a sample from each of `rngs`, of which it takes
+    /// the mean.
     pub fn at<U: UpperObjective + ?Sized>(
         upper: &U,
         w: &[f64],
         lambda: &[f64],
         batch: Batch,
-        rng: &mut Rng,
+        rngs: &mut [Rng],
     ) -> Result<Self> {
-        let mut xi = Sample::Full;
-        if let Batch::Rows(rows) = batch {
-            upper.draw(rows, rng, &mut xi);
-        }
-        let (mut grad_w, mut grad_lambda) = (vec![0.0; w.len()], vec![0.0; lambda.len()]);
-        let value = upper.gradients(w, lambda, &xi, &mut grad_w, &mut grad_lambda);
-        if !(value.is_finite() && vector::all_finite(&grad_w) && vector::all_finite(&grad_lambda)) {
+        let mut at = Upper {
+            value: 0.0,
+            grad_w: vec![0.0; w.len()],
+            grad_lambda: vec![0.0; lambda.len()],
+            work: Work::default(),
+        };
+        let (mut grad_w, mut grad_lambda) = (at.grad_w.clone(), at.grad_lambda.clone());
+        mean_over(
+            batch,
+            rngs,
+            |rows, rng, xi| upper.draw(rows, rng, xi),
+            |xi, weight| {
+                at.value += weight * upper.gradients(w, lambda, xi, &mut grad_w, &mut grad_lambda);
+                vector::axpy(weight, &grad_w, &mut at.grad_w);
+                vector::axpy(weight, &grad_lambda, &mut at.grad_lambda);
+                at.work += Work::gradient(upper.size(xi));
+            },
+        );
+        if !(at.value.is_finite() && vector::all_finite(&at.grad_w) && vector::all_finite(&at.grad_lambda)) {
             return Err(Error::numeric("the upper objective or its gradient is not finite")
                 .remedy("check the validation data for non-finite values, and bound lambda"));
         }
-        Ok(Upper { value, grad_w, grad_lambda, work: Work::gradient(upper.size(&xi)) })
+        Ok(at)
     }
 
     /// `grad2 E + weight * cross`, with the bookkeeping around it.
@@ -77,19 +90,46 @@ impl Upper {
     }
 }
 
-/// `out = d2Phi_hat(w, lambda, zeta)^T v` on everything or on drawn rows; returns the work.
+/// `out = d2Phi_hat(w, lambda, zeta)^T v` on everything, or the mean over a sample from each of `rngs`; returns the work.
 pub(super) fn cross_term<M: StochasticMap + ?Sized>(
     map: &M,
     start: &WarmStart,
     lambda: &[f64],
     batch: Batch,
-    rng: &mut Rng,
+    rngs: &mut [Rng],
     out: &mut [f64],
 ) -> Work {
-    let mut zeta = Sample::Full;
-    if let Batch::Rows(rows) = batch {
-        map.draw(rows, rng, &mut zeta);
+    let (mut work, mut one) = (Work::default(), vec![0.0; out.len()]);
+    out.fill(0.0);
+    mean_over(
+        batch,
+        rngs,
+        |rows, rng, zeta| map.draw(rows, rng, zeta),
+        |zeta, weight| {
+            map.vjp_lambda(&start.w, lambda, zeta, &start.v, &mut one);
+            vector::axpy(weight, &one, out);
+            work += Work::cross_product(map.size(zeta));
+        },
+    );
+    work
+}
+
+/// Calls `visit` with the whole population and weight one, or with a sample from each of `rngs` and equal weights.
+fn mean_over(
+    batch: Batch,
+    rngs: &mut [Rng],
+    draw: impl Fn(usize, &mut Rng, &mut Sample),
+    mut visit: impl FnMut(&Sample, f64),
+) {
+    let mut sample = Sample::Full;
+    match batch {
+        Batch::All => visit(&sample, 1.0),
+        Batch::Rows(rows) => {
+            let weight = 1.0 / rngs.len() as f64;
+            for rng in rngs {
+                draw(rows, rng, &mut sample);
+                visit(&sample, weight);
+            }
+        }
     }
-    map.vjp_lambda(&start.w, lambda, &zeta, &start.v, out);
-    Work::cross_product(map.size(&zeta))
 }

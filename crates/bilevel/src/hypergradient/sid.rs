@@ -11,8 +11,9 @@ use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::{Average, FixedPoint, Workspace};
 use crate::lower::StochasticMap;
-use crate::operator::{AdjointOperator, LowerOperator};
-use crate::sample::{Batch, Purpose, Rng};
+use crate::operator::{AdjointOperator, LowerOperator, PooledOperator, RandomOperator};
+use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::status::Info;
 use crate::step_size::StepSize;
 use crate::upper::UpperObjective;
 
@@ -72,40 +73,98 @@ impl Sid {
         M: StochasticMap + ?Sized,
         U: UpperObjective + ?Sized,
     {
+        let mut point = None;
+        let streams = Streams { seed, indices: &[index], skipped: 0 };
+        let estimate = self.estimate_on(map, upper, lambda, (start.as_deref(), &mut point), streams)?;
+        if let (Some(start), Some(point)) = (start, point) {
+            *start = point;
+        }
+        Ok(estimate)
+    }
+
+    /// The estimate on given streams of samples, from `start` (zeros without); leaves `(w_t, v_k)` in `end`.
+    pub(super) fn estimate_on<M, U>(
+        &self,
+        map: &M,
+        upper: &U,
+        lambda: &[f64],
+        (start, end): (Option<&WarmStart>, &mut Option<WarmStart>),
+        streams: Streams<'_>,
+    ) -> Result<Hypergradient>
+    where
+        M: StochasticMap + ?Sized,
+        U: UpperObjective + ?Sized,
+    {
         let lower_solver = self.solver(self.lower_steps, self.lower_step);
         let linear_solver = self.solver(self.linear_steps, self.linear_step);
         lower_solver.validate()?;
         linear_solver.validate()?;
         self.cross_batch.validate("cross_batch")?;
         self.upper_batch.validate("upper_batch")?;
-        check_sizes(map.dims(), upper.dims(), lambda, start.as_deref())?;
-        let mut point = start.as_deref().cloned().unwrap_or_else(|| WarmStart::zeros(map.dims()));
-        let stream = |purpose| Rng::stream(seed, purpose, index);
+        check_sizes(map.dims(), upper.dims(), lambda, start)?;
+        let mut point = start.cloned().unwrap_or_else(|| WarmStart::zeros(map.dims()));
+        let late = |purpose| {
+            let mut rngs = streams.of(purpose);
+            let mut sample = Sample::Full;
+            for rng in &mut rngs {
+                (0..streams.skipped).for_each(|_| map.draw(self.batch, rng, &mut sample));
+            }
+            rngs
+        };
         let mut workspace = Workspace::new(point.w.len());
 
-        let mut operator = LowerOperator { map, lambda };
-        let lower = lower_solver
-            .solve(&mut operator, &mut point.w, &mut stream(Purpose::Lower), &mut workspace)
+        let operator = LowerOperator { map, lambda };
+        let lower = solve(&lower_solver, operator, self.batch, &mut point.w, late(Purpose::Lower), &mut workspace)
             .usable("lower level")?;
 
-        let at = Upper::at(upper, &point.w, lambda, self.upper_batch, &mut stream(Purpose::Upper))?;
+        let mut rngs = streams.of(Purpose::Upper);
+        let at = Upper::at(upper, &point.w, lambda, self.upper_batch, &mut rngs)?;
 
-        let mut operator = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
-        let linear = linear_solver
-            .solve(&mut operator, &mut point.v, &mut stream(Purpose::Linear), &mut workspace)
+        let operator = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
+        let linear = solve(&linear_solver, operator, self.batch, &mut point.v, late(Purpose::Linear), &mut workspace)
             .usable("linear system")?;
 
         let mut cross = vec![0.0; lambda.len()];
-        let cross_work = cross_term(map, &point, lambda, self.cross_batch, &mut stream(Purpose::Cross), &mut cross);
+        let mut rngs = streams.of(Purpose::Cross);
+        let cross_work = cross_term(map, &point, lambda, self.cross_batch, &mut rngs, &mut cross);
         let work = lower.work + linear.work + cross_work;
-        let estimate = at.assemble(1.0, &cross, lower.status.worst(linear.status), work)?;
-        if let Some(start) = start {
-            *start = point;
-        }
-        Ok(estimate)
+        *end = Some(point);
+        at.assemble(1.0, &cross, lower.status.worst(linear.status), work)
     }
 
     fn solver(&self, steps: usize, step: StepSize) -> FixedPoint {
         FixedPoint { steps, batch: Batch::Rows(self.batch), step, average: self.average, tolerance: 0.0 }
     }
+}
+
+/// Which samples an estimate is made on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Streams<'i> {
+    pub seed: u64,
+    /// One stream for each part of the estimate, or several whose samples are pooled.
+    pub indices: &'i [u64],
+    /// Samples of both solves that are drawn and thrown away first: on those they share, two runs then differ only by
+    /// what the earlier one has not forgotten.
+    pub skipped: usize,
+}
+
+impl Streams<'_> {
+    fn of(&self, purpose: Purpose) -> Vec<Rng> {
+        self.indices.iter().map(|&index| Rng::stream(self.seed, purpose, index)).collect()
+    }
+}
+
+fn solve(
+    solver: &FixedPoint,
+    mut operator: impl RandomOperator,
+    batch: usize,
+    x: &mut [f64],
+    mut streams: Vec<Rng>,
+    workspace: &mut Workspace,
+) -> Info {
+    if let [stream] = &mut streams[..] {
+        return solver.solve(&mut operator, x, stream, workspace);
+    }
+    let mut unused = streams[0].clone();
+    solver.solve(&mut PooledOperator::new(operator, batch, &mut streams), x, &mut unused, workspace)
 }

@@ -20,6 +20,7 @@ mod options;
 mod outcome;
 mod partition;
 mod path;
+mod precise;
 mod prior;
 mod problem;
 mod progress;
@@ -31,6 +32,7 @@ mod select;
 mod shared;
 mod stochastic;
 mod summary;
+mod units;
 
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
 pub use digest::{GroupPenalties, StrongWeight, penalties_by_group, strongest_weights};

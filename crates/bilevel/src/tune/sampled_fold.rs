@@ -7,14 +7,14 @@
 
 use super::objective::FoldRisks;
 use super::options::Method;
+use super::units::{Units, pilot};
 use crate::Result;
-use crate::diagnose::lanczos;
 use crate::fixed_point::Average;
 use crate::hypergradient::{AidFixedPoint, Hypergradient, Sid, WarmStart};
-use crate::lower::{Curved, GradientMap, StochasticLoss};
+use crate::lower::{GradientMap, StochasticLoss};
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
 use crate::problems::scaled::Scaled;
-use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::sample::{Batch, Sample};
 use crate::step_size::StepSize;
 use crate::vector;
 use crate::work::Work;
@@ -36,12 +36,6 @@ const BATCH_STEPS: usize = 60;
 const BATCH_TOLERANCE: f64 = 1e-5;
 /// Judging rows that are all visited for every hypergradient; of more, a sample.
 const JUDGING_ROWS: usize = 16_384;
-/// Rows from which curvatures are estimated.
-const PILOT_ROWS: usize = 4096;
-/// Minibatches looked at for the longest step, and products with each.
-const PROBES: (u64, usize) = (8, 10);
-/// What a minibatch that was not looked at may exceed the largest by.
-const MARGIN: f64 = 1.2;
 /// Hyperparameters may move this far before curvatures are estimated anew.
 const STALE_MOVE: f64 = 0.7;
 /// A solve that fails is tried again with steps this much shorter, a few times.
@@ -66,18 +60,9 @@ pub(super) struct SampledFold<'a> {
     pub work: Work,
 }
 
-/// The scaled map at one `lambda`.
-struct Units {
-    lambda: Vec<f64>,
-    scale: Vec<f64>,
-    map_step: f64,
-    /// Contraction of the map, estimated from above by what the penalties alone give.
-    contraction: f64,
-}
-
 impl<'a> SampledFold<'a> {
     pub(super) fn new(fold: &FoldRisks<'a>, penalty: &Penalty, share: f64, seed: u64) -> Self {
-        let pilot = fold.fitted.majorant().restricted(0..PILOT_ROWS.min(fold.fitted.len()));
+        let pilot = pilot(&fold.fitted);
         let w = fold.fitted.null_parameters();
         SampledFold {
             lower: Glm::new(fold.fitted.clone(), penalty.clone()),
@@ -183,7 +168,7 @@ impl<'a> SampledFold<'a> {
         let (step, average) = match method {
             // The mean of the later iterates has less noise than steps small enough for the last one.
             Method::SidConstant => (StepSize::Constant { eta: 0.5 }, Average::Suffix { fraction: 0.5 }),
-            Method::SidDecreasing => (decreasing(units.contraction, STEPS), Average::Suffix { fraction: 0.25 }),
+            Method::SidDecreasing => (decreasing(units.contraction(), STEPS), Average::Suffix { fraction: 0.25 }),
             _ => return None,
         };
         let upper_batch = if self.judges_fully() { Batch::All } else { Batch::Rows(JUDGING_ROWS / 4) };
@@ -192,40 +177,11 @@ impl<'a> SampledFold<'a> {
 
     /// Curvatures at `lambda` and the present `w`.
     fn measure(&mut self, lambda: &[f64], method: Method, index: u64) -> Result<Units> {
-        let sampled = method != Method::AidFp;
-        let strengths = Penalty::strengths(lambda);
-        let mut curvature = vec![0.0; self.w.len()];
-        self.pilot.curvature(&self.w, lambda).diagonal(&mut curvature);
-        self.work += Work::hessian_product(self.pilot.risk().len());
-        let mut penalties = vec![0.0; self.w.len()];
-        let (features, outputs) = (self.lower.risk().features(), self.lower.risk().outputs());
-        self.lower.penalty().for_each_weight(features * outputs, outputs, |i, h| penalties[i] = strengths[h]);
-        // A minibatch has the curvature of its own rows, up to |x|^2 / batch beyond the mean; only a change of units that
-        // knows it keeps a rare feature from dictating the step of all others.
-        let data: f64 = curvature.iter().zip(&penalties).map(|(c, p)| (c - p).max(0.0)).sum();
-        let own = if sampled { data / self.batch() as f64 } else { 1e-6 * data };
-        let scale: Vec<f64> = curvature.iter().map(|c| 1.0 / (c + own).max(f64::MIN_POSITIVE).sqrt()).collect();
-        let softest = penalties.iter().zip(&scale).filter(|(p, _)| **p > 0.0).map(|(p, s)| p * s * s);
-        let softest = softest.fold(1.0, f64::min);
-
-        let scaled = Scaled { inner: &self.pilot, scale: &scale };
-        let y: Vec<f64> = self.w.iter().zip(&scale).map(|(w, s)| w / s).collect();
-        let (probes, products) = PROBES;
-        let mut largest = 0.0_f64;
-        let mut sample = Sample::Full;
-        for probe in 0..if sampled { probes } else { 1 } {
-            if sampled {
-                let mut rng = Rng::stream(self.seed, Purpose::Start, index * probes + probe);
-                scaled.draw(self.batch(), &mut rng, &mut sample);
-            }
-            let product = |v: &[f64], out: &mut [f64]| scaled.hessian_product(&y, lambda, &sample, v, out);
-            let spectrum = lanczos(product, y.len(), products, self.seed)?;
-            self.work += Work::hessian_product(spectrum.products * scaled.size(&sample));
-            largest = largest.max(spectrum.largest + spectrum.largest_error);
-        }
-        let map_step = self.caution / (MARGIN * largest);
-        let contraction = (1.0 - map_step * softest).clamp(0.0, 1.0 - 1e-12);
-        Ok(Units { lambda: lambda.to_vec(), scale, map_step, contraction })
+        let batch = if method == Method::AidFp { Batch::All } else { Batch::Rows(self.batch()) };
+        let mut units = Units::measure(&self.pilot, &self.w, lambda, batch, (self.seed, index))?;
+        units.map_step *= self.caution;
+        self.work += units.work;
+        Ok(units)
     }
 }
 

@@ -1,0 +1,172 @@
+//! `bilevel hypergradient`: the gradient of the validation loss in the log-penalties, with an error bar.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bilevel::hypergradient::{PreciseHypergradient, Precision, Stage};
+use bilevel::status::Status;
+use bilevel::tune::{GlmProblem, Observer};
+use bilevel::{Result, vector};
+use serde::Serialize;
+
+use crate::args::HypergradientArgs;
+use crate::at;
+use crate::progress::Progress;
+use crate::table::TextTable;
+use crate::{csv, interrupt, numbers, output};
+
+/// Components shown on the terminal.
+const SHOWN: usize = 10;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Output<'a> {
+    names: &'a [String],
+    log_penalties: &'a [f64],
+    #[serde(flatten)]
+    precise: Shown<'a>,
+    relative_error: f64,
+    seconds: f64,
+    exact: Option<&'a [f64]>,
+}
+
+/// The result without its replicates.
+#[derive(Serialize)]
+struct Shown<'a> {
+    estimate: &'a bilevel::hypergradient::Hypergradient,
+    bias: f64,
+    error: f64,
+    allowed: f64,
+    replicates: usize,
+    settings: bilevel::hypergradient::Sid,
+}
+
+pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
+    if let Some(path) = &args.out {
+        output::check_file(path)?;
+    }
+    let mut progress = Progress::new(args.quiet || args.json, 1);
+    let (problem, _) = at::open(&args.problem, |phase| progress.phase(phase))?;
+    let lambda = at::log_penalties(&args.at, problem.hyperparameters())?;
+    let names = problem.hyperparameter_names();
+    let mut precision = match args.absolute {
+        Some(error) => Precision::absolute(error),
+        None => Precision::relative(args.precision),
+    }
+    .with_probability(args.probability);
+    if let Some(rows) = args.max_rows {
+        precision = precision.with_max_rows(rows);
+    }
+    progress.phase("estimating the hypergradient");
+    let clock = Instant::now();
+    let mut watch = |stage: &Stage| {
+        progress.phase(&describe(stage));
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let precise = interrupt::keeping(|| problem.hypergradient(&lambda, precision, args.problem.seed, &mut watch));
+    let seconds = clock.elapsed().as_secs_f64();
+    progress.finish();
+    let precise = precise?;
+    let exact = if args.exact { Some(problem.exact_hypergradient(&lambda)?) } else { None };
+    let exact = exact.as_ref().map(|exact| &exact.value[..]);
+
+    if let Some(path) = &args.out {
+        output::write_file(path, table(&names, &lambda, &precise, exact).as_bytes())?;
+    }
+    if args.json {
+        let PreciseHypergradient { estimate, bias, error, allowed, settings, replicates, .. } = &precise;
+        let output = Output {
+            names: &names,
+            log_penalties: &lambda,
+            precise: Shown {
+                estimate,
+                bias: *bias,
+                error: *error,
+                allowed: *allowed,
+                replicates: replicates.len(),
+                settings: *settings,
+            },
+            relative_error: precise.relative_error(),
+            seconds,
+            exact,
+        };
+        let text = serde_json::to_string_pretty(&output).expect("plain data can be written as JSON");
+        output::print(&(text + "\n"))?;
+    } else {
+        output::print(&text(args, &problem, &names, &precise, exact, seconds))?;
+    }
+    Ok(match precise.estimate.status {
+        _ if interrupt::requested() => ExitCode::from(interrupt::EXIT_CODE),
+        Status::Converged => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+fn describe(stage: &Stage) -> String {
+    format!(
+        "{} of {}: error {} of {} allowed, {}",
+        numbers::counted(stage.replicates, "replicate", "replicates"),
+        numbers::counted(stage.steps, "step", "steps"),
+        numbers::short(stage.error),
+        numbers::short(stage.allowed),
+        numbers::counted(stage.rows as usize, "row", "rows"),
+    )
+}
+
+fn text(
+    args: &HypergradientArgs,
+    problem: &GlmProblem,
+    names: &[String],
+    precise: &PreciseHypergradient,
+    exact: Option<&[f64]>,
+    seconds: f64,
+) -> String {
+    let PreciseHypergradient { estimate, settings, .. } = precise;
+    let percent = |x: f64| format!("{} %", numbers::short(100.0 * x));
+    let norm = vector::norm(&estimate.value);
+    let mut facts = TextTable::default();
+    facts.row(["validation loss", &numbers::loss(estimate.objective)]);
+    facts.row(["norm of the hypergradient", &numbers::short(norm)]);
+    let reached = if estimate.status == Status::Converged { "" } else { " (more than was allowed)" };
+    let sure = percent(args.probability);
+    facts
+        .row(["error".into(), format!("below {} with probability {sure}{reached}", percent(precise.relative_error()))]);
+    facts.row(["allowed".into(), percent(precise.allowed / norm)]);
+    facts.row(["estimated bias".into(), percent(precise.bias / norm)]);
+    if let Some(exact) = exact {
+        let error = vector::distance(exact, &estimate.value) / vector::norm(exact);
+        facts.row(["distance from the exact one".into(), percent(error)]);
+    }
+    let passes = estimate.work.passes(problem.lower().risk().len());
+    let rows = numbers::count(estimate.work.rows as usize);
+    facts.row(["cost".into(), format!("{rows} rows ({}), {}", numbers::passes(passes), numbers::seconds(seconds))]);
+    let (replicates, steps) = (precise.replicates.len(), numbers::count(settings.lower_steps));
+    facts.row(["by".into(), format!("{replicates} replicates of t = k = {steps} steps of {} rows", settings.batch)]);
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by(|&a, &b| estimate.value[b].abs().total_cmp(&estimate.value[a].abs()));
+    let mut components = TextTable::new(["log-penalty", "derivative", "standard error", "exact"]);
+    for &j in order.iter().take(SHOWN) {
+        let error = estimate.std_error.as_ref().map_or(f64::NAN, |errors| errors[j]);
+        let exact = exact.map_or(String::new(), |exact| format!("{:.6e}", exact[j]));
+        components.row([names[j].clone(), format!("{:.6e}", estimate.value[j]), numbers::short(error), exact]);
+    }
+    let more = match names.len() > SHOWN {
+        true => format!("… {} more; --out FILE or --json gives all\n", numbers::count(names.len() - SHOWN)),
+        false => String::new(),
+    };
+    format!("{}\n{}{more}", facts.render(), components.render())
+}
+
+fn table(names: &[String], lambda: &[f64], precise: &PreciseHypergradient, exact: Option<&[f64]>) -> String {
+    let mut text = String::from("name,log_penalty,derivative,std_error");
+    text += if exact.is_some() { ",exact\n" } else { "\n" };
+    for (j, name) in names.iter().enumerate() {
+        let error = precise.estimate.std_error.as_ref().map_or(f64::NAN, |errors| errors[j]);
+        let mut row = vec![lambda[j], precise.estimate.value[j], error];
+        row.extend(exact.map(|exact| exact[j]));
+        let row: Vec<String> = row.into_iter().map(csv::number).collect();
+        text += &format!("{},{}\n", csv::cell(name), row.join(","));
+    }
+    text
+}

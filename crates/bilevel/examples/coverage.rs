@@ -1,0 +1,112 @@
+//! How often the error bars of a hypergradient cover the truth.
+//!
+//! ```text
+//! cargo run --release --example coverage -- linear [REPETITIONS [PRECISION]]
+//! cargo run --release --example coverage -- FILE PENALTY shared|per-feature [REPETITIONS [PRECISION]]
+//! ```
+//! Repeats the estimate with other seeds, and counts for 20 random projections how often the 95 % interval covers the exact
+//! one, and how often the requested precision was kept.
+
+use std::ops::ControlFlow;
+
+use bilevel::data::{Dataset, EncodeOptions, Encoder, LabelMap, ReadOptions, read};
+use bilevel::hypergradient::{PreciseHypergradient, PreciseSid, Precision};
+use bilevel::lower::Dims;
+use bilevel::problems::linear_contraction::LinearContraction;
+use bilevel::problems::target::Target;
+use bilevel::sample::{Purpose, Rng};
+use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
+use bilevel::vector;
+
+const PROJECTIONS: u64 = 20;
+
+fn main() -> bilevel::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |i: usize, default: f64| arguments.get(i).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let on = |_: &_| ControlFlow::Continue(());
+    match arguments.first().map(String::as_str) {
+        None | Some("linear") => {
+            let dims = Dims { w: 20, lambda: 10 };
+            let map = LinearContraction::random(dims, 0.7, 0.5, 1);
+            let upper = Target::random(dims, 200, 0.5, 0.1, 2);
+            let lambda = vec![0.3; dims.lambda];
+            let truth = map.hypergradient(&upper, &lambda);
+            let precision = Precision::relative(number(2, 0.02));
+            report(number(1, 100.0) as u64, &truth, |seed| {
+                let sid = PreciseSid { batch: 4, contraction: Some(0.7), seed, ..PreciseSid::default() };
+                sid.estimate(&map, &upper, &lambda, None, precision, &mut on.clone())
+            })
+        }
+        Some(file) => {
+            let table = read(std::path::Path::new(file), &ReadOptions::default())?;
+            let problem = GlmProblem::new(&encode(table)?, None, &options(arguments.get(2)))?;
+            let lambda = vec![number(1, 0.01).ln(); problem.hyperparameters()];
+            let truth = problem.exact_hypergradient(&lambda)?.value;
+            let precision = Precision::relative(number(4, 0.05));
+            report(number(3, 100.0) as u64, &truth, |seed| {
+                problem.hypergradient(&lambda, precision, seed, &mut on.clone())
+            })
+        }
+    }
+}
+
+fn options(penalties: Option<&String>) -> TuneOptions {
+    let penalties = match penalties.map(String::as_str) {
+        Some("per-feature") => Penalties::PerFeature,
+        Some("per-class") => Penalties::PerClass,
+        _ => Penalties::Shared,
+    };
+    TuneOptions { penalties, ..TuneOptions::default() }
+}
+
+fn encode(mut table: bilevel::data::Table) -> bilevel::Result<Dataset> {
+    let labels = table.labels.take().ok_or_else(|| bilevel::Error::input("there is no target"))?;
+    let map = LabelMap::learn(&labels, None, &table.origin)?;
+    let target = map.apply(&labels, &table.origin)?;
+    let encoder = Encoder::learn(&table, &EncodeOptions::default())?;
+    let encoded = encoder.encode(table)?;
+    Ok(Dataset {
+        design: encoded.design,
+        target,
+        feature_names: encoded.feature_names,
+        groups: encoded.groups,
+        measured: encoded.measured,
+    })
+}
+
+fn report(
+    repetitions: u64,
+    truth: &[f64],
+    estimate: impl Fn(u64) -> bilevel::Result<PreciseHypergradient>,
+) -> bilevel::Result<()> {
+    let mut rng = Rng::stream(0, Purpose::Start, 77);
+    let directions: Vec<Vec<f64>> = (0..PROJECTIONS).map(|_| truth.iter().map(|_| rng.normal()).collect()).collect();
+    let (mut covered, mut kept, mut rows, mut errors) = (0, 0, 0, 0.0);
+    let (mut bias, mut replicates, mut mean) = (0.0, 0, vec![0.0; truth.len()]);
+    for seed in 1..=repetitions {
+        let found = estimate(seed)?;
+        for direction in &directions {
+            let (low, high) = found.interval_along(direction, 0.95);
+            covered += u32::from((low..=high).contains(&vector::dot(direction, truth)));
+        }
+        let error = vector::distance(&found.estimate.value, truth);
+        kept += u32::from(error <= found.allowed);
+        errors += error * error;
+        bias += found.bias;
+        replicates += found.replicates.len();
+        rows += found.estimate.work.rows;
+        vector::axpy(1.0 / repetitions as f64, &found.estimate.value, &mut mean);
+    }
+    let n = repetitions as f64;
+    let norm = vector::norm(truth);
+    println!("intervals that cover the truth  {:.2} %", 100.0 * f64::from(covered) / (n * PROJECTIONS as f64));
+    println!("estimates within the precision  {:.2} %", 100.0 * f64::from(kept) / n);
+    println!("root mean square error          {:.3} %", 100.0 * (errors / n).sqrt() / norm);
+    println!(
+        "bias, measured and estimated    {:.3} %, {:.3} %",
+        100.0 * vector::distance(&mean, truth) / norm,
+        100.0 * bias / n / norm
+    );
+    println!("replicates, rows of each run    {:.1}, {:.0}", replicates as f64 / n, rows as f64 / n);
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! A hypergradient to a requested precision: the precision comes in, the step counts come out.
+
+use serde::{Deserialize, Serialize};
+
+use super::spread::{std_error, t_factor};
+use super::{Hypergradient, Sid};
+use crate::error::{Error, Result};
+use crate::vector;
+
+/// How far off an estimate may be, and how sure that must be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Precision {
+    /// The largest error.
+    pub tolerance: Tolerance,
+    /// Probability with which the error must be below it.
+    pub probability: f64,
+    /// Rows to visit at most; with fewer than needed the result says what was reached.
+    pub max_rows: u64,
+}
+
+/// A bound on `|g_hat - grad f|` in the Euclidean norm.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tolerance {
+    /// As a fraction of `|grad f|`.
+    Relative(f64),
+    /// In the units of the hypergradient.
+    Absolute(f64),
+}
+
+impl Precision {
+    /// `|g_hat - grad f| <= fraction |grad f|` with probability 0.95, for at most `10^10` rows.
+    pub fn relative(fraction: f64) -> Self {
+        Precision { tolerance: Tolerance::Relative(fraction), probability: 0.95, max_rows: 10_000_000_000 }
+    }
+
+    /// `|g_hat - grad f| <= error` with probability 0.95, for at most `10^10` rows.
+    pub fn absolute(error: f64) -> Self {
+        Precision { tolerance: Tolerance::Absolute(error), ..Precision::relative(1.0) }
+    }
+
+    /// The same for at most `max_rows` rows.
+    #[must_use]
+    pub fn with_max_rows(self, max_rows: u64) -> Self {
+        Precision { max_rows, ..self }
+    }
+
+    /// The same with another probability.
+    #[must_use]
+    pub fn with_probability(self, probability: f64) -> Self {
+        Precision { probability, ..self }
+    }
+
+    /// The largest error for a hypergradient of this norm.
+    pub(super) fn allowed(&self, norm: f64) -> f64 {
+        match self.tolerance {
+            Tolerance::Relative(fraction) => fraction * norm,
+            Tolerance::Absolute(error) => error,
+        }
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// Input, naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        let (Tolerance::Relative(tolerance) | Tolerance::Absolute(tolerance)) = self.tolerance;
+        if !(tolerance > 0.0 && tolerance.is_finite()) {
+            return Err(Error::input(format!("a precision of {tolerance} must be positive and finite")));
+        }
+        if !(self.probability > 0.0 && self.probability < 1.0) {
+            return Err(Error::input(format!("a probability of {} must be between 0 and 1", self.probability)));
+        }
+        Ok(())
+    }
+}
+
+/// An estimate with an error bar.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreciseHypergradient {
+    /// The mean over the replicates with its standard errors; its status is `Converged` where the precision was reached,
+    /// else `StepLimit`. The work is that of everything, trials included.
+    pub estimate: Hypergradient,
+    /// Estimated norm of the bias, which the standard errors do not see.
+    pub bias: f64,
+    /// The error of `value` is below this with the requested probability.
+    pub error: f64,
+    /// What the precision allowed.
+    pub allowed: f64,
+    /// The settings of each replicate.
+    pub settings: Sid,
+    /// The replicates, independent and of one distribution. The value is their mean plus that of the corrections.
+    pub replicates: Vec<Vec<f64>>,
+    /// Independent estimates of what removes the bias of the step size; independent of the replicates.
+    pub corrections: Vec<Vec<f64>>,
+}
+
+impl PreciseHypergradient {
+    /// `error` as a fraction of the norm of the estimate.
+    pub fn relative_error(&self) -> f64 {
+        self.error / vector::norm(&self.estimate.value)
+    }
+
+    /// Standard error of the component along `direction`, `direction' value`.
+    ///
+    /// # Panics
+    /// When the direction has another length.
+    pub fn std_error_along(&self, direction: &[f64]) -> f64 {
+        assert_eq!(direction.len(), self.estimate.value.len(), "the direction has the length of lambda");
+        self.std_error_of(|replicate| vector::dot(direction, replicate)).0
+    }
+
+    /// The interval that covers `direction' grad f(lambda)` with this probability (Student's t with the degrees of freedom
+    /// of Welch; the bias that is left apart).
+    ///
+    /// # Panics
+    /// When the direction has another length.
+    pub fn interval_along(&self, direction: &[f64], probability: f64) -> (f64, f64) {
+        assert_eq!(direction.len(), self.estimate.value.len(), "the direction has the length of lambda");
+        let centre = vector::dot(direction, &self.estimate.value);
+        let (error, free) = self.std_error_of(|replicate| vector::dot(direction, replicate));
+        let half = t_factor(free, probability) * error;
+        (centre - half, centre + half)
+    }
+
+    /// Standard error of a linear function of the value, and the degrees of freedom of its estimate.
+    pub(super) fn std_error_of(&self, function: impl Fn(&[f64]) -> f64) -> (f64, f64) {
+        let parts = [&self.replicates, &self.corrections]
+            .map(|part| (std_error(part.iter().map(|replicate| function(replicate))).powi(2), (part.len() - 1) as f64));
+        let variance: f64 = parts.iter().map(|(variance, _)| variance).sum();
+        let squares: f64 = parts.iter().map(|(variance, free)| variance * variance / free).sum();
+        (variance.sqrt(), if squares > 0.0 { variance * variance / squares } else { 1.0 })
+    }
+}

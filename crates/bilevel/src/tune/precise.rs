@@ -1,0 +1,83 @@
+//! The hypergradient of a linear model's penalties, with an error bar, at a cost that does not grow with the rows.
+//!
+//! Some thousand rows are fitted and differentiated exactly; that is where the stochastic solves start, and what tells the
+//! units in which they converge fast.
+
+use std::ops::ControlFlow;
+
+use super::problem::GlmProblem;
+use super::units::{Units, pilot};
+use crate::Result;
+use crate::hypergradient::{Implicit, PreciseHypergradient, PreciseSid, Precision, Stage, WarmStart};
+use crate::lower::{GradientMap, StochasticLoss};
+use crate::newton::{Newton, NewtonDirection};
+use crate::problems::glm::Glm;
+use crate::problems::scaled::Scaled;
+use crate::sample::Batch;
+use crate::stop::StopSignal;
+use crate::vector;
+
+/// Rows of a minibatch.
+const BATCH: usize = 64;
+
+impl GlmProblem {
+    /// `grad f(lambda)` to `precision`; see [`PreciseSid::estimate`], also for `observer`.
+    ///
+    /// # Errors
+    /// Input, for a `lambda` of the wrong length or settings out of range; numeric, when the solves diverge; interrupted.
+    pub fn hypergradient(
+        &self,
+        lambda: &[f64],
+        precision: Precision,
+        seed: u64,
+        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+    ) -> Result<PreciseHypergradient> {
+        precision.validate()?;
+        self.check_lambda(lambda)?;
+        let (lower, upper) = (self.lower(), self.upper());
+        let some_upper = pilot(&upper);
+        let some_rows = Glm::new(pilot(lower.risk()), lower.penalty().clone());
+        let mut w = lower.risk().null_parameters();
+        let newton =
+            Newton { iterations: 50, tolerance: 1e-6, direction: NewtonDirection::ConjugateGradients { steps: 200 } };
+        let fit = newton.minimize(&some_rows, lambda, &mut w, None, &StopSignal::never())?;
+        let batch = BATCH.min(lower.risk().len());
+        let units = Units::measure(&some_rows, &w, lambda, Batch::Rows(batch), (seed, 0))?;
+
+        let mut u = vec![0.0; w.len()];
+        let adjoint = Implicit::default().at_solution(&some_rows, &some_upper, &w, lambda, &mut u)?;
+        let (scaled, scaled_upper) =
+            (Scaled { inner: &lower, scale: &units.scale }, Scaled { inner: &upper, scale: &units.scale });
+        let map = GradientMap { loss: &scaled, map_step: units.map_step };
+        let mut start = WarmStart { w, v: u };
+        for ((w, v), scale) in start.w.iter_mut().zip(&mut start.v).zip(&units.scale) {
+            *w /= scale;
+            *v /= scale * units.map_step;
+        }
+        let before = units.work + fit.info.work + adjoint.work;
+        let sid = PreciseSid { batch, contraction: Some(units.contraction()), seed, ..PreciseSid::default() };
+        let mut precise = sid.estimate(&map, &scaled_upper, lambda, Some(&start), precision, observer)?;
+        precise.estimate.work += before;
+        Ok(precise)
+    }
+
+    /// `grad f(lambda)` by a converged solve over all rows, with its objective: the reference.
+    ///
+    /// # Errors
+    /// Input, for a `lambda` of the wrong length; numeric, when the lower level cannot be solved.
+    pub fn exact_hypergradient(&self, lambda: &[f64]) -> Result<crate::hypergradient::Hypergradient> {
+        self.check_lambda(lambda)?;
+        let (lower, upper) = (self.lower(), self.upper());
+        let newton = Newton { tolerance: 1e-18, ..Newton::default() };
+        let mut start = WarmStart { w: lower.risk().null_parameters(), v: vec![0.0; lower.dims().w] };
+        Implicit::default().estimate(&lower, &upper, lambda, Some(&mut start), &newton)
+    }
+
+    fn check_lambda(&self, lambda: &[f64]) -> Result<()> {
+        if lambda.len() != self.hyperparameters() || !vector::all_finite(lambda) {
+            let (found, needed) = (lambda.len(), self.hyperparameters());
+            return Err(crate::Error::input(format!("lambda must be {needed} finite numbers, not {found}")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! Units in which the lower level of a linear model has a curvature of about 1 in every coordinate.
+//!
+//! Penalties differ by factors of thousands, and so do the scales of features; in such units the gradient step contracts at a
+//! useful rate all the same. The longest step that no minibatch turns into an expansion is found by looking at a few
+//! minibatches, since the worst case over all rows would allow steps ten times shorter. The cost does not grow with
+//! the number of rows.
+
+use crate::Result;
+use crate::diagnose::lanczos;
+use crate::lower::{Curved, StochasticLoss};
+use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
+use crate::problems::scaled::Scaled;
+use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::work::Work;
+
+/// Rows from which curvatures are estimated.
+const PILOT_ROWS: usize = 4096;
+/// Minibatches looked at for the longest step, and products with each.
+const PROBES: (u64, usize) = (8, 10);
+/// What a minibatch that was not looked at may exceed the largest by.
+const MARGIN: f64 = 1.2;
+
+/// The scaled gradient step at one `lambda`.
+pub(super) struct Units {
+    pub lambda: Vec<f64>,
+    /// One over the root of the curvature of each coordinate.
+    pub scale: Vec<f64>,
+    /// The step of the gradient map in these units.
+    pub map_step: f64,
+    /// Curvature of the penalty in these units, where it is least: the lower level has no less.
+    softest: f64,
+    pub work: Work,
+}
+
+/// Some of the rows, with a loss of bounded curvature.
+pub(super) fn pilot<'a>(risk: &EmpiricalRisk<'a>) -> EmpiricalRisk<'a> {
+    risk.majorant().restricted(0..PILOT_ROWS.min(risk.len()))
+}
+
+impl Units {
+    /// Measures on the rows of `pilot` at `w`, for steps on samples of `batch` rows.
+    pub(super) fn measure(
+        pilot: &Glm<'_>,
+        w: &[f64],
+        lambda: &[f64],
+        batch: Batch,
+        (seed, index): (u64, u64),
+    ) -> Result<Self> {
+        let strengths = Penalty::strengths(lambda);
+        let mut curvature = vec![0.0; w.len()];
+        pilot.curvature(w, lambda).diagonal(&mut curvature);
+        let mut work = Work::hessian_product(pilot.risk().len());
+        let mut penalties = vec![0.0; w.len()];
+        let (features, outputs) = (pilot.risk().features(), pilot.risk().outputs());
+        pilot.penalty().for_each_weight(features * outputs, outputs, |i, h| penalties[i] = strengths[h]);
+        // A minibatch has the curvature of its own rows, up to |x|^2 / batch beyond the mean; only a change of units that
+        // knows it keeps a rare feature from dictating the step of all others.
+        let data: f64 = curvature.iter().zip(&penalties).map(|(c, p)| (c - p).max(0.0)).sum();
+        let (own, probes) = match batch {
+            Batch::Rows(rows) => (data / rows as f64, PROBES.0),
+            Batch::All => (1e-6 * data, 1),
+        };
+        let scale: Vec<f64> = curvature.iter().map(|c| 1.0 / (c + own).max(f64::MIN_POSITIVE).sqrt()).collect();
+        let softest = penalties.iter().zip(&scale).filter(|(p, _)| **p > 0.0).map(|(p, s)| p * s * s);
+        let softest = softest.fold(1.0, f64::min);
+
+        let scaled = Scaled { inner: pilot, scale: &scale };
+        let y: Vec<f64> = w.iter().zip(&scale).map(|(w, s)| w / s).collect();
+        let mut largest = 0.0_f64;
+        let mut sample = Sample::Full;
+        for probe in 0..probes {
+            if let Batch::Rows(rows) = batch {
+                let mut rng = Rng::stream(seed, Purpose::Start, index * probes + probe);
+                scaled.draw(rows, &mut rng, &mut sample);
+            }
+            let product = |v: &[f64], out: &mut [f64]| scaled.hessian_product(&y, lambda, &sample, v, out);
+            let spectrum = lanczos(product, y.len(), PROBES.1, seed)?;
+            work += Work::hessian_product(spectrum.products * scaled.size(&sample));
+            largest = largest.max(spectrum.largest + spectrum.largest_error);
+        }
+        Ok(Units { lambda: lambda.to_vec(), scale, map_step: 1.0 / (MARGIN * largest), softest, work })
+    }
+
+    /// Bound on the contraction of the map, from what the penalties alone give.
+    pub(super) fn contraction(&self) -> f64 {
+        (1.0 - self.map_step * self.softest).clamp(0.0, 1.0 - 1e-12)
+    }
+}
