@@ -2,6 +2,8 @@
 
 mod args;
 mod at;
+mod check;
+mod constants;
 mod csv;
 mod evaluate;
 mod input;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Check(args) => check::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {}", one_line(&error.to_string()));
