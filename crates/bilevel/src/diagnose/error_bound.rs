@@ -29,8 +29,11 @@ pub struct ErrorBound {
     pub batch: usize,
     /// Bound on `|w_0 - w(lambda)|^2`.
     pub lower_start: f64,
-    /// Bound on `|v_0 - v(w_t, lambda)|^2`; with `v_0 = 0` it is `L_E^2/(1-q)^2`.
-    pub linear_start: f64,
+    /// Bound on `E|v_0 - v(w_t, lambda)|^2`; `None` for `v_0 = 0`, where that of `|v(w_t, lambda)|` serves.
+    pub linear_start: Option<f64>,
+    /// Bound on `|grad1 E|` at `w(lambda)`, at most `L_E`; after `t` steps `|grad1 E(w_t)|` is, in mean square, at most this
+    /// plus `mu1 sqrt(rho(t))`.
+    pub upper_gradient: f64,
     /// Steps of the lower solve.
     pub lower_step: StepSize,
     /// Steps of the linear solve.
@@ -71,16 +74,23 @@ impl ErrorBound {
             sigma2,
             batch,
             lower_start: size * size,
-            linear_start: constants.adjoint_bound().powi(2),
+            linear_start: None,
+            upper_gradient: constants.l_e,
             lower_step: StepSize::decreasing_from_constants(q, sigma2)?,
             linear_step: StepSize::decreasing_from_constants(q, constants.linear_noise().1)?,
         };
         let numbers = [constants.sensitivity(), constants.l_phi, constants.m2, sigma1, size];
-        if numbers.iter().all(|x| *x >= 0.0 && x.is_finite()) {
+        if numbers.iter().all(|x| *x >= 0.0 && x.is_finite()) && batch > 0 {
             Ok(bound)
         } else {
-            Err(Error::input(format!("a constant of the bound is negative or not finite: {constants:?}")))
+            Err(Error::input(format!("a constant of the bound is negative or not finite: {bound:?}")))
         }
+    }
+
+    /// The same where `|grad1 E|` is known at `w(lambda)`, which sharpens the bound as `w_t` comes close.
+    #[must_use]
+    pub fn with_upper_gradient(self, norm: f64) -> Self {
+        ErrorBound { upper_gradient: norm.min(self.constants.l_e), ..self }
     }
 
     /// The same with constant steps: `fraction` in (0, 1] of the largest that the theory allows, `1/(1 + sigma2)`.
@@ -95,15 +105,26 @@ impl ErrorBound {
         self.lower_step.mse_bound(t, self.lower_start, self.constants.contraction, self.sigma1, self.sigma2)
     }
 
-    /// `sigma(k) >= E|v_k - v(w_t, lambda)|^2`; `None` where the theory gives no bound for the step sizes.
+    /// `sigma(k) >= E|v_k - v(w_t, lambda)|^2` whatever `t`; `None` where the theory gives no bound for the step sizes.
     pub fn linear_mse(&self, k: usize) -> Option<f64> {
-        let (sigma1, sigma2) = self.constants.linear_noise();
-        self.linear_step.mse_bound(k, self.linear_start, self.constants.contraction, sigma1, sigma2)
+        self.linear_mse_for(&self.constants, k)
     }
 
     /// The bound on `E|g_hat - grad f|^2`; `None` where the theory gives none for the step sizes.
     pub fn hypergradient_mse(&self, t: usize, k: usize, cross_batch: Batch) -> Option<f64> {
-        Some(self.constants.hypergradient_mse(self.lower_mse(t)?, self.linear_mse(k)?, cross_batch))
+        let lower_mse = self.lower_mse(t)?;
+        // L_E where each part needs it: at w(lambda) for the sensitivity, in mean square at w_t for the rest.
+        let nearby = self.upper_gradient + self.constants.mu1 * lower_mse.sqrt();
+        let there = ProblemConstants { l_e: nearby.min(self.constants.l_e), ..self.constants };
+        let centre = ProblemConstants { l_e: self.upper_gradient, ..self.constants };
+        let linear_mse = self.linear_mse_for(&there, k)?;
+        Some(2.0 * centre.sensitivity().powi(2) * lower_mse + there.hypergradient_mse(0.0, linear_mse, cross_batch))
+    }
+
+    fn linear_mse_for(&self, constants: &ProblemConstants, k: usize) -> Option<f64> {
+        let (sigma1, sigma2) = constants.linear_noise();
+        let start = self.linear_start.unwrap_or(constants.adjoint_bound().powi(2));
+        self.linear_step.mse_bound(k, start, constants.contraction, sigma1, sigma2)
     }
 
     /// What the bound falls to as `t`, `k` and `J` grow: zero for decreasing steps, a multiple of `eta` for constant ones.
@@ -113,87 +134,67 @@ impl ErrorBound {
 
     /// The cheapest `t`, `k` and `J` with `hypergradient_mse(t, k, J) <= mse`, by cost `batch (t + k) + J`.
     ///
-    /// For given `k` and `J` the smallest `t` follows from [`StepSize::steps_for`]. What remains is a function of `k` and
-    /// `J` that is convex, because `rho`, `sigma` and `1/J` are convex and log-convex; it is minimised over `J` within `k` by
-    /// golden sections on a logarithmic scale, up to rounding to whole steps.
+    /// For given `k` and `J` the smallest `t` follows by bisection. What remains is a convex function of `k` and `J`
+    /// (theory, section 4), which is minimised over `J` within `k` by golden sections on a logarithmic scale, up to rounding
+    /// to whole steps.
     ///
     /// # Errors
-    /// Input, where `mse` is not positive, is below the floor of constant steps, or the theory has no bound.
+    /// Input, where `mse` is not above the floor of the bound, or the theory has no bound.
     pub fn plan(&self, mse: f64) -> Result<StepPlan> {
-        let none = || {
+        let floor = self.floor().ok_or_else(|| {
             Error::input("the theory has no bound for these step sizes")
                 .remedy("use steps of at most 1/(1 + sigma2), constant or decreasing with beta > 1/(1 - q^2)")
+        })?;
+        let unreachable = || {
+            Error::input(format!("a mean-square error of {mse:e} is not above {floor:e}, where the bound stops"))
+                .remedy("ask for a larger error, or use decreasing or smaller steps")
         };
-        let floor = self.floor().ok_or_else(none)?;
-        if !(mse > floor && mse.is_finite()) {
-            return Err(Error::input(format!(
-                "a mean-square error of {mse:e} is not above {floor:e}, where the bound stops"
-            ))
-            .remedy("ask for a larger error, or use decreasing or smaller steps"));
-        }
-        // A feasible point, each part with a third of what is allowed beyond the floor, limits the search.
-        let share = (mse - floor) / 3.0;
-        let (a, b) = (2.0 * self.constants.sensitivity().powi(2), 2.0 * self.constants.l_phi.powi(2));
-        let linear_floor = self.linear_mse(usize::MAX).ok_or_else(none)?;
-        let k = self.linear_steps_for(linear_floor + share / b).ok_or_else(none)?;
-        let j = self.cross_samples(k, share).ok_or_else(none)?;
-        let lower_floor = self.lower_mse(usize::MAX).ok_or_else(none)?;
-        let t = self.lower_steps_for(lower_floor + share / a).ok_or_else(none)?;
-        let worst = self.batch as f64 * (t as f64 + k as f64) + j;
+        let feasible = if mse > floor && mse.is_finite() { self.feasible(mse, floor) } else { None };
+        let feasible = feasible.ok_or_else(unreachable)?;
 
-        let most_steps = (worst / self.batch as f64).max(1.0);
-        let best_cross = |k: f64| {
-            let cost = |log_j: f64| self.completed(mse, k, log_j.exp().round()).map_or(f64::INFINITY, |p| p.samples);
-            if self.constants.m2 == 0.0 { 1.0 } else { golden(0.0, worst.ln(), cost).exp().round() }
+        let most_steps = (feasible.samples / self.batch as f64).max(1.0);
+        let samples = |k: f64, j: f64| self.completed(mse, k, j).map_or(f64::INFINITY, |plan| plan.samples);
+        let best_cross = |k: f64| match self.constants.m2 {
+            0.0 => 1.0,
+            _ => golden(0.0, feasible.samples.ln(), |log_j| samples(k, log_j.exp().round())).exp().round(),
         };
-        let cost = |log_k: f64| {
-            let k = log_k.exp_m1().round();
-            self.completed(mse, k, best_cross(k)).map_or(f64::INFINITY, |p| p.samples)
-        };
-        let k_best = golden(0.0, most_steps.ln_1p(), cost).exp_m1().round();
-        let found = self.completed(mse, k_best, best_cross(k_best));
-        let safe = self.completed(mse, k as f64, j);
-        found.into_iter().chain(safe).min_by(|p, q| p.samples.total_cmp(&q.samples)).ok_or_else(none)
+        let steps = |log_k: f64| log_k.exp_m1().round();
+        let best = golden(0.0, most_steps.ln_1p(), |log_k| samples(steps(log_k), best_cross(steps(log_k))));
+        let found = self.completed(mse, steps(best), best_cross(steps(best)));
+        Ok(found.filter(|plan| plan.samples <= feasible.samples).unwrap_or(feasible))
     }
 
-    /// The plan with this `k` and `J` and the smallest `t`.
+    /// Some plan: half of what is allowed beyond the floor for the two solves, the rest for sampling `d2Phi`.
+    fn feasible(&self, mse: f64, floor: f64) -> Option<StepPlan> {
+        const MOST: u32 = 52;
+        let steps = (0..MOST).map(|i| 1_usize << i);
+        let solved = floor + 0.5 * (mse - floor);
+        let t =
+            steps.clone().find(|&t| self.hypergradient_mse(t, t, Batch::All).is_some_and(|bound| bound <= solved))?;
+        steps.filter_map(|j| self.completed(mse, t as f64, j as f64)).find(|plan| plan.lower_steps <= t)
+    }
+
+    /// The plan with this `k` and `J` and the smallest `t`; `None` where no `t` will do.
     fn completed(&self, mse: f64, k: f64, j: f64) -> Option<StepPlan> {
         let (k, j) = (k as usize, j.max(1.0) as usize);
-        let cross = if self.constants.m2 == 0.0 { Batch::All } else { Batch::Rows(j) };
-        let rest = mse - self.constants.hypergradient_mse(0.0, self.linear_mse(k)?, cross);
-        let a = 2.0 * self.constants.sensitivity().powi(2);
-        let t = if a == 0.0 && rest >= 0.0 { 0 } else { self.lower_steps_for(rest / a)? };
-        let bound = self.hypergradient_mse(t, k, cross)?;
-        // Rounding in the subtraction above may cost one step.
-        let t = if bound > mse { t + 1 } else { t };
-        let bound = self.hypergradient_mse(t, k, cross)?;
-        let samples = self.batch as f64 * (t as f64 + k as f64) + j as f64;
-        (bound <= mse).then_some(StepPlan { lower_steps: t, linear_steps: k, cross_batch: j, samples, bound })
-    }
-
-    fn lower_steps_for(&self, mse: f64) -> Option<usize> {
-        reachable(mse, self.lower_mse(usize::MAX)?)?;
-        self.lower_step.steps_for(mse, self.lower_start, self.constants.contraction, self.sigma1, self.sigma2)
-    }
-
-    fn linear_steps_for(&self, mse: f64) -> Option<usize> {
-        if mse.is_infinite() {
-            return Some(0);
+        let bound = |t: usize| self.hypergradient_mse(t, k, Batch::Rows(j));
+        if bound(usize::MAX)? > mse {
+            return None;
         }
-        reachable(mse, self.linear_mse(usize::MAX)?)?;
-        let (sigma1, sigma2) = self.constants.linear_noise();
-        self.linear_step.steps_for(mse, self.linear_start, self.constants.contraction, sigma1, sigma2)
+        let (mut below, mut above) = (0, 1);
+        while bound(above)? > mse {
+            (below, above) = (above, above.checked_mul(2)?);
+        }
+        if bound(0)? <= mse {
+            above = 0;
+        }
+        while above > below + 1 {
+            let middle = below + (above - below) / 2;
+            *(if bound(middle)? <= mse { &mut above } else { &mut below }) = middle;
+        }
+        let samples = self.batch as f64 * (above as f64 + k as f64) + j as f64;
+        Some(StepPlan { lower_steps: above, linear_steps: k, cross_batch: j, samples, bound: bound(above)? })
     }
-
-    /// `J` at which the sampled cross derivative adds at most `share`.
-    fn cross_samples(&self, k: usize, share: f64) -> Option<f64> {
-        let v = self.constants.adjoint_bound().powi(2) + self.linear_mse(k)?;
-        Some((2.0 * self.constants.m2 * v / share).ceil().max(1.0))
-    }
-}
-
-fn reachable(mse: f64, floor: f64) -> Option<()> {
-    (mse > floor).then_some(())
 }
 
 /// The minimiser of a function with one valley over `[low, high]`; to the left of it the function may be infinite.

@@ -224,15 +224,6 @@ pub fn map<'a>(
 ) -> Result<RowMap<'a>> {
     let d = dims.w;
     let [f1, f2, f3] = [value.clone(), value.clone(), value];
-    // The gradient of v'Phi_i holds both products.
-    let along = |f: &dyn Fn(&[Var], &[Var], &mut [Var]), w: &[f64], lambda: &[f64], v: &[f64]| {
-        let scalar = |w: &[Var], lambda: &[Var]| {
-            let mut out = vec![Var::from(0.0); v.len()];
-            f(w, lambda, &mut out);
-            out.iter().zip(v).map(|(&out, &v)| out * v).sum()
-        };
-        Trace::of(w, lambda, scalar).gradient()
-    };
     RowMap::builder(dims, rows)
         .apply(move |i, w, lambda, out| {
             let (w, lambda) = (constants(w), constants(lambda));
@@ -241,10 +232,10 @@ pub fn map<'a>(
             out.iter_mut().zip(image).for_each(|(out, x)| *out = x.value());
         })
         .vjp_w(move |i, w, lambda, v, out| {
-            out.copy_from_slice(&along(&|w, lambda, out| f2(i, w, lambda, out), w, lambda, v)[..d]);
+            out.copy_from_slice(&vjp(w, lambda, v, |w, lambda, out| f2(i, w, lambda, out))[..d]);
         })
         .vjp_lambda(move |i, w, lambda, v, out| {
-            out.copy_from_slice(&along(&|w, lambda, out| f3(i, w, lambda, out), w, lambda, v)[d..]);
+            out.copy_from_slice(&vjp(w, lambda, v, |w, lambda, out| f3(i, w, lambda, out))[d..]);
         })
         .build()
 }
@@ -270,6 +261,16 @@ pub fn objective<'a>(
             trace.value
         })
         .build()
+}
+
+/// The gradient of `v'Phi_i` in `(w, lambda)`, which holds both products.
+fn vjp(w: &[f64], lambda: &[f64], v: &[f64], f: impl Fn(&[Var], &[Var], &mut [Var])) -> Vec<f64> {
+    let along = |w: &[Var], lambda: &[Var]| {
+        let mut out = vec![Var::from(0.0); v.len()];
+        f(w, lambda, &mut out);
+        out.iter().zip(v).map(|(&out, &v)| out * v).sum()
+    };
+    Trace::of(w, lambda, along).gradient()
 }
 
 fn constants(x: &[f64]) -> Vec<Var> {
