@@ -82,7 +82,7 @@ fn no_contraction(
     let too_long = map_step * found.l >= 2.0;
     let direction = if too_long { &vectors.largest } else { &vectors.smallest };
     let direction = describe_direction(direction, |i| parameter_name(problem, lower, i));
-    let factor = 1.0 - map_step * if too_long { found.l } else { found.mu };
+    let factor = numbers::short(1.0 - map_step * if too_long { found.l } else { found.mu });
     let message =
         format!("the gradient step {map_step} does not contract: it multiplies a direction by {factor}, {direction}");
     Ok(Error::numeric(message).remedy(match too_long {

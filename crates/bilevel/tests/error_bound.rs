@@ -23,6 +23,7 @@ use models::Bundled;
 use rayon::prelude::*;
 
 const D: usize = 2;
+const Q: f64 = 0.3;
 const LAMBDA: [f64; 2] = [0.3, -0.5];
 
 struct Known {
@@ -34,7 +35,7 @@ struct Known {
 
 fn known(batch: usize) -> Known {
     let dims = Dims { w: D, lambda: LAMBDA.len() };
-    let map = LinearContraction::random(dims, 0.5, 0.3, 5);
+    let map = LinearContraction::random(dims, Q, 0.3, 5);
     let upper = Target::random(dims, 1, 0.0, 0.2, 5);
     let exact = map.hypergradient(&upper, &LAMBDA);
     let size = vector::norm(&map.solution(&LAMBDA));
@@ -78,7 +79,8 @@ fn the_bound_holds_on_a_grid_and_is_within_a_factor_of_100() {
         let Known { map, upper, exact, bound } = known(batch);
         for bound in [bound, bound.with_constant_steps(0.5), bound.with_constant_steps(0.05)] {
             for (t, replicates) in [(10, 300), (100, 300), (1000, 100), (10_000, 12)] {
-                for cross_batch in [Batch::All, Batch::Rows(1), Batch::Rows(16), Batch::Rows(256)] {
+                let all = [Batch::All, Batch::Rows(16), Batch::Rows(1), Batch::Rows(256)];
+                for cross_batch in all.into_iter().take(if t > 1000 { 2 } else { 4 }) {
                     let problem = (&map, &upper, &LAMBDA[..], &exact[..]);
                     let (mse, error) = measured(&bound, problem, (t, t, cross_batch), replicates);
                     let limit = bound.hypergradient_mse(t, t, cross_batch).unwrap();
@@ -181,7 +183,7 @@ fn unreachable_errors_are_refused_with_a_remedy() {
 #[test]
 fn norms_of_a_linear_contraction() {
     let map = known(1).map;
-    assert!((map.contraction() - 0.5).abs() < 1e-12);
+    assert!((map.contraction() - Q).abs() < 1e-12);
     let frobenius: f64 = (0..D)
         .map(|i| {
             let unit: Vec<f64> = (0..D).map(|j| f64::from(u8::from(i == j))).collect();

@@ -200,7 +200,7 @@ pub fn loss<'a>(
     let d = dims.w;
     let [g1, g2, g3, g4] = [value.clone(), value.clone(), value.clone(), value];
     RowLoss::builder(dims, rows)
-        .value(move |i, w, lambda| plain(w, lambda, |w, lambda| g1(i, w, lambda)))
+        .value(move |i, w, lambda| Trace::of(w, lambda, |w, lambda| g1(i, w, lambda)).value)
         .gradient(move |i, w, lambda, out| {
             out.copy_from_slice(&Trace::of(w, lambda, |w, lambda| g2(i, w, lambda)).gradient()[..d]);
         })
@@ -226,10 +226,12 @@ pub fn map<'a>(
     let [f1, f2, f3] = [value.clone(), value.clone(), value];
     RowMap::builder(dims, rows)
         .apply(move |i, w, lambda, out| {
-            let (w, lambda) = (constants(w), constants(lambda));
-            let mut image = vec![Var::from(0.0); d];
-            f1(i, &w, &lambda, &mut image);
-            out.iter_mut().zip(image).for_each(|(out, x)| *out = x.value());
+            Trace::of(w, lambda, |w, lambda| {
+                let mut image = vec![Var::from(0.0); d];
+                f1(i, w, lambda, &mut image);
+                out.iter_mut().zip(&image).for_each(|(out, x)| *out = x.value());
+                image.into_iter().sum()
+            });
         })
         .vjp_w(move |i, w, lambda, v, out| {
             out.copy_from_slice(&vjp(w, lambda, v, |w, lambda, out| f2(i, w, lambda, out))[..d]);
@@ -252,7 +254,7 @@ pub fn objective<'a>(
     let d = dims.w;
     let of_value = value.clone();
     RowObjective::builder(dims, rows)
-        .value(move |i, w, lambda| plain(w, lambda, |w, lambda| of_value(i, w, lambda)))
+        .value(move |i, w, lambda| Trace::of(w, lambda, |w, lambda| of_value(i, w, lambda)).value)
         .gradients(move |i, w, lambda, grad_w, grad_lambda| {
             let mut trace = Trace::of(w, lambda, |w, lambda| value(i, w, lambda));
             let gradient = trace.gradient();
@@ -271,13 +273,4 @@ fn vjp(w: &[f64], lambda: &[f64], v: &[f64], f: impl Fn(&[Var], &[Var], &mut [Va
         out.iter().zip(v).map(|(&out, &v)| out * v).sum()
     };
     Trace::of(w, lambda, along).gradient()
-}
-
-fn constants(x: &[f64]) -> Vec<Var> {
-    x.iter().map(|&x| Var::from(x)).collect()
-}
-
-/// The value without its history.
-fn plain(w: &[f64], lambda: &[f64], f: impl Fn(&[Var], &[Var]) -> Var) -> f64 {
-    f(&constants(w), &constants(lambda)).value()
 }
