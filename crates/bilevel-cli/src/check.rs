@@ -7,6 +7,7 @@ use bilevel::diagnose::{Check, SolvedDifference, Taylor, Unbiased};
 use bilevel::fixed_point::LowerSolver;
 use bilevel::lower::{GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
+use bilevel::problems::glm::Loss;
 use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::tune::GlmProblem;
 use serde::Serialize;
@@ -16,6 +17,13 @@ use crate::{at, numbers, output};
 
 /// Rows of the sample on which derivatives are tested, beside all rows.
 const SAMPLE_ROWS: usize = 16;
+
+/// Checks that a Taylor test cannot decide where second derivatives jump between the two ends of its steps.
+const SECOND_DERIVATIVES: [&str; 2] = ["hessian_product", "vjp_w"];
+
+fn second_derivative_jumps(loss: Loss) -> bool {
+    matches!(loss, Loss::Huber { .. } | Loss::SquaredHinge)
+}
 
 /// One line of the machine-readable output.
 #[derive(Serialize)]
@@ -43,6 +51,12 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         output::print(&(serde_json::to_string_pretty(&report).expect("plain data can be written as JSON") + "\n"))?;
     } else {
         let mut text: String = checks.iter().map(|(place, check)| format!("{place}: {check}\n")).collect();
+        if second_derivative_jumps(problem.loss()) {
+            text += &format!(
+                "\nThe second derivative of the {} loss jumps: only the whole problem tests it, to within 1 %.\n",
+                problem.loss().name()
+            );
+        }
         text += &match failed {
             0 => format!("\nAll {} checks passed.\n", checks.len()),
             _ => format!("\n{} of {} failed.\n", numbers::counted(failed, "check", "checks"), checks.len()),
@@ -72,9 +86,13 @@ fn checks(problem: &GlmProblem, lambda: &[f64], seed: u64) -> Result<Vec<(&'stat
 
     let taylor = Taylor { seed, ..Taylor::default() };
     let unbiased = Unbiased { seed, ..Unbiased::default() };
+    let jumps = second_derivative_jumps(problem.loss());
     let mut found = Vec::new();
-    let mut add =
-        |place: &'static str, checks: Vec<Check>| found.extend(checks.into_iter().map(|check| (place, check)));
+    let mut add = |place: &'static str, checks: Vec<Check>| {
+        let by_taylor = !place.starts_with("samples");
+        let tested = |check: &Check| !(jumps && by_taylor && SECOND_DERIVATIVES.contains(&check.name.as_str()));
+        found.extend(checks.into_iter().filter(tested).map(|check| (place, check)));
+    };
     add("lower level, all rows", taylor.loss(&lower, &w, lambda, &Sample::Full));
     add("lower level, a sample", taylor.loss(&lower, &w, lambda, &sample));
     add("lower level, curvature", taylor.curvature(&lower, &w, lambda));
@@ -83,7 +101,8 @@ fn checks(problem: &GlmProblem, lambda: &[f64], seed: u64) -> Result<Vec<(&'stat
     add("upper level", taylor.upper(&upper, &w, lambda, &Sample::Full));
     add("samples of the map", unbiased.map(&map, &w, lambda));
     add("samples of the upper level", unbiased.upper(&upper, &w, lambda));
-    let difference = SolvedDifference { taylor, ..SolvedDifference::default() };
+    let smooth = SolvedDifference { taylor, ..SolvedDifference::default() };
+    let difference = if jumps { SolvedDifference { tolerance: 1e-2, ..smooth } } else { smooth };
     add("whole problem", difference.loss(&lower, &upper, lambda, &Newton::default())?);
     Ok(found)
 }

@@ -70,6 +70,8 @@ fn right_problems_pass_all_checks() {
             "0.1".into(),
         ],
         vec!["check".to_string(), file("abalone_scale.bz2"), "--model".into(), "squared".into()],
+        vec!["check".to_string(), file("heart_scale.gz"), "--model".into(), "squared-hinge".into()],
+        vec!["check".to_string(), file("abalone_scale.bz2"), "--model".into(), "huber".into()],
         vec!["check".to_string(), file("breast-cancer.gz"), "--storage".into(), "sparse".into(), "--json".into()],
     ] {
         let output = bilevel().args(&args).output().unwrap();
