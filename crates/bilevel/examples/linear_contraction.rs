@@ -11,7 +11,8 @@ use bilevel::hypergradient::{Sid, replicate};
 use bilevel::lower::Dims;
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::target::Target;
-use bilevel::sample::Batch;
+use bilevel::sample::{Batch, Sample};
+use bilevel::upper::UpperObjective;
 use bilevel::vector;
 
 const LAMBDA: [f64; 2] = [0.3, -0.5];
@@ -23,10 +24,13 @@ fn main() -> Result<()> {
     let upper = Target::random(dims, 1, 0.0, 0.1, 1);
     let exact = map.hypergradient(&upper, &LAMBDA);
 
+    let (mut grad_w, mut grad_lambda) = (vec![0.0; dims.w], vec![0.0; dims.lambda]);
+    upper.gradients(&map.solution(&LAMBDA), &LAMBDA, &Sample::Full, &mut grad_w, &mut grad_lambda);
     let size = vector::norm(&map.solution(&LAMBDA));
     let noise = map.noise_constants(&LAMBDA, 1);
     let constants = ProblemConstants::of_linear_contraction(&map, &upper, &LAMBDA, size, 1);
-    let decreasing = ErrorBound::decreasing(constants, (noise.sigma1, noise.sigma2), 1, size)?;
+    let decreasing = ErrorBound::decreasing(constants, (noise.sigma1, noise.sigma2), 1, size)?
+        .with_upper_gradient(vector::norm(&grad_w));
     let constant = decreasing.with_constant_steps(0.2);
 
     println!(
