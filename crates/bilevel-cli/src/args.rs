@@ -26,8 +26,10 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Compute the gradient of the validation loss in the log-penalties, with an error bar.
     Hypergradient(Box<HypergradientArgs>),
-    /// Print what a data file holds: rows, columns, kinds, missing values, target.
-    Inspect(InspectArgs),
+    /// Print what a data file holds: rows, columns, kinds, missing values, target; with --at the constants of its problem.
+    Inspect(Box<InspectArgs>),
+    /// Test the problem of a data file: derivatives, samples, and the hypergradient against finite differences.
+    Check(Box<CheckArgs>),
 }
 
 const TUNE_EXAMPLES: &str = "\
@@ -239,10 +241,35 @@ pub struct HypergradientArgs {
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// The file.
-    pub data: PathBuf,
     #[command(flatten)]
-    pub how: DataArgs,
+    pub problem: ProblemArgs,
+
+    /// Print the constants of the bilevel problem at these penalties: a number, numbers with commas, or a model file.
+    #[arg(long, value_name = "LAMBDA", help_heading = "Constants")]
+    pub at: Option<String>,
+    /// Rows of a minibatch, for the noise.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 64)]
+    #[arg(requires = "at", help_heading = "Constants")]
+    pub batch: u32,
+    /// Step of the gradient map [default: the best one, 2/(L + mu)].
+    #[arg(long, value_name = "X", value_parser = positive, requires = "at", help_heading = "Constants")]
+    pub map_step: Option<f64>,
+    /// Radius of the ball around the solution in which the formulas hold [default: the distance of zero].
+    #[arg(long, value_name = "X", value_parser = positive, requires = "at", help_heading = "Constants")]
+    pub radius: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub problem: ProblemArgs,
+
+    /// The penalties at which to test: a number, numbers with commas, or a model file.
+    #[arg(long, value_name = "LAMBDA", default_value = "0.01", help_heading = "Checks")]
+    pub at: String,
+    /// Print JSON.
+    #[arg(long, help_heading = "Checks")]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,8 @@
 
 mod args;
 mod at;
+mod check;
+mod constants;
 mod csv;
 mod evaluate;
 mod hypergradient;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Hypergradient(args) => hypergradient::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Check(args) => check::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {}", one_line(&error.to_string()));

@@ -84,7 +84,11 @@ impl StepSize {
         match *self {
             StepSize::Constant { eta } => Some((1.0 - eta * gap).powf(t as f64) * initial + eta * sigma1 / gap),
             StepSize::Decreasing { beta, gamma } if beta * gap > 1.0 => {
-                Some((gamma * initial).max(beta * beta * sigma1 / (beta * gap - 1.0)) / (gamma + t as f64))
+                let (decay, end) = (beta * gap, gamma + t as f64);
+                let noise = beta * beta * sigma1 / (decay - 1.0);
+                // Start and noise together, or each by its own law; both bounds hold (theory, section 3.3).
+                let together = (gamma * initial).max(noise) / end;
+                Some(together.min(initial * (gamma / end).powf(decay) + noise / end))
             }
             _ => None,
         }

@@ -233,6 +233,19 @@ impl DesignMatrix {
         sums.iter().zip(&squares).map(spread).sum::<f64>() / p.max(1) as f64
     }
 
+    /// `|x_i|^2` of the row `i`.
+    pub fn row_norm_squared(&self, i: usize) -> f64 {
+        fn squares<T: Element>(row: &[T]) -> f64 {
+            row.iter().map(|x| x.to_f64() * x.to_f64()).sum()
+        }
+        match self {
+            DesignMatrix::DenseF32(m) => squares(m.row(i)),
+            DesignMatrix::DenseF64(m) => squares(m.row(i)),
+            DesignMatrix::CsrF32(m) => squares(m.row(i).1),
+            DesignMatrix::CsrF64(m) => squares(m.row(i).1),
+        }
+    }
+
     /// True when only nonzero entries are stored.
     pub fn is_sparse(&self) -> bool {
         matches!(self, DesignMatrix::CsrF32(_) | DesignMatrix::CsrF64(_))

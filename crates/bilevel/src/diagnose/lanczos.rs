@@ -30,7 +30,43 @@ pub struct Spectrum {
 ///
 /// # Errors
 /// Numeric, when a product is not finite.
-pub fn lanczos(mut product: impl FnMut(&[f64], &mut [f64]), dim: usize, steps: usize, seed: u64) -> Result<Spectrum> {
+pub fn lanczos(product: impl FnMut(&[f64], &mut [f64]), dim: usize, steps: usize, seed: u64) -> Result<Spectrum> {
+    let (spectrum, ..) = run(product, dim, steps, seed)?;
+    Ok(spectrum)
+}
+
+/// Vectors of norm one that belong to the extreme eigenvalues.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExtremeVectors {
+    /// To the smallest eigenvalue.
+    pub smallest: Vec<f64>,
+    /// To the largest.
+    pub largest: Vec<f64>,
+}
+
+/// As [`lanczos`], with the vectors.
+///
+/// # Errors
+/// As [`lanczos`].
+pub fn lanczos_vectors(
+    product: impl FnMut(&[f64], &mut [f64]),
+    dim: usize,
+    steps: usize,
+    seed: u64,
+) -> Result<(Spectrum, ExtremeVectors)> {
+    let (spectrum, ritz, basis) = run(product, dim, steps, seed)?;
+    let combine = |coefficients: &[f64]| {
+        let mut sum = vec![0.0; dim];
+        basis.iter().zip(coefficients).for_each(|(vector, c)| vector::axpy(*c, vector, &mut sum));
+        sum
+    };
+    Ok((spectrum, ExtremeVectors { smallest: combine(&ritz[0]), largest: combine(&ritz[1]) }))
+}
+
+/// The spectrum, the coefficients of both extreme vectors, and the basis they refer to.
+type Run = (Spectrum, [Vec<f64>; 2], Vec<Vec<f64>>);
+
+fn run(mut product: impl FnMut(&[f64], &mut [f64]), dim: usize, steps: usize, seed: u64) -> Result<Run> {
     assert!(dim > 0 && steps > 0, "Lanczos needs a matrix and at least one step");
     let mut rng = Rng::stream(seed, Purpose::Start, 3);
     let mut current: Vec<f64> = (0..dim).map(|_| rng.normal()).collect();
@@ -60,10 +96,10 @@ pub fn lanczos(mut product: impl FnMut(&[f64], &mut [f64]), dim: usize, steps: u
         let exhausted = rest <= 1e-13 * size || basis.len() == dim;
         let last = exhausted || basis.len() == steps;
         if last || basis.len().is_multiple_of(10) {
-            let spectrum = ritz(&diagonal, &off_diagonal, if exhausted { 0.0 } else { rest })?;
+            let (spectrum, vectors) = ritz(&diagonal, &off_diagonal, if exhausted { 0.0 } else { rest })?;
             let done = spectrum.smallest_error.max(spectrum.largest_error) <= 1e-10 * size;
             if last || done {
-                return Ok(spectrum);
+                return Ok((spectrum, vectors, basis));
             }
         }
         off_diagonal.push(rest);
@@ -72,7 +108,7 @@ pub fn lanczos(mut product: impl FnMut(&[f64], &mut [f64]), dim: usize, steps: u
 }
 
 /// Eigenvalues of the tridiagonal matrix; `rest` times the last component of an eigenvector is the residual.
-fn ritz(diagonal: &[f64], off_diagonal: &[f64], rest: f64) -> Result<Spectrum> {
+fn ritz(diagonal: &[f64], off_diagonal: &[f64], rest: f64) -> Result<(Spectrum, [Vec<f64>; 2])> {
     let k = diagonal.len();
     let tridiagonal = Mat::from_fn(k, k, |i, j| match i.abs_diff(j) {
         0 => diagonal[i],
@@ -84,11 +120,13 @@ fn ritz(diagonal: &[f64], off_diagonal: &[f64], rest: f64) -> Result<Spectrum> {
         .map_err(|_| Error::numeric("the eigenvalues of the Lanczos matrix did not converge"))?;
     let value = |i: usize| eigen.S().column_vector()[i];
     let error = |i: usize| rest * eigen.U()[(k - 1, i)].abs();
-    Ok(Spectrum {
+    let vector = |i: usize| (0..k).map(|row| eigen.U()[(row, i)]).collect();
+    let spectrum = Spectrum {
         smallest: value(0),
         smallest_error: error(0),
         largest: value(k - 1),
         largest_error: error(k - 1),
         products: k,
-    })
+    };
+    Ok((spectrum, [vector(0), vector(k - 1)]))
 }

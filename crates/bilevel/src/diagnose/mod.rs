@@ -5,16 +5,25 @@
 
 mod bounds;
 mod check;
+mod closed_forms;
 mod constants;
+mod contraction;
+mod error_bound;
+mod glm_bounds;
 mod lanczos;
 mod noise;
+mod solved_difference;
 mod taylor;
 mod unbiased;
 
 pub use bounds::ProblemConstants;
 pub use check::{Check, ensure};
 pub use constants::{LossConstants, jacobian_norm, loss_constants};
-pub use lanczos::{Spectrum, lanczos};
+pub use contraction::{Contraction, describe_direction};
+pub use error_bound::{ErrorBound, StepPlan};
+pub use glm_bounds::{GlmBallOptions, GlmBounds};
+pub use lanczos::{ExtremeVectors, Spectrum, lanczos, lanczos_vectors};
 pub use noise::{Noise, NoiseEstimate};
+pub use solved_difference::SolvedDifference;
 pub use taylor::Taylor;
 pub use unbiased::Unbiased;

@@ -31,6 +31,19 @@ pub struct LinearContraction {
     seed: u64,
 }
 
+/// What [`LinearContraction::noise_constants`] returns; symbols as in the theory, section 3.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ContractionNoise {
+    /// `E|Phi_hat(w) - Phi(w)|^2 <= sigma1 + sigma2 |Phi(w) - w|^2` for a batch.
+    pub sigma1: f64,
+    /// See `sigma1`.
+    pub sigma2: f64,
+    /// `E|(d1Phi_hat - d1Phi)^T v|^2 = m1 |v|^2` for a batch.
+    pub m1: f64,
+    /// `E|(d2Phi_hat - d2Phi)^T v|^2 = m2 |v|^2` for a single element.
+    pub m2: f64,
+}
+
 impl LinearContraction {
     /// A random map of spectral norm exactly `contraction`, with noise of relative size `noise`.
     ///
@@ -39,7 +52,7 @@ impl LinearContraction {
         let mut rng = Rng::stream(seed, Purpose::Start, 1002);
         let size = (dims.w as f64).sqrt().recip();
         let mut m = Mat::from_fn(dims.w, dims.w, |_, _| rng.normal());
-        let norm = m.singular_values().expect("a finite matrix has singular values")[0];
+        let norm = largest_singular_value(&m);
         m *= faer::Scale(contraction / norm);
         let c = Mat::from_fn(dims.w, dims.lambda, |_, _| size * rng.normal());
         let offset = (0..dims.w).map(|_| size * rng.normal()).collect();
@@ -73,6 +86,34 @@ impl LinearContraction {
             *g += column_dot(&self.c, j, &v);
         }
         gradient
+    }
+
+    /// The contraction `q = |M|`, the spectral norm.
+    pub fn contraction(&self) -> f64 {
+        largest_singular_value(&self.m)
+    }
+
+    /// `L_Phi = |C|`, the spectral norm of `d2Phi`.
+    pub fn cross_norm(&self) -> f64 {
+        largest_singular_value(&self.c)
+    }
+
+    /// Constants of the noise at `lambda` for batches of `batch` elements, in closed form.
+    ///
+    /// With `E|u|^2 = E|a|^2 = 1`, `E(z'w)^2 = |w|^2/d` and `E(y'lambda)^2 = |lambda|^2/m`, all independent, the variance of
+    /// an element at `w` is `noise^2 (|w|^2/d + |lambda|^2/m + 1)`. From `|w|^2 <= 2 |w*|^2 + 2 |w - w*|^2` and
+    /// `|w - w*| <= |Phi(w) - w|/(1 - q)` follow `sigma1` and `sigma2`. Likewise `E|z (u'v)|^2 = |v|^2/d = E|y (u'v)|^2`.
+    pub fn noise_constants(&self, lambda: &[f64], batch: usize) -> ContractionNoise {
+        let (d, m) = (self.dims.w as f64, self.dims.lambda as f64);
+        let one = self.noise * self.noise;
+        let gap = 1.0 - self.contraction();
+        let at_solution = 2.0 * vector::norm_squared(&self.solution(lambda)) / d;
+        ContractionNoise {
+            sigma1: one / batch as f64 * (at_solution + vector::norm_squared(lambda) / m + 1.0),
+            sigma2: 2.0 * one / (batch as f64 * d * gap * gap),
+            m1: one / (batch as f64 * d),
+            m2: one / d,
+        }
     }
 
     fn lu(&self, transposed: bool) -> PartialPivLu<f64> {
@@ -110,6 +151,10 @@ impl LinearContraction {
         let Dims { w: d, lambda: m } = self.dims;
         [d, d, m, d].map(|length| (0..length).map(|_| normal() / (length as f64).sqrt()).collect())
     }
+}
+
+fn largest_singular_value(matrix: &Mat<f64>) -> f64 {
+    matrix.singular_values().expect("a finite matrix has singular values")[0]
 }
 
 fn column_dot(matrix: &Mat<f64>, j: usize, x: &[f64]) -> f64 {

@@ -1,7 +1,11 @@
 //! Problems: formulas and no solvers.
 
+#[cfg(feature = "autodiff")]
+pub mod autodiff;
+pub mod closures;
 pub mod glm;
 pub mod linear_contraction;
+pub mod policy_evaluation;
 pub mod quadratic;
 pub mod scaled;
 pub mod target;

@@ -27,9 +27,19 @@ impl Target {
         let centre: Vec<f64> = (0..dims.w).map(|_| rng.normal() / size).collect();
         let targets: Vec<f64> =
             (0..rows).flat_map(|_| centre.clone()).map(|c| c + spread * rng.normal() / size).collect();
+        Target::new(dims, targets, reg)
+    }
+
+    /// These targets, one `c_j` in R^d after the other.
+    ///
+    /// # Panics
+    /// When there are none, or their lengths do not fit.
+    pub fn new(dims: Dims, targets: Vec<f64>, reg: f64) -> Self {
+        let count = targets.len() / dims.w;
+        assert!(count > 0 && targets.len() == count * dims.w, "targets must be rows of length {}", dims.w);
         let mut mean = vec![0.0; dims.w];
         for row in targets.chunks_exact(dims.w) {
-            vector::axpy(1.0 / rows as f64, row, &mut mean);
+            vector::axpy(1.0 / count as f64, row, &mut mean);
         }
         Target { dims, targets, mean, reg }
     }

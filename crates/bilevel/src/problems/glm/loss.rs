@@ -265,7 +265,7 @@ impl Loss {
     }
 
     /// Multiplies the numbers of each row by its weight.
-    fn weigh(self, weights: Option<&[f64]>, rows: &mut [f64]) {
+    pub(super) fn weigh(self, weights: Option<&[f64]>, rows: &mut [f64]) {
         if let Some(weights) = weights {
             for (row, c) in rows.chunks_exact_mut(self.outputs()).zip(weights) {
                 row.iter_mut().for_each(|x| *x *= c);

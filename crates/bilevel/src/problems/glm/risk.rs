@@ -215,6 +215,35 @@ impl<'a> EmpiricalRisk<'a> {
         (all, targets)
     }
 
+    /// `|x_i|^2` of every row, with the 1 of the intercept where there is one, in the order of the rows.
+    pub fn row_norms_squared(&self) -> Vec<f64> {
+        let intercept = f64::from(u8::from(self.intercept));
+        let rows = self.rows.ranges().iter().flat_map(Clone::clone);
+        rows.map(|i| self.design.row_norm_squared(i) + intercept).collect()
+    }
+
+    /// `c_i n / sum_i c_i` of every row: what it counts, relative to the mean row.
+    pub fn relative_weights(&self) -> Vec<f64> {
+        let factor = self.scale * self.len() as f64;
+        let of = |range: &Range<usize>| match self.weighting.of(range.clone()) {
+            None => vec![1.0; range.len()],
+            Some(c) => c.iter().map(|c| c * factor).collect(),
+        };
+        self.rows.ranges().iter().flat_map(of).collect()
+    }
+
+    /// `out = (1/n) sum_i factor_i x_i x_i^T v` for each output, `x_i` with the 1 of the intercept where there is one.
+    pub fn gram_product(&self, factors: &[f64], v: &[f64], out: &mut [f64]) {
+        let (outputs, n) = (self.outputs(), self.len() as f64);
+        self.full_pass(v, out, |rows, position, margins| {
+            self.loss.weigh(Some(&factors[position..position + rows.len()]), margins);
+            debug_assert_eq!(margins.len(), rows.len() * outputs);
+            0.0
+        });
+        let unscale = 1.0 / (self.scale * n);
+        out.iter_mut().for_each(|o| *o *= unscale);
+    }
+
     /// The loss of every row, in the order of the rows, without weights.
     pub fn row_values(&self, w: &[f64]) -> Vec<f64> {
         let outputs = self.outputs();
