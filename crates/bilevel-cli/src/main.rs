@@ -16,7 +16,9 @@ mod problem;
 mod progress;
 mod repeat;
 mod report;
+mod reproduce;
 mod results;
+mod study;
 mod table;
 mod tune;
 
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Study(args) => study::run(args),
+        Command::Reproduce(args) => reproduce::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {}", one_line(&error.to_string()));
