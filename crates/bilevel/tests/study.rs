@@ -15,9 +15,9 @@ use bilevel::step_size::StepSize;
 use bilevel::stop::StopSignal;
 use bilevel::study::{
     Checkpoints, Curve, CurveKind, CurveSummary, Job, Measurement, Reference, Replicate, StudySettings, Subject,
-    decreasing_step, longest_step, run, summarize,
+    choose_curves, run, summarize,
 };
-use bilevel::tune::{GlmProblem, LossChoice, TuneOptions};
+use bilevel::tune::{GlmProblem, LossChoice, Penalties, TuneOptions};
 use bilevel::vector;
 use rayon::prelude::*;
 
@@ -102,7 +102,7 @@ fn results_do_not_depend_on_threads_and_stop_keeps_what_is_done() {
     let mut kept = 0;
     let stopped = run(&subject, &settings, &jobs, 1, &StopSignal::new(None, Some(flag.clone())), |_, _| {
         kept += 1;
-        flag.store(kept == 3, std::sync::atomic::Ordering::SeqCst);
+        flag.store(kept >= 3, std::sync::atomic::Ordering::SeqCst);
         Ok(())
     });
     assert!(stopped.unwrap_err().is_interrupted() && (3..jobs.len()).contains(&kept), "{kept}");
@@ -191,28 +191,27 @@ fn rates_on_ridge_regression() {
     let encoded = Encoder::learn(&table, &EncodeOptions::default()).unwrap().encode(table).unwrap();
     let (design, feature_names, groups) = (encoded.design, encoded.feature_names, encoded.groups);
     let data = bilevel::data::Dataset { design, target, feature_names, groups, measured: encoded.measured };
-    let options = TuneOptions { loss: LossChoice::Squared, ..TuneOptions::default() };
+    let options = TuneOptions { loss: LossChoice::Squared, penalties: Penalties::PerFeature, ..TuneOptions::default() };
     let problem = GlmProblem::new(&data, None, &options).unwrap();
-    let (lower, upper, lambda) = (problem.lower(), problem.upper(), [0.0]);
+    let (lower, upper, lambda) = (problem.lower(), problem.upper(), [0.0; 8]);
 
     let reference = Reference::new(&lower, &upper, &lambda, 0).unwrap();
     let map = reference.map(&lower);
-    let settings = settings(16, 2.0 * 16.0 * 10_001.0 / 3133.0);
-    let zero = vec![0.0; reference.solution.len()];
-    let longest = longest_step(&map, &[&zero, &reference.solution], &lambda, settings.batch, 0).unwrap();
-    let StepSize::Decreasing { beta, gamma } = decreasing_step(reference.contraction, longest).unwrap() else {
-        panic!("decreasing steps");
-    };
-    let eta = longest / 8.0;
-    let curves =
-        [Curve::SidConstant { eta }, Curve::SidConstant { eta: eta / 2.0 }, Curve::SidDecreasing { beta, gamma }];
     let rows = lower.risk().len();
     let subject = Subject { map: &map, upper: &upper, lambda: &lambda, rows, reference: &reference.hypergradient };
+    let kinds = [CurveKind::SidConstant, CurveKind::SidDecreasing];
+    let curves = choose_curves(&map, &reference, &lambda, &kinds, &[0.04, 0.02], 4, 0).unwrap();
+    // From where the start is forgotten: ten times gamma, and a few times 1/(eta (1 - q^2)).
+    let at = |list: &[usize]| StudySettings { checkpoints: Checkpoints::At(list.to_vec()), ..settings(4, 1e9) };
+    let constant = at(&[1000, 1250, 1500, 1750, 2000, 2250, 2500, 2750, 3000]);
+    let decreasing = at(&[316, 562, 1000, 1778, 3162, 5623, 10_000, 17_783, 31_623]);
     let mut replicates = Vec::new();
-    run(&subject, &settings, &Job::all(&curves, 100), 2, &StopSignal::never(), |job, measurements| {
-        replicates.push(replicate(job.curve.kind(), job.curve.eta(), job.replicate, measurements));
-        Ok(())
-    })
-    .unwrap();
+    for (curves, settings, count) in [(&curves[..2], constant, 300), (&curves[2..], decreasing, 100)] {
+        run(&subject, &settings, &Job::all(curves, count), 2, &StopSignal::never(), |job, measurements| {
+            replicates.push(replicate(job.curve.kind(), job.curve.eta(), job.replicate, measurements));
+            Ok(())
+        })
+        .unwrap();
+    }
     assert_rates(&summarize(&replicates));
 }

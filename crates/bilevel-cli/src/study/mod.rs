@@ -2,7 +2,7 @@
 
 mod args;
 pub mod figures;
-mod file;
+pub mod file;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -147,7 +147,7 @@ impl<'a> Question<'a> {
     }
 
     /// What makes two runs the same study.
-    fn identity(&self, settings: &StudySettings) -> Map<String, Value> {
+    pub fn identity(&self, settings: &StudySettings) -> Map<String, Value> {
         // The exact hypergradient and the constants depend on all of the data, the model and lambda.
         let numbers = [&self.reference.hypergradient[..], &self.reference.solution, &self.lambda].concat();
         let fingerprint = numbers.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, number| {

@@ -60,7 +60,8 @@ pub fn run<M: Symmetric + ?Sized, U: UpperObjective + ?Sized>(
         done(job, measure(job)?)?;
     }
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let (sender, results) = mpsc::channel();
+    // Bounded, so that nobody is far ahead of what is kept.
+    let (sender, results) = mpsc::sync_channel(1);
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, sampled.len().max(1)) {
             let sender = sender.clone();
