@@ -135,9 +135,9 @@ fn unusable_settings_are_refused() {
 
 /// What the theory promises of decreasing and of halved constant steps: slope -1 in `t = k`, and half the floor.
 ///
-/// The bounds are those of the claim; over seeds, slope and ratio of these settings spread by less than a third of the
-/// distance to them (their standard errors are asserted to be below a third of it), so that another seed fails with
-/// a probability below 1 %.
+/// The bounds are those of the claim. Standard errors are asserted to be below 0.04 of the slope and 5 % of the ratio of
+/// independent floors (the floors share their samples, which makes the ratio more precise), so that another seed fails
+/// with a probability of a few per cent.
 #[track_caller]
 fn assert_rates(curves: &[CurveSummary]) {
     let [long, short, decreasing] = curves else { panic!("three curves are needed") };
@@ -149,9 +149,9 @@ fn assert_rates(curves: &[CurveSummary]) {
     let ratio = a.value / b.value;
     assert!((1.8..=2.2).contains(&ratio), "floors {a:?} and {b:?}: ratio {ratio}");
     assert!(a.slope.abs() < 0.15 && b.slope.abs() < 0.15, "floors are not reached: {a:?}, {b:?}");
-    assert!(slope.std_error.unwrap() < 0.035, "{slope:?}");
+    assert!(slope.std_error.unwrap() < 0.04, "{slope:?}");
     let relative = |floor: &bilevel::study::Floor| floor.std_error.unwrap() / floor.value;
-    assert!(relative(&a).hypot(relative(&b)) < 0.035, "floors {a:?} and {b:?}");
+    assert!(relative(&a).hypot(relative(&b)) < 0.05, "floors {a:?} and {b:?}");
 }
 
 fn replicate(kind: CurveKind, eta: Option<f64>, replicate: u64, measurements: Vec<Measurement>) -> Replicate {
@@ -165,16 +165,21 @@ fn rates_on_a_linear_contraction() {
     let upper = Target::random(dims, 1, 0.0, 0.2, 5);
     let reference = map.hypergradient(&upper, &LAMBDA);
     let subject = Subject { map: &map, upper: &upper, lambda: &LAMBDA, rows: 1, reference: &reference };
-    let settings = StudySettings { cross_batch: Batch::All, ..settings(1, 20_001.0) };
-    let constant = |eta| (CurveKind::SidConstant, Some(eta), StepSize::Constant { eta });
+    let settings = StudySettings { cross_batch: Batch::All, ..settings(1, 1e9) };
     let decreasing = StepSize::decreasing_from_constants(0.7, 0.25).unwrap();
-    let curves = [constant(0.08), constant(0.04), (CurveKind::SidDecreasing, None, decreasing)];
-    let jobs: Vec<_> = curves.iter().flat_map(|curve| (0..200).map(move |replicate| (curve, replicate))).collect();
+    let constant = |eta| (CurveKind::SidConstant, Some(eta), StepSize::Constant { eta });
+    let floor: &[usize] = &[500, 625, 750, 875, 1000, 1125, 1250, 1375, 1500];
+    let decades: &[usize] = &[100, 178, 316, 562, 1000, 1778, 3162, 5623, 10_000];
+    let curves = [
+        (constant(0.08), floor, 200),
+        (constant(0.04), floor, 200),
+        ((CurveKind::SidDecreasing, None, decreasing), decades, 80),
+    ];
+    let jobs: Vec<_> = curves.iter().flat_map(|curve| (0..curve.2).map(move |replicate| (curve, replicate))).collect();
     let replicates: Vec<Replicate> = jobs
         .into_par_iter()
-        .map(|(&(kind, eta, step), index)| {
-            let checkpoints = [100, 178, 316, 562, 1000, 1778, 3162, 5623, 10_000];
-            let measured = subject.sid(&settings, step, index, &checkpoints, &StopSignal::never());
+        .map(|(&((kind, eta, step), checkpoints, _), index)| {
+            let measured = subject.sid(&settings, step, index, checkpoints, &StopSignal::never());
             replicate(kind, eta, index, measured.unwrap())
         })
         .collect();
