@@ -1,4 +1,3 @@
-#![allow(dead_code)]
 //! `--at`: the hyperparameters at which a problem is looked at, and the problem itself.
 
 use std::path::Path;

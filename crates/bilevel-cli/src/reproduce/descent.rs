@@ -201,8 +201,7 @@ impl DescentResult {
         text
     }
 
-    /// Title, chart and keys of each figure, with a name for its file.
-    fn charts(&self) -> Vec<(String, String, String, Vec<(String, String)>)> {
+    fn charts(&self) -> Vec<Chart> {
         type Of = fn(&Row) -> f64;
         let quantities: [(&str, Of); 4] = [
             ("validation loss", |row| row.validation.loss),
@@ -222,14 +221,8 @@ impl DescentResult {
                     })
                     .collect();
                 let title = format!("{}: {quantity} against {axis}", self.name);
-                let chart = curves(&title, axis, quantity, &lines);
-                let keys = lines.into_iter().map(|line| (line.class, line.name)).collect();
-                charts.push((
-                    format!("descent-{}-{}-{axis}.svg", self.name, quantity.replace(' ', "-")),
-                    title,
-                    chart,
-                    keys,
-                ));
+                let file = format!("descent-{}-{}-{axis}.svg", self.name, quantity.replace(' ', "-"));
+                charts.push(Chart { file, svg: curves(&title, axis, quantity, &lines), title, lines });
             }
         }
         charts
@@ -237,21 +230,33 @@ impl DescentResult {
 
     pub fn figures(&self) -> String {
         let caption = "At the lower variable each hypergradient was made at. Values far above the rest are cut off.";
-        (self.charts().iter())
-            .map(|(_, title, chart, keys)| figure(title, &format!("{chart}{}", legend(&borrowed(keys))), caption))
-            .collect()
+        let one = |chart: &Chart| figure(&chart.title, &format!("{}{}", chart.svg, legend(&chart.keys())), caption);
+        self.charts().iter().map(one).collect()
     }
 
+    /// Figures by the name of their file.
     pub fn files(&self) -> Vec<(String, String)> {
-        let file = |(name, title, chart, keys): (String, String, String, Vec<(String, String)>)| {
-            (name, standalone(&chart, &title, &borrowed(&keys)))
+        let file = |chart: Chart| {
+            let svg = standalone(&chart.svg, &chart.title, &chart.keys());
+            (chart.file, svg)
         };
         self.charts().into_iter().map(file).collect()
     }
 }
 
-fn borrowed(keys: &[(String, String)]) -> Vec<(&str, &str)> {
-    keys.iter().map(|(class, name)| (class.as_str(), name.as_str())).collect()
+/// A figure.
+struct Chart {
+    file: String,
+    title: String,
+    svg: String,
+    lines: Vec<Curve>,
+}
+
+impl Chart {
+    /// Class and name of each line.
+    fn keys(&self) -> Vec<(&str, &str)> {
+        self.lines.iter().map(|line| (line.class.as_str(), line.name.as_str())).collect()
+    }
 }
 
 fn numbers_of(data: &Dataset) -> Vec<f64> {

@@ -132,7 +132,7 @@ impl Plan {
         };
         let descent = DescentSetting {
             name: "mnist",
-            epochs: 40.0 * args.budget,
+            epochs: 120.0 * args.budget,
             batch: 64,
             sampled_epochs: 1.0,
             batch_steps: 5,
@@ -144,7 +144,7 @@ impl Plan {
             let files = Files::svmlight(&news, NEWS_TRAIN, "20news-counts.test.svm.xz", true);
             let descent = DescentSetting {
                 name: "20news",
-                epochs: 60.0 * args.budget,
+                epochs: 240.0 * args.budget,
                 batch: 128,
                 sampled_epochs: 1.0,
                 batch_steps: 5,
