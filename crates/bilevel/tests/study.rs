@@ -147,8 +147,10 @@ fn assert_rates(curves: &[CurveSummary]) {
     assert!(slope.range.1 >= 95 * slope.range.0, "two decades: {slope:?}");
     let (a, b) = (long.floor.unwrap(), short.floor.unwrap());
     let ratio = a.value / b.value;
+    println!("{slope:?}\nratio {ratio:.3} of {a:?} and {b:?}");
     assert!((1.8..=2.2).contains(&ratio), "floors {a:?} and {b:?}: ratio {ratio}");
-    assert!(a.slope.abs() < 0.15 && b.slope.abs() < 0.15, "floors are not reached: {a:?}, {b:?}");
+    // Over less than a decade the slope of a floor has a standard error of some 0.1; a curve that still falls has -1.
+    assert!(a.slope.abs() < 0.4 && b.slope.abs() < 0.4, "floors are not reached: {a:?}, {b:?}");
     assert!(slope.std_error.unwrap() < 0.04, "{slope:?}");
     let relative = |floor: &bilevel::study::Floor| floor.std_error.unwrap() / floor.value;
     assert!(relative(&a).hypot(relative(&b)) < 0.05, "floors {a:?} and {b:?}");
@@ -198,7 +200,7 @@ fn rates_on_ridge_regression() {
     let data = bilevel::data::Dataset { design, target, feature_names, groups, measured: encoded.measured };
     let options = TuneOptions { loss: LossChoice::Squared, penalties: Penalties::PerFeature, ..TuneOptions::default() };
     let problem = GlmProblem::new(&data, None, &options).unwrap();
-    let (lower, upper, lambda) = (problem.lower(), problem.upper(), [0.0; 8]);
+    let (lower, upper, lambda) = (problem.lower(), problem.upper(), [3f64.ln(); 8]);
 
     let reference = Reference::new(&lower, &upper, &lambda, 0).unwrap();
     let map = reference.map(&lower);
@@ -207,11 +209,12 @@ fn rates_on_ridge_regression() {
     let kinds = [CurveKind::SidConstant, CurveKind::SidDecreasing];
     let curves = choose_curves(&map, &reference, &lambda, &kinds, &[0.04, 0.02], 4, 0).unwrap();
     // From where the start is forgotten: ten times gamma, and a few times 1/(eta (1 - q^2)).
-    let at = |list: &[usize]| StudySettings { checkpoints: Checkpoints::At(list.to_vec()), ..settings(4, 1e9) };
-    let constant = at(&[1000, 1250, 1500, 1750, 2000, 2250, 2500, 2750, 3000]);
-    let decreasing = at(&[316, 562, 1000, 1778, 3162, 5623, 10_000, 17_783, 31_623]);
+    let at =
+        |list: &[usize], batch| StudySettings { checkpoints: Checkpoints::At(list.to_vec()), ..settings(batch, 1e9) };
+    let constant = at(&[1800, 2000, 2200, 2400, 2600, 2800, 3000, 3200, 3400], 16);
+    let decreasing = at(&[316, 562, 1000, 1778, 3162, 5623, 10_000, 17_783, 31_623], 4);
     let mut replicates = Vec::new();
-    for (curves, settings, count) in [(&curves[..2], constant, 300), (&curves[2..], decreasing, 100)] {
+    for (curves, settings, count) in [(&curves[..2], constant, 400), (&curves[2..], decreasing, 100)] {
         run(&subject, &settings, &Job::all(curves, count), 2, &StopSignal::never(), |job, measurements| {
             replicates.push(replicate(job.curve.kind(), job.curve.eta(), job.replicate, measurements));
             Ok(())

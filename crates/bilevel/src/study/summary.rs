@@ -33,7 +33,7 @@ pub struct Point {
     pub samples: f64,
     /// Samples over rows.
     pub epochs: f64,
-    /// Mean wall-clock time.
+    /// Median wall-clock time: a replicate that had to wait says nothing.
     pub seconds: f64,
     /// Mean squared error.
     pub mse: f64,
@@ -88,9 +88,9 @@ impl CurveSummary {
 /// Only checkpoints that all replicates of a curve have are kept.
 pub fn summarize(replicates: &[Replicate]) -> Vec<CurveSummary> {
     let key = |r: &Replicate| (r.kind, r.eta.map(|eta| std::cmp::Reverse(eta.to_bits())));
-    let mut sorted: Vec<&Replicate> = replicates.iter().collect();
-    sorted.sort_by_key(|r| (key(r), r.replicate));
-    sorted.chunk_by(|a, b| key(a) == key(b)).map(summarize_curve).collect()
+    let mut ordered: Vec<&Replicate> = replicates.iter().collect();
+    ordered.sort_by_key(|r| (key(r), r.replicate));
+    ordered.chunk_by(|a, b| key(a) == key(b)).map(summarize_curve).collect()
 }
 
 fn summarize_curve(replicates: &[&Replicate]) -> CurveSummary {
@@ -103,17 +103,16 @@ fn summarize_curve(replicates: &[&Replicate]) -> CurveSummary {
         let count = replicates.len() as f64;
         let mean =
             |of: fn(&Measurement) -> f64| replicates.iter().map(|r| of(&r.measurements[at])).sum::<f64>() / count;
-        let mut sorted: Vec<f64> = rows.iter().map(|row| row[at]).collect();
-        sorted.sort_by(f64::total_cmp);
+        let errors_here = sorted(rows.iter().map(|row| row[at]));
         Point {
             t: t[at],
             samples: mean(|m| m.samples as f64),
             epochs: mean(|m| m.epochs),
-            seconds: mean(|m| m.seconds),
+            seconds: quantile(&sorted(replicates.iter().map(|r| r.measurements[at].seconds)), 0.5),
             mse: mean(|m| m.squared_error),
             relative_mse: errors.mean(at, None),
-            low: quantile(&sorted, TAIL),
-            high: quantile(&sorted, 1.0 - TAIL),
+            low: quantile(&errors_here, TAIL),
+            high: quantile(&errors_here, 1.0 - TAIL),
         }
     };
     CurveSummary {
@@ -124,6 +123,12 @@ fn summarize_curve(replicates: &[&Replicate]) -> CurveSummary {
         slope: errors.slope(SLOPE_SPAN),
         floor: errors.floor(FLOOR_SPAN),
     }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 /// By linear interpolation between the sorted values.
