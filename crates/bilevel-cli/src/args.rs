@@ -7,6 +7,8 @@ use bilevel::tune::{LossChoice, Method, Penalties};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::names::{self, METHODS, MODELS, PENALTIES};
+use crate::reproduce::ReproduceArgs;
+use crate::study::StudyArgs;
 
 /// Tuned linear models from a data file: as many penalties as the data can tell apart, by bilevel optimisation.
 #[derive(Debug, Parser)]
@@ -30,6 +32,10 @@ pub enum Command {
     Inspect(Box<InspectArgs>),
     /// Test the problem of a data file: derivatives, samples, and the hypergradient against finite differences.
     Check(Box<CheckArgs>),
+    /// Measure the error of one hypergradient against samples, epochs and seconds.
+    Study(Box<StudyArgs>),
+    /// Repeat the experiments of a paper and say what agrees with it.
+    Reproduce(ReproduceArgs),
 }
 
 const TUNE_EXAMPLES: &str = "\
@@ -300,7 +306,7 @@ pub enum Dtype {
     F64,
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x > 0.0 && x.is_finite() => Ok(x),
         _ => Err("a positive number is needed".into()),

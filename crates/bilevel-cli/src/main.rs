@@ -19,7 +19,9 @@ mod problem;
 mod progress;
 mod repeat;
 mod report;
+mod reproduce;
 mod results;
+mod study;
 mod table;
 mod tune;
 
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         Command::Hypergradient(args) => hypergradient::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Check(args) => check::run(args),
+        Command::Study(args) => study::run(args),
+        Command::Reproduce(args) => reproduce::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {}", one_line(&error.to_string()));

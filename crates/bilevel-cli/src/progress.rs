@@ -55,6 +55,22 @@ impl Progress {
         }
     }
 
+    /// Shows how much of what was announced is done.
+    pub fn done(&mut self, count: usize, message: &str) {
+        match &mut self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => {
+                bar.set_position(count as u64);
+                bar.set_message(message.to_string());
+            }
+            Shown::Lines { last, .. } if last.elapsed() > BETWEEN_LINES => {
+                eprintln!("{message}");
+                *last = Instant::now();
+            }
+            Shown::Lines { .. } => {}
+        }
+    }
+
     /// Clears the bar.
     pub fn finish(self) {
         if let Shown::Bar(bar) = self.shown {

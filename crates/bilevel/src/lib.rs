@@ -21,6 +21,7 @@ mod simd;
 pub mod status;
 pub mod step_size;
 pub mod stop;
+pub mod study;
 pub mod tune;
 pub mod upper;
 pub mod vector;

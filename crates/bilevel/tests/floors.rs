@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["newton"],                                                                                       // 6
     &["hypergradient"],                                                                                // 7
     &["optimize", "diagnose"],                                                                         // 8
-    &["tune"],                                                                                         // 9
+    &["study", "tune"],                                                                                // 9
 ];
 
 fn floor(module: &str) -> Option<usize> {

@@ -1,8 +1,8 @@
 //! The report of a tuning: one self-contained page.
 
-mod charts;
+pub mod charts;
 mod findings;
-mod page;
+pub mod page;
 mod quality;
 mod run;
 

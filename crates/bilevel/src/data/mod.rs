@@ -19,6 +19,7 @@ mod split;
 mod standardize;
 mod table;
 mod target;
+mod tf_idf;
 
 pub use csr::CsrMatrix;
 pub use dataset::{Dataset, Groups, Target};
@@ -32,3 +33,4 @@ pub use split::{Parts, stratified_order};
 pub use standardize::Standardization;
 pub use table::{Column, ColumnData, Contents, Labels, MISSING, Origin, Table};
 pub use target::{LabelMap, TargetKind};
+pub use tf_idf::TfIdf;

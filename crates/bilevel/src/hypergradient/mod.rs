@@ -7,7 +7,7 @@
 mod aid;
 mod exact;
 mod method;
-mod parts;
+pub(crate) mod parts;
 mod precise_sid;
 mod precision;
 mod replicates;

@@ -10,7 +10,7 @@ use crate::vector;
 use crate::work::Work;
 
 /// Checks that both levels and the arguments have the same sizes, and that the arguments are finite.
-pub(super) fn check_sizes(lower: Dims, upper: Dims, lambda: &[f64], start: Option<&WarmStart>) -> Result<()> {
+pub(crate) fn check_sizes(lower: Dims, upper: Dims, lambda: &[f64], start: Option<&WarmStart>) -> Result<()> {
     if lower != upper {
         return Err(Error::input(format!("the two levels differ in size: lower {lower:?}, upper {upper:?}")));
     }
@@ -37,7 +37,7 @@ pub(super) fn check_sizes(lower: Dims, upper: Dims, lambda: &[f64], start: Optio
 }
 
 /// The upper objective and its gradients at one point.
-pub(super) struct Upper {
+pub(crate) struct Upper {
     pub value: f64,
     pub grad_w: Vec<f64>,
     pub grad_lambda: Vec<f64>,
@@ -91,7 +91,7 @@ impl Upper {
 }
 
 /// `out = d2Phi_hat(w, lambda, zeta)^T v` on everything, or the mean over a sample from each of `rngs`; returns the work.
-pub(super) fn cross_term<M: StochasticMap + ?Sized>(
+pub(crate) fn cross_term<M: StochasticMap + ?Sized>(
     map: &M,
     start: &WarmStart,
     lambda: &[f64],

@@ -6,11 +6,15 @@
 mod cloud;
 mod curves;
 mod frame;
+mod log_log;
 mod ranks;
+mod standalone;
 
 pub use cloud::{histogram, scatter};
 pub use curves::{Curve, calibration, curves};
+pub use log_log::{Band, legend, log_log};
 pub use ranks::{Bar, Range, bars, ranges};
+pub use standalone::standalone;
 
 /// Number of colours in the style sheet.
 pub const COLOURS: usize = 10;

@@ -1,0 +1,94 @@
+//! Options of `bilevel study`.
+
+use std::path::PathBuf;
+
+use bilevel::sample::Batch;
+use bilevel::study::{Checkpoints, CurveKind};
+use clap::Args;
+
+use crate::args::{ProblemArgs, positive};
+use crate::names::{self, Names};
+
+const EXAMPLES: &str = "\
+Examples:
+  bilevel study data/abalone_scale.bz2 --model squared --at 1
+  bilevel study data/a9a.gz --at 0.1 --methods sid-constant,sid-decreasing --replicates 50 --out a9a-study
+  bilevel study train.csv --penalties per-feature --at bilevel-out/model
+
+Running again with the same settings continues from the rows in study.csv; methods, steps and replicates may be added.";
+
+pub const METHODS: Names = &[
+    ("sid-constant", "stochastic implicit differentiation, constant steps"),
+    ("sid-decreasing", "stochastic implicit differentiation, decreasing steps"),
+    ("aid-fp", "fixed-point iteration over all rows"),
+    ("aid-cg", "fixed-point iteration and conjugate gradients over all rows"),
+];
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct StudyArgs {
+    #[command(flatten)]
+    pub problem: ProblemArgs,
+
+    /// The penalty at which the hypergradient is looked at: a number for all, a list, or a model file.
+    #[arg(long, value_name = "LAMBDA", help_heading = "Study")]
+    pub at: String,
+    /// What is compared [default: all].
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Study")]
+    #[arg(value_parser = names::parser::<CurveKind>(METHODS))]
+    pub methods: Vec<CurveKind>,
+    /// Constant steps [default: a half, a quarter and an eighth of the longest that no minibatch expands].
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = positive, help_heading = "Study")]
+    pub eta: Vec<f64>,
+    /// Independent repetitions of each sampled method.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Study")]
+    pub replicates: u32,
+    /// Rows drawn at each step, but at most a quarter of all.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Study")]
+    pub batch: u32,
+    /// Rows J of the cross derivative, or `all` [default: as many as at each step].
+    #[arg(long, value_name = "N", value_parser = cross_batch, help_heading = "Study")]
+    pub cross_batch: Option<Batch>,
+    /// Samples of the longest hypergradient, in passes over the rows.
+    #[arg(long, value_name = "X", default_value_t = 50.0, value_parser = positive, help_heading = "Study")]
+    pub max_epochs: f64,
+    /// Numbers of steps t = k to look at, as a rising list [default: four a decade].
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Study")]
+    pub checkpoints: Vec<usize>,
+
+    /// Folder for the rows, the figures and the page.
+    #[arg(long, value_name = "DIR", default_value = "bilevel-study", help_heading = "Output")]
+    pub out: PathBuf,
+    /// Begin anew if the folder holds another study.
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
+    /// Print nothing but errors.
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+impl StudyArgs {
+    /// The methods to compare.
+    pub fn kinds(&self) -> Vec<CurveKind> {
+        let mut kinds = if self.methods.is_empty() { CurveKind::ALL.to_vec() } else { self.methods.clone() };
+        kinds.sort();
+        kinds.dedup();
+        kinds
+    }
+
+    /// Where the error is measured.
+    pub fn checkpoints(&self) -> Checkpoints {
+        match self.checkpoints.is_empty() {
+            true => Checkpoints::PerDecade(4),
+            false => Checkpoints::At(self.checkpoints.clone()),
+        }
+    }
+}
+
+fn cross_batch(text: &str) -> Result<Batch, String> {
+    match (text, text.parse::<usize>()) {
+        ("all", _) => Ok(Batch::All),
+        (_, Ok(rows)) if rows > 0 => Ok(Batch::Rows(rows)),
+        _ => Err("a positive number of rows is needed, or all".into()),
+    }
+}

@@ -1,0 +1,207 @@
+//! One replicate of one curve: the error at every checkpoint.
+//!
+//! The lower solve is one chain from checkpoint to checkpoint. The linear system cannot be: its matrix depends on `w_t`,
+//! so it is solved anew at each checkpoint with `w_t` held fixed. What is reported at a checkpoint (error, samples, seconds)
+//! is that of a hypergradient made on its own with `t = k` steps, to the last bit of
+//! [`Sid::estimate`](crate::hypergradient::Sid::estimate) with the same seed and index; the saving is that of the lower
+//! steps up to the checkpoint before.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::curve::Curve;
+use super::settings::StudySettings;
+use crate::error::{Error, Result};
+use crate::fixed_point::{FixedPoint, Workspace};
+use crate::hypergradient::WarmStart;
+use crate::hypergradient::parts::{Upper, check_sizes, cross_term};
+use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
+use crate::lower::{StochasticMap, Symmetric};
+use crate::operator::{AdjointOperator, LowerOperator, RandomOperator};
+use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::status::Info;
+use crate::step_size::StepSize;
+use crate::stop::StopSignal;
+use crate::upper::UpperObjective;
+use crate::vector;
+
+/// Relative residual at which conjugate gradients stop before their steps are up.
+pub(super) const CG_TOLERANCE: f64 = 1e-12;
+
+/// A problem at one `lambda` whose hypergradient is known.
+#[derive(Debug)]
+pub struct Subject<'a, M: ?Sized, U: ?Sized> {
+    /// The lower level.
+    pub map: &'a M,
+    /// The upper level.
+    pub upper: &'a U,
+    /// The hyperparameters.
+    pub lambda: &'a [f64],
+    /// Rows that make an epoch.
+    pub rows: usize,
+    /// `grad f(lambda)`.
+    pub reference: &'a [f64],
+}
+
+/// The error of one hypergradient and what it cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Steps of the lower solve.
+    pub t: usize,
+    /// Steps of the linear solve that were allowed; conjugate gradients may need fewer.
+    pub k: usize,
+    /// Elements drawn or visited: `t batch + k batch + J` by a sampled method, `n (t + k)` by a batch method. Rows of the
+    /// upper level are not counted.
+    pub samples: u64,
+    /// `samples` over the rows of the lower level.
+    pub epochs: f64,
+    /// Wall-clock time of this hypergradient as if it had been made on its own.
+    pub seconds: f64,
+    /// `|g_hat - grad f|^2`.
+    pub squared_error: f64,
+    /// `|g_hat - grad f|^2 / |grad f|^2`.
+    pub relative_squared_error: f64,
+}
+
+impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
+    /// Replicate number `replicate` of SID with `step` in both solves.
+    ///
+    /// # Errors
+    /// Input, for unusable settings or sizes; numeric, when a solve diverged; interrupted, once `stop` is raised.
+    pub fn sid(
+        &self,
+        settings: &StudySettings,
+        step: StepSize,
+        replicate: u64,
+        checkpoints: &[usize],
+        stop: &StopSignal,
+    ) -> Result<Vec<Measurement>> {
+        settings.validate()?;
+        let stream = |purpose| Rng::stream(settings.seed, purpose, replicate);
+        let solver = |steps| FixedPoint::sampled(steps, settings.batch, step);
+        let lower = (solver(checkpoints.last().copied().unwrap_or(0)), stream(Purpose::Lower));
+        self.trajectory(lower, settings.cross_batch, &stream, checkpoints, stop, |k, operator, v| {
+            solver(k).solve(operator, v, &mut stream(Purpose::Linear), &mut Workspace::new(v.len()))
+        })
+    }
+
+    /// AID-FP, which draws nothing.
+    ///
+    /// # Errors
+    /// As [`Subject::sid`].
+    pub fn aid_fixed_point(&self, checkpoints: &[usize], stop: &StopSignal) -> Result<Vec<Measurement>> {
+        let stream = |purpose| Rng::stream(0, purpose, 0);
+        let lower = (FixedPoint::exact(checkpoints.last().copied().unwrap_or(0), 0.0), stream(Purpose::Lower));
+        self.trajectory(lower, Batch::All, &stream, checkpoints, stop, |k, operator, v| {
+            FixedPoint::exact(k, 0.0).solve(operator, v, &mut stream(Purpose::Linear), &mut Workspace::new(v.len()))
+        })
+    }
+
+    /// The frame of all methods: `linear` makes `k` steps on the adjoint system from `v`.
+    fn trajectory(
+        &self,
+        (solver, mut rng): (FixedPoint, Rng),
+        cross_batch: Batch,
+        stream: &dyn Fn(Purpose) -> Rng,
+        checkpoints: &[usize],
+        stop: &StopSignal,
+        linear: impl Fn(usize, &mut AdjointOperator<'_, M>, &mut [f64]) -> Info,
+    ) -> Result<Vec<Measurement>> {
+        solver.validate()?;
+        let (map, lambda) = (self.map, self.lambda);
+        check_sizes(map.dims(), self.upper.dims(), lambda, None)?;
+        if self.reference.len() != lambda.len() || self.rows == 0 {
+            return Err(Error::input(format!(
+                "a reference of {} components and {} rows for {} hyperparameters",
+                self.reference.len(),
+                self.rows,
+                lambda.len()
+            )));
+        }
+        let mut point = WarmStart::zeros(map.dims());
+        let mut operator = LowerOperator { map, lambda };
+        let mut workspace = Workspace::new(operator.dim());
+        let mut state = solver.init(&point.w, &mut workspace);
+        let mut lower_seconds = 0.0;
+        let mut measurements = Vec::with_capacity(checkpoints.len());
+        for &t in checkpoints {
+            let clock = Instant::now();
+            while state.steps < t {
+                if stop.is_raised() {
+                    return Err(Error::interrupted());
+                }
+                solver.step(&mut operator, &mut point.w, &mut rng, &mut workspace, &mut state);
+                if let Some(status) = solver.terminate(&state).filter(|status| !status.is_usable()) {
+                    solver.finish(status, &mut point.w, &workspace, &state).usable("lower level")?;
+                }
+            }
+            lower_seconds += clock.elapsed().as_secs_f64();
+
+            let clock = Instant::now();
+            let at = Upper::at(self.upper, &point.w, lambda, Batch::All, &mut [])?;
+            point.v.fill(0.0);
+            let mut adjoint = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
+            let solved = linear(t, &mut adjoint, &mut point.v).usable("linear system")?;
+            let mut cross = vec![0.0; lambda.len()];
+            let cross_work = cross_term(map, &point, lambda, cross_batch, &mut [stream(Purpose::Cross)], &mut cross);
+            let estimate = at.assemble(1.0, &cross, solved.status, solved.work)?;
+            let seconds = lower_seconds + clock.elapsed().as_secs_f64();
+
+            // The exact d2Phi of a batch method is not counted, as in the theory.
+            let counted = if solver.batch == Batch::All { 0 } else { cross_work.rows };
+            let samples = state.work.rows + solved.work.rows + counted;
+            let squared_error = vector::distance_squared(&estimate.value, self.reference);
+            measurements.push(Measurement {
+                t,
+                k: t,
+                samples,
+                epochs: samples as f64 / self.rows as f64,
+                seconds,
+                squared_error,
+                relative_squared_error: squared_error / vector::norm_squared(self.reference),
+            });
+        }
+        Ok(measurements)
+    }
+}
+
+impl<M: Symmetric + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
+    /// AID-CG: the lower solve as AID-FP, the linear system by conjugate gradients on `I - d1Phi`.
+    ///
+    /// # Errors
+    /// As [`Subject::sid`].
+    pub fn aid_conjugate_gradient(&self, checkpoints: &[usize], stop: &StopSignal) -> Result<Vec<Measurement>> {
+        let stream = |purpose| Rng::stream(0, purpose, 0);
+        let lower = (FixedPoint::exact(checkpoints.last().copied().unwrap_or(0), 0.0), stream(Purpose::Lower));
+        self.trajectory(lower, Batch::All, &stream, checkpoints, stop, |k, operator, v| {
+            let AdjointOperator { map, w, lambda, grad_w } = *operator;
+            let product = |p: &[f64], out: &mut [f64]| {
+                map.vjp_w(w, lambda, &Sample::Full, p, out);
+                vector::xpby(p, -1.0, out);
+            };
+            let cg = ConjugateGradient { steps: k, tolerance: CG_TOLERANCE };
+            let rows = map.size(&Sample::Full);
+            cg.solve(product, Preconditioner::None, grad_w, v, rows, &mut CgWorkspace::new(w.len()))
+        })
+    }
+
+    /// Replicate number `replicate` of any curve.
+    ///
+    /// # Errors
+    /// As [`Subject::sid`]; the error names the curve.
+    pub fn measure(
+        &self,
+        settings: &StudySettings,
+        curve: &Curve,
+        replicate: u64,
+        stop: &StopSignal,
+    ) -> Result<Vec<Measurement>> {
+        let checkpoints = settings.checkpoints_of(curve, self.rows)?;
+        match (curve.step(), curve) {
+            (Some(step), _) => self.sid(settings, step, replicate, &checkpoints, stop),
+            (None, Curve::AidCg) => self.aid_conjugate_gradient(&checkpoints, stop),
+            (None, _) => self.aid_fixed_point(&checkpoints, stop),
+        }
+    }
+}

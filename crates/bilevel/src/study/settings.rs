@@ -1,0 +1,83 @@
+//! How long a curve is and where it is looked at.
+
+use serde::{Deserialize, Serialize};
+
+use super::curve::Curve;
+use crate::error::{Error, Result};
+use crate::sample::Batch;
+
+/// The numbers of steps `t = k` at which the error is measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checkpoints {
+    /// `round(10^(j / n))` for `j = 0, 1, ...`: `n` in each decade, as far as the budget allows.
+    PerDecade(usize),
+    /// These, as far as the budget allows; rising.
+    At(Vec<usize>),
+}
+
+/// What all curves of a study have in common.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudySettings {
+    /// Elements drawn at each step of both solves of a sampled method.
+    pub batch: usize,
+    /// Elements `J` of the cross derivative of a sampled method.
+    pub cross_batch: Batch,
+    /// Samples a single hypergradient may take, in passes over the rows.
+    pub max_epochs: f64,
+    /// Where the error is measured.
+    pub checkpoints: Checkpoints,
+    /// Seed; replicate number `r` draws from the streams number `r` under it, the same ones for every curve.
+    pub seed: u64,
+}
+
+impl StudySettings {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// Input, naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        Batch::Rows(self.batch).validate("batch")?;
+        self.cross_batch.validate("cross_batch")?;
+        if !(self.max_epochs > 0.0 && self.max_epochs.is_finite()) {
+            return Err(Error::input(format!("max_epochs = {} must be positive and finite", self.max_epochs)));
+        }
+        match &self.checkpoints {
+            Checkpoints::PerDecade(0) => Err(Error::input("checkpoints: at least one a decade is needed")),
+            Checkpoints::At(list) if list.is_empty() || list[0] == 0 || list.windows(2).any(|w| w[0] >= w[1]) => {
+                Err(Error::input("checkpoints must be positive numbers of steps, each above the one before"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The checkpoints of a curve on a problem of `rows` rows: those whose hypergradient takes at most
+    /// [`max_epochs`](Self::max_epochs), which is `2 t batch + J` samples of a sampled method and `2 t rows` of a batch
+    /// one.
+    ///
+    /// # Errors
+    /// Input, when there is none.
+    pub fn checkpoints_of(&self, curve: &Curve, rows: usize) -> Result<Vec<usize>> {
+        self.validate()?;
+        let cross = if let Batch::Rows(j) = self.cross_batch { j } else { rows };
+        let budget = self.max_epochs * rows as f64;
+        let (fixed, per_step) = match curve.kind().is_sampled() {
+            true => (cross as f64, 2.0 * self.batch as f64),
+            false => (0.0, 2.0 * rows as f64),
+        };
+        let most = ((budget - fixed) / per_step).floor().max(0.0) as usize;
+        let mut list: Vec<usize> = match &self.checkpoints {
+            Checkpoints::PerDecade(n) => (0..)
+                .map(|j| 10f64.powf(f64::from(j) / *n as f64).round() as usize)
+                .take_while(|&t| t <= most)
+                .collect(),
+            Checkpoints::At(list) => list.iter().copied().filter(|&t| t <= most).collect(),
+        };
+        list.dedup();
+        match list.is_empty() {
+            true => Err(Error::input(format!("{} epochs do not suffice for one checkpoint", self.max_epochs))
+                .remedy("allow more epochs, use smaller batches or an earlier checkpoint")),
+            false => Ok(list),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Step sizes that work in practice, from what can be measured.
+//!
+//! The theory asks for `eta <= 1/(1 + sigma2)`. Its worst-case `sigma2`, above all `2 m1/(1-q)^2` of the linear system, is
+//! far too pessimistic for gradient maps: there each sample is itself a gradient step on a convex loss, with
+//! `I - d1Phi_hat` symmetric and positive semidefinite, and `E|(I - d1Phi_hat) x|^2 <= Lambda x'(I - d1Phi) x` if `Lambda`
+//! bounds its eigenvalues. So steps up to `1/Lambda` contract in mean square (in the recursion of the theory
+//! `1/Lambda` takes the place of `1/(1 + sigma2)`), and `Lambda` is found by looking at a few samples.
+
+use super::curve::{Curve, CurveKind};
+use super::reference::Reference;
+use crate::diagnose::lanczos;
+use crate::error::Result;
+use crate::lower::Symmetric;
+use crate::sample::{Purpose, Rng, Sample};
+use crate::step_size::StepSize;
+use crate::vector;
+
+/// Samples looked at, and products with each.
+const PROBES: (u64, usize) = (16, 12);
+/// What a sample that was not looked at may exceed the largest by.
+const MARGIN: f64 = 1.2;
+
+/// The longest step `min(1, 1/Lambda)` that no sample of `batch` elements turns into an expansion, `Lambda` the largest
+/// eigenvalue of `I - d1Phi_hat` at any of the `points`, estimated on 16 samples and enlarged by a fifth.
+///
+/// # Errors
+/// Numeric, when a product is not finite.
+pub fn longest_step<M: Symmetric + ?Sized>(
+    map: &M,
+    points: &[&[f64]],
+    lambda: &[f64],
+    batch: usize,
+    seed: u64,
+) -> Result<f64> {
+    let (probes, products) = PROBES;
+    let mut sample = Sample::Full;
+    let mut largest = 0.0_f64;
+    for probe in 0..probes {
+        map.draw(batch, &mut Rng::stream(seed, Purpose::Start, probe), &mut sample);
+        for w in points {
+            let product = |v: &[f64], out: &mut [f64]| {
+                map.vjp_w(w, lambda, &sample, v, out);
+                vector::xpby(v, -1.0, out);
+            };
+            let spectrum = lanczos(product, w.len(), products, seed)?;
+            largest = largest.max(spectrum.largest + spectrum.largest_error);
+        }
+    }
+    Ok((1.0 / (MARGIN * largest)).min(1.0))
+}
+
+/// Decreasing steps `beta/(gamma + s)` for a `contraction` `q`: `beta = 2/(1 - q^2)` as in
+/// [`StepSize::decreasing_from_constants`], and `gamma` such that the first step is `longest`.
+///
+/// # Errors
+/// Input, unless `0 <= q < 1` and `0 < longest <= 1`.
+pub fn decreasing_step(contraction: f64, longest: f64) -> Result<StepSize> {
+    StepSize::decreasing_from_constants(contraction, 1.0 / longest - 1.0)
+}
+
+/// The curves of a study of a loss: one for each kind, and of constant steps one for each of `etas`; without any, a
+/// half, a quarter and an eighth of the longest step (in two digits).
+///
+/// Decreasing steps are those of [`decreasing_step`], with the contraction of the reference and the [`longest_step`] at
+/// zero and at the solution.
+///
+/// # Errors
+/// Input, for steps that are not positive; numeric, when a product is not finite.
+pub fn choose_curves<M: Symmetric + ?Sized>(
+    map: &M,
+    reference: &Reference,
+    lambda: &[f64],
+    kinds: &[CurveKind],
+    etas: &[f64],
+    batch: usize,
+    seed: u64,
+) -> Result<Vec<Curve>> {
+    let zero = vec![0.0; reference.solution.len()];
+    let mut longest = None;
+    let mut longest = || match longest {
+        Some(found) => Ok(found),
+        None => longest_step(map, &[&zero, &reference.solution], lambda, batch, seed).inspect(|&x| longest = Some(x)),
+    };
+    let mut curves = Vec::new();
+    for kind in kinds {
+        match kind {
+            CurveKind::SidConstant if etas.is_empty() => {
+                let first = two_digits(0.5 * longest()?);
+                curves.extend([1.0, 2.0, 4.0].map(|part| Curve::SidConstant { eta: first / part }));
+            }
+            CurveKind::SidConstant => curves.extend(etas.iter().map(|&eta| Curve::SidConstant { eta })),
+            CurveKind::SidDecreasing => {
+                if let StepSize::Decreasing { beta, gamma } = decreasing_step(reference.contraction, longest()?)? {
+                    curves.push(Curve::SidDecreasing { beta, gamma });
+                }
+            }
+            CurveKind::AidFp => curves.push(Curve::AidFp),
+            CurveKind::AidCg => curves.push(Curve::AidCg),
+        }
+    }
+    for step in curves.iter().filter_map(Curve::step) {
+        step.validate()?;
+    }
+    Ok(curves)
+}
+
+/// The positive number below `x` with two significant digits.
+fn two_digits(x: f64) -> f64 {
+    let unit = 10f64.powf(1.0 - x.log10().floor());
+    (x * unit).floor() / unit
+}
