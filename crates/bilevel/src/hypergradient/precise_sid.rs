@@ -42,19 +42,27 @@ const TRIALS: u64 = 12;
 const LATE: u64 = 4;
 /// Replicates of the result: at least, and where longer ones are better than more.
 const REPLICATES: (u64, u64) = (8, 32);
+/// Replicates grow to at most this many times the length of the trial's; beyond, little is wasted on forgetting.
+const LONGER: f64 = 8.0;
 /// Replicates between two looks at the error.
 const ROUND: u64 = 16;
-/// Part that each of the two biases may be of the allowed error, and of the noise of the result.
-const BIAS_SHARE: (f64, f64) = (0.15, 0.25);
+/// Part of the allowed error that each of the two biases may take.
+const BIAS_SHARE: f64 = 0.15;
 /// Part of the allowed error that the noise of the correction may take.
 const CORRECTION_SHARE: f64 = 0.5;
 /// First number of steps.
 const FIRST_STEPS: usize = 256;
+/// Doublings in a row after which what was not forgotten has grown, and the map is taken not to contract.
+const GROWTHS: usize = 3;
 /// Halvings of `eta` after divergence.
 const RETREATS: usize = 10;
-/// Rows of the upper sample, and of the cross sample, as a part of those of one solve.
-const UPPER_PART: f64 = 0.5;
+/// Rows of the upper sample as a part of those of one solve: at first, and within what bounds it is chosen.
+const UPPER_PART: f64 = 1.0;
+const UPPER_PARTS: (f64, f64) = (0.125, 16.0);
+/// Rows of the cross sample as a part of those of one solve.
 const CROSS_PART: f64 = 0.125;
+/// Added to the number of a replicate for an upper sample of its own.
+const OTHER_UPPER: u64 = 1 << 40;
 /// Samples are planned for this part of the allowed noise, since the plan itself is an estimate.
 const PLANNED: f64 = 0.95;
 
@@ -93,13 +101,14 @@ pub struct Stage {
     pub rows: u64,
 }
 
-/// Length of a replicate and what of it is averaged, its steps and its batches.
+/// Length of a replicate and what of it is averaged, its steps, its batches, and its upper sample for each row of a solve.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     burn_in: usize,
     averaged: usize,
     eta: f64,
     batch: usize,
+    upper_part: f64,
 }
 
 /// What the trial found out.
@@ -109,6 +118,8 @@ struct Trial {
     /// `2 D1` of each pair of replicates.
     corrections: Vec<Vec<f64>>,
     bias: f64,
+    /// What is left of the start, and of the noise after the correction.
+    biases: [Vec<f64>; 2],
     settled: bool,
 }
 
@@ -160,13 +171,13 @@ impl PreciseSid {
         let goal = Goal { bias: trial.bias, correction: &correction, precision: &precision };
 
         let mut wanted = goal.replicates(&trial.spread).max(REPLICATES.0 as f64);
-        if wanted > REPLICATES.1 as f64 {
-            let longer = plan.averaged as f64 * wanted / REPLICATES.1 as f64;
+        if wanted > REPLICATES.1 as f64 && trial.settled {
+            let longer = plan.averaged as f64 * (wanted / REPLICATES.1 as f64).min(LONGER);
             let left = precision.max_rows.saturating_sub(work.rows) as f64 / REPLICATES.1 as f64;
-            let rows_of_a_step = plan.batch as f64 * (2.0 + UPPER_PART + CROSS_PART);
+            let rows_of_a_step = plan.batch as f64 * (2.0 + plan.upper_part + CROSS_PART);
             let most = (left / rows_of_a_step - plan.burn_in as f64).max(plan.averaged as f64);
             plan.averaged = longer.min(most).ceil() as usize;
-            wanted = REPLICATES.1 as f64;
+            wanted *= trial.plan.averaged as f64 / plan.averaged as f64;
         }
         let mut status = Status::StepLimit;
         let mut next = TRIALS;
@@ -189,7 +200,7 @@ impl PreciseSid {
                 break spread;
             }
             wanted = goal.replicates(&spread).max(REPLICATES.0 as f64);
-            let enough = !trial.settled && replicates as f64 >= wanted;
+            let enough = !trial.settled && replicates as u64 >= REPLICATES.0;
             if !go_on || enough || work.rows + found[0].work.rows > precision.max_rows {
                 break spread;
             }
@@ -206,6 +217,7 @@ impl PreciseSid {
             settings: run.sid(&plan),
             replicates,
             corrections: trial.corrections,
+            biases: trial.biases,
             estimate: Hypergradient { value, objective, std_error: None, status, work },
         };
         let errors = (0..lambda.len()).map(|j| precise.std_error_of(|replicate| replicate[j]).0).collect();
@@ -266,8 +278,15 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
         observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
     ) -> Result<Trial> {
         let half = FIRST_STEPS / 2;
-        let mut plan = Plan { burn_in: half, averaged: half, eta: self.settings.eta, batch: self.settings.batch };
+        let mut plan = Plan {
+            burn_in: half,
+            averaged: half,
+            eta: self.settings.eta,
+            batch: self.settings.batch,
+            upper_part: UPPER_PART,
+        };
         let mut retreats = 0;
+        let (mut before_doubling, mut grown) = (f64::INFINITY, 0);
         loop {
             let before = work.rows;
             let (mut main, forgetting) = match self.forgetting(&plan, work) {
@@ -280,10 +299,10 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
             };
             let spread = Spread::of(&main);
             let allowed = precision.allowed(spread.signal_squared().sqrt());
-            // Below what is allowed, and below the noise of the result, which its intervals are made of.
-            let noise = spread.radius(REPLICATES.0 as usize, precision.probability);
-            let limit = (BIAS_SHARE.0 * allowed).min(BIAS_SHARE.1 * noise);
-            let unforgotten = self.unforgotten(&plan) * vector::norm(&mean(&forgetting));
+            let limit = BIAS_SHARE * allowed;
+            let mut start_left = mean(&forgetting);
+            vector::scale(self.unforgotten(&plan), &mut start_left);
+            let unforgotten = vector::norm(&start_left);
             let radius = |spread: &Spread| spread.radius(spread.count, precision.probability);
             let mut stage = Stage {
                 steps: plan.steps(),
@@ -295,6 +314,16 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
             let go_on = observer(&stage).is_continue();
             // Twice the steps cost twice the rows.
             let affordable = |work: &Work| work.rows + 2 * (work.rows - before) <= precision.max_rows;
+            let difference = vector::norm(&start_left) / self.unforgotten(&plan);
+            grown = if difference > before_doubling { grown + 1 } else { 0 };
+            before_doubling = difference;
+            let hopeless = grown > GROWTHS || (!affordable(work) && unforgotten > vector::norm(&spread.mean));
+            if unforgotten > limit && hopeless {
+                let message = format!("after {} steps the solves still depend on where they start", plan.steps());
+                return Err(Error::numeric(message).remedy(
+                    "check that the map contracts (a smaller map_step, a larger penalty), or allow more rows",
+                ));
+            }
             if unforgotten > limit && go_on && affordable(work) {
                 plan = plan.doubled();
                 continue;
@@ -304,9 +333,10 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
             let others = others?;
             *work += others.iter().map(|estimate| estimate.work).sum();
             main.extend(values(&others));
-            let spread = Spread::of(&main);
+            let mut spread = Spread::of(&main);
             let (corrections, rest) = self.pooling(&plan, &main, work)?;
-            let rest = Spread::of(&rest).signal_squared().sqrt();
+            let noise_left = Spread::of(&rest);
+            let rest = noise_left.signal_squared().sqrt();
             let correction = Spread::of(&corrections);
             let bias = unforgotten + rest;
             stage.replicates = main.len();
@@ -316,7 +346,11 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
             let noisy = radius(&correction) > CORRECTION_SHARE * allowed;
             let settled = unforgotten <= limit && rest <= limit && !noisy;
             if settled || !go_on || !affordable(work) {
-                return Ok(Trial { plan, spread, corrections, bias, settled: settled && go_on });
+                if settled {
+                    (plan.upper_part, spread.variance) = self.upper_part(&plan, &main, &spread, work)?;
+                }
+                let biases = [start_left, noise_left.mean];
+                return Ok(Trial { plan, spread, corrections, bias, biases, settled: settled && go_on });
             }
             // Either way twice the rows.
             if rest > limit {
@@ -381,10 +415,33 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
         Ok((first, rest))
     }
 
+    /// The upper sample, for each row of a solve, that gives the least variance for the rows visited, and the variance
+    /// with it.
+    ///
+    /// The first replicates again with other upper samples tell the part `V_U/U` of the variance that comes from `U` upper
+    /// rows; `V_T/T` is the rest, from `T` rows in each of two solves. Their sum over `2 T + U` rows is least where
+    /// `U/T = sqrt(2 V_U/V_T)`.
+    fn upper_part(&self, plan: &Plan, main: &[Vec<f64>], spread: &Spread, work: &mut Work) -> Result<(f64, f64)> {
+        let sid = self.sid(plan);
+        let (Batch::Rows(upper), solve) = (sid.upper_batch, (plan.steps() * plan.batch) as f64) else {
+            return Ok((plan.upper_part, spread.variance));
+        };
+        let others: Result<Vec<Hypergradient>> =
+            (0..LATE).into_par_iter().map(|index| self.run_on(&sid, &[index], 0, OTHER_UPPER)).collect();
+        let others = others?;
+        *work += others.iter().map(|estimate| estimate.work).sum();
+        let distances = main.iter().zip(&others).map(|(main, other)| vector::distance_squared(main, &other.value));
+        let from_upper = (0.5 * distances.sum::<f64>() / LATE as f64).min(0.99 * spread.variance);
+        let (of_upper, of_solves) = (from_upper * upper as f64, (spread.variance - from_upper) * solve);
+        let part = (2.0 * of_upper / of_solves).sqrt();
+        let part = if part.is_finite() { part.clamp(UPPER_PARTS.0, UPPER_PARTS.1) } else { plan.upper_part };
+        Ok((part, (of_solves + of_upper / part) / solve))
+    }
+
     fn sid(&self, plan: &Plan) -> Sid {
         let (steps, rows) = (plan.steps(), (plan.steps() * plan.batch) as f64);
         let part = |part: f64| ((part * rows).ceil() as usize).max(1);
-        let upper = part(UPPER_PART);
+        let upper = part(plan.upper_part);
         Sid {
             average: Average::Suffix { fraction: plan.averaged as f64 / steps as f64 },
             cross_batch: Batch::Rows(part(CROSS_PART)),
@@ -395,7 +452,11 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
     }
 
     fn run(&self, sid: &Sid, indices: &[u64], skipped: usize) -> Result<Hypergradient> {
-        let streams = Streams { seed: self.settings.seed, indices, skipped };
+        self.run_on(sid, indices, skipped, 0)
+    }
+
+    fn run_on(&self, sid: &Sid, indices: &[u64], skipped: usize, upper_offset: u64) -> Result<Hypergradient> {
+        let streams = Streams { seed: self.settings.seed, indices, skipped, upper_offset };
         sid.estimate_on(self.map, self.upper, self.lambda, (self.start, &mut None), streams)
     }
 

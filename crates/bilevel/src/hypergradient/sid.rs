@@ -74,7 +74,7 @@ impl Sid {
         U: UpperObjective + ?Sized,
     {
         let mut point = None;
-        let streams = Streams { seed, indices: &[index], skipped: 0 };
+        let streams = Streams { seed, indices: &[index], skipped: 0, upper_offset: 0 };
         let estimate = self.estimate_on(map, upper, lambda, (start.as_deref(), &mut point), streams)?;
         if let (Some(start), Some(point)) = (start, point) {
             *start = point;
@@ -146,11 +146,14 @@ pub(super) struct Streams<'i> {
     /// Samples of both solves that are drawn and thrown away first: on those they share, two runs then differ only by
     /// what the earlier one has not forgotten.
     pub skipped: usize,
+    /// Added to the indices for the samples of the upper objective.
+    pub upper_offset: u64,
 }
 
 impl Streams<'_> {
     fn of(&self, purpose: Purpose) -> Vec<Rng> {
-        self.indices.iter().map(|&index| Rng::stream(self.seed, purpose, index)).collect()
+        let offset = if purpose == Purpose::Upper { self.upper_offset } else { 0 };
+        self.indices.iter().map(|&index| Rng::stream(self.seed, purpose, index + offset)).collect()
     }
 }
 
