@@ -122,7 +122,7 @@ pub(super) fn run_path(
             (Some(shared), _) => {
                 let start = model.coarser(&tried, spec.penalties).unwrap_or(shared);
                 let mut starts = vec![model.refine(start, &penalty)];
-                if start.spec == Spec::SHARED {
+                if start.spec == Spec::SHARED && !objective.is_steep() {
                     let stronger = knees.iter().filter(|knee| **knee > shared.lambda[0] + 1.0);
                     starts.extend(stronger.map(|&knee| vec![knee; penalty.hyperparameters()]));
                 }

@@ -169,7 +169,7 @@ pub(super) fn run(
             (Method::SidDecreasing, _) => "sid-decreasing",
             (Method::AidFp, _) => "aid-fp",
             (_, Engine::Direct { .. }) => "exact",
-            (_, Engine::Iterative { .. }) => "aid-cg",
+            (_, Engine::Iterative { .. } | Engine::Dual { .. }) => "aid-cg",
         }
         .to_string(),
         penalties: kept.spec.penalties,

@@ -11,6 +11,8 @@ use crate::Result;
 const SCAN_STEP: f64 = 2.0;
 /// Evaluations of the final search.
 const REFINEMENTS: usize = 30;
+/// The same where weaker penalties cost more and values are less exact.
+const STEEP_REFINEMENTS: usize = 3;
 /// The scan turns back when this many steps in a row were worse than the best by more than a tenth.
 const HOPELESS: usize = 2;
 
@@ -38,6 +40,8 @@ const KNEES: [f64; 2] = [0.01, 0.1];
 /// The minimum of `objective` over one log-penalty in the box.
 pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<SharedOptimum> {
     let (low, high) = context.bounds;
+    let (accuracy, steep) = (objective.accuracy(), objective.is_steep());
+    let (margin, patience) = if steep { (0.0, 0) } else { (0.1, HOPELESS) };
     let mut iteration = 0;
     let mut evaluate = |lambda: f64, context: &mut Context<'_>| -> Result<(Point, bool)> {
         let mut slope = [0.0];
@@ -72,14 +76,16 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         };
         points.push(point);
         best = best.min(point.value);
-        hopeless = if point.value > best + 0.1 * best.abs() { hopeless + 1 } else { 0 };
-        if stop || hopeless > HOPELESS {
+        hopeless = if point.value > best + margin * best.abs() { hopeless + 1 } else { 0 };
+        let flat =
+            steep && point.value < 0.9 * points[0].value && point.slope.abs() <= 10.0 * accuracy * point.value.abs();
+        if stop || flat || hopeless > patience {
             break;
         }
     }
     let at = (0..points.len()).min_by(|&a, &b| points[a].value.total_cmp(&points[b].value)).unwrap_or(0);
     let mut best = points[at];
-    let tolerance = context.options.limits.tolerance * best.value.abs() * 0.1;
+    let tolerance = (0.1 * context.options.limits.tolerance).max(accuracy) * best.value.abs();
     // Points go from high to low; the minimum lies where the slope changes sign next to the best point.
     let neighbour = if best.slope > 0.0 { points.get(at + 1) } else { at.checked_sub(1).map(|i| &points[i]) };
     let least = best.value;
@@ -90,7 +96,7 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
     let Some(mut other) = neighbour.copied() else {
         return Ok(SharedOptimum { lambda: best.lambda, knees });
     };
-    for _ in 0..REFINEMENTS {
+    for _ in 0..if steep { STEEP_REFINEMENTS } else { REFINEMENTS } {
         if best.slope.abs() <= tolerance || (best.lambda - other.lambda).abs() < 1e-6 || context.must_stop() {
             break;
         }

@@ -117,6 +117,11 @@ impl<'a> EmpiricalRisk<'a> {
         self.design.cols()
     }
 
+    /// True where only the nonzero entries of the matrix are stored.
+    pub fn is_sparse(&self) -> bool {
+        self.design.is_sparse()
+    }
+
     /// Number of outputs `C`.
     pub fn outputs(&self) -> usize {
         self.loss.outputs()
