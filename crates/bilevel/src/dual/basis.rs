@@ -21,6 +21,7 @@ const BLOCK: usize = 32;
 const ROWS: usize = 512;
 
 /// `B` with `B^T K B = I` and `L = K B`, both `n x r` and row-major, for the kernel of one output without its factor.
+#[derive(Clone)]
 pub(super) struct Basis {
     pub width: usize,
     pub b: Vec<f64>,

@@ -20,4 +20,4 @@ mod preconditioner;
 mod row_space;
 mod solver;
 
-pub use solver::{DualMinimum, DualNewton, DualSolver};
+pub use solver::{DualMinimum, DualNewton, DualSolver, DualState};

@@ -21,6 +21,9 @@ const STEPS_OF_A_PRECONDITIONER: usize = 20;
 /// Smallest weight of a row in the basis, as a part of the mean: the basis of fewer rows than it has directions would
 /// be singular.
 const WEIGHT_FLOOR: f64 = 0.1;
+/// Gradient steps of each row that is new, and the parts of the outcome that are tried.
+const SETTLING: usize = 50;
+const PARTS: [f64; 4] = [1.0, 0.5, 0.25, 0.0];
 /// Halvings of a step before the line search gives up.
 const BACKTRACKS: usize = 40;
 
@@ -54,7 +57,17 @@ pub struct DualSolver {
     lifted: Vec<f64>,
     /// `-` the gradient there, in coordinates of the rows.
     residual: Vec<f64>,
+    /// Whether the lifted point is that of the next kernel, too.
+    placed: bool,
     /// The part of the adjoint that the kernel's rows span.
+    adjoint: Vec<f64>,
+}
+
+/// A point with what belongs to it, see [`DualSolver::state`].
+#[derive(Debug, Clone)]
+pub struct DualState {
+    point: Vec<f64>,
+    lifted: Vec<f64>,
     adjoint: Vec<f64>,
 }
 
@@ -68,6 +81,7 @@ impl DualSolver {
             lifted: vec![0.0; dim],
             residual: vec![0.0; dim],
             adjoint: vec![0.0; dim],
+            placed: false,
             space,
             basis: None,
             preconditioner: None,
@@ -89,14 +103,99 @@ impl DualSolver {
         let (weights, intercepts) = w.split_at(w.len() - if self.space.intercept { self.space.outputs } else { 0 });
         self.set_intercepts(intercepts);
         self.point[..size].fill(0.0);
+        self.placed = false;
         self.space.margins_of_weights(weights, &mut self.lifted[..size]);
     }
 
     /// Takes over the state of a solver for the same rows.
     pub fn start_from(&mut self, other: &DualSolver) {
-        self.point.copy_from_slice(&other.point);
-        self.lifted.copy_from_slice(&other.lifted);
-        self.adjoint.copy_from_slice(&other.adjoint);
+        self.restore(&other.state());
+        self.basis.clone_from(&other.basis);
+    }
+
+    /// The point `(A, b)`.
+    pub fn point(&self) -> &[f64] {
+        &self.point
+    }
+
+    /// What the next solve starts from.
+    pub fn state(&self) -> DualState {
+        DualState { point: self.point.clone(), lifted: self.lifted.clone(), adjoint: self.adjoint.clone() }
+    }
+
+    /// Returns to an earlier state.
+    pub fn restore(&mut self, state: &DualState) {
+        self.point.copy_from_slice(&state.point);
+        self.lifted.copy_from_slice(&state.lifted);
+        self.adjoint.copy_from_slice(&state.adjoint);
+        self.placed = false;
+    }
+
+    /// Starts the next solve, at `lambda`, from the `point` of a solver for some of the rows; `positions` says where
+    /// each row is among them.
+    ///
+    /// Known rows keep their `a_i`, as their margins will change little. A new row of margin `m_i` takes the `a_i` that
+    /// would be its own if all others stayed: with `k` the diagonal of the kernel, `u_i = m_i + k_i a_i` minimises
+    /// `risk_i(u) + |u - m_i|^2 / 2 k_i`. Newton's method would overshoot from rows that were predicted with certainty,
+    /// but wrongly: they seem to have no curvature.
+    pub fn start_from_rows(&mut self, glm: &Glm<'_>, lambda: &[f64], point: &[f64], positions: &[Option<usize>]) {
+        let (size, dim, outputs) = (self.space.margins(), self.space.dim(), self.space.outputs);
+        self.space.set_lambda(glm, lambda);
+        self.set_intercepts(&point[point.len() - outputs..]);
+        for (a, position) in self.point[..size].chunks_exact_mut(outputs).zip(positions) {
+            match position {
+                Some(i) => a.copy_from_slice(&point[i * outputs..][..outputs]),
+                None => a.fill(0.0),
+            }
+        }
+        let mut lifted = vec![0.0; dim];
+        self.space.lift(&self.point, &mut lifted);
+        self.lifted = lifted;
+        self.placed = true;
+        if positions.iter().all(Option::is_some) {
+            return;
+        }
+        let (change, lifted_change) = self.settle(positions);
+        let at = |part: f64| {
+            let (mut point, mut lifted) = (self.point.clone(), self.lifted.clone());
+            vector::axpy(part, &change, &mut point);
+            vector::axpy(part, &lifted_change, &mut lifted);
+            let (value, _) = self.value(&point, &lifted);
+            (value, point, lifted)
+        };
+        let best = PARTS.iter().map(|&part| at(part)).filter(|(value, ..)| value.is_finite());
+        if let Some((_, point, lifted)) = best.min_by(|a, b| a.0.total_cmp(&b.0)) {
+            (self.point, self.lifted) = (point, lifted);
+        }
+    }
+
+    /// The `a_i` of the rows without a position, zero for all others, and the same lifted.
+    fn settle(&mut self, positions: &[Option<usize>]) -> (Vec<f64>, Vec<f64>) {
+        let (size, dim, outputs) = (self.space.margins(), self.space.dim(), self.space.outputs);
+        let kernel = self.space.kernel.diagonal(&self.space.by_feature);
+        let mut margins = vec![0.0; size];
+        self.space.margins_of(&self.lifted, &mut margins);
+        let bend = 0.5 * self.space.loss.largest_weight();
+        let mut change = vec![0.0; dim];
+        for _ in 0..SETTLING {
+            let mut gradient = margins.clone();
+            let moved = |i: usize, c: usize| kernel[i] * self.space.by_output[c];
+            for (i, _) in positions.iter().enumerate().filter(|(_, position)| position.is_none()) {
+                for c in 0..outputs {
+                    gradient[i * outputs + c] += moved(i, c) * change[i * outputs + c];
+                }
+            }
+            self.space.loss.gradient(&mut gradient);
+            for (i, _) in positions.iter().enumerate().filter(|(_, position)| position.is_none()) {
+                for c in 0..outputs {
+                    let at = i * outputs + c;
+                    change[at] -= (gradient[at] + change[at]) / (1.0 + moved(i, c) * bend);
+                }
+            }
+        }
+        let mut lifted = vec![0.0; dim];
+        self.space.lift(&change, &mut lifted);
+        (change, lifted)
     }
 
     /// Minimises `glm(., lambda)` from the last minimum.
@@ -188,8 +287,11 @@ impl DualSolver {
         self.preconditioner = None;
         let basis = Basis::new(&self.space, self.basis.take(), &weights);
         self.basis = Some(basis.ok_or_else(not_positive_definite)?);
-        if before[..size].iter().all(|&m| m == 0.0) {
-            self.point[..size].fill(0.0);
+        let untouched = before[..size].iter().all(|&m| m == 0.0);
+        if std::mem::take(&mut self.placed) || untouched {
+            if untouched {
+                self.point[..size].fill(0.0);
+            }
             let (value, residual) = self.value(&self.point, &before);
             self.residual = residual;
             return Ok((value, 0));

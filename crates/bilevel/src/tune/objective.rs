@@ -94,6 +94,8 @@ pub(super) struct Objective<'a> {
     engine: Engine,
     signal: StopSignal,
     hurried: bool,
+    /// Hyperparameters and value of the last evaluation.
+    last: Option<(Vec<f64>, f64)>,
 }
 
 /// Log-penalties may move this far for `w` to be predicted along its tangent.
@@ -125,7 +127,7 @@ impl<'a> Objective<'a> {
                 }
             })
             .collect();
-        Objective { folds, engine, signal, hurried: false }
+        Objective { folds, engine, signal, hurried: false, last: None }
     }
 
     /// The same criterion as a function of `theta = (level, exponent)`: in each fold `lambda = level + exponent b`, kept
@@ -157,6 +159,7 @@ impl<'a> Objective<'a> {
 
     /// `f(lambda)`; `gradient` is overwritten by the hypergradient.
     pub(super) fn evaluate(&mut self, lambda: &[f64], gradient: &mut [f64]) -> Result<f64> {
+        self.last = None;
         let (engine, signal, hurried) = (self.engine, &self.signal, self.hurried);
         let parts: Vec<Result<(f64, Vec<f64>)>> =
             self.folds.par_iter_mut().map(|fold| fold.evaluate(lambda, engine, signal, hurried)).collect();
@@ -167,7 +170,17 @@ impl<'a> Objective<'a> {
             value += fold.share * fold_value;
             vector::axpy(fold.share, &fold_gradient, gradient);
         }
+        self.last = Some((lambda.to_vec(), value));
         Ok(value)
+    }
+
+    /// `f(lambda)` with the parameters of the folds there. What the last evaluation found in the space of the rows is
+    /// not found again.
+    pub(super) fn settle(&mut self, lambda: &[f64]) -> Result<f64> {
+        match &self.last {
+            Some((last, value)) if self.is_steep() && last == lambda => Ok(*value),
+            _ => self.evaluate(lambda, &mut vec![0.0; lambda.len()]),
+        }
     }
 
     /// Slopes below this fraction of the value cannot be told from zero.
@@ -188,6 +201,11 @@ impl<'a> Objective<'a> {
     /// Parameters of each fold at the last evaluation.
     pub(super) fn parameters(&self) -> impl Iterator<Item = &[f64]> {
         self.folds.iter().map(|fold| &fold.w[..])
+    }
+
+    /// What the first fold knows in the space of its rows.
+    pub(super) fn first_point(&self) -> Option<Vec<f64>> {
+        self.folds.first().and_then(|fold| fold.dual.as_ref()).map(|dual| dual.point().to_vec())
     }
 
     /// Work so far.
@@ -229,8 +247,13 @@ impl Fold<'_> {
         signal: &StopSignal,
         hurried: bool,
     ) -> Result<(f64, Vec<f64>)> {
-        if self.dual.is_some() {
-            return self.evaluate_dual(lambda, engine, signal, hurried);
+        if let Some(before) = self.dual.as_ref().map(DualSolver::state) {
+            let result = self.evaluate_dual(lambda, engine, signal, hurried);
+            // What was cut short is no start for anything.
+            if let (Err(_), Some(dual)) = (&result, &mut self.dual) {
+                dual.restore(&before);
+            }
+            return result;
         }
         self.predict(lambda);
         let nearby = self.solved.take().and_then(|solved| solved.factorization);
@@ -308,21 +331,33 @@ pub(super) fn apply_law(theta: &[f64], b: &[f64]) -> Vec<f64> {
     b.iter().map(|b| theta[0] + theta[1] * b).collect()
 }
 
-/// Fits the parameters for given hyperparameters, from `start`.
+/// Where a fit starts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start<'s> {
+    /// Parameters of a similar model.
+    pub w: &'s [f64],
+    /// The same in the space of its rows, where known.
+    pub point: Option<(&'s EmpiricalRisk<'s>, &'s [f64])>,
+}
+
+/// Fits the parameters for given hyperparameters.
 pub(super) fn fit(
     risk: &EmpiricalRisk<'_>,
     penalty: &Penalty,
     lambda: &[f64],
     engine: Engine,
-    start: &[f64],
+    start: Start<'_>,
     hurried: bool,
 ) -> Result<(Vec<f64>, Work)> {
     let lower = Glm::new(risk.clone(), penalty.clone());
-    debug_assert_eq!(lower.dims().w, start.len());
-    let mut w = start.to_vec();
+    debug_assert_eq!(lower.dims().w, start.w.len());
+    let mut w = start.w.to_vec();
     let dual = matches!(engine, Engine::Dual { .. }).then(|| DualSolver::new(&lower)).flatten();
     if let Some(mut dual) = dual {
-        dual.start_at(&w);
+        match start.point {
+            Some((rows, point)) => dual.start_from_rows(&lower, lambda, point, &risk.positions_among(rows)),
+            None => dual.start_at(&w),
+        }
         let minimum = dual.minimize(&lower, lambda, dual_newton(engine, hurried), &StopSignal::never())?;
         dual.parameters(&mut w);
         return Ok((w, minimum.info.work));
