@@ -18,7 +18,7 @@ use models::{Numbers, STORED, Stored, matrix, penalties};
 
 const N: usize = 60;
 const P: usize = 90;
-const STRICT: DualNewton = DualNewton { iterations: 100, steps: 500, tolerance: 1e-13 };
+const STRICT: DualNewton = DualNewton { iterations: 100, steps: 500, products: usize::MAX, tolerance: 1e-13 };
 
 fn numbers(seed: u64) -> Numbers {
     let mut numbers = Numbers::random(N, P, seed);
@@ -146,7 +146,7 @@ fn takes_a_fraction_of_the_products_of_the_weights() {
     let y: Vec<f64> = (0..n).map(|i| ((i * i + i / 7) % 3) as f64).collect();
     let glm = Glm::new(EmpiricalRisk::new(&design, &y, RowRanges::all(n), loss, true), Penalty::Shared);
     let lambda = [-12.0];
-    let settings = DualNewton { iterations: 100, steps: 1000, tolerance: 1e-8 };
+    let settings = DualNewton { iterations: 100, steps: 1000, products: usize::MAX, tolerance: 1e-8 };
     let dual = DualSolver::new(&glm).unwrap().minimize(&glm, &lambda, settings, &StopSignal::never()).unwrap();
     let direction = bilevel::newton::NewtonDirection::ConjugateGradients { steps: 10_000 };
     let newton = Newton { tolerance: 1e-8, direction, ..Newton::default() };
@@ -211,4 +211,80 @@ fn the_curvature_of_the_weights_agrees() {
     let mut image = vec![0.0; v.len()];
     glm.curvature(&w, &lambda).product(&v, &mut image);
     close(&image, &b, 1e-6, "H v");
+}
+
+#[test]
+fn starts_from_the_point_of_some_of_its_rows() {
+    let numbers = numbers(9);
+    let loss = Loss::Softmax { classes: 3 };
+    let design = matrix(&numbers.x, P, Stored::CsrF32);
+    let y = numbers.target(loss, &vec![0.2; numbers.parameters(loss, true)], true);
+    let mean = |rows| EmpiricalRisk::new(&design, &y, rows, loss, true);
+    let (some, all) = (mean(RowRanges::new([0..20, 25..50])), mean(RowRanges::all(N)));
+    let positions = all.positions_among(&some);
+    assert_eq!(positions.iter().flatten().count(), 45);
+    assert_eq!((positions[20], positions[25], positions[49]), (None, Some(20), Some(44)));
+    let (fold, whole) = (Glm::new(some, Penalty::Shared), Glm::new(all, Penalty::Shared));
+    let mut known = DualSolver::new(&fold).unwrap();
+    known.minimize(&fold, &[-5.0], STRICT, &StopSignal::never()).unwrap();
+    let mut cold = DualSolver::new(&whole).unwrap();
+    let expected = cold.minimize(&whole, &[-5.0], STRICT, &StopSignal::never()).unwrap();
+    let start = |settings| {
+        let mut warm = DualSolver::new(&whole).unwrap();
+        warm.start_from_rows(&whole, &[-5.0], known.point(), &positions);
+        warm.minimize(&whole, &[-5.0], settings, &StopSignal::never()).unwrap()
+    };
+    let (first, last) = (start(DualNewton { iterations: 0, ..STRICT }), start(STRICT));
+    let constant = whole.value(&whole.risk().null_parameters(), &[-5.0], &Sample::Full);
+    assert!(first.value - expected.value < 0.5 * (constant - expected.value), "{} of {constant}", first.value);
+    assert!((last.value - expected.value).abs() <= 1e-10 * expected.value, "{} {}", last.value, expected.value);
+}
+
+#[test]
+fn a_state_can_be_returned_to_and_products_are_limited() {
+    let numbers = numbers(10);
+    let loss = Loss::Logistic;
+    let design = matrix(&numbers.x, P, Stored::CsrF64);
+    let y = numbers.target(loss, &vec![0.2; numbers.parameters(loss, true)], true);
+    let glm = glm(&design, &y, &numbers.row_weights, loss, true, &Penalty::Shared);
+    let mut solver = DualSolver::new(&glm).unwrap();
+    let first = solver.minimize(&glm, &[-4.0], STRICT, &StopSignal::never()).unwrap();
+    let state = solver.state();
+    solver.minimize(&glm, &[-8.0], STRICT, &StopSignal::never()).unwrap();
+    solver.restore(&state);
+    let again = solver.minimize(&glm, &[-4.0], DualNewton { products: 1, ..STRICT }, &StopSignal::never()).unwrap();
+    assert!(again.info.steps <= 1, "{} iterations", again.info.steps);
+    assert!((again.value - first.value).abs() <= 1e-12 * first.value, "{} {}", again.value, first.value);
+}
+
+#[test]
+fn the_number_of_threads_does_not_matter() {
+    // More rows and features than a task has.
+    let (n, p) = (700, 1600);
+    let mut numbers = Numbers::random(n, p, 11);
+    numbers.x.iter_mut().enumerate().for_each(|(i, x)| {
+        if (i / p * 31 + i % p * 17) % 53 != 0 {
+            *x = 0.0;
+        }
+    });
+    let loss = Loss::Softmax { classes: 3 };
+    let design = matrix(&numbers.x, p, Stored::CsrF32);
+    let y: Vec<f64> = (0..n).map(|i| ((i * i + i / 7) % 3) as f64).collect();
+    let penalty = Penalty::PerFeature { features: p };
+    let glm = Glm::new(EmpiricalRisk::new(&design, &y, RowRanges::all(n), loss, true), penalty.clone());
+    let solve = |threads: usize| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+            let mut solver = DualSolver::new(&glm).unwrap();
+            let settings = DualNewton { tolerance: 1e-6, ..STRICT };
+            for shift in [0.0, -1.0] {
+                solver.minimize(&glm, &spread(&penalty, shift), settings, &StopSignal::never()).unwrap();
+            }
+            let mut w = vec![0.0; glm.dims().w];
+            solver.parameters(&mut w);
+            let mut v = w.clone();
+            solver.adjoint(&glm, &mut v, 1e-3, 100, &StopSignal::never()).unwrap();
+            (w, v)
+        })
+    };
+    assert!(solve(1) == solve(2));
 }

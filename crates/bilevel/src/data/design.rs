@@ -263,16 +263,6 @@ impl DesignMatrix {
         each!(self, m => m.add_scaled_row(i, scale, out));
     }
 
-    /// `out_i += sum_j x_ij^2 s_j` of a sparse matrix.
-    pub(crate) fn add_squared_margins(&self, s: &[f64], out: &mut [f64]) {
-        let all = RowPick::Span(0..s.len());
-        match self {
-            DesignMatrix::CsrF32(m) => m.transposed().add_block_squared_transpose(&all, s, 1, out),
-            DesignMatrix::CsrF64(m) => m.transposed().add_block_squared_transpose(&all, s, 1, out),
-            _ => unreachable!("only kernels of sparse rows ask"),
-        }
-    }
-
     /// `out = X[:, columns]^T G` of a sparse matrix, `G` of shape `n x C`, by its transpose (built on first use).
     pub(crate) fn columns_transpose(&self, columns: Range<usize>, g: &[f64], outputs: usize, out: &mut [f64]) {
         match self {

@@ -72,13 +72,6 @@ impl KernelRows {
         });
     }
 
-    /// The diagonal of `X S X^T`.
-    pub fn diagonal(&self, scale: &[f64]) -> Vec<f64> {
-        let mut diagonal = vec![0.0; self.len()];
-        self.matrix.add_squared_margins(scale, &mut diagonal);
-        diagonal
-    }
-
     /// `out = X S X^T U`; `scratch` grows to `q x C`.
     pub fn kernel_product(&self, u: &[f64], outputs: usize, scale: &[f64], scratch: &mut Vec<f64>, out: &mut [f64]) {
         scratch.resize(scratch.len().max(self.columns.len() * outputs), 0.0);

@@ -21,9 +21,6 @@ const STEPS_OF_A_PRECONDITIONER: usize = 20;
 /// Smallest weight of a row in the basis, as a part of the mean: the basis of fewer rows than it has directions would
 /// be singular.
 const WEIGHT_FLOOR: f64 = 0.1;
-/// Gradient steps of each row that is new, and the parts of the outcome that are tried.
-const SETTLING: usize = 50;
-const PARTS: [f64; 4] = [1.0, 0.5, 0.25, 0.0];
 /// Halvings of a step before the line search gives up.
 const BACKTRACKS: usize = 40;
 
@@ -34,6 +31,8 @@ pub struct DualNewton {
     pub iterations: usize,
     /// Largest number of products with the kernel in one iteration.
     pub steps: usize,
+    /// Largest number of them in all; the iteration that reaches it is the last.
+    pub products: usize,
     /// Stop after the step whose predicted decrease is below this fraction of the loss.
     pub tolerance: f64,
 }
@@ -134,10 +133,8 @@ impl DualSolver {
     /// Starts the next solve, at `lambda`, from the `point` of a solver for some of the rows; `positions` says where
     /// each row is among them.
     ///
-    /// Known rows keep their `a_i`, as their margins will change little. A new row of margin `m_i` takes the `a_i` that
-    /// would be its own if all others stayed: with `k` the diagonal of the kernel, `u_i = m_i + k_i a_i` minimises
-    /// `risk_i(u) + |u - m_i|^2 / 2 k_i`. Newton's method would overshoot from rows that were predicted with certainty,
-    /// but wrongly: they seem to have no curvature.
+    /// Those rows keep their `a_i`, as the margins that go with them will change little; new rows begin with `a_i = 0`.
+    /// (What a new row alone would need is too much for all of them: they pull in the same directions.)
     pub fn start_from_rows(&mut self, glm: &Glm<'_>, lambda: &[f64], point: &[f64], positions: &[Option<usize>]) {
         let (size, dim, outputs) = (self.space.margins(), self.space.dim(), self.space.outputs);
         self.space.set_lambda(glm, lambda);
@@ -152,50 +149,6 @@ impl DualSolver {
         self.space.lift(&self.point, &mut lifted);
         self.lifted = lifted;
         self.placed = true;
-        if positions.iter().all(Option::is_some) {
-            return;
-        }
-        let (change, lifted_change) = self.settle(positions);
-        let at = |part: f64| {
-            let (mut point, mut lifted) = (self.point.clone(), self.lifted.clone());
-            vector::axpy(part, &change, &mut point);
-            vector::axpy(part, &lifted_change, &mut lifted);
-            let (value, _) = self.value(&point, &lifted);
-            (value, point, lifted)
-        };
-        let best = PARTS.iter().map(|&part| at(part)).filter(|(value, ..)| value.is_finite());
-        if let Some((_, point, lifted)) = best.min_by(|a, b| a.0.total_cmp(&b.0)) {
-            (self.point, self.lifted) = (point, lifted);
-        }
-    }
-
-    /// The `a_i` of the rows without a position, zero for all others, and the same lifted.
-    fn settle(&mut self, positions: &[Option<usize>]) -> (Vec<f64>, Vec<f64>) {
-        let (size, dim, outputs) = (self.space.margins(), self.space.dim(), self.space.outputs);
-        let kernel = self.space.kernel.diagonal(&self.space.by_feature);
-        let mut margins = vec![0.0; size];
-        self.space.margins_of(&self.lifted, &mut margins);
-        let bend = 0.5 * self.space.loss.largest_weight();
-        let mut change = vec![0.0; dim];
-        for _ in 0..SETTLING {
-            let mut gradient = margins.clone();
-            let moved = |i: usize, c: usize| kernel[i] * self.space.by_output[c];
-            for (i, _) in positions.iter().enumerate().filter(|(_, position)| position.is_none()) {
-                for c in 0..outputs {
-                    gradient[i * outputs + c] += moved(i, c) * change[i * outputs + c];
-                }
-            }
-            self.space.loss.gradient(&mut gradient);
-            for (i, _) in positions.iter().enumerate().filter(|(_, position)| position.is_none()) {
-                for c in 0..outputs {
-                    let at = i * outputs + c;
-                    change[at] -= (gradient[at] + change[at]) / (1.0 + moved(i, c) * bend);
-                }
-            }
-        }
-        let mut lifted = vec![0.0; dim];
-        self.space.lift(&change, &mut lifted);
-        (change, lifted)
     }
 
     /// Minimises `glm(., lambda)` from the last minimum.
@@ -220,15 +173,16 @@ impl DualSolver {
         }
         let (size, dim) = (self.space.margins(), self.space.dim());
         let mut status = Status::StepLimit;
-        let mut iterations = 0;
+        let (mut iterations, mut spent) = (0, products);
         let (mut trial, mut trial_lifted) = (vec![0.0; dim], vec![0.0; dim]);
-        while iterations < settings.iterations {
+        while iterations < settings.iterations && spent < settings.products {
             let curvature = self.curvature();
             let (mut step, mut lifted_step) = (vec![0.0; dim], vec![0.0; dim]);
             let mut r = std::mem::take(&mut self.residual);
             let aim = |_: &[f64], energy: f64| FORCING * energy;
             let start = r.clone();
             let solved = self.solve(&curvature, &mut r, &mut step, &mut lifted_step, settings.steps, aim, stop)?;
+            spent += solved.steps;
             work += Work::hessian_product(rows * solved.steps);
             let decrease = 0.5 * vector::dot(&start, &lifted_step);
             if !decrease.is_finite() || decrease < 0.0 {

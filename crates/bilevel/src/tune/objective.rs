@@ -366,14 +366,11 @@ pub(super) fn fit(
     Ok((w, minimum.info.work))
 }
 
-/// The settings of `engine` for the space of the rows.
+/// The settings of `engine` for the space of the rows; `hurried` once time is over.
 fn dual_newton(engine: Engine, hurried: bool) -> DualNewton {
-    let Newton { iterations, tolerance, direction } = engine.newton(hurried);
-    let steps = match direction {
-        NewtonDirection::ConjugateGradients { steps } => steps,
-        NewtonDirection::Factorized => HURRIED.1,
-    };
-    DualNewton { iterations: iterations.min(DUAL_ITERATIONS), steps, tolerance }
+    let Newton { tolerance, .. } = engine.newton(hurried);
+    let (steps, products) = if hurried { (HURRIED.1, HURRIED.0 * HURRIED.1) } else { (400, usize::MAX) };
+    DualNewton { iterations: DUAL_ITERATIONS, steps, products, tolerance }
 }
 
 /// The engine that serves `method`; `auto` chooses by the stated cost models below.

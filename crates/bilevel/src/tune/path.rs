@@ -14,6 +14,9 @@ use crate::data::Groups;
 use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Penalty};
 
+/// Passes that the last evaluation and the fits after the descents take in haste, in the space of the rows.
+const PASSES_AFTERWARDS: f64 = 250.0;
+
 /// One division of the rows: folds that steer, rows that are fitted in the end, rows that only look on.
 #[derive(Debug, Clone)]
 pub(super) struct Division<'a> {
@@ -193,6 +196,9 @@ pub(super) fn run_path(
                     candidate.monitor = division.monitor.as_ref().map(|rows| rows.row_values(w));
                 }
                 tried.push(candidate);
+                if objective.is_steep() {
+                    context.reserve(PASSES_AFTERWARDS);
+                }
                 previous = Some((penalty, objective));
             }
             // A candidate that cannot be computed is left out; the shared one must succeed.

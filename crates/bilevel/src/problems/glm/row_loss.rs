@@ -33,11 +33,6 @@ impl RowLoss {
         self.loss.outputs()
     }
 
-    /// The largest weight of a row in the mean.
-    pub fn largest_weight(&self) -> f64 {
-        self.scale * self.weights.as_ref().map_or(1.0, |c| crate::vector::max_abs(c))
-    }
-
     /// Replaces the margins by the derivatives of the mean loss in them; returns the mean loss.
     pub fn gradient(&self, margins: &mut [f64]) -> f64 {
         let sum = self.blocks(margins, |y, weights, _, margins| self.loss.gradient(margins, y, weights));
