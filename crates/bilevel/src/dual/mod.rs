@@ -9,10 +9,11 @@
 //! H (A, b) = (A + D M, 1^T D M),                 M = K A + 1 b^T,
 //! ```
 //!
-//! where images and gradients stand for what `X^T` makes of them in the space of the weights. Conjugate gradients in this geometry take one product with `K` a
-//! step. Their preconditioner knows the leading eigenspace of `K`, found by a randomised subspace iteration (Halko,
-//! Martinsson & Tropp 2011; Frangella, Tropp & Udell 2023), and there inverts the Hessian class by class; elsewhere it is
-//! the unit matrix. The eigenvalues of kernels of text fall fast at first and slowly later, which is what it takes.
+//! where images and gradients stand for what `X^T` makes of them in the space of the weights (for one penalty: Rasmussen &
+//! Williams 2006, chapter 3). Conjugate gradients in this geometry take one product with `K` a step. Their
+//! preconditioner knows the leading eigenspace of `K`, found by a randomised subspace iteration (Halko, Martinsson &
+//! Tropp 2011; Frangella, Tropp & Udell 2021), and there inverts the Hessian class by class; elsewhere it is the unit
+//! matrix. The eigenvalues of kernels of text fall fast at first and slowly later, which is what it takes.
 
 mod basis;
 mod conjugate_gradient;

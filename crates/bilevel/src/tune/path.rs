@@ -190,8 +190,8 @@ pub(super) fn run_path(
                     w: None,
                     end,
                 };
-                // In the space of the rows a fit costs about as much as all of a descent: not before it must be.
-                if division.monitor.is_some() || !objective.is_steep() {
+                // In the space of the rows a fit costs as much as steps of a descent that was asked for: those first.
+                if context.options.penalties == Penalties::Auto || !objective.is_steep() {
                     let w = candidate.refit(division, model.engine, context)?;
                     candidate.monitor = division.monitor.as_ref().map(|rows| rows.row_values(w));
                 }
