@@ -6,6 +6,7 @@
 pub mod data;
 pub mod diagnose;
 pub mod domain;
+pub mod dual;
 mod elementary;
 mod error;
 pub mod fixed_point;

@@ -22,6 +22,13 @@ impl StopSignal {
         StopSignal { deadline: time.map(|time| Instant::now() + time), flag }
     }
 
+    /// The same, `time` earlier.
+    #[must_use]
+    pub fn earlier(&self, time: Duration) -> Self {
+        let deadline = self.deadline.map(|deadline| deadline.checked_sub(time).unwrap_or(deadline));
+        StopSignal { deadline, flag: self.flag.clone() }
+    }
+
     /// True once time is over.
     pub fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["operator", "problems"],                                                                         // 3
     &["fixed_point"],                                                                                  // 4
     &["linear_system"],                                                                                // 5
-    &["newton"],                                                                                       // 6
+    &["newton", "dual"],                                                                               // 6
     &["hypergradient"],                                                                                // 7
     &["optimize", "diagnose"],                                                                         // 8
     &["study", "tune"],                                                                                // 9

@@ -29,11 +29,15 @@ pub struct BoundedLbfgs {
     pub stall: f64,
     /// Largest change of any coordinate in one iteration.
     pub largest_move: f64,
+    /// The first model of the Hessian: the unit matrix, or with a floor `r` the diagonal `|g_j| + r max |g|` of the
+    /// first gradient. In logarithms curvature and slope of a coordinate have one scale, and where that differs by many
+    /// powers of ten, as over the words of texts, the memory is too short to learn it.
+    pub first_scale: Option<f64>,
 }
 
 impl Default for BoundedLbfgs {
     fn default() -> Self {
-        BoundedLbfgs { memory: 20, iterations: 200, tolerance: 1e-5, stall: 1e-5, largest_move: 3.0 }
+        BoundedLbfgs { memory: 20, iterations: 200, tolerance: 1e-5, stall: 1e-5, largest_move: 3.0, first_scale: None }
     }
 }
 
@@ -76,6 +80,9 @@ impl BoundedLbfgs {
             evaluation.finite()
         };
         let Evaluation { objective: mut value, mut gradient, .. } = evaluate(&lambda, &mut work)?;
+        let largest = vector::max_abs(&gradient).max(f64::MIN_POSITIVE);
+        let scales: Option<Vec<f64>> =
+            self.first_scale.map(|floor| gradient.iter().map(|g| largest / (g.abs() + floor * largest)).collect());
         let mut pairs: VecDeque<Pair> = VecDeque::new();
         let mut recent = VecDeque::from([value]);
         let mut trial = lambda.clone();
@@ -112,7 +119,7 @@ impl BoundedLbfgs {
                         || lambda[j] >= domain.upper()[j] && gradient[j] < 0.0)
                 })
                 .collect();
-            let mut direction = quasi_newton_direction(&gradient, &free, &pairs);
+            let mut direction = quasi_newton_direction(&gradient, &free, &pairs, scales.as_deref());
             if pairs.is_empty() {
                 // Nothing is known of the scale: move the steepest coordinate by one unit.
                 vector::scale(1.0 / vector::max_abs(&direction).max(f64::MIN_POSITIVE), &mut direction);
@@ -185,8 +192,14 @@ struct Pair {
     change: Vec<f64>,
 }
 
-/// `-H g` on the free coordinates, zero on the others (two-loop recursion).
-fn quasi_newton_direction(gradient: &[f64], free: &[bool], pairs: &VecDeque<Pair>) -> Vec<f64> {
+/// `-H g` on the free coordinates, zero on the others (two-loop recursion), where `H` starts from a multiple of the
+/// diagonal `scales`.
+fn quasi_newton_direction(gradient: &[f64], free: &[bool], pairs: &VecDeque<Pair>, scales: Option<&[f64]>) -> Vec<f64> {
+    let rescale = |x: &mut [f64]| {
+        if let Some(scales) = scales {
+            x.iter_mut().zip(scales).for_each(|(x, s)| *x *= s);
+        }
+    };
     let free_dot = |x: &[f64], y: &[f64]| -> f64 {
         x.iter().zip(y).zip(free).map(|((x, y), &free)| if free { x * y } else { 0.0 }).sum()
     };
@@ -202,8 +215,11 @@ fn quasi_newton_direction(gradient: &[f64], free: &[bool], pairs: &VecDeque<Pair
         used.push((pair, curvature, factor));
     }
     if let Some((pair, curvature, _)) = used.first() {
-        vector::scale(curvature / free_dot(&pair.change, &pair.change), &mut direction);
+        let mut change = pair.change.clone();
+        rescale(&mut change);
+        vector::scale(curvature / free_dot(&pair.change, &change), &mut direction);
     }
+    rescale(&mut direction);
     for (pair, curvature, factor) in used.into_iter().rev() {
         let other = free_dot(&pair.change, &direction) / curvature;
         vector::axpy(factor - other, &pair.step, &mut direction);

@@ -1,7 +1,7 @@
 //! The candidates as the user is shown them: figures on training, judging and test rows.
 
 use super::context::Context;
-use super::objective::fit;
+use super::objective::{Start, fit};
 use super::options::Penalties;
 use super::outcome::{Candidate, CandidateRole, Law};
 use super::path::{Division, Model, Tried};
@@ -53,16 +53,17 @@ pub(super) fn candidate(
 ) -> Candidate {
     let loss = division.refit.loss();
     let monitor = judged.iter().find(|j| j.spec == tried.spec);
+    let w = tried.w.as_deref().unwrap_or_default();
     Candidate {
         role: CandidateRole::Tuned,
         penalties: tried.spec.penalties,
         law: tried.spec.law,
         hyperparameters: tried.lambda.len(),
-        train: metrics(&division.refit, loss, &tried.w),
+        train: metrics(&division.refit, loss, w),
         validation: fold_metrics(division, loss, tried.fold_w.iter().map(|w| &w[..])),
         monitor_loss: monitor.map(|j| j.loss),
         monitor_std_error: monitor.map(|j| j.std_error),
-        test: test.map(|risk| metrics(risk, loss, &tried.w)),
+        test: test.map(|risk| metrics(risk, loss, w)),
         chosen,
     }
 }
@@ -77,7 +78,8 @@ pub(super) fn untuned(
     let loss = division.refit.loss();
     let hurried = context.must_stop();
     let mut fit_rows = |risk: &EmpiricalRisk<'_>| -> Result<Vec<f64>> {
-        let (w, work) = fit(risk, &Penalty::Shared, &lambda, model.engine, &risk.null_parameters(), hurried)?;
+        let start = Start { w: &risk.null_parameters(), point: None };
+        let (w, work) = fit(risk, &Penalty::Shared, &lambda, model.engine, start, hurried)?;
         context.work += work;
         Ok(w)
     };

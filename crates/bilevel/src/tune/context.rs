@@ -24,7 +24,12 @@ pub(super) struct Context<'o> {
     /// Rows of the training set: the unit of a pass.
     pub rows: usize,
     stopped: Option<Stop>,
+    /// Whether time is put aside for what follows the descents.
+    reserved: bool,
 }
+
+/// Part of the time limit that is put aside at most.
+const LARGEST_RESERVE: f64 = 0.25;
 
 /// Why a tuning was cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +66,7 @@ impl<'o> Context<'o> {
             work: Work::default(),
             rows,
             stopped: None,
+            reserved: false,
         }
     }
 
@@ -101,6 +107,16 @@ impl<'o> Context<'o> {
             }
         }
         self.stopped.is_some()
+    }
+
+    /// Lets time be over earlier, once, by what `passes` take that follow the descents.
+    pub(super) fn reserve(&mut self, passes: f64) {
+        let (Some(limit), false) = (self.options.limits.time, std::mem::replace(&mut self.reserved, true)) else {
+            return;
+        };
+        let pass = self.seconds() / self.work.passes(self.rows).max(1.0);
+        let reserve = (passes * pass).min(LARGEST_RESERVE * limit.as_secs_f64());
+        self.signal = self.signal.earlier(std::time::Duration::from_secs_f64(reserve));
     }
 
     pub(super) fn stopped(&self) -> Option<Stop> {

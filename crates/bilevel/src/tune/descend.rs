@@ -14,6 +14,9 @@ use crate::work::Work;
 const TRIAL_ITERATIONS: usize = 4;
 /// Iterations of a candidate that is one of many.
 const CANDIDATE_ITERATIONS: usize = 40;
+/// Penalties from which on the scale of each is taken from the first gradient, and the floor of those scales.
+const MANY: usize = 10_000;
+const SCALE_FLOOR: f64 = 0.01;
 /// Exponents of the relevance law: 1 is one step of automatic relevance determination, 2 of the adaptive lasso.
 const LARGEST_EXPONENT: f64 = 3.0;
 
@@ -28,7 +31,8 @@ pub(super) fn descend(
 ) -> Result<(Vec<f64>, StopReason)> {
     let (low, high) = context.bounds;
     let domain = Domain::uniform(starts[0].len(), low, high)?;
-    let lbfgs = settings(spec, context);
+    let first_scale = (starts[0].len() >= MANY).then_some(SCALE_FLOOR);
+    let lbfgs = BoundedLbfgs { first_scale, ..settings(spec, context) };
     let mut run = |lbfgs: BoundedLbfgs, start: &[f64]| {
         minimize(lbfgs, objective, &domain, start, spec, context, |lambda, gradient| prior.add(lambda, gradient))
     };

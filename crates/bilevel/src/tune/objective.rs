@@ -4,12 +4,15 @@ use rayon::prelude::*;
 
 use super::options::Method;
 use crate::Result;
+use crate::dual::{DualNewton, DualSolver};
 use crate::hypergradient::Implicit;
 use crate::linear_system::ConjugateGradient;
 use crate::lower::{Curved, Factorization, StochasticLoss};
 use crate::newton::{Newton, NewtonDirection};
-use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
+use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
+use crate::sample::Sample;
 use crate::stop::StopSignal;
+use crate::upper::UpperObjective;
 use crate::vector;
 use crate::work::Work;
 
@@ -29,7 +32,18 @@ pub(super) enum Engine {
     Direct { tolerance: f64 },
     /// Newton and adjoint by conjugate gradients; `tolerance` as above, the adjoint to its square root.
     Iterative { tolerance: f64 },
+    /// The same in the space of the rows.
+    Dual { tolerance: f64 },
 }
+
+/// Part of the energy of an adjoint that its error may have, as a square root, in the space of the rows.
+const DUAL_ADJOINT: f64 = 0.05;
+/// Newton's tolerance there: the value is corrected for what is left by means of the adjoint.
+const DUAL_TOLERANCE: f64 = 1e-4;
+/// Most iterations there: beyond them a solve is as good as it gets.
+const DUAL_ITERATIONS: usize = 15;
+/// Relative accuracy of hypergradients that comes of both.
+const DUAL_ACCURACY: f64 = 1e-3;
 
 /// Iterations, and products in each, of a fit once time is over: enough for a usable model from a warm start.
 const HURRIED: (usize, usize) = (2, 20);
@@ -41,7 +55,7 @@ impl Engine {
             Engine::Direct { tolerance } => {
                 Newton { iterations: 100, tolerance, direction: NewtonDirection::Factorized }
             }
-            Engine::Iterative { tolerance } => {
+            Engine::Iterative { tolerance } | Engine::Dual { tolerance } => {
                 let (iterations, steps) = if hurried { HURRIED } else { (100, 400) };
                 Newton { iterations, tolerance, direction: NewtonDirection::ConjugateGradients { steps } }
             }
@@ -57,6 +71,8 @@ struct Fold<'a> {
     share: f64,
     w: Vec<f64>,
     v: Vec<f64>,
+    /// What [`Engine::Dual`] solves with.
+    dual: Option<DualSolver>,
     /// Where given, the log-penalties are `theta_0 + theta_1 b` instead of free.
     law: Option<Vec<f64>>,
     bounds: (f64, f64),
@@ -78,6 +94,8 @@ pub(super) struct Objective<'a> {
     engine: Engine,
     signal: StopSignal,
     hurried: bool,
+    /// Hyperparameters and value of the last evaluation.
+    last: Option<(Vec<f64>, f64)>,
 }
 
 /// Log-penalties may move this far for `w` to be predicted along its tangent.
@@ -99,6 +117,7 @@ impl<'a> Objective<'a> {
                     share: fold.judging.len() as f64 / total as f64,
                     v: vec![0.0; w.len()],
                     w,
+                    dual: matches!(engine, Engine::Dual { .. }).then(|| DualSolver::new(&lower)).flatten(),
                     lower,
                     law: None,
                     bounds: (f64::NEG_INFINITY, f64::INFINITY),
@@ -108,7 +127,7 @@ impl<'a> Objective<'a> {
                 }
             })
             .collect();
-        Objective { folds, engine, signal, hurried: false }
+        Objective { folds, engine, signal, hurried: false, last: None }
     }
 
     /// The same criterion as a function of `theta = (level, exponent)`: in each fold `lambda = level + exponent b`, kept
@@ -137,11 +156,15 @@ impl<'a> Objective<'a> {
         for (fold, other) in self.folds.iter_mut().zip(&other.folds) {
             fold.w.copy_from_slice(&other.w);
             fold.v.copy_from_slice(&other.v);
+            if let (Some(dual), Some(other)) = (&mut fold.dual, &other.dual) {
+                dual.start_from(other);
+            }
         }
     }
 
     /// `f(lambda)`; `gradient` is overwritten by the hypergradient.
     pub(super) fn evaluate(&mut self, lambda: &[f64], gradient: &mut [f64]) -> Result<f64> {
+        self.last = None;
         let (engine, signal, hurried) = (self.engine, &self.signal, self.hurried);
         let parts: Vec<Result<(f64, Vec<f64>)>> =
             self.folds.par_iter_mut().map(|fold| fold.evaluate(lambda, engine, signal, hurried)).collect();
@@ -152,7 +175,27 @@ impl<'a> Objective<'a> {
             value += fold.share * fold_value;
             vector::axpy(fold.share, &fold_gradient, gradient);
         }
+        self.last = Some((lambda.to_vec(), value));
         Ok(value)
+    }
+
+    /// `f(lambda)` with the parameters of the folds there. What the last evaluation found in the space of the rows is
+    /// not found again.
+    pub(super) fn settle(&mut self, lambda: &[f64]) -> Result<f64> {
+        match &self.last {
+            Some((last, value)) if self.is_steep() && last == lambda => Ok(*value),
+            _ => self.evaluate(lambda, &mut vec![0.0; lambda.len()]),
+        }
+    }
+
+    /// Slopes below this fraction of the value cannot be told from zero.
+    pub(super) fn accuracy(&self) -> f64 {
+        if let Engine::Dual { .. } = self.engine { DUAL_ACCURACY } else { 0.0 }
+    }
+
+    /// Whether weaker penalties cost so much more that those beyond a minimum are better not looked at.
+    pub(super) fn is_steep(&self) -> bool {
+        matches!(self.engine, Engine::Dual { .. })
     }
 
     /// Mean loss over the fitted rows at the last evaluation.
@@ -163,6 +206,11 @@ impl<'a> Objective<'a> {
     /// Parameters of each fold at the last evaluation.
     pub(super) fn parameters(&self) -> impl Iterator<Item = &[f64]> {
         self.folds.iter().map(|fold| &fold.w[..])
+    }
+
+    /// What the first fold knows in the space of its rows.
+    pub(super) fn first_point(&self) -> Option<Vec<f64>> {
+        self.folds.first().and_then(|fold| fold.dual.as_ref()).map(|dual| dual.point().to_vec())
     }
 
     /// Work so far.
@@ -204,6 +252,14 @@ impl Fold<'_> {
         signal: &StopSignal,
         hurried: bool,
     ) -> Result<(f64, Vec<f64>)> {
+        if let Some(before) = self.dual.as_ref().map(DualSolver::state) {
+            let result = self.evaluate_dual(lambda, engine, signal, hurried);
+            // What was cut short is no start for anything.
+            if let (Err(_), Some(dual)) = (&result, &mut self.dual) {
+                dual.restore(&before);
+            }
+            return result;
+        }
         self.predict(lambda);
         let nearby = self.solved.take().and_then(|solved| solved.factorization);
         let minimum = engine.newton(hurried).minimize(&self.lower, lambda, &mut self.w, nearby, signal)?;
@@ -221,7 +277,7 @@ impl Fold<'_> {
             (Engine::Direct { .. }, None) => {
                 Implicit::default().at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v)?
             }
-            (Engine::Iterative { tolerance }, _) => {
+            (Engine::Iterative { tolerance } | Engine::Dual { tolerance }, _) => {
                 let cg =
                     ConjugateGradient { steps: if hurried { HURRIED.1 } else { 1000 }, tolerance: tolerance.sqrt() };
                 let implicit = Implicit { linear: crate::hypergradient::ExactLinear::ConjugateGradient(cg) };
@@ -232,6 +288,32 @@ impl Fold<'_> {
         self.train_loss = minimum.value;
         self.solved = Some(Solved { lambda: lambda.to_vec(), factorization: minimum.factorization });
         Ok((adjoint.objective, adjoint.value))
+    }
+
+    /// As [`Fold::evaluate_free`] in the space of the rows.
+    fn evaluate_dual(
+        &mut self,
+        lambda: &[f64],
+        engine: Engine,
+        signal: &StopSignal,
+        hurried: bool,
+    ) -> Result<(f64, Vec<f64>)> {
+        let Some(dual) = &mut self.dual else { unreachable!("asked for by the caller") };
+        let settings = dual_newton(engine, hurried);
+        let minimum = dual.minimize(&self.lower, lambda, settings, signal)?;
+        dual.parameters(&mut self.w);
+        let mut gradient = vec![0.0; lambda.len()];
+        let value = self.upper.gradients(&self.w, lambda, &Sample::Full, &mut self.v, &mut gradient);
+        let (info, change) = dual.adjoint(&self.lower, &mut self.v, DUAL_ADJOINT, settings.steps, signal)?;
+        self.lower.cross_product(&self.w, lambda, &Sample::Full, &self.v, &mut gradient);
+        vector::scale(-1.0, &mut gradient);
+        if !vector::all_finite(&gradient) {
+            return Err(crate::Error::numeric("the hypergradient is not finite"));
+        }
+        self.work += minimum.info.work + info.work + Work::gradient(self.upper.len());
+        self.train_loss = minimum.value;
+        // The change of the value to where the lower level is solved exactly, to first order.
+        Ok((value + change, gradient))
     }
 
     /// Moves `w` along its tangent, `dw = -H^{-1} (d/dlambda grad_w g) delta`, from where it was solved to `lambda`.
@@ -254,30 +336,68 @@ pub(super) fn apply_law(theta: &[f64], b: &[f64]) -> Vec<f64> {
     b.iter().map(|b| theta[0] + theta[1] * b).collect()
 }
 
-/// Fits the parameters for given hyperparameters, from `start`.
+/// Where a fit starts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start<'s> {
+    /// Parameters of a similar model.
+    pub w: &'s [f64],
+    /// The same in the space of its rows, where known.
+    pub point: Option<(&'s EmpiricalRisk<'s>, &'s [f64])>,
+}
+
+/// Fits the parameters for given hyperparameters.
 pub(super) fn fit(
     risk: &EmpiricalRisk<'_>,
     penalty: &Penalty,
     lambda: &[f64],
     engine: Engine,
-    start: &[f64],
+    start: Start<'_>,
     hurried: bool,
 ) -> Result<(Vec<f64>, Work)> {
     let lower = Glm::new(risk.clone(), penalty.clone());
-    debug_assert_eq!(lower.dims().w, start.len());
-    let mut w = start.to_vec();
+    debug_assert_eq!(lower.dims().w, start.w.len());
+    let mut w = start.w.to_vec();
+    let dual = matches!(engine, Engine::Dual { .. }).then(|| DualSolver::new(&lower)).flatten();
+    if let Some(mut dual) = dual {
+        match start.point {
+            Some((rows, point)) => dual.start_from_rows(&lower, lambda, point, &risk.positions_among(rows)),
+            None => dual.start_at(&w),
+        }
+        let minimum = dual.minimize(&lower, lambda, dual_newton(engine, hurried), &StopSignal::never())?;
+        dual.parameters(&mut w);
+        return Ok((w, minimum.info.work));
+    }
     let minimum = engine.newton(hurried).minimize(&lower as &dyn Curved, lambda, &mut w, None, &StopSignal::never())?;
     Ok((w, minimum.info.work))
 }
 
-/// True when no method could need more than the given engine: the settings that make `auto` choose it.
+/// The settings of `engine` for the space of the rows; `hurried` once time is over.
+fn dual_newton(engine: Engine, hurried: bool) -> DualNewton {
+    let Newton { tolerance, .. } = engine.newton(hurried);
+    let (steps, products) = if hurried { (HURRIED.1, HURRIED.0 * HURRIED.1) } else { (400, usize::MAX) };
+    DualNewton { iterations: DUAL_ITERATIONS, steps, products, tolerance }
+}
+
+/// The engine that serves `method`; `auto` chooses by the stated cost models below.
 pub(super) fn engine_for(method: Method, risk: &EmpiricalRisk<'_>, tolerance: f64) -> Engine {
     let direct = match method {
         Method::Exact => true,
         Method::Auto => direct_is_cheaper(risk),
         _ => false,
     };
-    if direct { Engine::Direct { tolerance: tolerance.min(1e-7) } } else { Engine::Iterative { tolerance } }
+    match method {
+        _ if direct => Engine::Direct { tolerance: tolerance.min(1e-7) },
+        Method::Auto if dual_is_cheaper(risk) => Engine::Dual { tolerance: DUAL_TOLERANCE },
+        _ => Engine::Iterative { tolerance },
+    }
+}
+
+/// The stated cost model: products cost the same in either space, but vectors are `p / n` times shorter in that of the
+/// rows, and its preconditioner saves most of the steps, as long as the `n x r` matrices it needs stay affordable.
+fn dual_is_cheaper(risk: &EmpiricalRisk<'_>) -> bool {
+    const LARGEST: usize = 50_000;
+    let smooth = matches!(risk.loss(), Loss::Logistic | Loss::Softmax { .. });
+    smooth && risk.is_sparse() && risk.len() <= LARGEST && risk.features() > 2 * risk.len()
 }
 
 /// The stated cost model: a factorisation is chosen when forming and factorising the Hessian costs less than the

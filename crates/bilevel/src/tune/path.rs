@@ -2,7 +2,7 @@
 
 use super::context::{Context, Spec};
 use super::descend::{descend, descend_law};
-use super::objective::{Engine, FoldRisks, Objective, apply_law, fit};
+use super::objective::{Engine, FoldRisks, Objective, Start, apply_law, fit};
 use super::options::Penalties;
 use super::outcome::Law;
 use super::prior::Prior;
@@ -14,6 +14,9 @@ use crate::Result;
 use crate::data::Groups;
 use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Penalty};
+
+/// Passes that the last evaluation and the fits after the descents take in haste, in the space of the rows.
+const PASSES_AFTERWARDS: f64 = 250.0;
 
 /// One division of the rows: folds that steer, rows that are fitted in the end, rows that only look on.
 #[derive(Debug, Clone)]
@@ -31,13 +34,37 @@ pub(super) struct Tried {
     pub lambda: Vec<f64>,
     /// The criterion, without the pull.
     pub criterion: f64,
-    /// Parameters fitted on the refit rows.
-    pub w: Vec<f64>,
+    /// Parameters fitted on the refit rows, once they are needed.
+    pub w: Option<Vec<f64>>,
     /// Parameters of the folds.
     pub fold_w: Vec<Vec<f64>>,
+    /// Those of the first fold in the space of its rows, where they are known.
+    point: Option<Vec<f64>>,
     /// Loss of each monitor row.
     pub monitor: Option<Vec<f64>>,
     pub end: StopReason,
+}
+
+impl Tried {
+    /// The parameters fitted on the refit rows of `division`, in haste once time is over.
+    pub(super) fn refit(
+        &mut self,
+        division: &Division<'_>,
+        engine: Engine,
+        context: &mut Context<'_>,
+    ) -> Result<&[f64]> {
+        if self.w.is_none() {
+            // The fold's fit is nearer than any other.
+            let constant = division.refit.null_parameters();
+            let rows = division.folds.first().map(|fold| &fold.fitted);
+            let start = Start { w: self.fold_w.first().unwrap_or(&constant), point: rows.zip(self.point.as_deref()) };
+            let hurried = context.must_stop();
+            let (w, work) = fit(&division.refit, &self.penalty, &self.lambda, engine, start, hurried)?;
+            context.work += work;
+            self.w = Some(w);
+        }
+        Ok(self.w.as_deref().unwrap_or_default())
+    }
 }
 
 /// What stays the same along a path.
@@ -116,7 +143,7 @@ pub(super) fn run_path(
             (Some(shared), _) => {
                 let start = model.coarser(&tried, spec.penalties).unwrap_or(shared);
                 let mut starts = vec![model.refine(start, &penalty)];
-                if start.spec == Spec::SHARED {
+                if start.spec == Spec::SHARED && !objective.is_steep() {
                     let stronger = knees.iter().filter(|knee| **knee > shared.lambda[0] + 1.0);
                     starts.extend(stronger.map(|&knee| vec![knee; penalty.hyperparameters()]));
                 }
@@ -135,30 +162,37 @@ pub(super) fn run_path(
             Ok((found, end)) => {
                 // Also when asked to stop: what is kept must be known.
                 objective.never_stop();
-                let criterion = objective.evaluate(&found, &mut vec![0.0; found.len()])?;
+                let criterion = objective.settle(&found)?;
                 let lambda = match spec.law {
                     Law::Relevance => {
-                        let b = relevance(&division.refit, &penalty, tried[0].lambda[0], &tried[0].w);
+                        let shared = &mut tried[0];
+                        let level = shared.lambda[0];
+                        let w = shared.refit(division, model.engine, context)?;
+                        let b = relevance(&division.refit, &penalty, level, w);
                         apply_law(&found, &b).iter().map(|l| l.clamp(context.bounds.0, context.bounds.1)).collect()
                     }
                     _ => found,
                 };
-                // The fold's fit is nearer than any other.
-                let from =
-                    objective.parameters().next().map_or_else(|| division.refit.null_parameters(), <[f64]>::to_vec);
-                let hurried = context.must_stop();
-                let (w, work) = fit(&division.refit, &penalty, &lambda, model.engine, &from, hurried)?;
-                context.work += work;
-                tried.push(Tried {
+                let mut candidate = Tried {
                     spec,
-                    monitor: division.monitor.as_ref().map(|rows| rows.row_values(&w)),
+                    monitor: None,
                     fold_w: objective.parameters().map(<[f64]>::to_vec).collect(),
+                    point: objective.first_point(),
                     penalty: penalty.clone(),
                     lambda,
                     criterion,
-                    w,
+                    w: None,
                     end,
-                });
+                };
+                // In the space of the rows a fit costs as much as steps of a descent that was asked for: those first.
+                if context.options.penalties == Penalties::Auto || !objective.is_steep() {
+                    let w = candidate.refit(division, model.engine, context)?;
+                    candidate.monitor = division.monitor.as_ref().map(|rows| rows.row_values(w));
+                }
+                tried.push(candidate);
+                if objective.is_steep() {
+                    context.reserve(PASSES_AFTERWARDS);
+                }
                 previous = Some((penalty, objective));
             }
             // A candidate that cannot be computed is left out; the shared one must succeed.

@@ -127,6 +127,11 @@ pub(super) fn run(
     let chosen = tried.iter().position(|t| t.spec == wanted).unwrap_or(0);
 
     context.phase("fitting on all rows");
+    // The one that is kept first.
+    tried[chosen].refit(&whole, model.engine, &mut context)?;
+    for tried in &mut tried {
+        tried.refit(&whole, model.engine, &mut context)?;
+    }
     let mut candidates = vec![untuned(&whole, &model, test_risk.as_ref(), &mut context)?];
     let numbered: Vec<(usize, &Tried)> = tried.iter().enumerate().collect();
     candidates.par_extend(
@@ -135,15 +140,16 @@ pub(super) fn run(
             .map(|(index, tried)| candidate(tried, &whole, &judged, test_risk.as_ref(), index == chosen)),
     );
     let kept = &tried[chosen];
+    let kept_w = kept.w.as_deref().unwrap_or_default();
     let diagnostics = match &test_risk {
-        Some(risk) => diagnose(std::iter::once((risk, &kept.w[..])), loss, "test rows"),
+        Some(risk) => diagnose(std::iter::once((risk, kept_w)), loss, "test rows"),
         None => {
             let name = if whole.folds.len() > 1 { "rows of the other folds" } else { "held-out rows" };
             diagnose(whole.folds.iter().map(|f| &f.judging).zip(kept.fold_w.iter().map(|w| &w[..])), loss, name)
         }
     };
     let weights = data.features() * loss.outputs();
-    let (mut coef, mut intercepts) = (kept.w[..weights].to_vec(), kept.w[weights..].to_vec());
+    let (mut coef, mut intercepts) = (kept_w[..weights].to_vec(), kept_w[weights..].to_vec());
     standardization.fold_back(&mut coef, &mut intercepts);
     intercepts.resize(loss.outputs(), 0.0);
     let constant = standardization.constant.iter().filter(|&&c| c).count();
@@ -166,7 +172,7 @@ pub(super) fn run(
             (Method::SidDecreasing, _) => "sid-decreasing",
             (Method::AidFp, _) => "aid-fp",
             (_, Engine::Direct { .. }) => "exact",
-            (_, Engine::Iterative { .. }) => "aid-cg",
+            (_, Engine::Iterative { .. } | Engine::Dual { .. }) => "aid-cg",
         }
         .to_string(),
         penalties: kept.spec.penalties,

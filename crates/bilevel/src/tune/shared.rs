@@ -12,11 +12,15 @@ use crate::Result;
 const SCAN_STEP: f64 = 2.0;
 /// Evaluations of the final search.
 const REFINEMENTS: usize = 30;
+/// The same where weaker penalties cost more and values are less exact.
+const STEEP_REFINEMENTS: usize = 3;
 /// The scan turns back after more than this many steps in a row that were worse than the best by this fraction: weak
 /// penalties are the slow ones, so where passes are all there is, the first bad step is the last.
 const HOPELESS: (usize, f64) = (2, 0.1);
 /// The same where lower levels are solved iteratively.
 const HOPELESS_ITERATIVE: (usize, f64) = (0, 0.05);
+/// The same where they are solved in the space of the rows.
+const HOPELESS_DUAL: (usize, f64) = (0, 0.0);
 
 /// One evaluated log-penalty.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +46,11 @@ const KNEES: [f64; 2] = [0.01, 0.1];
 /// The minimum of `objective` over one log-penalty in the box.
 pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<SharedOptimum> {
     let (low, high) = context.bounds;
+    let (accuracy, steep) = (objective.accuracy(), objective.is_steep());
     let (patience, worse) = match objective.engine() {
         Engine::Direct { .. } => HOPELESS,
         Engine::Iterative { .. } => HOPELESS_ITERATIVE,
+        Engine::Dual { .. } => HOPELESS_DUAL,
     };
     let mut iteration = 0;
     let mut evaluate = |lambda: f64, context: &mut Context<'_>| -> Result<(Point, bool)> {
@@ -81,7 +87,9 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         points.push(point);
         best = best.min(point.value);
         hopeless = if point.value > best + worse * best.abs() { hopeless + 1 } else { 0 };
-        if stop || hopeless > patience {
+        let flat =
+            steep && point.value < 0.9 * points[0].value && point.slope.abs() <= 10.0 * accuracy * point.value.abs();
+        if stop || flat || hopeless > patience {
             break;
         }
     }
@@ -92,7 +100,7 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         Penalties::Shared | Penalties::Auto => 0.1,
         _ => 10.0,
     };
-    let tolerance = context.options.limits.tolerance * best.value.abs() * care;
+    let tolerance = (care * context.options.limits.tolerance).max(accuracy) * best.value.abs();
     // Points go from high to low; the minimum lies where the slope changes sign next to the best point.
     let neighbour = if best.slope > 0.0 { points.get(at + 1) } else { at.checked_sub(1).map(|i| &points[i]) };
     let least = best.value;
@@ -103,7 +111,7 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
     let Some(mut other) = neighbour.copied() else {
         return Ok(SharedOptimum { lambda: best.lambda, knees });
     };
-    for _ in 0..REFINEMENTS {
+    for _ in 0..if steep { STEEP_REFINEMENTS } else { REFINEMENTS } {
         if best.slope.abs() <= tolerance || (best.lambda - other.lambda).abs() < 1e-6 || context.must_stop() {
             break;
         }

@@ -12,9 +12,11 @@ mod loss;
 mod penalty;
 mod problem;
 mod risk;
+mod row_loss;
 
 pub use curvature::GlmCurvature;
 pub use loss::Loss;
 pub use penalty::Penalty;
 pub use problem::Glm;
 pub use risk::{EmpiricalRisk, Weighting};
+pub use row_loss::RowLoss;

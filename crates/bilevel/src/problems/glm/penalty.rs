@@ -68,6 +68,18 @@ impl Penalty {
         lambda.iter().map(|l| l.exp()).collect()
     }
 
+    /// The strengths as products of a factor for each feature and one for each output.
+    pub fn factors(&self, lambda: &[f64], features: usize, outputs: usize) -> (Vec<f64>, Vec<f64>) {
+        let strengths = Self::strengths(lambda);
+        let ones = vec![1.0; outputs];
+        match self {
+            Penalty::Shared => (vec![strengths[0]; features], ones),
+            Penalty::PerGroup { of_feature, .. } => (of_feature.iter().map(|&g| strengths[g as usize]).collect(), ones),
+            Penalty::PerClass { .. } => (vec![1.0; features], strengths),
+            Penalty::PerFeature { .. } => (strengths, ones),
+        }
+    }
+
     /// `1/2 sum strength W^2`.
     pub fn value(&self, strengths: &[f64], weights: &[f64], outputs: usize) -> f64 {
         let mut sum = 0.0;

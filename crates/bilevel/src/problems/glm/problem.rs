@@ -3,6 +3,7 @@
 use super::curvature::GlmCurvature;
 use super::penalty::Penalty;
 use super::risk::EmpiricalRisk;
+use crate::data::KernelRows;
 use crate::lower::{Curvature, Curved, Dims, StochasticLoss};
 use crate::sample::{Rng, Sample};
 
@@ -41,6 +42,11 @@ impl<'a> Glm<'a> {
     /// The penalty.
     pub fn penalty(&self) -> &Penalty {
         &self.penalty
+    }
+
+    /// The rows of the mean loss for products with their kernel; `None` where they are stored densely.
+    pub fn kernel_rows(&self) -> Option<KernelRows> {
+        KernelRows::new(self.risk.design, &self.risk.rows)
     }
 
     pub(super) fn weights(&self) -> usize {

@@ -82,6 +82,15 @@ impl<'a> EmpiricalRisk<'a> {
         self
     }
 
+    /// For each row its position among the rows of `other`, a mean over rows of the same matrix.
+    pub fn positions_among(&self, other: &EmpiricalRisk<'_>) -> Vec<Option<usize>> {
+        let mut position = vec![None; self.design.rows()];
+        if std::ptr::eq(self.design, other.design) {
+            other.rows.ranges().iter().cloned().flatten().enumerate().for_each(|(i, row)| position[row] = Some(i));
+        }
+        self.rows.ranges().iter().cloned().flatten().map(|row| position[row]).collect()
+    }
+
     /// The same mean as the upper level of a problem with `hyperparameters` hyperparameters.
     #[must_use]
     pub fn as_upper(mut self, hyperparameters: usize) -> Self {
@@ -115,6 +124,11 @@ impl<'a> EmpiricalRisk<'a> {
     /// Number of features `p`.
     pub fn features(&self) -> usize {
         self.design.cols()
+    }
+
+    /// True where only the nonzero entries of the matrix are stored.
+    pub fn is_sparse(&self) -> bool {
+        self.design.is_sparse()
     }
 
     /// Number of outputs `C`.
