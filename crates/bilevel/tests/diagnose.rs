@@ -1,6 +1,6 @@
 //! The checks themselves: right problems pass, problems made wrong on purpose fail, constants agree with closed forms.
 
-use bilevel::diagnose::{Check, NoiseEstimate, Taylor, Unbiased, ensure, jacobian_norm, lanczos, loss_constants};
+use bilevel::diagnose::{Check, Contraction, NoiseEstimate, Taylor, Unbiased, ensure, lanczos, loss_constants};
 use bilevel::lower::{Curved, Dims, GradientMap, StochasticLoss, StochasticMap};
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
@@ -246,7 +246,7 @@ fn constants_of_a_quadratic_agree_with_its_eigenvalues() {
             assert!((constants.mu - mu).abs() < 1e-10 && (constants.l - l).abs() < 1e-10, "{constants:?}");
             assert!((constants.contraction - (l - mu) / (l + mu)).abs() < 1e-10);
             let map = GradientMap { loss: &problem, map_step: constants.map_step };
-            let (q, _) = jacobian_norm(&map, &W, &LAMBDA, 50, 2).unwrap();
+            let Contraction { q, .. } = Contraction::of(&map, &W, &LAMBDA, 50, 2).unwrap();
             assert!((q - constants.contraction).abs() < 1e-6, "{q} against {constants:?}");
         } else {
             assert!((constants.mu - mu).abs() <= constants.mu_error + 1e-9 && constants.l_error > 0.0, "{constants:?}");
@@ -254,7 +254,7 @@ fn constants_of_a_quadratic_agree_with_its_eigenvalues() {
         }
     }
     let contraction = LinearContraction::random(Dims { w: 12, lambda: 3 }, 0.83, 0.4, 2);
-    let (q, work) = jacobian_norm(&contraction, &[0.1; 12], &LAMBDA, 50, 2).unwrap();
+    let Contraction { q, work, .. } = Contraction::of(&contraction, &[0.1; 12], &LAMBDA, 50, 2).unwrap();
     assert!((q - 0.83).abs() < 1e-6, "{q}");
     assert!(work.gradients == 2 * work.hessian_products && work.gradients > 0);
 }

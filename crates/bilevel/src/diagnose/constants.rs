@@ -2,8 +2,7 @@
 
 use super::lanczos::lanczos;
 use crate::error::{Error, Result};
-use crate::lower::{Curvature, StochasticMap};
-use crate::sample::Sample;
+use crate::lower::Curvature;
 use crate::vector;
 use crate::work::Work;
 
@@ -70,35 +69,6 @@ pub fn loss_constants(
         contraction: (l - mu) / (l + mu),
         work,
     })
-}
-
-/// The spectral norm of `d1Phi(w, lambda)`: the contraction `q` of any map near `w`, within about 1e-6, and its cost.
-///
-/// Lanczos on `d1Phi^T d1Phi`; products with `d1Phi`, which the trait does not have, are central differences of `Phi`.
-///
-/// # Errors
-/// Numeric, when a product is not finite.
-pub fn jacobian_norm<M: StochasticMap + ?Sized>(
-    map: &M,
-    w: &[f64],
-    lambda: &[f64],
-    steps: usize,
-    seed: u64,
-) -> Result<(f64, Work)> {
-    let mut image = vec![0.0; w.len()];
-    let mut difference = Difference::new(w);
-    let spectrum = lanczos(
-        |u, out| {
-            difference.along(u, &mut image, |w, out| map.apply(w, lambda, &Sample::Full, out));
-            map.vjp_w(w, lambda, &Sample::Full, &image, out);
-        },
-        w.len(),
-        steps,
-        seed,
-    )?;
-    let rows = map.size(&Sample::Full) * spectrum.products;
-    let work = Work::gradient(2 * rows) + Work::hessian_product(rows);
-    Ok((spectrum.largest.max(0.0).sqrt(), work))
 }
 
 /// Central differences of vector functions at one point.

@@ -10,7 +10,7 @@
 //! * *the noise itself*. The lower level is not linear, so the mean over noisy `w` is not the value at their mean: with
 //!   batches of `b` rows the estimate is off by `B/b + C/b^2` (Dieuleveut, Durmus, Bach, Annals of Statistics 2020, with the
 //!   batch in the place of the step). A run on the pooled samples of two others has batches of `2b`; all that is linear in
-//!   the noise cancels between it and their mean, `-D1`. Adding `2 D1` removes `B` (Richardson), and with `D2` the same
+//!   the noise cancels in `D1`, its distance from their mean. Adding `2 D1` removes `B` (Richardson), and with `D2` the same
 //!   between `4b` and `2b`, `4/3 (D1 - 2 D2)` is what `C` leaves behind; the batch is doubled until that is small.
 //!
 //! The differences need few replicates. The noise is beaten down by fresh ones without companions. All iterates past the
