@@ -87,6 +87,14 @@ pub trait Curvature: Sync {
     /// Numeric, when `H` is not positive definite.
     fn factorize(&self) -> Option<crate::Result<Box<dyn Factorization>>>;
 
+    /// A factorisation of a matrix near `H`, where `H` itself is too large: preconditions conjugate gradients.
+    ///
+    /// # Errors
+    /// Numeric, when that matrix is not positive definite.
+    fn preconditioner(&self) -> Option<crate::Result<Box<dyn Factorization>>> {
+        None
+    }
+
     /// About how many products a factorisation costs; lets a solver decide whether an old one will do.
     fn factorization_cost(&self) -> f64 {
         0.0

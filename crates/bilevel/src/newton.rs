@@ -61,6 +61,8 @@ impl Default for Newton {
 
 /// Largest multiple of a damped step.
 const LONGEST: f64 = 1e9;
+/// Steps of conjugate gradients above which their preconditioner is made anew.
+const NEAR_STEPS: usize = 20;
 /// Halvings of a step before the line search gives up.
 const BACKTRACKS: usize = 40;
 
@@ -228,6 +230,24 @@ impl Newton {
         let mut diagonal = vec![0.0; step.len()];
         curvature.diagonal(&mut diagonal);
         let tolerance = forcing.clamp(1e-6, 0.1);
+        if damping == 0.0
+            && let Some(near) = kept
+                .take()
+                .filter(|_| self.direction != NewtonDirection::Factorized)
+                .map(Ok)
+                .or_else(|| curvature.preconditioner())
+        {
+            let near = near?;
+            let info = solve(steps, tolerance, Preconditioner::Factorized(&*near), 0.0, step);
+            work += info.work;
+            // A new one next time where this one has become a poor one.
+            if info.steps <= NEAR_STEPS {
+                *kept = Some(near);
+            }
+            if info.status.is_usable() {
+                return Ok((work, false));
+            }
+        }
         if damping == 0.0 {
             let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), 0.0, step);
             work += info.work;

@@ -3,11 +3,11 @@
 #[path = "common/models.rs"]
 mod models;
 
-use bilevel::data::RowRanges;
+use bilevel::data::{DenseMatrix, DesignMatrix, RowRanges};
 use bilevel::lower::StochasticLoss;
 use bilevel::newton::{Newton, NewtonDirection};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
-use bilevel::sample::Sample;
+use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::status::Status;
 use bilevel::stop::StopSignal;
 use bilevel::vector;
@@ -132,4 +132,31 @@ fn what_is_not_finite_is_an_error_with_a_remedy() {
     refused(&numbers, &broken, Loss::Squared, vec![0.0; 4]);
     numbers.x[5] = f64::NAN;
     refused(&numbers, &y, Loss::Logistic, vec![0.0; 4]);
+}
+
+/// 650 features of very different scales and 10 classes: too many parameters to factorise. Blocks of classes, from some of
+/// the rows, show conjugate gradients the scales and the correlations.
+#[test]
+fn many_outputs_are_preconditioned_by_blocks() {
+    let (n, p, classes) = (1500, 650, 10);
+    let mut rng = Rng::stream(3, Purpose::Start, 0);
+    let common: Vec<f64> = (0..n).map(|_| rng.normal()).collect();
+    let values: Vec<f32> =
+        (0..n * p).map(|i| ((rng.normal() + 3.0 * common[i / p]) * (-((i % p) as f64) / 100.0).exp()) as f32).collect();
+    let design = DesignMatrix::DenseF32(DenseMatrix::new(n, p, values));
+    let y: Vec<f64> = (0..n).map(|i| ((i * 7919) % classes) as f64).collect();
+    let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(n), Loss::Softmax { classes }, true);
+    let glm = Glm::new(risk, Penalty::Shared);
+    let lambda = [-7.0];
+    let newton = Newton {
+        direction: NewtonDirection::ConjugateGradients { steps: 2000 },
+        tolerance: 1e-16,
+        ..Newton::default()
+    };
+    let mut w = vec![0.0; glm.dims().w];
+    let start = gradient_norm(&glm, &w, &lambda);
+    let minimum = newton.minimize(&glm, &lambda, &mut w, None, &StopSignal::never()).unwrap();
+    assert!(gradient_norm(&glm, &w, &lambda) <= 1e-7 * start, "{:?}", minimum.info);
+    let products = minimum.info.work.hessian_products as f64 / n as f64;
+    assert!(products < 400.0, "{products} products in {} iterations", minimum.info.steps);
 }

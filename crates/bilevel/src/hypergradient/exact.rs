@@ -156,9 +156,16 @@ impl Implicit {
             let info = refine(curvature, |b| factorization.solve_in_place(b), b, u, rows);
             return info.usable("linear system");
         }
+        let product = |p: &[f64], out: &mut [f64]| curvature.product(p, out);
+        if let Some(near) = curvature.preconditioner() {
+            let near = near?;
+            let preconditioner = Preconditioner::Factorized(&*near);
+            return cg
+                .solve(product, preconditioner, b, u, rows, &mut CgWorkspace::new(b.len()))
+                .usable("linear system");
+        }
         let mut diagonal = vec![0.0; b.len()];
         curvature.diagonal(&mut diagonal);
-        let product = |p: &[f64], out: &mut [f64]| curvature.product(p, out);
         let usable = diagonal.iter().all(|&d| d > 0.0 && d.is_finite());
         let preconditioner = if usable { Preconditioner::Diagonal(&diagonal) } else { Preconditioner::None };
         cg.solve(product, preconditioner, b, u, rows, &mut CgWorkspace::new(b.len())).usable("linear system")

@@ -260,7 +260,9 @@ impl Fold<'_> {
             }
             return result;
         }
-        self.predict(lambda);
+        if matches!(engine, Engine::Direct { .. }) {
+            self.predict(lambda);
+        }
         let nearby = self.solved.take().and_then(|solved| solved.factorization);
         let minimum = engine.newton(hurried).minimize(&self.lower, lambda, &mut self.w, nearby, signal)?;
         self.work += minimum.info.work;

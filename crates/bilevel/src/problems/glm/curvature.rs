@@ -1,5 +1,6 @@
 //! The Hessian of a generalised linear model at one point: second derivatives of every row, computed once.
 
+use super::block_diagonal::block_diagonal;
 use super::direct;
 use super::penalty::Penalty;
 use super::problem::Glm;
@@ -8,6 +9,9 @@ use crate::lower::{Curvature, Factorization};
 
 /// Largest matrix that is factorised.
 const LARGEST_DIRECT: usize = 6_000;
+
+/// Largest block of one output that is factorised.
+const LARGEST_BLOCK: usize = 2_000;
 
 /// How much slower per operation a product is than a factorisation (measured: memory against arithmetic).
 const PRODUCT_SLOWNESS: f64 = 4.0;
@@ -94,6 +98,12 @@ impl Curvature for GlmCurvature<'_, '_> {
             return Some(direct::by_rows(self));
         }
         (risk.parameters() <= LARGEST_DIRECT).then(|| direct::by_parameters(self))
+    }
+
+    fn preconditioner(&self) -> Option<crate::Result<Box<dyn Factorization>>> {
+        let risk = &self.glm.risk;
+        let blocks = risk.outputs() > 1 && risk.features() <= LARGEST_BLOCK && risk.len() >= risk.features();
+        (blocks && risk.parameters() > LARGEST_DIRECT).then(|| block_diagonal(self))
     }
 
     fn factorization_cost(&self) -> f64 {

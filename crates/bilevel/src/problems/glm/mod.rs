@@ -6,6 +6,7 @@
 //! problem is written once for all of them. The parameters `w` are the `p x C` weights, feature after feature, followed
 //! by the `C` intercepts if there are any; intercepts are never penalised.
 
+mod block_diagonal;
 mod curvature;
 mod direct;
 mod loss;
