@@ -230,12 +230,9 @@ impl Newton {
         let mut diagonal = vec![0.0; step.len()];
         curvature.diagonal(&mut diagonal);
         let tolerance = forcing.clamp(1e-6, 0.1);
+        // Where the Hessian is factorised, what was kept has served already, and none is left.
         if damping == 0.0
-            && let Some(near) = kept
-                .take()
-                .filter(|_| self.direction != NewtonDirection::Factorized)
-                .map(Ok)
-                .or_else(|| curvature.preconditioner())
+            && let Some(near) = kept.take().map(Ok).or_else(|| curvature.preconditioner())
         {
             let near = near?;
             let info = solve(steps, tolerance, Preconditioner::Factorized(&*near), 0.0, step);

@@ -92,7 +92,7 @@ fn minimum_and_adjoint_are_those_of_the_weights() {
             let (info, change) = solver.adjoint(&glm, &mut v, 1e-9, 500, &StopSignal::never()).unwrap();
             assert_eq!(info.status, Status::Converged, "{name}");
             let mut expected = vec![0.0; d];
-            let exact = Implicit::default().at_solution(&glm, &upper, &direct, &lambda, &mut expected).unwrap();
+            let exact = Implicit::default().at_solution(&glm, &upper, &direct, &lambda, &mut expected, None).unwrap();
             close(&v, &expected, 1e-5, &name);
             assert!((value + change - exact.objective).abs() <= 1e-9 * exact.objective.abs(), "{name}");
         }

@@ -292,7 +292,7 @@ fn poor_factorisations_are_refined_or_owned_up_to() {
     let at = |error: f64| {
         let loss = Sloppy { quadratic: quadratic.clone(), error };
         let mut u = vec![0.0; w.len()];
-        Implicit::default().at_solution(&loss, quadratic.upper(), &w, &lambda, &mut u)
+        Implicit::default().at_solution(&loss, quadratic.upper(), &w, &lambda, &mut u, None)
     };
     let refined = at(1e-4).unwrap();
     assert_eq!(refined.status, Status::Converged);
@@ -365,7 +365,7 @@ fn an_indefinite_hessian_is_an_error() {
     let cg = ConjugateGradient { steps: 10, tolerance: 1e-10 };
     for linear in [ExactLinear::Factorize(cg), ExactLinear::ConjugateGradient(cg)] {
         let mut start = WarmStart::zeros(Saddle.dims());
-        let result = Implicit { linear }.at_solution(&Saddle, &Toy, &[0.0; 2], &[0.0], &mut start.v);
+        let result = Implicit { linear }.at_solution(&Saddle, &Toy, &[0.0; 2], &[0.0], &mut start.v, None);
         assert!(result.is_err_and(|error| error.is_numeric()), "{linear:?}");
     }
 }

@@ -73,7 +73,7 @@ impl Implicit {
         check_sizes(loss.dims(), upper.dims(), lambda, start.as_deref())?;
         let mut point = start.as_deref().cloned().unwrap_or_else(|| WarmStart::zeros(loss.dims()));
         let lower = solver.solve(loss, lambda, &mut point.w)?.usable("lower level")?;
-        let mut estimate = self.at_solution(loss, upper, &point.w, lambda, &mut point.v)?;
+        let mut estimate = self.at_solution(loss, upper, &point.w, lambda, &mut point.v, None)?;
         estimate.status = estimate.status.worst(lower.status);
         estimate.work += lower.work;
         if let Some(start) = start {
@@ -84,6 +84,9 @@ impl Implicit {
 
     /// Differentiates at a given solution `w` of the lower level; `u` is the start of the linear solve and its result.
     ///
+    /// `nearby` is a factorisation of a matrix near the Hessian, where there is one: it preconditions conjugate gradients,
+    /// and the Hessian itself is factorised only where they do not converge within a few steps.
+    ///
     /// # Errors
     /// As [`Implicit::estimate`].
     pub fn at_solution<U: UpperObjective + ?Sized>(
@@ -93,87 +96,88 @@ impl Implicit {
         w: &[f64],
         lambda: &[f64],
         u: &mut [f64],
+        nearby: Option<&dyn Factorization>,
     ) -> Result<Hypergradient> {
         check_sizes(loss.dims(), upper.dims(), lambda, None)?;
         assert!(w.len() == loss.dims().w && u.len() == w.len(), "w and u must have the length of the lower variable");
         let at = Upper::at(upper, w, lambda, Batch::All, &mut [])?;
         let rows = loss.size(&Sample::Full);
-        let curvature = loss.curvature(w, lambda);
-        let linear = self.solve_linear(&*curvature, &at.grad_w, u, rows)?;
+        let system = System { hessian: &*loss.curvature(w, lambda), b: &at.grad_w, rows };
+        let linear = self.solve(&system, u, nearby)?;
 
         let mut cross = vec![0.0; lambda.len()];
         loss.cross_product(w, lambda, &Sample::Full, u, &mut cross);
         at.assemble(-1.0, &cross, linear.status, linear.work + Work::cross_product(rows))
     }
 
-    /// Differentiates at a given solution `w` with a factorisation of the Hessian at a nearby point, which preconditions
-    /// conjugate gradients to `tolerance` on the Hessian at `w`; factorises anew where the given one is too far off.
-    ///
-    /// # Errors
-    /// As [`Implicit::estimate`].
-    pub fn at_solution_with<U: UpperObjective + ?Sized>(
-        loss: &dyn Curved,
-        upper: &U,
-        w: &[f64],
-        lambda: &[f64],
-        u: &mut [f64],
-        factorization: &dyn Factorization,
-        tolerance: f64,
-    ) -> Result<Hypergradient> {
-        let at = Upper::at(upper, w, lambda, Batch::All, &mut [])?;
-        let rows = loss.size(&Sample::Full);
-        let curvature = loss.curvature(w, lambda);
-        let cg = ConjugateGradient { steps: NEARBY_STEPS, tolerance };
-        u.copy_from_slice(&at.grad_w);
-        factorization.solve_in_place(u);
-        let mut linear = cg.solve(
-            |p, out| curvature.product(p, out),
-            Preconditioner::Factorized(factorization),
-            &at.grad_w,
-            u,
-            rows,
-            &mut CgWorkspace::new(u.len()),
-        );
-        linear.work += Work::hessian_product(rows);
-        if linear.status != Status::Converged {
-            let spent = linear.work;
-            linear = Implicit::default().solve_linear(&*curvature, &at.grad_w, u, rows)?;
-            linear.work += spent;
+    fn solve(&self, system: &System<'_>, u: &mut [f64], nearby: Option<&dyn Factorization>) -> Result<Info> {
+        match (self.linear, nearby) {
+            (ExactLinear::Factorize(cg), None) => system.factorized(cg, u),
+            (ExactLinear::ConjugateGradient(cg), None) => system.iterated(cg, u),
+            (ExactLinear::Factorize(cg), Some(nearby)) => {
+                let few = ConjugateGradient { steps: NEARBY_STEPS.min(cg.steps), ..cg };
+                u.copy_from_slice(system.b);
+                nearby.solve_in_place(u);
+                let mut info = system.conjugate_gradient(few, Preconditioner::Factorized(nearby), u)?;
+                // The start cost a product too.
+                info.work += Work::hessian_product(system.rows);
+                if info.status == Status::Converged {
+                    return Ok(info);
+                }
+                let spent = info.work;
+                let info = system.factorized(cg, u)?;
+                Ok(Info { work: info.work + spent, ..info })
+            }
+            (ExactLinear::ConjugateGradient(cg), Some(nearby)) => {
+                system.conjugate_gradient(cg, Preconditioner::Factorized(nearby), u)?.usable("linear system")
+            }
         }
-        let mut cross = vec![0.0; lambda.len()];
-        loss.cross_product(w, lambda, &Sample::Full, u, &mut cross);
-        at.assemble(-1.0, &cross, linear.status, linear.work + Work::cross_product(rows))
+    }
+}
+
+/// The system `H u = b`.
+struct System<'a> {
+    hessian: &'a dyn Curvature,
+    b: &'a [f64],
+    /// Rows that a product with `H` visits.
+    rows: usize,
+}
+
+impl System<'_> {
+    /// By a factorisation of `H` where the problem offers one.
+    fn factorized(&self, otherwise: ConjugateGradient, u: &mut [f64]) -> Result<Info> {
+        let Some(factorization) = self.hessian.factorize() else { return self.iterated(otherwise, u) };
+        let factorization = factorization?;
+        refine(self, |b| factorization.solve_in_place(b), u).usable("linear system")
     }
 
-    fn solve_linear(&self, curvature: &dyn Curvature, b: &[f64], u: &mut [f64], rows: usize) -> Result<Info> {
-        let (direct, cg) = match self.linear {
-            ExactLinear::Factorize(cg) => (true, cg),
-            ExactLinear::ConjugateGradient(cg) => (false, cg),
-        };
-        cg.validate()?;
-        if let Some(factorization) = if direct { curvature.factorize() } else { None } {
-            let factorization = factorization?;
-            let info = refine(curvature, |b| factorization.solve_in_place(b), b, u, rows);
-            return info.usable("linear system");
+    /// By conjugate gradients with the preconditioner that the problem offers, or its diagonal.
+    fn iterated(&self, cg: ConjugateGradient, u: &mut [f64]) -> Result<Info> {
+        if let Some(near) = self.hessian.preconditioner() {
+            return self.conjugate_gradient(cg, Preconditioner::Factorized(&*near?), u)?.usable("linear system");
         }
-        let product = |p: &[f64], out: &mut [f64]| curvature.product(p, out);
-        if let Some(near) = curvature.preconditioner() {
-            let near = near?;
-            let preconditioner = Preconditioner::Factorized(&*near);
-            return cg
-                .solve(product, preconditioner, b, u, rows, &mut CgWorkspace::new(b.len()))
-                .usable("linear system");
-        }
-        let mut diagonal = vec![0.0; b.len()];
-        curvature.diagonal(&mut diagonal);
+        let mut diagonal = vec![0.0; u.len()];
+        self.hessian.diagonal(&mut diagonal);
         let usable = diagonal.iter().all(|&d| d > 0.0 && d.is_finite());
         let preconditioner = if usable { Preconditioner::Diagonal(&diagonal) } else { Preconditioner::None };
-        cg.solve(product, preconditioner, b, u, rows, &mut CgWorkspace::new(b.len())).usable("linear system")
+        self.conjugate_gradient(cg, preconditioner, u)?.usable("linear system")
+    }
+
+    fn conjugate_gradient(
+        &self,
+        cg: ConjugateGradient,
+        preconditioner: Preconditioner<'_>,
+        u: &mut [f64],
+    ) -> Result<Info> {
+        cg.validate()?;
+        let product = |p: &[f64], out: &mut [f64]| self.hessian.product(p, out);
+        Ok(cg.solve(product, preconditioner, self.b, u, self.rows, &mut CgWorkspace::new(u.len())))
     }
 }
 
 /// `u = H^{-1} b` by a factorisation and iterative refinement on products with `H`.
-fn refine(curvature: &dyn Curvature, solve: impl Fn(&mut [f64]), b: &[f64], u: &mut [f64], rows: usize) -> Info {
+fn refine(system: &System<'_>, solve: impl Fn(&mut [f64]), u: &mut [f64]) -> Info {
+    let System { hessian, b, rows } = *system;
     let mut work = Work { rows: rows as u64, factorizations: 1, ..Work::default() };
     let (mut residual, mut image) = (b.to_vec(), vec![0.0; b.len()]);
     let target = REFINED * vector::norm(b);
@@ -183,7 +187,7 @@ fn refine(curvature: &dyn Curvature, solve: impl Fn(&mut [f64]), b: &[f64], u: &
     let status = loop {
         solve(&mut residual);
         vector::axpy(1.0, &residual, u);
-        curvature.product(u, &mut image);
+        hessian.product(u, &mut image);
         work += Work::hessian_product(rows);
         vector::subtract(b, &image, &mut residual);
         let last = std::mem::replace(&mut size, vector::norm(&residual));

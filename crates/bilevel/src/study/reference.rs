@@ -43,7 +43,7 @@ impl Reference {
         let mut solution = zero.clone();
         Newton::default().solve(loss, lambda, &mut solution)?.usable("lower level")?;
         let mut u = zero.clone();
-        let exact = Implicit::default().at_solution(loss, upper, &solution, lambda, &mut u)?;
+        let exact = Implicit::default().at_solution(loss, upper, &solution, lambda, &mut u, None)?;
         let rows = loss.size(&Sample::Full);
         let constants = |w: &[f64]| loss_constants(&*loss.curvature(w, lambda), dim, rows, LANCZOS, seed);
         let (there, start) = (constants(&solution)?, constants(&zero)?);

@@ -1,7 +1,8 @@
 //! The candidates as the user is shown them: figures on training, judging and test rows.
 
 use super::context::Context;
-use super::objective::{Start, fit};
+use super::engine::Solving;
+use super::fit::{Start, fit};
 use super::options::Penalties;
 use super::outcome::{Candidate, CandidateRole, Law};
 use super::path::{Division, Model, Tried};
@@ -76,10 +77,10 @@ pub(super) fn untuned(
 ) -> Result<Candidate> {
     let lambda = [untuned_lambda(division.refit.len(), context.bounds)];
     let loss = division.refit.loss();
-    let hurried = context.must_stop();
+    let solving = Solving::to_the_end(model.engine, context.must_stop());
     let mut fit_rows = |risk: &EmpiricalRisk<'_>| -> Result<Vec<f64>> {
         let start = Start { w: &risk.null_parameters(), point: None };
-        let (w, work) = fit(risk, &Penalty::Shared, &lambda, model.engine, start, hurried)?;
+        let (w, work) = fit(risk, &Penalty::Shared, &lambda, &solving, start)?;
         context.work += work;
         Ok(w)
     };

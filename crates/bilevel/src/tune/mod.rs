@@ -11,6 +11,8 @@ mod context;
 mod descend;
 mod diagnostics;
 mod digest;
+mod engine;
+mod fit;
 mod loss_choice;
 mod metrics;
 mod model;

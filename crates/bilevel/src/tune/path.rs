@@ -2,7 +2,9 @@
 
 use super::context::{Context, Spec};
 use super::descend::{descend, descend_law};
-use super::objective::{Engine, FoldRisks, Objective, Start, apply_law, fit};
+use super::engine::{Engine, Solving};
+use super::fit::{Start, fit};
+use super::objective::{FoldRisks, Objective, apply_law};
 use super::options::Penalties;
 use super::outcome::Law;
 use super::prior::Prior;
@@ -58,8 +60,8 @@ impl Tried {
             let constant = division.refit.null_parameters();
             let rows = division.folds.first().map(|fold| &fold.fitted);
             let start = Start { w: self.fold_w.first().unwrap_or(&constant), point: rows.zip(self.point.as_deref()) };
-            let hurried = context.must_stop();
-            let (w, work) = fit(&division.refit, &self.penalty, &self.lambda, engine, start, hurried)?;
+            let solving = Solving::to_the_end(engine, context.must_stop());
+            let (w, work) = fit(&division.refit, &self.penalty, &self.lambda, &solving, start)?;
             context.work += work;
             self.w = Some(w);
         }
@@ -118,7 +120,8 @@ pub(super) fn run_path(
             break;
         }
         let penalty = model.penalty(spec.penalties);
-        let mut objective = Objective::new(&division.folds, &penalty, model.engine, context.signal.clone());
+        let solving = Solving::until(model.engine, context.signal.clone());
+        let mut objective = Objective::new(&division.folds, &penalty, solving);
         if let Some((_, before)) = &previous {
             objective.start_from(before);
         }
@@ -143,7 +146,7 @@ pub(super) fn run_path(
             (Some(shared), _) => {
                 let start = model.coarser(&tried, spec.penalties).unwrap_or(shared);
                 let mut starts = vec![model.refine(start, &penalty)];
-                if start.spec == Spec::SHARED && !objective.is_steep() {
+                if start.spec == Spec::SHARED && !objective.engine().is_steep() {
                     let stronger = knees.iter().filter(|knee| **knee > shared.lambda[0] + 1.0);
                     starts.extend(stronger.map(|&knee| vec![knee; penalty.hyperparameters()]));
                 }
@@ -185,12 +188,12 @@ pub(super) fn run_path(
                     end,
                 };
                 // In the space of the rows a fit costs as much as steps of a descent that was asked for: those first.
-                if context.options.penalties == Penalties::Auto || !objective.is_steep() {
+                if context.options.penalties == Penalties::Auto || !objective.engine().is_steep() {
                     let w = candidate.refit(division, model.engine, context)?;
                     candidate.monitor = division.monitor.as_ref().map(|rows| rows.row_values(w));
                 }
                 tried.push(candidate);
-                if objective.is_steep() {
+                if objective.engine().is_steep() {
                     context.reserve(PASSES_AFTERWARDS);
                 }
                 previous = Some((penalty, objective));

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::LinearModel;
 use super::compare::{candidate, diagnose, untuned};
 use super::context::{Context, Spec, Stop};
-use super::objective::{Engine, engine_for};
+use super::engine::{Engine, engine_for};
 use super::options::{Criterion, Method, Penalties, TuneOptions};
 use super::outcome::{Law, Tuned};
 use super::partition::{Judges, Rows, divide};

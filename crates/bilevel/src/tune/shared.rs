@@ -4,7 +4,8 @@
 //! finds the right valley, and two or three evaluations with derivatives then find its floor.
 
 use super::context::{Context, Spec, Step};
-use super::objective::{Engine, Objective};
+use super::engine::Engine;
+use super::objective::Objective;
 use super::options::Penalties;
 use crate::Result;
 
@@ -46,7 +47,7 @@ const KNEES: [f64; 2] = [0.01, 0.1];
 /// The minimum of `objective` over one log-penalty in the box.
 pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<SharedOptimum> {
     let (low, high) = context.bounds;
-    let (accuracy, steep) = (objective.accuracy(), objective.is_steep());
+    let (accuracy, steep) = (objective.engine().accuracy(), objective.engine().is_steep());
     let (patience, worse) = match objective.engine() {
         Engine::Direct { .. } => HOPELESS,
         Engine::Iterative { .. } => HOPELESS_ITERATIVE,

@@ -8,7 +8,8 @@
 use rayon::prelude::*;
 
 use super::context::{Context, Spec, Step, Stop};
-use super::objective::{Engine, Objective};
+use super::engine::{Engine, Solving};
+use super::objective::Objective;
 use super::options::Method;
 use super::path::Division;
 use super::prior::Prior;
@@ -161,7 +162,7 @@ pub(super) fn descend_stochastic(
     looks.sort_by(|a, b| a.0.total_cmp(&b.0));
     looks.truncate(CONFIRMED_STARTS);
     let mut exact = Exact {
-        objective: Objective::new(&division.folds, penalty, CONFIRMING, context.signal.clone()),
+        objective: Objective::new(&division.folds, penalty, Solving::until(CONFIRMING, context.signal.clone())),
         prior,
         best: None,
     };
