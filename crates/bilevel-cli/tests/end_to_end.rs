@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Scratch, bilevel, data, small_csv};
+use common::{Scratch, bilevel, data, interrupted, small_csv};
 use serde_json::Value;
 
 /// Runs `bilevel` with these arguments and gives what it printed.
@@ -229,30 +229,11 @@ fn a_time_limit_keeps_the_best_so_far() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_keeps_the_best_so_far() {
-    use std::process::{Command, Stdio};
-    use std::time::{Duration, Instant};
-
     let folder = Scratch::new();
     let out = folder.join("out");
-    let mut child = Command::new(assert_cmd::cargo_bin!("bilevel"))
-        .args(["tune", text(&data("pendigits.gz")), "--out", text(&out)])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // The description of the data is printed when the tuning is about to begin.
-    let mut printed = String::new();
-    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-    while !printed.contains("target") {
-        assert!(std::io::BufRead::read_line(&mut stdout, &mut printed).unwrap() > 0, "{printed}");
-    }
-    std::thread::sleep(Duration::from_millis(1200));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let begun = Instant::now();
-    std::io::Read::read_to_string(&mut stdout, &mut printed).unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(130), "{printed}");
-    assert!(begun.elapsed() < Duration::from_secs(20), "stopping took {:?}", begun.elapsed());
+    let end = interrupted(["tune", text(&data("pendigits.gz")), "--out", text(&out)]);
+    assert_eq!(end.code, Some(130), "{}", end.printed);
+    assert!(end.took < std::time::Duration::from_secs(20), "stopping took {:?}", end.took);
     assert_eq!(summary(&out)["status"], "interrupted");
     assert!(out.join("model").exists() && out.join("report.html").exists());
 }

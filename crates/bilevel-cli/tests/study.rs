@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Scratch, bilevel, data};
+use common::{Scratch, bilevel, data, interrupted};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -159,30 +159,13 @@ fn the_small_reproduction_agrees_with_the_paper() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_keeps_finished_replicates() {
-    use std::process::{Command, Stdio};
-    use std::time::Duration;
-
     let folder = Scratch::new();
     let (out, other) = (folder.join("out"), folder.join("other"));
     let heart = data("heart_scale.gz");
     let common = ["--methods", "sid-decreasing", "--threads", "1"];
-    let mut child = Command::new(assert_cmd::cargo_bin!("bilevel"))
-        .args(["study", text(&heart), "--at", "0.5", "--max-epochs", "20", "--replicates", "1000000"])
-        .args(["--out", text(&out)])
-        .args(common)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut printed = String::new();
-    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-    while !printed.contains("target") {
-        assert!(std::io::BufRead::read_line(&mut stdout, &mut printed).unwrap() > 0, "{printed}");
-    }
-    std::thread::sleep(Duration::from_millis(1200));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    std::io::Read::read_to_string(&mut stdout, &mut printed).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{printed}");
+    let endless = ["study", text(&heart), "--at", "0.5", "--max-epochs", "20", "--replicates", "1000000"];
+    let end = interrupted(endless.into_iter().chain(["--out", text(&out)]).chain(common));
+    assert_eq!(end.code, Some(130), "{}", end.printed);
     assert!(out.join("study.html").exists());
     let kept = rows(&out);
     assert_eq!(study(&other, &[&common[..], &["--replicates", "2", "-q"]].concat()).0, 0);

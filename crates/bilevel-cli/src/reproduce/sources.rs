@@ -88,23 +88,17 @@ impl Plan {
             };
             let files = Files::svmlight(&folder, "pendigits.gz", "pendigits.t.gz", false);
             let error = |name, penalties, n| ErrorSetting {
-                name,
-                penalties,
-                at: 0.1,
-                batch: 4,
-                steps: 10_000,
                 replicates: replicates(n),
                 batch_epochs: 60.0,
                 etas: &[0.08, 0.04, 0.02],
+                ..ErrorSetting::mnist(name, penalties)
             };
             let descent = DescentSetting {
                 name: "pendigits",
                 epochs: 60.0 * args.budget,
                 batch: 16,
-                sampled_epochs: 1.0,
-                batch_steps: 5,
                 penalties: [1e-6, 0.1, 1e-3],
-                first_move: 0.5,
+                ..DescentSetting::MNIST
             };
             return Ok(Plan {
                 title: "small version on pendigits",
@@ -120,37 +114,14 @@ impl Plan {
             test_labels: Some(mnist.join("t10k-labels-idx1-ubyte.gz")),
             words: false,
         };
-        let error = |name, penalties, n| ErrorSetting {
-            name,
-            penalties,
-            at: 0.1,
-            batch: 4,
-            steps: 10_000,
-            replicates: replicates(n),
-            batch_epochs: 50.0,
-            etas: &[0.2, 0.1, 0.05],
-        };
-        let descent = DescentSetting {
-            name: "mnist",
-            epochs: 120.0 * args.budget,
-            batch: 64,
-            sampled_epochs: 1.0,
-            batch_steps: 5,
-            penalties: [1e-7, 0.01, 1e-3],
-            first_move: 0.5,
-        };
+        let error =
+            |name, penalties, n| ErrorSetting { replicates: replicates(n), ..ErrorSetting::mnist(name, penalties) };
+        let descent = DescentSetting { epochs: 120.0 * args.budget, ..DescentSetting::MNIST };
         let mut descents = vec![(files.clone(), descent)];
         if let Some(news) = news {
             let files = Files::svmlight(&news, NEWS_TRAIN, "20news-counts.test.svm.xz", true);
-            let descent = DescentSetting {
-                name: "20news",
-                epochs: 240.0 * args.budget,
-                batch: 128,
-                sampled_epochs: 1.0,
-                batch_steps: 5,
-                penalties: [1e-7, 0.01, 1e-3],
-                first_move: 0.5,
-            };
+            let descent =
+                DescentSetting { name: "20news", epochs: 240.0 * args.budget, batch: 128, ..DescentSetting::MNIST };
             descents.push((files, descent));
         }
         Ok(Plan {
@@ -160,6 +131,35 @@ impl Plan {
             descents,
         })
     }
+}
+
+impl ErrorSetting {
+    /// As on MNIST, two replicates.
+    fn mnist(name: &'static str, penalties: Penalties) -> Self {
+        ErrorSetting {
+            name,
+            penalties,
+            at: 0.1,
+            batch: 4,
+            steps: 10_000,
+            replicates: 2,
+            batch_epochs: 50.0,
+            etas: &[0.2, 0.1, 0.05],
+        }
+    }
+}
+
+impl DescentSetting {
+    /// As on MNIST.
+    const MNIST: Self = DescentSetting {
+        name: "mnist",
+        epochs: 120.0,
+        batch: 64,
+        sampled_epochs: 1.0,
+        batch_steps: 5,
+        penalties: [1e-7, 0.01, 1e-3],
+        first_move: 0.5,
+    };
 }
 
 impl Files {

@@ -10,6 +10,42 @@ pub fn bilevel() -> Command {
     Command::new(assert_cmd::cargo_bin!("bilevel"))
 }
 
+/// What became of a command that was interrupted.
+#[cfg(unix)]
+pub struct Interrupted {
+    pub code: Option<i32>,
+    pub printed: String,
+    /// From the signal to the end.
+    pub took: std::time::Duration,
+}
+
+/// Runs the command, and sends it the signal of Ctrl-C a second after it has begun to work.
+#[cfg(unix)]
+pub fn interrupted<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Interrupted {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let mut child = Command::new(assert_cmd::cargo_bin!("bilevel"))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The description of the data is printed when the work is about to begin.
+    let mut printed = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    while !printed.contains("target") {
+        assert!(stdout.read_line(&mut printed).unwrap() > 0, "{printed}");
+    }
+    std::thread::sleep(Duration::from_millis(1200));
+    let signal = Instant::now();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    stdout.read_to_string(&mut printed).unwrap();
+    let code = child.wait().unwrap().code();
+    Interrupted { code, printed, took: signal.elapsed() }
+}
+
 /// A bundled data file.
 pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(name)
