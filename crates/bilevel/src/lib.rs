@@ -3,6 +3,7 @@
 //! Two levels: minimise `f(lambda) = E(w(lambda), lambda)` over `lambda`, where `w(lambda)` is the fixed point of a map
 //! that can only be sampled. See [`lower`] and [`upper`] for the two traits everything else is written against.
 
+pub mod algorithms;
 pub mod data;
 pub mod diagnose;
 pub mod domain;

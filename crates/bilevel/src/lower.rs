@@ -65,6 +65,29 @@ pub trait StochasticLoss: Sync {
 
     /// `out = (d/dlambda grad_w g_hat(w, lambda, zeta))^T v`, `v` in R^d, `out` in R^m.
     fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]);
+
+    /// All three at once, `gradient = grad_w g_hat`, `product = (hess_w g_hat) v` and `cross = (d/dlambda grad_w g_hat)^T v`.
+    #[allow(clippy::too_many_arguments)]
+    fn directions(
+        &self,
+        w: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        v: &[f64],
+        gradient: &mut [f64],
+        product: &mut [f64],
+        cross: &mut [f64],
+    ) -> f64 {
+        self.hessian_product(w, lambda, zeta, v, product);
+        self.cross_product(w, lambda, zeta, v, cross);
+        self.gradient(w, lambda, zeta, gradient)
+    }
+}
+
+/// A loss whose derivative in `lambda` is known too: what methods without second derivatives need.
+pub trait FirstOrder: StochasticLoss {
+    /// `out = grad_lambda g_hat(w, lambda, zeta)`, `out` in R^m.
+    fn gradient_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]);
 }
 
 /// A loss whose second derivatives at one point can be prepared once and used many times (Newton, CG, exact adjoints).

@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["newton", "dual"],                                                                               // 6
     &["hypergradient"],                                                                                // 7
     &["optimize", "diagnose"],                                                                         // 8
-    &["study", "tune"],                                                                                // 9
+    &["algorithms", "study", "tune"],                                                                  // 9
 ];
 
 fn floor(module: &str) -> Option<usize> {

@@ -14,7 +14,7 @@ use faer::{Mat, Side};
 
 use super::{draw_rows, for_each_row, sample_size, target::Target};
 use crate::error::{Error, Result};
-use crate::lower::{Curvature, Curved, Dims, Factorization, StochasticLoss};
+use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::sample::{Purpose, Rng, Sample};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -254,6 +254,15 @@ impl StochasticLoss for Quadratic {
                 vector::axpy(-weight * v, row, out);
             }
         });
+    }
+}
+
+impl FirstOrder for Quadratic {
+    fn gradient_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
+        self.cross_product(w, lambda, zeta, w, out);
+        for (j, w) in w.iter().enumerate() {
+            out[j % lambda.len()] -= 0.5 * self.penalty(lambda, j) * w * w;
+        }
     }
 }
 

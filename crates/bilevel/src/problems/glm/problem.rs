@@ -4,7 +4,7 @@ use super::curvature::GlmCurvature;
 use super::penalty::Penalty;
 use super::risk::EmpiricalRisk;
 use crate::data::KernelRows;
-use crate::lower::{Curvature, Curved, Dims, StochasticLoss};
+use crate::lower::{Curvature, Curved, Dims, FirstOrder, StochasticLoss};
 use crate::sample::{Rng, Sample};
 
 /// `g(w, lambda) = risk(w) + 1/2 sum exp(lambda_h) W^2`.
@@ -143,6 +143,14 @@ impl StochasticLoss for Glm<'_> {
     fn cross_product(&self, w: &[f64], lambda: &[f64], _zeta: &Sample, v: &[f64], out: &mut [f64]) {
         let weights = self.weights();
         self.penalty.cross_product(&Penalty::strengths(lambda), &w[..weights], &v[..weights], self.risk.outputs(), out);
+    }
+}
+
+impl FirstOrder for Glm<'_> {
+    fn gradient_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
+        // The penalty is half a quadratic form in the weights.
+        self.cross_product(w, lambda, zeta, w, out);
+        out.iter_mut().for_each(|o| *o *= 0.5);
     }
 }
 

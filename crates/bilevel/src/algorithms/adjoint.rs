@@ -1,0 +1,73 @@
+//! Where `v ~ (hess_w g)^{-1} grad_w E` comes from.
+
+use serde::{Deserialize, Serialize};
+
+use super::field::Field;
+use super::recipe::Count;
+use crate::vector;
+
+/// How an algorithm comes by `v`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adjoint {
+    /// `v` is carried along and moves by so many steps along `D_v` in each iteration.
+    Steps(Count),
+    /// Afresh in each iteration: `v = a sum_{q=0}^{Q} prod_{i<=q} (I - a H_i) grad_w E` with the linear step `a` and a new sample for
+    /// each `H_i` (Ji, Yang, Liang, ICML 2021, equation 6).
+    Neumann {
+        /// Products `Q`.
+        terms: usize,
+    },
+    /// Afresh: one term of that series, drawn at random, `v = Q a prod_{i<=q} (I - a H_i) grad_w E` with `q` uniform in
+    /// `0..Q` (Ghadimi, Wang, 2018, equation 3.10).
+    RandomNeumann {
+        /// Terms `Q` of the series; that of the drawn one costs `q` products.
+        terms: usize,
+    },
+}
+
+impl Adjoint {
+    /// True where `v` is carried from one iteration to the next.
+    pub(super) fn is_carried(self) -> bool {
+        matches!(self, Adjoint::Steps(_))
+    }
+
+    /// Samples of the Hessian that one evaluation needs beside the one of the lower level.
+    pub(super) fn products(self) -> usize {
+        match self {
+            Adjoint::Steps(_) => 0,
+            Adjoint::Neumann { terms } | Adjoint::RandomNeumann { terms } => terms,
+        }
+    }
+}
+
+impl Field<'_> {
+    /// `v` by a series in `I - step H` from `grad_w E`, which is left in `grad_w`; uses the samples drawn for it.
+    pub(super) fn series(&mut self, w: &[f64], lambda: &[f64], step: f64, v: &mut [f64]) {
+        let mut power = std::mem::take(&mut self.power);
+        let mut image = std::mem::take(&mut self.image);
+        power.copy_from_slice(&self.grad_w);
+        let hessians = std::mem::take(&mut self.samples.hessians);
+        let used = match self.adjoint {
+            Adjoint::RandomNeumann { .. } => self.samples.term,
+            _ => hessians.len(),
+        };
+        v.copy_from_slice(&power);
+        for zeta in &hessians[..used] {
+            self.problem.lower.hessian_product(w, lambda, zeta, &power, &mut image);
+            self.count_hessian(zeta);
+            vector::axpy(-step, &image, &mut power);
+            vector::axpy(1.0, &power, v);
+        }
+        let factor = match self.adjoint {
+            Adjoint::RandomNeumann { terms } => {
+                v.copy_from_slice(&power);
+                step * terms as f64
+            }
+            _ => step,
+        };
+        vector::scale(factor, v);
+        self.samples.hessians = hessians;
+        (self.power, self.image) = (power, image);
+    }
+}

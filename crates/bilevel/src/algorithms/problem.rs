@@ -1,0 +1,41 @@
+//! Both levels and the set of admissible hyperparameters.
+
+use crate::domain::Domain;
+use crate::error::{Error, Result};
+use crate::lower::{Dims, FirstOrder};
+use crate::upper::UpperObjective;
+
+/// `min_lambda E(w(lambda), lambda)` over a box, `w(lambda) = argmin_w g(w, lambda)`.
+#[derive(Clone, Copy)]
+pub struct Bilevel<'a> {
+    /// The loss `g`.
+    pub lower: &'a dyn FirstOrder,
+    /// The objective `E`.
+    pub upper: &'a dyn UpperObjective,
+    /// The box of the hyperparameters.
+    pub domain: &'a Domain,
+}
+
+impl Bilevel<'_> {
+    /// Lengths of `w` and `lambda`.
+    pub fn dims(&self) -> Dims {
+        self.lower.dims()
+    }
+
+    /// Checks that all parts have the same sizes.
+    ///
+    /// # Errors
+    /// Input.
+    pub fn validate(&self) -> Result<()> {
+        let dims = self.dims();
+        if self.upper.dims() != dims {
+            let upper = self.upper.dims();
+            return Err(Error::input(format!("the two levels differ in size: lower {dims:?}, upper {upper:?}")));
+        }
+        if self.domain.len() != dims.lambda {
+            let m = self.domain.len();
+            return Err(Error::input(format!("the domain has {m} components, the problem {}", dims.lambda)));
+        }
+        Ok(())
+    }
+}

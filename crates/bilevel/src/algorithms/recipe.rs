@@ -1,0 +1,99 @@
+//! An algorithm as data.
+
+use serde::{Deserialize, Serialize};
+
+use super::adjoint::Adjoint;
+use super::memory::Memory;
+
+/// What one iteration does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recipe {
+    /// All blocks move at once, along directions made at one point.
+    Together {
+        /// How `v` comes about.
+        adjoint: Adjoint,
+        /// What the directions remember.
+        memory: Memory,
+        /// `lambda` moves in every so many-th iteration only.
+        outer_every: usize,
+    },
+    /// First `w`, then `v`, then `lambda`, each seeing what the earlier ones did.
+    InTurn {
+        /// Steps of `w`.
+        lower: Count,
+        /// How `v` comes about.
+        adjoint: Adjoint,
+        /// Where `w` and `v` begin.
+        start: Start,
+    },
+    /// First order only: `w` minimises `g`, and a second copy `z` minimises `E + s g`, with a growing multiplier `s`
+    /// (Kwon, Kwon, Wright, Nowak, ICML 2023).
+    Penalized {
+        /// Steps of both copies in an iteration.
+        lower_steps: usize,
+        /// `s_t = initial (1 + t)^growth`.
+        initial: f64,
+        /// How fast it grows.
+        growth: f64,
+    },
+    /// First order only: `E` is lowered with a correction that also lowers `g(w) - g(z)`, `z` near the minimum (Ye, Liu,
+    /// Wright, Stone, Liu, NeurIPS 2022).
+    DynamicBarrier {
+        /// Steps from `w` to `z`.
+        lower_steps: usize,
+        /// Factor `u` of the barrier `u |grad q|^2`.
+        barrier: f64,
+    },
+    /// `dw/dlambda` along random directions by differences of two runs of the lower steps on the same samples (Sow, Ji, Liang,
+    /// NeurIPS 2022).
+    ZerothOrder {
+        /// Lower steps of each run.
+        lower_steps: usize,
+        /// Random directions.
+        directions: usize,
+        /// Length of the difference.
+        smoothing: f64,
+    },
+    /// Everything on all rows, lower level and linear system to a tolerance that falls with the iterations, an outer step that
+    /// adapts (Pedregosa, ICML 2016).
+    Inexact {
+        /// The first tolerance.
+        tolerance: f64,
+        /// Its factor from one iteration to the next, below 1.
+        decrease: f64,
+    },
+}
+
+/// How many steps iteration `t` makes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Count {
+    /// Always the same number.
+    Fixed(usize),
+    /// `ceil((1 + t)^exponent)`.
+    Growing {
+        /// The exponent.
+        exponent: f64,
+    },
+}
+
+impl Count {
+    /// Steps of iteration `t`.
+    pub fn at(self, t: usize) -> usize {
+        match self {
+            Count::Fixed(steps) => steps,
+            Count::Growing { exponent } => (1.0 + t as f64).powf(exponent).ceil() as usize,
+        }
+    }
+}
+
+/// Where the lower level and the linear system begin in each iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// Where they ended in the last one.
+    Warm,
+    /// At the start of the run.
+    Cold,
+}

@@ -1,0 +1,185 @@
+//! The loop that all algorithms share: iterate, project, watch.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::algorithm::Algorithm;
+use super::field::Streams;
+use super::first_order::{DynamicBarrier, Penalized};
+use super::hoag::Inexact;
+use super::point::Point;
+use super::problem::Bilevel;
+use super::recipe::Recipe;
+use super::sampled::{InTurn, Together};
+use super::zeroth_order::ZerothOrder;
+use crate::error::{Error, Result};
+use crate::sample::Batch;
+use crate::step_size::StepSize;
+use crate::vector;
+use crate::work::Work;
+
+/// Iterations between two looks for iterates that are not finite.
+const CHECK_EVERY: usize = 64;
+
+/// Steps of the three blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Steps {
+    /// Of `w`.
+    pub lower: StepSize,
+    /// Of `v`, and of Neumann series.
+    pub linear: StepSize,
+    /// Of `lambda`.
+    pub outer: StepSize,
+}
+
+impl Steps {
+    /// Constant steps.
+    pub fn constant(lower: f64, linear: f64, outer: f64) -> Self {
+        Self::falling(lower, linear, outer, [0.0; 3])
+    }
+
+    /// Steps that fall like `(1 + t)^{-exponent}`.
+    pub fn falling(lower: f64, linear: f64, outer: f64, exponents: [f64; 3]) -> Self {
+        let step = |eta, exponent| match exponent {
+            0.0 => StepSize::Constant { eta },
+            exponent => StepSize::Power { eta, exponent },
+        };
+        Steps { lower: step(lower, exponents[0]), linear: step(linear, exponents[1]), outer: step(outer, exponents[2]) }
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.lower.validate()?;
+        self.linear.validate()?;
+        self.outer.validate()
+    }
+}
+
+/// An algorithm with its free parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// What one iteration does.
+    pub recipe: Recipe,
+    /// How far it goes.
+    pub steps: Steps,
+    /// Rows of each sample.
+    pub batch: Batch,
+    /// Seed of all samples.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// `algorithm` with the exponents of its paper (on all rows with constant steps) and these first steps.
+    pub fn of(algorithm: Algorithm, first: [f64; 3], batch: Batch, seed: u64) -> Self {
+        let exponents = if batch == Batch::All { [0.0; 3] } else { algorithm.exponents() };
+        let steps = Steps::falling(first[0], first[1], first[2], exponents);
+        Settings { recipe: algorithm.recipe(), steps, batch, seed }
+    }
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Iterate<'a> {
+    /// Iterations made.
+    pub iterations: usize,
+    /// `(w, v, lambda)`.
+    pub point: &'a Point,
+    /// Work so far.
+    pub work: Work,
+    /// Time so far, without that of the observer.
+    pub elapsed: Duration,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The last iterate.
+    pub point: Point,
+    /// Iterations made.
+    pub iterations: usize,
+    /// Work of the run.
+    pub work: Work,
+    /// Time of the run, without that of the observer.
+    pub elapsed: Duration,
+}
+
+/// One iteration of a family of algorithms.
+pub(super) trait Scheme {
+    /// Moves `point`; `t` counts from 0.
+    fn iterate(&mut self, t: usize, point: &mut Point) -> Result<()>;
+
+    /// Work so far.
+    fn work(&self) -> Work;
+}
+
+/// Runs an algorithm from `start`.
+///
+/// `observer` sees the start, and after that the iteration whose number it has returned last; it ends the run by
+/// [`ControlFlow::Break`]. Its own time does not count.
+///
+/// # Errors
+/// Input, for settings that make no sense; numeric, when the iterates grow beyond all bounds.
+pub fn run(
+    problem: Bilevel<'_>,
+    settings: &Settings,
+    start: Point,
+    observer: &mut dyn FnMut(&Iterate<'_>) -> ControlFlow<(), usize>,
+) -> Result<Outcome> {
+    problem.validate()?;
+    settings.steps.validate()?;
+    settings.batch.validate("batch")?;
+    if start.layout.0 != problem.dims() {
+        return Err(Error::input(format!(
+            "the start has the sizes {:?}, the problem {:?}",
+            start.layout.0,
+            problem.dims()
+        )));
+    }
+    let mut scheme = scheme(problem, settings, &start)?;
+    let mut point = start;
+    problem.domain.project(point.lambda_mut());
+    let (mut elapsed, mut next, mut t) = (Duration::ZERO, 0, 0);
+    loop {
+        if t == next {
+            let work = scheme.work();
+            match observer(&Iterate { iterations: t, point: &point, work, elapsed }) {
+                ControlFlow::Break(()) => return Ok(Outcome { point, iterations: t, work, elapsed }),
+                ControlFlow::Continue(number) => next = number.max(t + 1),
+            }
+        }
+        let clock = Instant::now();
+        while t < next {
+            scheme.iterate(t, &mut point)?;
+            t += 1;
+            if (t.is_multiple_of(CHECK_EVERY) || t == next) && !vector::all_finite(&point.x) {
+                return Err(Error::numeric(format!("the iterates are not finite after {t} iterations"))
+                    .remedy("use smaller steps, or a larger batch"));
+            }
+        }
+        elapsed += clock.elapsed();
+    }
+}
+
+fn scheme<'a>(problem: Bilevel<'a>, settings: &Settings, start: &Point) -> Result<Box<dyn Scheme + 'a>> {
+    let Settings { recipe, steps, batch, seed } = *settings;
+    let streams = Streams::new(seed);
+    Ok(match recipe {
+        Recipe::Together { adjoint, memory, outer_every } => {
+            Box::new(Together::new(problem, adjoint, memory, outer_every, steps, batch, streams)?)
+        }
+        Recipe::InTurn { lower, adjoint, start: from } => {
+            Box::new(InTurn::new(problem, lower, adjoint, from, steps, batch, streams, start))
+        }
+        Recipe::Penalized { lower_steps, initial, growth } => {
+            Box::new(Penalized::new(problem, lower_steps, initial, growth, steps, batch, streams))
+        }
+        Recipe::DynamicBarrier { lower_steps, barrier } => {
+            Box::new(DynamicBarrier::new(problem, lower_steps, barrier, steps, batch, streams))
+        }
+        Recipe::ZerothOrder { lower_steps, directions, smoothing } => {
+            Box::new(ZerothOrder::new(problem, lower_steps, directions, smoothing, steps, batch, seed))
+        }
+        Recipe::Inexact { tolerance, decrease } => Box::new(Inexact::new(problem, tolerance, decrease, steps)),
+    })
+}
