@@ -18,6 +18,7 @@ pub mod newton;
 pub mod operator;
 pub mod optimize;
 pub mod problems;
+pub mod race;
 pub mod sample;
 mod simd;
 pub mod status;

@@ -2,17 +2,21 @@
 
 use std::ops::ControlFlow;
 
-use bilevel::algorithms::{Algorithm, Bilevel, Point, Settings, run};
+use bilevel::algorithms::{Adjoint, Algorithm, Bilevel, Iterate, Point, Recipe, Settings, Steps, run};
 use bilevel::domain::Domain;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::sample::Batch;
 use bilevel::vector;
 
+const D: usize = 8;
+const M: usize = 4;
+
 fn quadratic(noise: f64) -> Quadratic {
     Quadratic::random(&QuadraticOptions {
-        rows: 100,
-        w: 8,
-        lambda: 4,
+        rows: 103,
+        w: D,
+        lambda: M,
+        upper_rows: 25,
         condition: 4.0,
         noise,
         reg: 0.5,
@@ -23,8 +27,8 @@ fn quadratic(noise: f64) -> Quadratic {
 
 /// `lambda*` by gradient descent on the exact hypergradient.
 fn optimum(quadratic: &Quadratic) -> Vec<f64> {
-    let mut lambda = vec![0.0; 4];
-    for _ in 0..20_000 {
+    let mut lambda = vec![0.0; M];
+    for _ in 0..2000 {
         let gradient = quadratic.hypergradient(&lambda);
         vector::axpy(-0.1, &gradient, &mut lambda);
     }
@@ -32,29 +36,193 @@ fn optimum(quadratic: &Quadratic) -> Vec<f64> {
     lambda
 }
 
-fn end_of(algorithm: Algorithm, quadratic: &Quadratic, steps: [f64; 3], batch: Batch, iterations: usize) -> Vec<f64> {
-    let domain = Domain::unbounded(4);
+/// The distance to `lambda*` after so many iterations.
+fn error_of(settings: &Settings, quadratic: &Quadratic, optimum: &[f64], iterations: usize) -> f64 {
+    let domain = Domain::unbounded(M);
     let problem = Bilevel { lower: quadratic, upper: quadratic.upper(), domain: &domain };
-    let settings = Settings::of(algorithm, steps, batch, 0);
-    let start = Point::new(&[0.0; 8], &[0.0; 8], &[0.0; 4]);
-    let mut watch = |at: &bilevel::algorithms::Iterate<'_>| {
-        if at.iterations == iterations { ControlFlow::Break(()) } else { ControlFlow::Continue(iterations) }
+    let start = Point::new(&[0.0; D], &[0.0; D], &[0.0; M]);
+    let mut watch = |at: &Iterate<'_>| match at.iterations {
+        n if n == iterations => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(iterations),
     };
-    run(problem, &settings, start, &mut watch).unwrap().point.lambda().to_vec()
+    let end = run(problem, settings, start, &mut watch).unwrap();
+    assert_eq!(end.iterations, iterations);
+    vector::distance(end.point.lambda(), optimum)
 }
 
 #[test]
-fn explore() {
+fn on_all_rows_they_find_the_optimum() {
     let quadratic = quadratic(0.5);
     let optimum = optimum(&quadratic);
-    println!("optimum {optimum:?}");
-    for algorithm in Algorithm::ALL {
-        let all = end_of(algorithm, &quadratic, [0.5, 0.5, 0.01], Batch::All, 6000);
-        let sampled = end_of(algorithm, &quadratic, [0.1, 0.1, 0.01], Batch::Rows(4), 50_000);
-        println!(
-            "{algorithm:10} {:10.2e} {:10.2e}",
-            vector::distance(&all, &optimum),
-            vector::distance(&sampled, &optimum)
-        );
+    for (algorithm, iterations) in [
+        (Algorithm::Hoag, 2000),
+        (Algorithm::Amigo, 2000),
+        (Algorithm::Bsgm, 6000),
+        (Algorithm::Fsla, 3000),
+        (Algorithm::Soba, 3000),
+        (Algorithm::MaSoba, 3000),
+        (Algorithm::Saba, 3000),
+        (Algorithm::Srba, 3000),
+    ] {
+        let settings = Settings::of(algorithm, [0.9, 0.9, 0.02], Batch::All, 0);
+        let error = error_of(&settings, &quadratic, &optimum, iterations);
+        assert!(error < 1e-8, "{algorithm}: {error:e}");
     }
+}
+
+#[test]
+fn with_long_series_so_do_those_with_neumann_series() {
+    let quadratic = quadratic(0.5);
+    let optimum = optimum(&quadratic);
+    let long = |recipe| match recipe {
+        Recipe::InTurn { lower, start, .. } => {
+            Recipe::InTurn { lower, adjoint: Adjoint::Neumann { terms: 100 }, start }
+        }
+        Recipe::Together { memory, outer_every, .. } => {
+            Recipe::Together { adjoint: Adjoint::Neumann { terms: 100 }, memory, outer_every }
+        }
+        other => other,
+    };
+    for algorithm in [Algorithm::StocBio, Algorithm::Mrbo, Algorithm::Vrbo] {
+        let short = Settings::of(algorithm, [0.9, 0.9, 0.05], Batch::All, 0);
+        let settings = Settings { recipe: long(short.recipe), ..short };
+        let error = error_of(&settings, &quadratic, &optimum, 4000);
+        assert!(error < 1e-8, "{algorithm}: {error:e}");
+        // Ten terms are a bias, and the limit knows nothing of the number of iterations.
+        let biased = [3000, 4000].map(|n| error_of(&short, &quadratic, &optimum, n));
+        assert!(biased[1] > 1e-4 && (biased[0] - biased[1]).abs() < 1e-6, "{algorithm}: {biased:?}");
+    }
+}
+
+#[test]
+fn the_penalised_problem_is_off_by_the_inverse_of_its_multiplier() {
+    let quadratic = quadratic(0.5);
+    let optimum = optimum(&quadratic);
+    let error = |initial: f64| {
+        let recipe = Recipe::Penalized { lower_steps: 20, initial, growth: 0.0 };
+        let settings = Settings { recipe, steps: Steps::constant(0.9, 0.9, 0.02), batch: Batch::All, seed: 0 };
+        error_of(&settings, &quadratic, &optimum, 5000)
+    };
+    let errors = [100.0, 1000.0].map(error);
+    let ratio = errors[0] / errors[1];
+    assert!((9.0..11.0).contains(&ratio), "{errors:?}");
+}
+
+/// Ten thousand steps on ten rows each, falling as in the papers.
+#[test]
+fn on_samples_they_come_near() {
+    let quadratic = quadratic(0.3);
+    let optimum = optimum(&quadratic);
+    let origin = vector::norm(&optimum);
+    for (algorithm, share) in [
+        (Algorithm::Amigo, 0.2),
+        (Algorithm::Bsgm, 0.2),
+        (Algorithm::Soba, 0.2),
+        (Algorithm::MaSoba, 0.1),
+        (Algorithm::Fsla, 0.1),
+    ] {
+        let settings = Settings::of(algorithm, [0.3, 0.3, 0.06], Batch::Rows(10), 0);
+        let error = error_of(&settings, &quadratic, &optimum, 10_000);
+        assert!(error < share * origin, "{algorithm}: {error:e} of {origin:e}");
+    }
+}
+
+/// With long series, so that only noise is left.
+#[test]
+fn on_samples_series_come_near_too() {
+    let quadratic = quadratic(0.3);
+    let optimum = optimum(&quadratic);
+    let origin = vector::norm(&optimum);
+    let long = |recipe| {
+        let longer = |adjoint| match adjoint {
+            Adjoint::RandomNeumann { .. } => Adjoint::RandomNeumann { terms: 40 },
+            _ => Adjoint::Neumann { terms: 40 },
+        };
+        match recipe {
+            Recipe::InTurn { lower, adjoint, start } => Recipe::InTurn { lower, adjoint: longer(adjoint), start },
+            Recipe::Together { adjoint, memory, outer_every } => {
+                Recipe::Together { adjoint: longer(adjoint), memory, outer_every }
+            }
+            other => other,
+        }
+    };
+    for (algorithm, share) in [
+        (Algorithm::Bsa, 0.5),
+        (Algorithm::Ttsa, 0.5),
+        (Algorithm::StocBio, 0.2),
+        (Algorithm::Sustain, 0.5),
+        (Algorithm::Mrbo, 0.3),
+        (Algorithm::Vrbo, 0.1),
+    ] {
+        let short = Settings::of(algorithm, [0.3, 0.3, 0.06], Batch::Rows(10), 0);
+        let settings = Settings { recipe: long(short.recipe), ..short };
+        // A constant step in the series: a falling one would make it shorter and shorter.
+        let linear = bilevel::step_size::StepSize::Constant { eta: 0.3 };
+        let settings = Settings { steps: Steps { linear, ..settings.steps }, ..settings };
+        let error = error_of(&settings, &quadratic, &optimum, 10_000);
+        assert!(error < share * origin, "{algorithm}: {error:e} of {origin:e}");
+    }
+}
+
+/// SAGA and SARAH have no noise at the end: a linear rate with constant steps, to rounding.
+#[test]
+fn variance_reduction_reaches_the_optimum_on_samples() {
+    let quadratic = quadratic(0.3);
+    let optimum = optimum(&quadratic);
+    for algorithm in [Algorithm::Saba, Algorithm::Srba] {
+        let settings = Settings::of(algorithm, [0.3, 0.3, 0.03], Batch::Rows(10), 0);
+        let errors = [500, 1000, 3000].map(|n| error_of(&settings, &quadratic, &optimum, n));
+        assert!(errors[2] < 1e-12 && errors[1] < 0.2 * errors[0], "{algorithm}: {errors:e}", errors = errors[1]);
+    }
+}
+
+#[test]
+fn a_barrier_is_as_near_as_its_step_is_short() {
+    let quadratic = quadratic(0.5);
+    let optimum = optimum(&quadratic);
+    let error = |outer: f64, iterations| {
+        let recipe = Recipe::DynamicBarrier { lower_steps: 10, barrier: 0.5 };
+        let settings = Settings { recipe, steps: Steps::constant(0.9, 0.9, outer), batch: Batch::All, seed: 0 };
+        error_of(&settings, &quadratic, &optimum, iterations)
+    };
+    let (long, short) = (error(0.01, 20_000), error(0.001, 200_000));
+    assert!(long < 0.1 && short < 0.7 * long, "{long:e} {short:e}");
+}
+
+#[test]
+fn differences_of_many_long_runs_give_the_jacobian() {
+    let quadratic = quadratic(0.5);
+    let optimum = optimum(&quadratic);
+    let recipe = Recipe::ZerothOrder { lower_steps: 40, directions: 20, smoothing: 1e-3 };
+    let steps = Steps::falling(0.9, 0.9, 0.2, [0.0, 0.0, 0.6]);
+    let settings = Settings { recipe, steps, batch: Batch::All, seed: 0 };
+    let error = error_of(&settings, &quadratic, &optimum, 5000);
+    assert!(error < 0.02, "{error:e}");
+}
+
+#[test]
+fn divergence_is_an_error_with_a_remedy() {
+    let quadratic = quadratic(0.5);
+    let domain = Domain::unbounded(M);
+    let problem = Bilevel { lower: &quadratic, upper: quadratic.upper(), domain: &domain };
+    for algorithm in Algorithm::ALL {
+        let settings = Settings::of(algorithm, [50.0, 50.0, 50.0], Batch::Rows(4), 0);
+        let start = Point::new(&[1.0; D], &[1.0; D], &[0.0; M]);
+        let mut watch = |at: &Iterate<'_>| {
+            if at.iterations < 2000 { ControlFlow::Continue(2000) } else { ControlFlow::Break(()) }
+        };
+        match run(problem, &settings, start, &mut watch) {
+            Err(error) => assert!(error.is_numeric() && error.to_string().contains("step"), "{algorithm}: {error}"),
+            Ok(_) => assert_eq!(algorithm, Algorithm::Hoag, "finds its own step"),
+        }
+    }
+}
+
+#[test]
+fn names_lead_back() {
+    for algorithm in Algorithm::ALL {
+        assert_eq!(algorithm.name().parse::<Algorithm>().unwrap(), algorithm);
+        assert_eq!(serde_json::to_value(algorithm).unwrap(), algorithm.name());
+    }
+    assert!("sobas".parse::<Algorithm>().unwrap_err().is_input());
 }

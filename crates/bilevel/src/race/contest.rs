@@ -1,0 +1,166 @@
+//! One contestant on one budget.
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use super::curve::{Checkpoint, Cost};
+use super::judge::Judge;
+use crate::algorithms::{Algorithm, Bilevel, Iterate, Point, Settings, run};
+use crate::domain::Domain;
+use crate::error::{Error, Result};
+use crate::lower::{Curved, FirstOrder};
+use crate::stop::StopSignal;
+use crate::upper::UpperObjective;
+
+/// A lower level that all algorithms can run on and the judge can solve.
+pub trait Contested: Curved + FirstOrder {}
+
+impl<L: Curved + FirstOrder> Contested for L {}
+
+/// The problem of a race, and where everyone starts.
+#[derive(Clone)]
+pub struct Contest<'a> {
+    /// The loss `g`.
+    pub lower: &'a dyn Contested,
+    /// The objective `E`.
+    pub upper: &'a dyn UpperObjective,
+    /// The box of the hyperparameters.
+    pub domain: &'a Domain,
+    /// The start of all.
+    pub start: Point,
+}
+
+impl Contest<'_> {
+    /// As the algorithms see it.
+    pub fn problem(&self) -> Bilevel<'_> {
+        Bilevel { lower: self.lower, upper: self.upper, domain: self.domain }
+    }
+}
+
+/// What a contestant may spend; it stops when the first of them is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Seconds, judging apart.
+    pub seconds: f64,
+    /// Rows visited.
+    pub rows: f64,
+    /// Iterations.
+    pub iterations: usize,
+}
+
+impl Budget {
+    /// Checks that it allows for something.
+    ///
+    /// # Errors
+    /// Input.
+    pub fn validate(&self) -> Result<()> {
+        if self.seconds > 0.0 && self.rows > 0.0 && self.iterations > 0 {
+            Ok(())
+        } else {
+            Err(Error::input("the budget of a race must be positive"))
+        }
+    }
+
+    /// A part of it.
+    #[must_use]
+    pub fn part(&self, part: f64) -> Self {
+        Budget {
+            seconds: self.seconds * part,
+            rows: self.rows * part,
+            iterations: ((self.iterations as f64 * part) as usize).max(1),
+        }
+    }
+
+    /// The part that is spent, 1 at the end.
+    fn spent(&self, at: &Iterate<'_>) -> f64 {
+        let by_time = at.elapsed.as_secs_f64() / self.seconds;
+        by_time.max(at.work.rows as f64 / self.rows).max(at.iterations as f64 / self.iterations as f64)
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The budget is spent.
+    Finished,
+    /// The iterates, or the value at them, were no numbers any more.
+    Diverged,
+}
+
+/// The run of a contestant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Who.
+    pub algorithm: Algorithm,
+    /// First steps of `w`, `v` and `lambda`.
+    pub steps: [f64; 3],
+    /// Seed of the samples.
+    pub seed: u64,
+    /// Where it stood, from the start on.
+    pub curve: Vec<Checkpoint>,
+    /// How it ended.
+    pub end: End,
+}
+
+impl Entry {
+    /// The last value; infinite after divergence.
+    pub fn value(&self) -> f64 {
+        match self.end {
+            End::Finished => self.curve.last().map_or(f64::INFINITY, |point| point.judgement.value),
+            End::Diverged => f64::INFINITY,
+        }
+    }
+}
+
+/// Iterations from one checkpoint to the next grow by this factor.
+const SPACING: f64 = 1.25;
+
+/// Runs `algorithm` on `budget`, with checkpoints at geometric distances and at the end.
+///
+/// # Errors
+/// Input, for unusable settings; interrupted, once `stop` is raised. Divergence is no error but a result.
+pub fn compete(
+    contest: &Contest<'_>,
+    (algorithm, settings, steps): (Algorithm, &Settings, [f64; 3]),
+    budget: &Budget,
+    judge: &mut Judge<'_>,
+    stop: &StopSignal,
+) -> Result<Entry> {
+    budget.validate()?;
+    let mut curve = Vec::new();
+    let (mut failure, mut interrupted) = (None, false);
+    let mut watch = |at: &Iterate<'_>| {
+        match judge.judge(at.point) {
+            Ok(judgement) => {
+                let cost = Cost { iterations: at.iterations, seconds: at.elapsed.as_secs_f64(), work: at.work };
+                curve.push(Checkpoint { cost, judgement });
+            }
+            Err(error) => {
+                failure = Some(error);
+                return ControlFlow::Break(());
+            }
+        }
+        interrupted = stop.is_raised();
+        let spent = budget.spent(at);
+        if interrupted || spent >= 1.0 {
+            return ControlFlow::Break(());
+        }
+        let next = ((at.iterations as f64 * SPACING) as usize).max(at.iterations + 1);
+        // Not much beyond the end of the budget, at the rate so far.
+        let last = (at.iterations as f64 / spent).ceil();
+        let last = if last.is_finite() && at.iterations > 0 { (last as usize).max(at.iterations + 1) } else { next };
+        ControlFlow::Continue(next.min(last))
+    };
+    let ended = run(contest.problem(), settings, contest.start.clone(), &mut watch);
+    if interrupted {
+        return Err(Error::interrupted());
+    }
+    let end = match (ended, failure) {
+        (Ok(_), None) => End::Finished,
+        (Err(error), _) | (Ok(_), Some(error)) if error.is_numeric() => End::Diverged,
+        (Err(error), _) | (Ok(_), Some(error)) => return Err(error),
+    };
+    Ok(Entry { algorithm, steps, seed: settings.seed, curve, end })
+}

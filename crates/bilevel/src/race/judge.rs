@@ -1,0 +1,70 @@
+//! The exact value of what a contestant has reached.
+
+use serde::{Deserialize, Serialize};
+
+use super::contest::Contested;
+use crate::algorithms::Point;
+use crate::domain::Domain;
+use crate::error::Result;
+use crate::hypergradient::Implicit;
+use crate::lower::Factorization;
+use crate::newton::Newton;
+use crate::stop::StopSignal;
+use crate::upper::UpperObjective;
+use crate::vector;
+
+/// A `lambda` in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// `f(lambda) = E(w(lambda), lambda)`.
+    pub value: f64,
+    /// `|grad f(lambda)|^2`, of the projected gradient `P(lambda - grad f) - lambda`.
+    pub gradient_squared: f64,
+    /// `|w - w(lambda)|^2`.
+    pub distance_squared: f64,
+}
+
+/// Solves the lower level to high accuracy, from where it solved it last.
+pub struct Judge<'a> {
+    lower: &'a dyn Contested,
+    upper: &'a dyn UpperObjective,
+    domain: &'a Domain,
+    newton: Newton,
+    w: Vec<f64>,
+    u: Vec<f64>,
+    nearby: Option<Box<dyn Factorization>>,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge who begins at the lower variable `start`.
+    pub fn new(
+        lower: &'a dyn Contested,
+        upper: &'a dyn UpperObjective,
+        domain: &'a Domain,
+        newton: Newton,
+        start: &[f64],
+    ) -> Self {
+        Judge { lower, upper, domain, newton, w: start.to_vec(), u: vec![0.0; start.len()], nearby: None }
+    }
+
+    /// Judges `point`.
+    ///
+    /// # Errors
+    /// Numeric, where the lower level cannot be solved at its `lambda`.
+    pub fn judge(&mut self, point: &Point) -> Result<Judgement> {
+        let lambda = point.lambda();
+        let minimum =
+            self.newton.minimize(self.lower, lambda, &mut self.w, self.nearby.take(), &StopSignal::never())?;
+        self.nearby = minimum.factorization;
+        let nearby = self.nearby.as_deref().map(|nearby| nearby as &dyn Factorization);
+        let exact = Implicit::default().at_solution(self.lower, self.upper, &self.w, lambda, &mut self.u, nearby)?;
+        let mut moved = lambda.to_vec();
+        vector::axpy(-1.0, &exact.value, &mut moved);
+        self.domain.project(&mut moved);
+        Ok(Judgement {
+            value: exact.objective,
+            gradient_squared: vector::distance_squared(&moved, lambda),
+            distance_squared: vector::distance_squared(point.w(), &self.w),
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Steps for everyone from one grid.
+//!
+//! Papers give rates and leave constants to the reader, so that a comparison is one of constants unless all contestants
+//! choose them alike. Here: the first step of `w`, and the same for `v`, is the longest safe one of the problem times each of
+//! `lower`; the first step of `lambda` is the one that moves no coordinate of the start by more than 1, times each of
+//! `outer`. Each pair is tried on a part of the budget, and the one with the smallest value function races.
+
+use super::contest::{Budget, Contest, Entry, compete};
+use super::judge::Judge;
+use crate::algorithms::{Algorithm, Settings};
+use crate::error::Result;
+use crate::hypergradient::Implicit;
+use crate::lower::GradientMap;
+use crate::newton::Newton;
+use crate::sample::{Batch, Sample};
+use crate::stop::StopSignal;
+use crate::study::longest_step;
+use crate::vector;
+
+/// Factors of the first steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    /// Of the longest safe step of `w` and `v`.
+    pub lower: Vec<f64>,
+    /// Of the step that moves `lambda` by 1.
+    pub outer: Vec<f64>,
+    /// Part of the budget for each pair.
+    pub part: f64,
+}
+
+impl Default for Grid {
+    fn default() -> Self {
+        Grid { lower: vec![1.0, 0.25], outer: vec![1.0, 0.1, 0.01], part: 0.1 }
+    }
+}
+
+impl Grid {
+    /// The steps of all pairs: `[lower, linear, outer]`.
+    ///
+    /// # Errors
+    /// Numeric, where the lower level cannot be solved at the start, or a product is not finite.
+    pub fn steps(&self, contest: &Contest<'_>, batch: Batch, newton: Newton, seed: u64) -> Result<Vec<[f64; 3]>> {
+        let (lambda, start) = (contest.start.lambda(), contest.start.w());
+        let mut solution = start.to_vec();
+        newton.minimize(contest.lower, lambda, &mut solution, None, &StopSignal::never())?;
+        let mut u = vec![0.0; start.len()];
+        let exact = Implicit::default().at_solution(contest.lower, contest.upper, &solution, lambda, &mut u, None)?;
+        let largest = vector::max_abs(&exact.value).max(f64::MIN_POSITIVE);
+        let rows = match batch {
+            Batch::All => contest.lower.size(&Sample::Full),
+            Batch::Rows(rows) => rows,
+        };
+        // A relaxed step is at most 1, so the map is taken so long that this is no limit.
+        const MAP_STEP: f64 = 1e6;
+        let map = GradientMap { loss: contest.lower, map_step: MAP_STEP };
+        let longest = MAP_STEP * longest_step(&map, &[start, &solution], lambda, rows, seed)?;
+        let mut pairs = Vec::new();
+        for lower in &self.lower {
+            for outer in &self.outer {
+                pairs.push([longest * lower, longest * lower, outer / largest]);
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+/// The steps with which `algorithm` ends lowest on its part of the `budget`, and what that value was; the first pair where all
+/// diverge.
+///
+/// # Errors
+/// Those of [`compete`].
+pub fn screen(
+    contest: &Contest<'_>,
+    algorithm: Algorithm,
+    (batch, seed): (Batch, u64),
+    pairs: &[[f64; 3]],
+    budget: &Budget,
+    judge: &mut Judge<'_>,
+    stop: &StopSignal,
+) -> Result<[f64; 3]> {
+    let mut best: Option<Entry> = None;
+    for &steps in pairs {
+        let settings = Settings::of(algorithm, steps, batch, seed);
+        let entry = compete(contest, (algorithm, &settings, steps), budget, judge, stop)?;
+        if best.as_ref().is_none_or(|best| entry.value() < best.value()) {
+            best = Some(entry);
+        }
+    }
+    Ok(best.map_or([1.0; 3], |best| best.steps))
+}
