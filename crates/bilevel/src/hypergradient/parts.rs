@@ -1,10 +1,13 @@
-//! What every method does alike: check the sizes, evaluate the upper objective, put the parts together.
+//! What every method does alike: check the sizes and, once there is a lower variable, the rest: upper gradients, adjoint,
+//! cross term, sum.
 
 use super::{Hypergradient, WarmStart};
 use crate::error::{Error, Result};
-use crate::lower::{Dims, StochasticMap};
+use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
+use crate::lower::{Dims, StochasticMap, Symmetric};
+use crate::operator::AdjointOperator;
 use crate::sample::{Batch, Rng, Sample};
-use crate::status::Status;
+use crate::status::{Info, Status};
 use crate::upper::UpperObjective;
 use crate::vector;
 use crate::work::Work;
@@ -90,8 +93,75 @@ impl Upper {
     }
 }
 
+/// A part of an estimate that is made on everything, or on a sample from each of several streams.
+pub(crate) struct Sampled<'r> {
+    pub batch: Batch,
+    pub rngs: &'r mut [Rng],
+}
+
+impl Sampled<'_> {
+    /// Everything, for which nothing is drawn.
+    pub fn all() -> Self {
+        Sampled { batch: Batch::All, rngs: &mut [] }
+    }
+}
+
+/// A hypergradient at a given lower variable, and the parts of its cost.
+pub(crate) struct Differentiated {
+    /// Its status and work are those of everything but the lower solve.
+    pub estimate: Hypergradient,
+    pub linear: Work,
+    pub cross: Work,
+}
+
+impl Differentiated {
+    /// Adds the solve that found the lower variable.
+    pub fn after(self, lower: &Info) -> Hypergradient {
+        let estimate = self.estimate;
+        Hypergradient { status: lower.status.worst(estimate.status), work: lower.work + estimate.work, ..estimate }
+    }
+}
+
+/// Everything after the lower solve, at `point.w`: `linear` solves the adjoint system from `point.v` and leaves the
+/// solution there.
+pub(crate) fn differentiate<M, U>(
+    map: &M,
+    upper: &U,
+    point: &mut WarmStart,
+    lambda: &[f64],
+    (upper_sample, cross_sample): (Sampled<'_>, Sampled<'_>),
+    linear: impl FnOnce(AdjointOperator<'_, M>, &mut [f64]) -> Info,
+) -> Result<Differentiated>
+where
+    M: StochasticMap + ?Sized,
+    U: UpperObjective + ?Sized,
+{
+    let at = Upper::at(upper, &point.w, lambda, upper_sample.batch, upper_sample.rngs)?;
+    let operator = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
+    let linear = linear(operator, &mut point.v).usable("linear system")?;
+    let mut cross = vec![0.0; lambda.len()];
+    let cross_work = cross_term(map, point, lambda, cross_sample.batch, cross_sample.rngs, &mut cross);
+    let estimate = at.assemble(1.0, &cross, linear.status, linear.work + cross_work)?;
+    Ok(Differentiated { estimate, linear: linear.work, cross: cross_work })
+}
+
+/// Solves the adjoint system from `v` by conjugate gradients on `I - d1Phi`.
+pub(crate) fn conjugate_gradient<M: Symmetric + ?Sized>(
+    solver: &ConjugateGradient,
+    operator: &AdjointOperator<'_, M>,
+    v: &mut [f64],
+) -> Info {
+    let AdjointOperator { map, w, lambda, grad_w } = *operator;
+    let product = |p: &[f64], out: &mut [f64]| {
+        map.vjp_w(w, lambda, &Sample::Full, p, out);
+        vector::xpby(p, -1.0, out);
+    };
+    let rows = map.size(&Sample::Full);
+    solver.solve(product, Preconditioner::None, grad_w, v, rows, &mut CgWorkspace::new(w.len()))
+}
+
 /// `out = d2Phi_hat(w, lambda, zeta)^T v` on everything, or the mean over a sample from each of `rngs`; returns the work.
-pub(crate) fn cross_term<M: StochasticMap + ?Sized>(
+fn cross_term<M: StochasticMap + ?Sized>(
     map: &M,
     start: &WarmStart,
     lambda: &[f64],

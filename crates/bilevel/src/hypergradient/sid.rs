@@ -6,12 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{Upper, check_sizes, cross_term};
+use super::parts::{Sampled, check_sizes, differentiate};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::{Average, FixedPoint, Workspace};
 use crate::lower::StochasticMap;
-use crate::operator::{AdjointOperator, LowerOperator, PooledOperator, RandomOperator};
+use crate::operator::{LowerOperator, PooledOperator, RandomOperator};
 use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::status::Info;
 use crate::step_size::StepSize;
@@ -114,22 +114,19 @@ impl Sid {
         let mut workspace = Workspace::new(point.w.len());
 
         let operator = LowerOperator { map, lambda };
-        let lower = solve(&lower_solver, operator, self.batch, &mut point.w, late(Purpose::Lower), &mut workspace)
-            .usable("lower level")?;
+        let lower = solve(&lower_solver, operator, &mut point.w, late(Purpose::Lower), &mut workspace);
+        let lower = lower.usable("lower level")?;
 
-        let mut rngs = streams.of(Purpose::Upper);
-        let at = Upper::at(upper, &point.w, lambda, self.upper_batch, &mut rngs)?;
-
-        let operator = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
-        let linear = solve(&linear_solver, operator, self.batch, &mut point.v, late(Purpose::Linear), &mut workspace)
-            .usable("linear system")?;
-
-        let mut cross = vec![0.0; lambda.len()];
-        let mut rngs = streams.of(Purpose::Cross);
-        let cross_work = cross_term(map, &point, lambda, self.cross_batch, &mut rngs, &mut cross);
-        let work = lower.work + linear.work + cross_work;
+        let (mut upper_rngs, mut cross_rngs) = (streams.of(Purpose::Upper), streams.of(Purpose::Cross));
+        let samples = (
+            Sampled { batch: self.upper_batch, rngs: &mut upper_rngs },
+            Sampled { batch: self.cross_batch, rngs: &mut cross_rngs },
+        );
+        let estimate = differentiate(map, upper, &mut point, lambda, samples, |operator, v| {
+            solve(&linear_solver, operator, v, late(Purpose::Linear), &mut workspace)
+        })?;
         *end = Some(point);
-        at.assemble(1.0, &cross, lower.status.worst(linear.status), work)
+        Ok(estimate.after(&lower))
     }
 
     fn solver(&self, steps: usize, step: StepSize) -> FixedPoint {
@@ -157,17 +154,17 @@ impl Streams<'_> {
     }
 }
 
+/// Solves on samples from `streams`, pooled where there are several.
 fn solve(
     solver: &FixedPoint,
     mut operator: impl RandomOperator,
-    batch: usize,
     x: &mut [f64],
     mut streams: Vec<Rng>,
     workspace: &mut Workspace,
 ) -> Info {
-    if let [stream] = &mut streams[..] {
-        return solver.solve(&mut operator, x, stream, workspace);
-    }
+    let (Batch::Rows(batch), [_, _, ..]) = (solver.batch, &streams[..]) else {
+        return solver.solve(&mut operator, x, &mut streams[0], workspace);
+    };
     let mut unused = streams[0].clone();
     solver.solve(&mut PooledOperator::new(operator, batch, &mut streams), x, &mut unused, workspace)
 }

@@ -15,11 +15,11 @@ use super::settings::StudySettings;
 use crate::error::{Error, Result};
 use crate::fixed_point::{FixedPoint, Workspace};
 use crate::hypergradient::WarmStart;
-use crate::hypergradient::parts::{Upper, check_sizes, cross_term};
-use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
+use crate::hypergradient::parts::{Differentiated, Sampled, check_sizes, conjugate_gradient, differentiate};
+use crate::linear_system::ConjugateGradient;
 use crate::lower::{StochasticMap, Symmetric};
 use crate::operator::{AdjointOperator, LowerOperator, RandomOperator};
-use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::sample::{Batch, Purpose, Rng};
 use crate::status::Info;
 use crate::step_size::StepSize;
 use crate::stop::StopSignal;
@@ -81,8 +81,8 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
         let stream = |purpose| Rng::stream(settings.seed, purpose, replicate);
         let solver = |steps| FixedPoint::sampled(steps, settings.batch, step);
         let lower = (solver(checkpoints.last().copied().unwrap_or(0)), stream(Purpose::Lower));
-        self.trajectory(lower, settings.cross_batch, &stream, checkpoints, stop, |k, operator, v| {
-            solver(k).solve(operator, v, &mut stream(Purpose::Linear), &mut Workspace::new(v.len()))
+        self.trajectory(lower, settings.cross_batch, &stream, checkpoints, stop, |k, mut operator, v| {
+            solver(k).solve(&mut operator, v, &mut stream(Purpose::Linear), &mut Workspace::new(v.len()))
         })
     }
 
@@ -93,8 +93,13 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
     pub fn aid_fixed_point(&self, checkpoints: &[usize], stop: &StopSignal) -> Result<Vec<Measurement>> {
         let stream = |purpose| Rng::stream(0, purpose, 0);
         let lower = (FixedPoint::exact(checkpoints.last().copied().unwrap_or(0), 0.0), stream(Purpose::Lower));
-        self.trajectory(lower, Batch::All, &stream, checkpoints, stop, |k, operator, v| {
-            FixedPoint::exact(k, 0.0).solve(operator, v, &mut stream(Purpose::Linear), &mut Workspace::new(v.len()))
+        self.trajectory(lower, Batch::All, &stream, checkpoints, stop, |k, mut operator, v| {
+            FixedPoint::exact(k, 0.0).solve(
+                &mut operator,
+                v,
+                &mut stream(Purpose::Linear),
+                &mut Workspace::new(v.len()),
+            )
         })
     }
 
@@ -106,7 +111,7 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
         stream: &dyn Fn(Purpose) -> Rng,
         checkpoints: &[usize],
         stop: &StopSignal,
-        linear: impl Fn(usize, &mut AdjointOperator<'_, M>, &mut [f64]) -> Info,
+        linear: impl Fn(usize, AdjointOperator<'_, M>, &mut [f64]) -> Info,
     ) -> Result<Vec<Measurement>> {
         solver.validate()?;
         let (map, lambda) = (self.map, self.lambda);
@@ -139,18 +144,17 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
             lower_seconds += clock.elapsed().as_secs_f64();
 
             let clock = Instant::now();
-            let at = Upper::at(self.upper, &point.w, lambda, Batch::All, &mut [])?;
             point.v.fill(0.0);
-            let mut adjoint = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
-            let solved = linear(t, &mut adjoint, &mut point.v).usable("linear system")?;
-            let mut cross = vec![0.0; lambda.len()];
-            let cross_work = cross_term(map, &point, lambda, cross_batch, &mut [stream(Purpose::Cross)], &mut cross);
-            let estimate = at.assemble(1.0, &cross, solved.status, solved.work)?;
+            let mut cross_rng = [stream(Purpose::Cross)];
+            let samples = (Sampled::all(), Sampled { batch: cross_batch, rngs: &mut cross_rng });
+            let solve = |operator: AdjointOperator<'_, M>, v: &mut [f64]| linear(t, operator, v);
+            let Differentiated { estimate, linear, cross } =
+                differentiate(map, self.upper, &mut point, lambda, samples, solve)?;
             let seconds = lower_seconds + clock.elapsed().as_secs_f64();
 
             // The exact d2Phi of a batch method is not counted, as in the theory.
-            let counted = if solver.batch == Batch::All { 0 } else { cross_work.rows };
-            let samples = state.work.rows + solved.work.rows + counted;
+            let counted = if solver.batch == Batch::All { 0 } else { cross.rows };
+            let samples = state.work.rows + linear.rows + counted;
             let squared_error = vector::distance_squared(&estimate.value, self.reference);
             measurements.push(Measurement {
                 t,
@@ -175,14 +179,7 @@ impl<M: Symmetric + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
         let stream = |purpose| Rng::stream(0, purpose, 0);
         let lower = (FixedPoint::exact(checkpoints.last().copied().unwrap_or(0), 0.0), stream(Purpose::Lower));
         self.trajectory(lower, Batch::All, &stream, checkpoints, stop, |k, operator, v| {
-            let AdjointOperator { map, w, lambda, grad_w } = *operator;
-            let product = |p: &[f64], out: &mut [f64]| {
-                map.vjp_w(w, lambda, &Sample::Full, p, out);
-                vector::xpby(p, -1.0, out);
-            };
-            let cg = ConjugateGradient { steps: k, tolerance: CG_TOLERANCE };
-            let rows = map.size(&Sample::Full);
-            cg.solve(product, Preconditioner::None, grad_w, v, rows, &mut CgWorkspace::new(w.len()))
+            conjugate_gradient(&ConjugateGradient { steps: k, tolerance: CG_TOLERANCE }, &operator, v)
         })
     }
 
