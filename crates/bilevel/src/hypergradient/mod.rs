@@ -13,6 +13,7 @@ mod precision;
 mod replicates;
 mod sid;
 mod spread;
+mod trial;
 
 use serde::{Deserialize, Serialize};
 
