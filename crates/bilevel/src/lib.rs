@@ -17,6 +17,7 @@ pub mod newton;
 pub mod operator;
 pub mod optimize;
 pub mod problems;
+pub mod row_sums;
 pub mod sample;
 mod simd;
 pub mod status;

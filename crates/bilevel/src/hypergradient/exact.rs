@@ -11,13 +11,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{Upper, check_sizes};
+use super::parts::{Sampled, Upper, check_sizes};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::LowerSolver;
 use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use crate::lower::{Curvature, Curved, Factorization};
-use crate::sample::{Batch, Sample};
+use crate::sample::Sample;
 use crate::status::{Info, Status};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -96,7 +96,7 @@ impl Implicit {
     ) -> Result<Hypergradient> {
         check_sizes(loss.dims(), upper.dims(), lambda, None)?;
         assert!(w.len() == loss.dims().w && u.len() == w.len(), "w and u must have the length of the lower variable");
-        let at = Upper::at(upper, w, lambda, Batch::All, &mut [])?;
+        let at = Upper::at(upper, w, lambda, Sampled::all())?;
         let rows = loss.size(&Sample::Full);
         let curvature = loss.curvature(w, lambda);
         let linear = self.solve_linear(&*curvature, &at.grad_w, u, rows)?;
@@ -120,7 +120,7 @@ impl Implicit {
         factorization: &dyn Factorization,
         tolerance: f64,
     ) -> Result<Hypergradient> {
-        let at = Upper::at(upper, w, lambda, Batch::All, &mut [])?;
+        let at = Upper::at(upper, w, lambda, Sampled::all())?;
         let rows = loss.size(&Sample::Full);
         let curvature = loss.curvature(w, lambda);
         let cg = ConjugateGradient { steps: NEARBY_STEPS, tolerance };

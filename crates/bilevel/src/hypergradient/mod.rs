@@ -5,6 +5,7 @@
 //! number; fewer steps than a tolerance asked for is a status of a usable result.
 
 mod aid;
+mod anchor;
 mod exact;
 mod method;
 pub(crate) mod parts;
@@ -14,6 +15,7 @@ mod replicates;
 mod sid;
 mod spread;
 mod trial;
+mod variance_reduced;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,7 @@ pub use precise_sid::{PreciseSid, Stage};
 pub use precision::{PreciseHypergradient, Precision, Tolerance};
 pub use replicates::replicate;
 pub use sid::Sid;
+pub use variance_reduced::{SidSaga, SidSvrg};
 
 /// A hypergradient and how far to trust it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -50,13 +50,7 @@ pub(crate) struct Upper {
 impl Upper {
     /// Evaluates `upper` at `(w, lambda)` on the whole population, or on a sample from each of `rngs`, of which it takes
     /// the mean.
-    pub fn at<U: UpperObjective + ?Sized>(
-        upper: &U,
-        w: &[f64],
-        lambda: &[f64],
-        batch: Batch,
-        rngs: &mut [Rng],
-    ) -> Result<Self> {
+    pub fn at<U: UpperObjective + ?Sized>(upper: &U, w: &[f64], lambda: &[f64], sampled: Sampled<'_>) -> Result<Self> {
         let mut at = Upper {
             value: 0.0,
             grad_w: vec![0.0; w.len()],
@@ -65,8 +59,7 @@ impl Upper {
         };
         let (mut grad_w, mut grad_lambda) = (at.grad_w.clone(), at.grad_lambda.clone());
         mean_over(
-            batch,
-            rngs,
+            sampled,
             |rows, rng, xi| upper.draw(rows, rng, xi),
             |xi, weight| {
                 at.value += weight * upper.gradients(w, lambda, xi, &mut grad_w, &mut grad_lambda);
@@ -82,14 +75,34 @@ impl Upper {
         Ok(at)
     }
 
+    /// Adds what is off in `sampled`, at a point where `exact` is known: a control variate.
+    pub fn correct(&mut self, sampled: &Upper, exact: &Upper) {
+        self.value += exact.value - sampled.value;
+        for (own, sampled, exact) in [
+            (&mut self.grad_w, &sampled.grad_w, &exact.grad_w),
+            (&mut self.grad_lambda, &sampled.grad_lambda, &exact.grad_lambda),
+        ] {
+            vector::axpy(1.0, exact, own);
+            vector::axpy(-1.0, sampled, own);
+        }
+        self.work += sampled.work;
+    }
+
     /// `grad2 E + weight * cross`, with the bookkeeping around it.
     pub fn assemble(self, weight: f64, cross: &[f64], status: Status, work: Work) -> Result<Hypergradient> {
         let mut value = self.grad_lambda;
         vector::axpy(weight, cross, &mut value);
-        if !vector::all_finite(&value) {
-            return Err(Error::numeric("the hypergradient is not finite").remedy("bound lambda to a smaller domain"));
-        }
+        check_finite(&value)?;
         Ok(Hypergradient { value, objective: self.value, std_error: None, status, work: work + self.work })
+    }
+}
+
+/// A hypergradient that is not finite is an error.
+pub(crate) fn check_finite(value: &[f64]) -> Result<()> {
+    if vector::all_finite(value) {
+        Ok(())
+    } else {
+        Err(Error::numeric("the hypergradient is not finite").remedy("bound lambda to a smaller domain"))
     }
 }
 
@@ -136,11 +149,11 @@ where
     M: StochasticMap + ?Sized,
     U: UpperObjective + ?Sized,
 {
-    let at = Upper::at(upper, &point.w, lambda, upper_sample.batch, upper_sample.rngs)?;
+    let at = Upper::at(upper, &point.w, lambda, upper_sample)?;
     let operator = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
     let linear = linear(operator, &mut point.v).usable("linear system")?;
     let mut cross = vec![0.0; lambda.len()];
-    let cross_work = cross_term(map, point, lambda, cross_sample.batch, cross_sample.rngs, &mut cross);
+    let cross_work = cross_term(map, point, lambda, cross_sample, &mut cross);
     let estimate = at.assemble(1.0, &cross, linear.status, linear.work + cross_work)?;
     Ok(Differentiated { estimate, linear: linear.work, cross: cross_work })
 }
@@ -161,19 +174,17 @@ pub(crate) fn conjugate_gradient<M: Symmetric + ?Sized>(
 }
 
 /// `out = d2Phi_hat(w, lambda, zeta)^T v` on everything, or the mean over a sample from each of `rngs`; returns the work.
-fn cross_term<M: StochasticMap + ?Sized>(
+pub(super) fn cross_term<M: StochasticMap + ?Sized>(
     map: &M,
     start: &WarmStart,
     lambda: &[f64],
-    batch: Batch,
-    rngs: &mut [Rng],
+    sampled: Sampled<'_>,
     out: &mut [f64],
 ) -> Work {
     let (mut work, mut one) = (Work::default(), vec![0.0; out.len()]);
     out.fill(0.0);
     mean_over(
-        batch,
-        rngs,
+        sampled,
         |rows, rng, zeta| map.draw(rows, rng, zeta),
         |zeta, weight| {
             map.vjp_lambda(&start.w, lambda, zeta, &start.v, &mut one);
@@ -186,8 +197,7 @@ fn cross_term<M: StochasticMap + ?Sized>(
 
 /// Calls `visit` with the whole population and weight one, or with a sample from each of `rngs` and equal weights.
 fn mean_over(
-    batch: Batch,
-    rngs: &mut [Rng],
+    Sampled { batch, rngs }: Sampled<'_>,
     draw: impl Fn(usize, &mut Rng, &mut Sample),
     mut visit: impl FnMut(&Sample, f64),
 ) {

@@ -11,7 +11,7 @@ use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::{Average, FixedPoint, Workspace};
 use crate::lower::StochasticMap;
-use crate::operator::{LowerOperator, PooledOperator, RandomOperator};
+use crate::operator::{Direction, LowerOperator, Plain, PooledOperator, RandomOperator};
 use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::status::Info;
 use crate::step_size::StepSize;
@@ -73,9 +73,29 @@ impl Sid {
         M: StochasticMap + ?Sized,
         U: UpperObjective + ?Sized,
     {
+        self.estimate_by(&Plain, map, upper, lambda, start, (seed, index))
+    }
+
+    /// As [`Sid::estimate`], with directions estimated by `direction` in both solves; `(seed, index)` name the samples.
+    ///
+    /// # Errors
+    /// As [`Sid::estimate`].
+    pub fn estimate_by<M, U>(
+        &self,
+        direction: &impl Direction<M>,
+        map: &M,
+        upper: &U,
+        lambda: &[f64],
+        start: Option<&mut WarmStart>,
+        (seed, index): (u64, u64),
+    ) -> Result<Hypergradient>
+    where
+        M: StochasticMap + ?Sized,
+        U: UpperObjective + ?Sized,
+    {
         let mut point = None;
         let streams = Streams { seed, indices: &[index], skipped: 0, upper_offset: 0 };
-        let estimate = self.estimate_on(map, upper, lambda, (start.as_deref(), &mut point), streams)?;
+        let estimate = self.estimate_on(direction, map, upper, lambda, (start.as_deref(), &mut point), streams)?;
         if let (Some(start), Some(point)) = (start, point) {
             *start = point;
         }
@@ -85,6 +105,7 @@ impl Sid {
     /// The estimate on given streams of samples, from `start` (zeros without); leaves `(w_t, v_k)` in `end`.
     pub(super) fn estimate_on<M, U>(
         &self,
+        direction: &impl Direction<M>,
         map: &M,
         upper: &U,
         lambda: &[f64],
@@ -113,7 +134,7 @@ impl Sid {
         };
         let mut workspace = Workspace::new(point.w.len());
 
-        let operator = LowerOperator { map, lambda };
+        let operator = direction.lower(LowerOperator { map, lambda });
         let lower = solve(&lower_solver, operator, &mut point.w, late(Purpose::Lower), &mut workspace);
         let lower = lower.usable("lower level")?;
 
@@ -123,7 +144,7 @@ impl Sid {
             Sampled { batch: self.cross_batch, rngs: &mut cross_rngs },
         );
         let estimate = differentiate(map, upper, &mut point, lambda, samples, |operator, v| {
-            solve(&linear_solver, operator, v, late(Purpose::Linear), &mut workspace)
+            solve(&linear_solver, direction.linear(operator), v, late(Purpose::Linear), &mut workspace)
         })?;
         *end = Some(point);
         Ok(estimate.after(&lower))

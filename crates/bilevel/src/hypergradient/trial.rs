@@ -24,6 +24,7 @@ use super::{Hypergradient, Sid, WarmStart};
 use crate::error::{Error, Result};
 use crate::fixed_point::Average;
 use crate::lower::StochasticMap;
+use crate::operator::Plain;
 use crate::sample::{Batch, Sample};
 use crate::step_size::StepSize;
 use crate::upper::UpperObjective;
@@ -294,7 +295,7 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
 
     fn run_on(&self, sid: &Sid, indices: &[u64], skipped: usize, upper_offset: u64) -> Result<Hypergradient> {
         let streams = Streams { seed: self.settings.seed, indices, skipped, upper_offset };
-        sid.estimate_on(self.map, self.upper, self.lambda, (self.start, &mut None), streams)
+        sid.estimate_on(&Plain, self.map, self.upper, self.lambda, (self.start, &mut None), streams)
     }
 
     pub(super) fn replicate(&self, plan: &Plan, index: u64) -> Result<Hypergradient> {

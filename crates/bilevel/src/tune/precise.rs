@@ -47,7 +47,7 @@ impl GlmProblem {
         let mut u = vec![0.0; w.len()];
         let adjoint = Implicit::default().at_solution(&some_rows, &some_upper, &w, lambda, &mut u)?;
         let (scaled, scaled_upper) =
-            (Scaled { inner: &lower, scale: &units.scale }, Scaled { inner: &upper, scale: &units.scale });
+            (Scaled { inner: &lower, scale: &units.scale[..] }, Scaled { inner: &upper, scale: &units.scale[..] });
         let map = GradientMap { loss: &scaled, map_step: units.map_step };
         let mut start = WarmStart { w, v: u };
         for ((w, v), scale) in start.w.iter_mut().zip(&mut start.v).zip(&units.scale) {

@@ -130,8 +130,8 @@ impl<'a> SampledFold<'a> {
             Some(units) if !moved(&units) => units,
             _ => self.measure(lambda, method, index)?,
         };
-        let scaled = Scaled { inner: &self.lower, scale: &units.scale };
-        let upper = Scaled { inner: &self.upper, scale: &units.scale };
+        let scaled = Scaled { inner: &self.lower, scale: &units.scale[..] };
+        let upper = Scaled { inner: &self.upper, scale: &units.scale[..] };
         let map = GradientMap { loss: &scaled, map_step: units.map_step };
         let scale = || units.scale.iter();
         let mut start = WarmStart {
