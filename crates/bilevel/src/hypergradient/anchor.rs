@@ -65,7 +65,8 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Levels<'_, M, U> {
         let mut adjoint = AdjointOperator { map, w: &point.w, lambda, grad_w: &upper.grad_w };
         work += adjoint.apply(&point.v, &Sample::Full, &mut psi);
         let mut cross = vec![0.0; lambda.len()];
-        work += cross_term(map, &point, lambda, Sampled::all(), &mut cross);
+        cross_term(map, &point, lambda, Sampled::all(), &mut cross);
+        work += Work::cross_product(map.cross_size(&Sample::Full));
         let mut hypergradient = upper.grad_lambda.clone();
         vector::axpy(1.0, &cross, &mut hypergradient);
         check_finite(&hypergradient)?;
@@ -112,7 +113,10 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Levels<'_, M, U> {
             cross_term(map, point, lambda, Sampled { batch: settings.cross_batch, rngs }, out)
         };
         let (mut cross, mut there) = (vec![0.0; lambda.len()], vec![0.0; lambda.len()]);
-        let cross_work = cross_at(&point, &mut cross) + cross_at(&anchor.point, &mut there);
+        let mut cross_work = cross_at(&point, &mut cross) + cross_at(&anchor.point, &mut there);
+        if map.cross_size(&Sample::Full) == 0 {
+            cross_work = Work::default();
+        }
         vector::axpy(-1.0, &there, &mut cross);
         vector::axpy(1.0, &anchor.cross, &mut cross);
         let work = lower.work + linear.work + cross_work;

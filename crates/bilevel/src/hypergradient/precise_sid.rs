@@ -148,6 +148,7 @@ impl PreciseSid {
             error: goal.error(&spread),
             allowed: goal.allowed(&spread),
             settings: run.sid(&plan),
+            anchors: 0,
             replicates,
             corrections: trial.corrections,
             biases: trial.biases,

@@ -116,6 +116,10 @@ impl<G: StochasticLoss + ?Sized, S: Units + ?Sized> StochasticLoss for Scaled<'_
         self.inner.size(zeta)
     }
 
+    fn cross_size(&self, zeta: &Sample) -> usize {
+        self.inner.cross_size(zeta)
+    }
+
     fn value(&self, y: &[f64], lambda: &[f64], zeta: &Sample) -> f64 {
         self.inner.value(&self.unscaled(y), lambda, zeta)
     }

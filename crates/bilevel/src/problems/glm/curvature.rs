@@ -42,13 +42,13 @@ impl<'p, 'a> GlmCurvature<'p, 'a> {
         GlmCurvature { glm, rows, strengths: Penalty::strengths(lambda) }
     }
 
-    /// The units in which this Hessian plus `shift I` is the identity: of some of the rows, it preconditions the gradient
+    /// The units in which this Hessian is the identity: of some of the rows, it preconditions the gradient
     /// steps on all of them. `n d^2 / 2 + d^3 / 3` multiplications.
     ///
     /// # Errors
     /// Numeric, when the matrix is not positive definite.
-    pub fn whitening(&self, shift: f64) -> crate::Result<Whitening> {
-        direct::whitening(self, shift)
+    pub fn whitening(&self) -> crate::Result<Whitening> {
+        direct::whitening(self)
     }
 
     /// Strength of the penalty on each parameter (0 for intercepts).

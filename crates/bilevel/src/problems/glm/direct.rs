@@ -155,17 +155,17 @@ fn add_expanded_products(
 
 /// Cholesky factors of the `d x d` Hessian; `n d^2 / 2 + d^3 / 3` multiplications.
 pub(super) fn by_parameters(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factorization>> {
-    Ok(Box::new(ByParameters(cholesky(curvature, 0.0)?)))
+    Ok(Box::new(ByParameters(cholesky(curvature)?)))
 }
 
-/// The units in which the Hessian plus `shift I` is the identity; cost as that of the Cholesky factors.
-pub(super) fn whitening(curvature: &GlmCurvature<'_, '_>, shift: f64) -> Result<Whitening> {
-    let factors = cholesky(curvature, shift)?;
+/// The units in which the Hessian is the identity; cost as that of the Cholesky factors.
+pub(super) fn whitening(curvature: &GlmCurvature<'_, '_>) -> Result<Whitening> {
+    let factors = cholesky(curvature)?;
     let factor = factors.L();
     Ok(Whitening::new(factor.nrows(), |i, j| factor[(i, j)]))
 }
 
-fn cholesky(curvature: &GlmCurvature<'_, '_>, shift: f64) -> Result<Llt<f64>> {
+fn cholesky(curvature: &GlmCurvature<'_, '_>) -> Result<Llt<f64>> {
     let risk = &curvature.glm.risk;
     let outputs = risk.outputs();
     let d = risk.parameters();
@@ -183,7 +183,7 @@ fn cholesky(curvature: &GlmCurvature<'_, '_>, shift: f64) -> Result<Llt<f64>> {
             }
             hessian[(row, column)] = entry;
         }
-        hessian[(column, column)] += penalty[column] + shift;
+        hessian[(column, column)] += penalty[column];
     }
     Llt::new(hessian.as_ref(), Side::Lower).map_err(|_| not_positive_definite())
 }
