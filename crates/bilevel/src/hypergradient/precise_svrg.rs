@@ -110,14 +110,15 @@ impl PreciseSvrg {
             let bias = vector::norm(&left);
             let error = bias + spread.radius(spread.count, precision.probability);
             let allowed = precision.allowed(spread.signal_squared().sqrt());
+            if !error.is_finite() {
+                return Err(unsettled(round));
+            }
             let stage = Stage { steps: self.steps, replicates: self.chains, error, allowed, rows: work.rows };
             let go_on = observer(&stage).is_continue();
             grown = if way > gone { grown + 1 } else { 0 };
             gone = way;
             if grown > GROWTHS && error > allowed {
-                return Err(Error::numeric(format!("after {round} rounds the solves do not settle")).remedy(
-                    "check that the map contracts (a smaller map_step, a larger penalty), or take longer chains",
-                ));
+                return Err(unsettled(round));
             }
             let affordable = 2 * work.rows - before <= precision.max_rows;
             if error <= allowed || !go_on || !affordable || round == ROUNDS {
@@ -188,4 +189,9 @@ impl PreciseSvrg {
         let left = (sum / averaged as f64).min(1.0 - 1e-12);
         left / (1.0 - left)
     }
+}
+
+fn unsettled(round: usize) -> Error {
+    Error::numeric(format!("after {round} rounds the solves do not settle"))
+        .remedy("check that the map contracts (a smaller map_step, a larger penalty), or take longer chains")
 }

@@ -27,16 +27,16 @@ const FIRST_ROWS: usize = 512;
 /// Rows whose Hessian makes the units.
 const PILOT_ROWS: usize = 4096;
 /// Steps in these units by which the fit of those rows is improved.
-const PILOT_STEPS: usize = 5;
+const PILOT_STEPS: usize = 4;
 /// Other rows that tell the spectrum in these units, and products with them.
-const SPECTRUM: (usize, usize) = (2048, 8);
+const SPECTRUM: (usize, usize) = (2048, 6);
 /// Minibatches looked at for the step, and products with each.
 const PROBES: (u64, usize) = (4, 6);
 /// The step as a multiple of one over the largest curvature of these minibatches; below 2, with room for others.
 const STEP: f64 = 1.2;
 /// Rows of a minibatch, steps and number of the chains of a round.
-const BATCH: usize = 256;
-const STEPS: usize = 20;
+const BATCH: usize = 320;
+const STEPS: usize = 18;
 const CHAINS: usize = 3;
 
 /// Largest number of parameters for which a Cholesky factor is affordable, whose use costs their square at each step.
