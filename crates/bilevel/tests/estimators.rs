@@ -311,7 +311,8 @@ fn methods_are_values() {
     let methods = [
         Method::Sid(Sid::new(steps, 1, StepSize::Constant { eta: 1.0 })),
         Method::SidSvrg(SidSvrg { sid: Sid::new(steps, 1, StepSize::Constant { eta: 1.0 }), period: 10 }),
-        Method::SidSaga(SidSaga { sid: Sid::new(steps, 1, StepSize::Constant { eta: 1.0 }) }),
+        // What is remembered is old: steps up to a half of what a plain solve bears are safe.
+        Method::SidSaga(SidSaga { sid: Sid::new(20 * steps, 1, StepSize::Constant { eta: 0.4 }) }),
         Method::AidFixedPoint(AidFixedPoint { lower_steps: steps, linear_steps: steps, tolerance }),
         Method::AidConjugateGradient(AidConjugateGradient {
             lower_steps: steps,

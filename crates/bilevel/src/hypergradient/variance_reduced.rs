@@ -45,6 +45,9 @@ impl SidSvrg {
 }
 
 /// SID with [`Saga`](crate::operator::Saga) in both solves. A step visits one batch; either solve begins with a pass.
+///
+/// What is remembered is old, so steps are safe up to about half of the longest that no sample expands, for gradient steps
+/// `1/(2 L)` (Defazio, Bach, Lacoste-Julien 2014), even where there is no noise at all.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SidSaga {
     /// Everything else.
