@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bilevel::tune::{LossChoice, Method, Penalties};
+use bilevel::tune::{LossChoice, Method, Penalties, PreciseMethod};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::names::{self, METHODS, MODELS, PENALTIES};
+use crate::names::{self, METHODS, MODELS, PENALTIES, PRECISE_METHODS};
 use crate::reproduce::ReproduceArgs;
 use crate::study::StudyArgs;
 
@@ -228,6 +228,10 @@ pub struct HypergradientArgs {
     /// Probability with which the error must be below that.
     #[arg(long, value_name = "P", value_parser = probability, default_value = "0.95", help_heading = "Hypergradient")]
     pub probability: f64,
+    /// How it is computed; `auto` by the rows each is expected to visit.
+    #[arg(long, value_parser = names::parser::<PreciseMethod>(PRECISE_METHODS), default_value = "auto")]
+    #[arg(help_heading = "Hypergradient")]
+    pub method: PreciseMethod,
     /// Give up after visiting this many rows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Hypergradient")]
     pub max_rows: Option<u64>,

@@ -39,6 +39,7 @@ struct Shown<'a> {
     error: f64,
     allowed: f64,
     replicates: usize,
+    anchors: usize,
     settings: bilevel::hypergradient::Sid,
 }
 
@@ -64,7 +65,8 @@ pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
         progress.phase(&describe(stage));
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let precise = interrupt::keeping(|| problem.hypergradient(&lambda, precision, args.problem.seed, &mut watch));
+    let precise =
+        interrupt::keeping(|| problem.hypergradient_by(args.method, &lambda, precision, args.problem.seed, &mut watch));
     let seconds = clock.elapsed().as_secs_f64();
     progress.finish();
     let precise = precise?;
@@ -75,7 +77,7 @@ pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
         output::write_file(path, table(&names, &lambda, &precise, exact).as_bytes())?;
     }
     if args.json {
-        let PreciseHypergradient { estimate, bias, error, allowed, settings, replicates, .. } = &precise;
+        let PreciseHypergradient { estimate, bias, error, allowed, settings, replicates, anchors, .. } = &precise;
         let output = Output {
             names: &names,
             log_penalties: &lambda,
@@ -85,6 +87,7 @@ pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
                 error: *error,
                 allowed: *allowed,
                 replicates: replicates.len(),
+                anchors: *anchors,
                 settings: *settings,
             },
             relative_error: precise.relative_error(),
@@ -142,7 +145,12 @@ fn text(
     let rows = numbers::count(estimate.work.rows as usize);
     facts.row(["cost".into(), format!("{rows} rows ({}), {}", numbers::passes(passes), numbers::seconds(seconds))]);
     let (replicates, steps) = (precise.replicates.len(), numbers::count(settings.lower_steps));
-    facts.row(["by".into(), format!("{replicates} replicates of t = k = {steps} steps of {} rows", settings.batch)]);
+    let anchors = match precise.anchors {
+        0 => String::new(),
+        rounds => format!(" from each of {}", numbers::counted(rounds, "anchor", "anchors")),
+    };
+    let by = format!("{replicates} replicates of t = k = {steps} steps of {} rows{anchors}", settings.batch);
+    facts.row(["by".into(), by]);
     let mut order: Vec<usize> = (0..names.len()).collect();
     order.sort_by(|&a, &b| estimate.value[b].abs().total_cmp(&estimate.value[a].abs()));
     let mut components = TextTable::new(["log-penalty", "derivative", "standard error", "exact"]);

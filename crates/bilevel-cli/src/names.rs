@@ -36,6 +36,14 @@ pub const METHODS: Names = &[
     ("aid-fp", "fixed-point iteration over all rows"),
     ("sid-constant", "stochastic implicit differentiation, constant steps"),
     ("sid-decreasing", "stochastic implicit differentiation, decreasing steps"),
+    ("sid-svrg", "stochastic implicit differentiation, noise reduced by a pass now and then"),
+    ("sid-saga", "stochastic implicit differentiation, noise reduced by a memory of each row"),
+];
+
+pub const PRECISE_METHODS: Names = &[
+    ("auto", "by the rows that each is expected to visit"),
+    ("sid", "samples alone: cost follows from the precision, not from the number of rows"),
+    ("sid-svrg", "samples and some passes: few rows, a high precision or weak penalties"),
 ];
 
 /// Parser for the value of the library that bears one of these names.
@@ -63,7 +71,7 @@ pub fn name_of(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bilevel::tune::{LossChoice, Method, Penalties};
+    use bilevel::tune::{LossChoice, Method, Penalties, PreciseMethod};
 
     fn all_names_are_known<T: DeserializeOwned + Serialize + std::fmt::Debug>(names: Names) {
         for (name, _) in names {
@@ -77,5 +85,6 @@ mod tests {
         all_names_are_known::<LossChoice>(MODELS);
         all_names_are_known::<Penalties>(PENALTIES);
         all_names_are_known::<Method>(METHODS);
+        all_names_are_known::<PreciseMethod>(PRECISE_METHODS);
     }
 }

@@ -43,7 +43,15 @@ fn a_study_is_continued_and_does_not_depend_on_threads() {
     let (one, two) = (folder.join("one"), folder.join("two"));
     let (code, printed, errors) = study(&one, &["--replicates", "2", "--threads", "1", "--batch", "8"]);
     assert_eq!((code, errors.as_str()), (0, ""));
-    for expected in ["sid-constant, eta = ", "sid-decreasing", "aid-fp", "aid-cg", "study.html"] {
+    for expected in [
+        "sid-constant, eta = ",
+        "sid-decreasing",
+        "sid-svrg, eta = ",
+        "sid-saga, eta = ",
+        "aid-fp",
+        "aid-cg",
+        "study.html",
+    ] {
         assert!(printed.contains(expected), "'{expected}' is missing in\n{printed}");
     }
     let mut names: Vec<_> =
@@ -65,7 +73,7 @@ fn a_study_is_continued_and_does_not_depend_on_threads() {
     // More replicates are added to those that are there, on another number of threads.
     let page = std::fs::read_to_string(one.join("study.csv")).unwrap();
     let (code, printed, _) = study(&one, &["--replicates", "4", "--threads", "2", "--batch", "8"]);
-    assert!(code == 0 && printed.contains("(8 new)"), "{printed}");
+    assert!(code == 0 && printed.contains("(12 new)"), "{printed}");
     let continued = std::fs::read_to_string(one.join("study.csv")).unwrap();
     let kept = page.lines().filter(|line| continued.lines().any(|other| &other == line)).count();
     assert_eq!(kept, page.lines().count(), "rows that were there, seconds included, are kept");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example coverage -- linear [REPETITIONS [PRECISION]]
-//! cargo run --release --example coverage -- FILE PENALTY shared|per-feature [REPETITIONS [PRECISION]]
+//! cargo run --release --example coverage -- FILE PENALTY shared|per-feature [REPETITIONS [PRECISION [sid|sid-svrg]]]
 //! ```
 //! A file `...images-idx3...` is MNIST, odd against even digits. Repeats the estimate with other seeds, and counts for 20 random projections how often the 95 % interval covers the exact
 //! one, and how often the requested precision was kept.
@@ -15,7 +15,7 @@ use bilevel::lower::Dims;
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::target;
 use bilevel::sample::{Purpose, Rng};
-use bilevel::tune::{Criterion, GlmProblem, Penalties, TuneOptions};
+use bilevel::tune::{Criterion, GlmProblem, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 
 const PROJECTIONS: u64 = 20;
@@ -54,8 +54,12 @@ fn main() -> bilevel::Result<()> {
             let lambda = vec![number(1, 0.01).ln(); problem.hyperparameters()];
             let truth = problem.exact_hypergradient(&lambda)?.value;
             let precision = Precision::relative(number(4, 0.05));
+            let method = match arguments.get(5).map(String::as_str) {
+                Some("sid-svrg") => PreciseMethod::SidSvrg,
+                _ => PreciseMethod::Sid,
+            };
             report(number(3, 100.0) as u64, &truth, |seed| {
-                problem.hypergradient(&lambda, precision, seed, &mut on.clone())
+                problem.hypergradient_by(method, &lambda, precision, seed, &mut on.clone())
             })
         }
     }

@@ -19,6 +19,7 @@ pub mod operator;
 pub mod optimize;
 pub mod problems;
 pub mod race;
+pub mod row_sums;
 pub mod sample;
 mod simd;
 pub mod status;

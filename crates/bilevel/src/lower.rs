@@ -28,6 +28,11 @@ pub trait StochasticMap: Sync {
     /// Number of elements (rows, transitions, ...) that evaluating on `zeta` visits; the unit of work.
     fn size(&self, zeta: &Sample) -> usize;
 
+    /// Number of elements that [`vjp_lambda`](Self::vjp_lambda) visits; 0 where `d2 Phi` depends on no data.
+    fn cross_size(&self, zeta: &Sample) -> usize {
+        self.size(zeta)
+    }
+
     /// `out = Phi_hat(w, lambda, zeta)`, `out` in R^d.
     fn apply(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]);
 
@@ -53,6 +58,11 @@ pub trait StochasticLoss: Sync {
 
     /// Number of rows that evaluating on `zeta` visits.
     fn size(&self, zeta: &Sample) -> usize;
+
+    /// Number of rows that [`cross_product`](Self::cross_product) visits; 0 where it depends on no data.
+    fn cross_size(&self, zeta: &Sample) -> usize {
+        self.size(zeta)
+    }
 
     /// `g_hat(w, lambda, zeta)`.
     fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64;
@@ -152,6 +162,10 @@ impl<L: StochasticLoss + ?Sized> StochasticMap for GradientMap<'_, L> {
 
     fn size(&self, zeta: &Sample) -> usize {
         self.loss.size(zeta)
+    }
+
+    fn cross_size(&self, zeta: &Sample) -> usize {
+        self.loss.cross_size(zeta)
     }
 
     fn apply(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {

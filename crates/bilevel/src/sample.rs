@@ -24,6 +24,18 @@ pub enum Sample {
     Seed(u64),
 }
 
+impl Sample {
+    /// Calls `visit` with every row of the sample, `n` of them in [`Sample::Full`]; a seed has none.
+    pub fn for_each_row(&self, n: usize, visit: impl FnMut(usize)) {
+        match self {
+            Sample::Full => (0..n).for_each(visit),
+            Sample::Block(block) => block.clone().for_each(visit),
+            Sample::Rows(rows) => rows.iter().map(|&row| row as usize).for_each(visit),
+            Sample::Seed(_) => {}
+        }
+    }
+}
+
 /// How much of the population an evaluation visits: everything, or so many elements drawn at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,8 @@
 use bilevel::diagnose::{NoiseEstimate, ProblemConstants};
 use bilevel::fixed_point::{Average, FixedPoint, LowerSolver, Workspace};
 use bilevel::hypergradient::{
-    AidConjugateGradient, AidFixedPoint, ExactLinear, Hypergradient, Implicit, Method, Sid, WarmStart, replicate,
+    AidConjugateGradient, AidFixedPoint, ExactLinear, Hypergradient, Implicit, Method, Sid, SidSaga, SidSvrg,
+    WarmStart, replicate,
 };
 use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, Dims, GradientMap, StochasticLoss, StochasticMap};
@@ -309,6 +310,9 @@ fn methods_are_values() {
     let (steps, tolerance) = (300, 1e-13);
     let methods = [
         Method::Sid(Sid::new(steps, 1, StepSize::Constant { eta: 1.0 })),
+        Method::SidSvrg(SidSvrg { sid: Sid::new(steps, 1, StepSize::Constant { eta: 1.0 }), period: 10 }),
+        // What is remembered is old: steps up to a half of what a plain solve bears are safe.
+        Method::SidSaga(SidSaga { sid: Sid::new(20 * steps, 1, StepSize::Constant { eta: 0.4 }) }),
         Method::AidFixedPoint(AidFixedPoint { lower_steps: steps, linear_steps: steps, tolerance }),
         Method::AidConjugateGradient(AidConjugateGradient {
             lower_steps: steps,
@@ -321,7 +325,7 @@ fn methods_are_values() {
         let estimate = method.estimate(&map, problem.upper(), &LAMBDA, None, 0, 0).unwrap();
         assert_close(&estimate.value, &problem.hypergradient(&LAMBDA), 1e-10);
     }
-    assert_eq!(methods.map(|method| method.name()), ["SID", "AID-FP", "AID-CG"]);
+    assert_eq!(methods.map(|method| method.name()), ["SID", "SID-SVRG", "SID-SAGA", "AID-FP", "AID-CG"]);
 }
 
 #[test]

@@ -387,11 +387,11 @@ fn a_change_of_units_is_a_problem_of_its_own() {
         let (glm, upper) = (Glm::new(risk.clone(), penalty), risk.as_upper(5));
         let scale: Vec<f64> = (0..w.len()).map(|i| 0.3 + 0.2 * (i % 4) as f64).collect();
         let at: Vec<f64> = w.iter().zip(&scale).map(|(w, s)| w / s).collect();
-        let scaled = Scaled { inner: &glm, scale: &scale };
+        let scaled = Scaled { inner: &glm, scale: &scale[..] };
         assert!(relative(&scaled.unscaled(&at), &w) < 1e-15);
         for sample in [Sample::Full, Sample::Block(4..9)] {
             ensure(&TAYLOR.loss(&scaled, &at, &lambda, &sample)).unwrap();
-            ensure(&TAYLOR.upper(&Scaled { inner: &upper, scale: &scale }, &at, &lambda, &sample)).unwrap();
+            ensure(&TAYLOR.upper(&Scaled { inner: &upper, scale: &scale[..] }, &at, &lambda, &sample)).unwrap();
             let (found, expected) = (scaled.value(&at, &lambda, &sample), glm.value(&w, &lambda, &sample));
             assert!((found - expected).abs() < 1e-13);
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bilevel::data::{EncodeOptions, Encoder, LabelMap, ReadOptions, TargetKind};
-use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Sid};
+use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Sid, SidSaga, SidSvrg};
 use bilevel::lower::{Dims, GradientMap, StochasticMap};
+use bilevel::operator::{SagaDirection, SvrgDirection};
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::target::Target;
@@ -52,6 +53,9 @@ fn checkpoints_are_estimates_made_on_their_own() {
 
     let step = StepSize::Decreasing { beta: 3.0, gamma: 9.0 };
     let measured = subject.sid(&settings, step, 4, &checkpoints, &never).unwrap();
+    let by = (&checkpoints[..], &never);
+    let svrg = subject.sid_by(&SvrgDirection { period: 20 }, &settings, step, 4, by).unwrap();
+    let saga = subject.sid_by(&SagaDirection, &settings, step, 4, by).unwrap();
     let aid_fp = subject.aid_fixed_point(&checkpoints, &never).unwrap();
     let aid_cg = subject.aid_conjugate_gradient(&checkpoints, &never).unwrap();
     let full = map.size(&bilevel::sample::Sample::Full) as u64;
@@ -60,6 +64,14 @@ fn checkpoints_are_estimates_made_on_their_own() {
         let alone = sid.estimate(&map, problem.upper(), &LAMBDA, None, 11, 4).unwrap();
         assert_eq!(measured[at].squared_error, error(&alone.value), "SID, t = {t}");
         assert_eq!((measured[at].t, measured[at].k, measured[at].samples), (t, t, (2 * t * 3 + 3) as u64));
+
+        let alone = SidSvrg { sid, period: 20 }.estimate(&map, problem.upper(), &LAMBDA, None, 11, 4).unwrap();
+        assert_eq!(svrg[at].squared_error, error(&alone.value), "SID-SVRG, t = {t}");
+        assert_eq!(svrg[at].samples, (3 * t * 3 + 3) as u64 + 2 * t.div_ceil(20) as u64 * full);
+
+        let alone = SidSaga { sid }.estimate(&map, problem.upper(), &LAMBDA, None, 11, 4).unwrap();
+        assert_eq!(saga[at].squared_error, error(&alone.value), "SID-SAGA, t = {t}");
+        assert_eq!(saga[at].samples, (2 * t * 3 + 3) as u64 + 2 * full);
 
         let alone = AidFixedPoint { lower_steps: t, linear_steps: t, tolerance: 0.0 };
         let alone = alone.estimate(&map, problem.upper(), &LAMBDA, None).unwrap();

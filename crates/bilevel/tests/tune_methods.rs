@@ -35,7 +35,8 @@ fn criterion(tuned: &Tuned) -> f64 {
     tuned.candidates.iter().find(|c| c.chosen).unwrap().validation.loss
 }
 
-const METHODS: [Method; 3] = [Method::SidConstant, Method::SidDecreasing, Method::AidFp];
+const METHODS: [Method; 5] =
+    [Method::SidConstant, Method::SidDecreasing, Method::SidSvrg, Method::SidSaga, Method::AidFp];
 
 #[test]
 fn every_method_tunes_every_penalty() {

@@ -24,6 +24,9 @@ pub struct ErrorResult {
 }
 
 /// Measures what is not in `folder` yet.
+/// What the paper compares.
+const PAPER: [CurveKind; 4] = [CurveKind::SidConstant, CurveKind::SidDecreasing, CurveKind::AidFp, CurveKind::AidCg];
+
 pub fn run(
     setting: &ErrorSetting,
     inputs: &Inputs,
@@ -45,7 +48,7 @@ pub fn run(
         StudySettings { max_epochs: setting.batch_epochs, checkpoints: Checkpoints::PerDecade(8), ..sampled.clone() };
     let map = question.map();
     let (etas, lambda) = (setting.etas, &question.lambda);
-    let curves = choose_curves(&map, &question.reference, lambda, &CurveKind::ALL, etas, setting.batch, 0)?;
+    let curves = choose_curves(&map, &question.reference, lambda, &PAPER, etas, setting.batch, 0)?;
     let mut identity = question.identity(&sampled);
     identity.insert("batch_epochs".into(), setting.batch_epochs.into());
     let mut file = StudyFile::open(folder, identity, overwrite)?;

@@ -20,6 +20,8 @@ Running again with the same settings continues from the rows in study.csv; metho
 pub const METHODS: Names = &[
     ("sid-constant", "stochastic implicit differentiation, constant steps"),
     ("sid-decreasing", "stochastic implicit differentiation, decreasing steps"),
+    ("sid-svrg", "stochastic implicit differentiation, noise reduced by a pass now and then"),
+    ("sid-saga", "stochastic implicit differentiation, noise reduced by a memory of each row"),
     ("aid-fp", "fixed-point iteration over all rows"),
     ("aid-cg", "fixed-point iteration and conjugate gradients over all rows"),
 ];

@@ -5,18 +5,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{Upper, check_sizes, cross_term};
+use super::parts::{Sampled, check_sizes, conjugate_gradient, differentiate};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::{FixedPoint, Workspace};
-use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
+use crate::linear_system::ConjugateGradient;
 use crate::lower::{StochasticMap, Symmetric};
 use crate::operator::{AdjointOperator, LowerOperator, RandomOperator};
-use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::sample::{Purpose, Rng};
 use crate::status::Info;
 use crate::upper::UpperObjective;
-use crate::vector;
-use crate::work::Work;
 
 /// Both solves by the iteration `x <- T(x)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,8 +45,8 @@ impl AidFixedPoint {
     {
         let linear = FixedPoint::exact(self.linear_steps, self.tolerance);
         linear.validate()?;
-        estimate(map, upper, lambda, start, (self.lower_steps, self.tolerance), |operator, v| {
-            linear.solve(operator, v, &mut unused_rng(), &mut Workspace::new(v.len()))
+        estimate(map, upper, lambda, start, (self.lower_steps, self.tolerance), |mut operator, v| {
+            linear.solve(&mut operator, v, &mut unused_rng(), &mut Workspace::new(v.len()))
         })
     }
 }
@@ -86,19 +84,7 @@ impl AidConjugateGradient {
         let linear = ConjugateGradient { steps: self.linear_steps, tolerance: self.linear_tolerance };
         linear.validate()?;
         estimate(map, upper, lambda, start, (self.lower_steps, self.lower_tolerance), |operator, v| {
-            let AdjointOperator { w, lambda, grad_w, .. } = *operator;
-            let product = |p: &[f64], out: &mut [f64]| {
-                map.vjp_w(w, lambda, &Sample::Full, p, out);
-                vector::xpby(p, -1.0, out);
-            };
-            linear.solve(
-                product,
-                Preconditioner::None,
-                grad_w,
-                v,
-                map.size(&Sample::Full),
-                &mut CgWorkspace::new(w.len()),
-            )
+            conjugate_gradient(&linear, &operator, v)
         })
     }
 }
@@ -110,7 +96,7 @@ fn estimate<M, U>(
     lambda: &[f64],
     start: Option<&mut WarmStart>,
     (lower_steps, lower_tolerance): (usize, f64),
-    linear: impl FnOnce(&mut AdjointOperator<'_, M>, &mut [f64]) -> Info,
+    linear: impl FnOnce(AdjointOperator<'_, M>, &mut [f64]) -> Info,
 ) -> Result<Hypergradient>
 where
     M: StochasticMap + ?Sized,
@@ -126,15 +112,8 @@ where
     let mut workspace = Workspace::new(operator.dim());
     let lower = solver.solve(&mut operator, &mut point.w, &mut rng, &mut workspace).usable("lower level")?;
 
-    let at = Upper::at(upper, &point.w, lambda, Batch::All, &mut [])?;
-
-    let mut operator = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
-    let linear = linear(&mut operator, &mut point.v).usable("linear system")?;
-
-    let mut cross = vec![0.0; lambda.len()];
-    let cross_work = cross_term(map, &point, lambda, Batch::All, &mut [], &mut cross);
-    let work: Work = lower.work + linear.work + cross_work;
-    let estimate = at.assemble(1.0, &cross, lower.status.worst(linear.status), work)?;
+    let everything = (Sampled::all(), Sampled::all());
+    let estimate = differentiate(map, upper, &mut point, lambda, everything, linear)?.after(&lower);
     if let Some(start) = start {
         *start = point;
     }

@@ -11,13 +11,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{Upper, check_sizes};
+use super::parts::{Sampled, Upper, check_sizes};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::LowerSolver;
 use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use crate::lower::{Curvature, Curved, Factorization};
-use crate::sample::{Batch, Sample};
+use crate::sample::Sample;
 use crate::status::{Info, Status};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -100,7 +100,7 @@ impl Implicit {
     ) -> Result<Hypergradient> {
         check_sizes(loss.dims(), upper.dims(), lambda, None)?;
         assert!(w.len() == loss.dims().w && u.len() == w.len(), "w and u must have the length of the lower variable");
-        let at = Upper::at(upper, w, lambda, Batch::All, &mut [])?;
+        let at = Upper::at(upper, w, lambda, Sampled::all())?;
         let rows = loss.size(&Sample::Full);
         let system = System { hessian: &*loss.curvature(w, lambda), b: &at.grad_w, rows };
         let linear = self.solve(&system, u, nearby)?;

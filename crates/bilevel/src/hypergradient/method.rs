@@ -2,17 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AidConjugateGradient, AidFixedPoint, Hypergradient, Sid, WarmStart};
+use super::{AidConjugateGradient, AidFixedPoint, Hypergradient, Sid, SidSaga, SidSvrg, WarmStart};
 use crate::error::Result;
 use crate::lower::Symmetric;
+use crate::row_sums::RowSums;
 use crate::upper::UpperObjective;
 
-/// A method and its settings, for maps with symmetric `d1Phi` (gradient steps on a loss), to which all apply.
+/// A method and its settings, for gradient steps on a mean over rows, to which all apply: symmetric `d1Phi`, sums of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Stochastic implicit differentiation.
     Sid(Sid),
+    /// The same with variance reduction by anchors.
+    SidSvrg(SidSvrg),
+    /// The same with variance reduction by memory.
+    SidSaga(SidSaga),
     /// Batch implicit differentiation by fixed-point iteration.
     AidFixedPoint(AidFixedPoint),
     /// Batch implicit differentiation by conjugate gradients.
@@ -24,6 +29,8 @@ impl Method {
     pub fn name(&self) -> &'static str {
         match self {
             Method::Sid(_) => "SID",
+            Method::SidSvrg(_) => "SID-SVRG",
+            Method::SidSaga(_) => "SID-SAGA",
             Method::AidFixedPoint(_) => "AID-FP",
             Method::AidConjugateGradient(_) => "AID-CG",
         }
@@ -43,11 +50,13 @@ impl Method {
         index: u64,
     ) -> Result<Hypergradient>
     where
-        M: Symmetric + ?Sized,
+        M: Symmetric + RowSums + ?Sized,
         U: UpperObjective + ?Sized,
     {
         match self {
             Method::Sid(sid) => sid.estimate(map, upper, lambda, start, seed, index),
+            Method::SidSvrg(sid) => sid.estimate(map, upper, lambda, start, seed, index),
+            Method::SidSaga(sid) => sid.estimate(map, upper, lambda, start, seed, index),
             Method::AidFixedPoint(aid) => aid.estimate(map, upper, lambda, start),
             Method::AidConjugateGradient(aid) => aid.estimate(map, upper, lambda, start),
         }

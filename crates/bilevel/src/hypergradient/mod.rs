@@ -5,14 +5,18 @@
 //! number; fewer steps than a tolerance asked for is a status of a usable result.
 
 mod aid;
+mod anchor;
 mod exact;
 mod method;
 pub(crate) mod parts;
 mod precise_sid;
+mod precise_svrg;
 mod precision;
 mod replicates;
 mod sid;
 mod spread;
+mod trial;
+mod variance_reduced;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +28,11 @@ pub use aid::{AidConjugateGradient, AidFixedPoint};
 pub use exact::{ExactLinear, Implicit};
 pub use method::Method;
 pub use precise_sid::{PreciseSid, Stage};
+pub use precise_svrg::PreciseSvrg;
 pub use precision::{PreciseHypergradient, Precision, Tolerance};
 pub use replicates::replicate;
 pub use sid::Sid;
+pub use variance_reduced::{SidSaga, SidSvrg};
 
 /// A hypergradient and how far to trust it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

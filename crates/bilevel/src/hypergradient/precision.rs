@@ -89,9 +89,12 @@ pub struct PreciseHypergradient {
     pub allowed: f64,
     /// The settings of each replicate.
     pub settings: Sid,
+    /// Exact looks at both levels that took the noise out of the replicates; 0 without variance reduction.
+    pub anchors: usize,
     /// The replicates, independent and of one distribution. The value is their mean plus that of the corrections.
     pub replicates: Vec<Vec<f64>>,
-    /// Independent estimates of what removes the bias of the step size; independent of the replicates.
+    /// Independent estimates of what removes the bias of the step size; independent of the replicates. None with variance
+    /// reduction.
     pub corrections: Vec<Vec<f64>>,
     /// Estimates of the biases that are left: of the starts, and of the noise in a nonlinear lower level.
     pub biases: [Vec<f64>; 2],
@@ -129,8 +132,10 @@ impl PreciseHypergradient {
 
     /// Standard error of a linear function of the value, and the degrees of freedom of its estimate.
     pub(super) fn std_error_of(&self, function: impl Fn(&[f64]) -> f64) -> (f64, f64) {
-        let parts = [&self.replicates, &self.corrections]
-            .map(|part| (std_error(part.iter().map(|replicate| function(replicate))).powi(2), (part.len() - 1) as f64));
+        let parts = [&self.replicates, &self.corrections].into_iter().filter(|part| !part.is_empty());
+        let parts: Vec<(f64, f64)> = parts
+            .map(|part| (std_error(part.iter().map(|replicate| function(replicate))).powi(2), (part.len() - 1) as f64))
+            .collect();
         let variance: f64 = parts.iter().map(|(variance, _)| variance).sum();
         let squares: f64 = parts.iter().map(|(variance, free)| variance * variance / free).sum();
         (variance.sqrt(), if squares > 0.0 { variance * variance / squares } else { 1.0 })

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::Hypergradient;
+use super::spread::{mean, std_error};
 use crate::error::{Error, Result};
-use crate::vector;
 
 /// Mean of `count` independent estimates, with the standard error of each component of that mean.
 ///
@@ -22,17 +22,13 @@ pub fn replicate(count: usize, estimate: impl Fn(u64) -> Result<Hypergradient> +
     let estimates = estimates.into_iter().collect::<Result<Vec<_>>>()?;
 
     let first = &estimates[0];
-    let mut mean = Hypergradient { value: vec![0.0; first.value.len()], objective: 0.0, ..first.clone() };
-    for estimate in &estimates {
-        vector::axpy(1.0 / count as f64, &estimate.value, &mut mean.value);
-        mean.objective += estimate.objective / count as f64;
-        mean.status = mean.status.worst(estimate.status);
-    }
-    mean.work = estimates.iter().map(|estimate| estimate.work).sum();
-    let variance = |j: usize| {
-        let squares: f64 = estimates.iter().map(|e| (e.value[j] - mean.value[j]).powi(2)).sum();
-        squares / (count - 1) as f64
-    };
-    mean.std_error = Some((0..mean.value.len()).map(|j| (variance(j) / count as f64).sqrt()).collect());
-    Ok(mean)
+    let values: Vec<Vec<f64>> = estimates.iter().map(|estimate| estimate.value.clone()).collect();
+    let component = |j: usize| std_error(values.iter().map(|value| value[j]));
+    Ok(Hypergradient {
+        value: mean(&values),
+        objective: estimates.iter().fold(0.0, |sum, estimate| sum + estimate.objective / count as f64),
+        std_error: Some((0..first.value.len()).map(component).collect()),
+        status: estimates.iter().fold(first.status, |worst, estimate| worst.worst(estimate.status)),
+        work: estimates.iter().map(|estimate| estimate.work).sum(),
+    })
 }

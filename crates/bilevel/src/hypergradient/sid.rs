@@ -6,12 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{Upper, check_sizes, cross_term};
+use super::parts::{Sampled, check_sizes, differentiate};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::{Average, FixedPoint, Workspace};
 use crate::lower::StochasticMap;
-use crate::operator::{AdjointOperator, LowerOperator, PooledOperator, RandomOperator};
+use crate::operator::{Direction, LowerOperator, Plain, PooledOperator, RandomOperator};
 use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::status::Info;
 use crate::step_size::StepSize;
@@ -73,9 +73,29 @@ impl Sid {
         M: StochasticMap + ?Sized,
         U: UpperObjective + ?Sized,
     {
+        self.estimate_by(&Plain, map, upper, lambda, start, (seed, index))
+    }
+
+    /// As [`Sid::estimate`], with directions estimated by `direction` in both solves; `(seed, index)` name the samples.
+    ///
+    /// # Errors
+    /// As [`Sid::estimate`].
+    pub fn estimate_by<M, U>(
+        &self,
+        direction: &impl Direction<M>,
+        map: &M,
+        upper: &U,
+        lambda: &[f64],
+        start: Option<&mut WarmStart>,
+        (seed, index): (u64, u64),
+    ) -> Result<Hypergradient>
+    where
+        M: StochasticMap + ?Sized,
+        U: UpperObjective + ?Sized,
+    {
         let mut point = None;
         let streams = Streams { seed, indices: &[index], skipped: 0, upper_offset: 0 };
-        let estimate = self.estimate_on(map, upper, lambda, (start.as_deref(), &mut point), streams)?;
+        let estimate = self.estimate_on(direction, map, upper, lambda, (start.as_deref(), &mut point), streams)?;
         if let (Some(start), Some(point)) = (start, point) {
             *start = point;
         }
@@ -85,6 +105,7 @@ impl Sid {
     /// The estimate on given streams of samples, from `start` (zeros without); leaves `(w_t, v_k)` in `end`.
     pub(super) fn estimate_on<M, U>(
         &self,
+        direction: &impl Direction<M>,
         map: &M,
         upper: &U,
         lambda: &[f64],
@@ -113,23 +134,20 @@ impl Sid {
         };
         let mut workspace = Workspace::new(point.w.len());
 
-        let operator = LowerOperator { map, lambda };
-        let lower = solve(&lower_solver, operator, self.batch, &mut point.w, late(Purpose::Lower), &mut workspace)
-            .usable("lower level")?;
+        let operator = direction.lower(LowerOperator { map, lambda });
+        let lower = solve(&lower_solver, operator, &mut point.w, late(Purpose::Lower), &mut workspace);
+        let lower = lower.usable("lower level")?;
 
-        let mut rngs = streams.of(Purpose::Upper);
-        let at = Upper::at(upper, &point.w, lambda, self.upper_batch, &mut rngs)?;
-
-        let operator = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
-        let linear = solve(&linear_solver, operator, self.batch, &mut point.v, late(Purpose::Linear), &mut workspace)
-            .usable("linear system")?;
-
-        let mut cross = vec![0.0; lambda.len()];
-        let mut rngs = streams.of(Purpose::Cross);
-        let cross_work = cross_term(map, &point, lambda, self.cross_batch, &mut rngs, &mut cross);
-        let work = lower.work + linear.work + cross_work;
+        let (mut upper_rngs, mut cross_rngs) = (streams.of(Purpose::Upper), streams.of(Purpose::Cross));
+        let samples = (
+            Sampled { batch: self.upper_batch, rngs: &mut upper_rngs },
+            Sampled { batch: self.cross_batch, rngs: &mut cross_rngs },
+        );
+        let estimate = differentiate(map, upper, &mut point, lambda, samples, |operator, v| {
+            solve(&linear_solver, direction.linear(operator), v, late(Purpose::Linear), &mut workspace)
+        })?;
         *end = Some(point);
-        at.assemble(1.0, &cross, lower.status.worst(linear.status), work)
+        Ok(estimate.after(&lower))
     }
 
     fn solver(&self, steps: usize, step: StepSize) -> FixedPoint {
@@ -157,17 +175,17 @@ impl Streams<'_> {
     }
 }
 
+/// Solves on samples from `streams`, pooled where there are several.
 fn solve(
     solver: &FixedPoint,
     mut operator: impl RandomOperator,
-    batch: usize,
     x: &mut [f64],
     mut streams: Vec<Rng>,
     workspace: &mut Workspace,
 ) -> Info {
-    if let [stream] = &mut streams[..] {
-        return solver.solve(&mut operator, x, stream, workspace);
-    }
+    let (Batch::Rows(batch), [_, _, ..]) = (solver.batch, &streams[..]) else {
+        return solver.solve(&mut operator, x, &mut streams[0], workspace);
+    };
     let mut unused = streams[0].clone();
     solver.solve(&mut PooledOperator::new(operator, batch, &mut streams), x, &mut unused, workspace)
 }

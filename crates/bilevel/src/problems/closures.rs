@@ -26,6 +26,7 @@ use rayon::prelude::*;
 use super::{draw_rows, for_each_row, sample_size};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, StochasticLoss, StochasticMap};
+use crate::row_sums::RowSumLoss;
 use crate::sample::{Rng, Sample};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -248,6 +249,8 @@ impl<'a> RowLossBuilder<'a> {
         })
     }
 }
+
+impl RowSumLoss for RowLoss<'_> {}
 
 impl StochasticLoss for RowLoss<'_> {
     fn dims(&self) -> Dims {

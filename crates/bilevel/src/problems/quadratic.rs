@@ -15,6 +15,7 @@ use faer::{Mat, Side};
 use super::{draw_rows, for_each_row, sample_size, target::Target};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
+use crate::row_sums::RowSumLoss;
 use crate::sample::{Purpose, Rng, Sample};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -265,6 +266,8 @@ impl FirstOrder for Quadratic {
         }
     }
 }
+
+impl RowSumLoss for Quadratic {}
 
 impl Curved for Quadratic {
     fn curvature<'a>(&'a self, _w: &[f64], lambda: &[f64]) -> Box<dyn Curvature + 'a> {

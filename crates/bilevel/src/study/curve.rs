@@ -12,6 +12,10 @@ pub enum CurveKind {
     SidConstant,
     /// SID with decreasing steps.
     SidDecreasing,
+    /// SID with constant steps and variance reduction by anchors.
+    SidSvrg,
+    /// SID with constant steps and variance reduction by memory.
+    SidSaga,
     /// Both solves by the fixed-point iteration on the exact mean.
     AidFp,
     /// The lower solve as AID-FP, the linear system by conjugate gradients.
@@ -20,14 +24,22 @@ pub enum CurveKind {
 
 impl CurveKind {
     /// All of them.
-    pub const ALL: [CurveKind; 4] =
-        [CurveKind::SidConstant, CurveKind::SidDecreasing, CurveKind::AidFp, CurveKind::AidCg];
+    pub const ALL: [CurveKind; 6] = [
+        CurveKind::SidConstant,
+        CurveKind::SidDecreasing,
+        CurveKind::SidSvrg,
+        CurveKind::SidSaga,
+        CurveKind::AidFp,
+        CurveKind::AidCg,
+    ];
 
     /// The name in tables, files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             CurveKind::SidConstant => "sid-constant",
             CurveKind::SidDecreasing => "sid-decreasing",
+            CurveKind::SidSvrg => "sid-svrg",
+            CurveKind::SidSaga => "sid-saga",
             CurveKind::AidFp => "aid-fp",
             CurveKind::AidCg => "aid-cg",
         }
@@ -35,7 +47,7 @@ impl CurveKind {
 
     /// True for the methods that draw samples; the others give the same at every replicate.
     pub fn is_sampled(self) -> bool {
-        matches!(self, CurveKind::SidConstant | CurveKind::SidDecreasing)
+        !matches!(self, CurveKind::AidFp | CurveKind::AidCg)
     }
 }
 
@@ -55,6 +67,18 @@ pub enum Curve {
         /// Offset.
         gamma: f64,
     },
+    /// SID-SVRG with steps `eta_s = eta`.
+    SidSvrg {
+        /// The step.
+        eta: f64,
+        /// Steps between two passes.
+        period: usize,
+    },
+    /// SID-SAGA with steps `eta_s = eta`.
+    SidSaga {
+        /// The step.
+        eta: f64,
+    },
     /// AID-FP.
     AidFp,
     /// AID-CG.
@@ -67,6 +91,8 @@ impl Curve {
         match self {
             Curve::SidConstant { .. } => CurveKind::SidConstant,
             Curve::SidDecreasing { .. } => CurveKind::SidDecreasing,
+            Curve::SidSvrg { .. } => CurveKind::SidSvrg,
+            Curve::SidSaga { .. } => CurveKind::SidSaga,
             Curve::AidFp => CurveKind::AidFp,
             Curve::AidCg => CurveKind::AidCg,
         }
@@ -74,13 +100,18 @@ impl Curve {
 
     /// The constant step, where there is one.
     pub fn eta(&self) -> Option<f64> {
-        if let Curve::SidConstant { eta } = self { Some(*eta) } else { None }
+        match self {
+            Curve::SidConstant { eta } | Curve::SidSvrg { eta, .. } | Curve::SidSaga { eta } => Some(*eta),
+            Curve::SidDecreasing { .. } | Curve::AidFp | Curve::AidCg => None,
+        }
     }
 
     /// The steps of a sampled method.
     pub fn step(&self) -> Option<StepSize> {
         match *self {
-            Curve::SidConstant { eta } => Some(StepSize::Constant { eta }),
+            Curve::SidConstant { eta } | Curve::SidSvrg { eta, .. } | Curve::SidSaga { eta } => {
+                Some(StepSize::Constant { eta })
+            }
             Curve::SidDecreasing { beta, gamma } => Some(StepSize::Decreasing { beta, gamma }),
             Curve::AidFp | Curve::AidCg => None,
         }

@@ -10,10 +10,11 @@ use std::ops::ControlFlow;
 use crate::diagnose::lanczos;
 use crate::domain::Domain;
 use crate::error::{Error, Result};
-use crate::hypergradient::{Method, WarmStart};
+use crate::hypergradient::{Method, SidSaga, SidSvrg, WarmStart};
 use crate::lower::{Curved, Symmetric};
 use crate::optimize::{Iteration, Limits, OuterStep, ProjectedGradient};
-use crate::sample::Sample;
+use crate::row_sums::RowSums;
+use crate::sample::{Batch, Sample};
 use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::work::Work;
@@ -55,7 +56,7 @@ pub struct DescentPoint<'a> {
 ///
 /// # Errors
 /// Those of the method at the start, or where smaller steps do not help; interrupted, once `stop` is raised.
-pub fn descend<M: Symmetric + ?Sized, U: UpperObjective + ?Sized>(
+pub fn descend<M: Symmetric + RowSums + ?Sized, U: UpperObjective + ?Sized>(
     (map, upper, rows): (&M, &U, usize),
     descent: &Descent,
     domain: &Domain,
@@ -94,6 +95,9 @@ pub fn descend<M: Symmetric + ?Sized, U: UpperObjective + ?Sized>(
 fn lower_samples(method: &Method, work: &Work, upper_rows: u64) -> u64 {
     match method {
         Method::Sid(sid) => ((sid.lower_steps + sid.linear_steps) * sid.batch) as u64 + work.cross_products,
+        Method::SidSvrg(SidSvrg { sid, .. }) | Method::SidSaga(SidSaga { sid }) => {
+            work.rows - if let Batch::Rows(rows) = sid.upper_batch { rows as u64 } else { upper_rows }
+        }
         _ => work.rows - work.cross_products - upper_rows,
     }
 }

@@ -15,11 +15,12 @@ use super::settings::StudySettings;
 use crate::error::{Error, Result};
 use crate::fixed_point::{FixedPoint, Workspace};
 use crate::hypergradient::WarmStart;
-use crate::hypergradient::parts::{Upper, check_sizes, cross_term};
-use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
+use crate::hypergradient::parts::{Differentiated, Sampled, check_sizes, conjugate_gradient, differentiate};
+use crate::linear_system::ConjugateGradient;
 use crate::lower::{StochasticMap, Symmetric};
-use crate::operator::{AdjointOperator, LowerOperator, RandomOperator};
-use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::operator::{AdjointOperator, Direction, LowerOperator, Plain, RandomOperator, SagaDirection, SvrgDirection};
+use crate::row_sums::RowSums;
+use crate::sample::{Batch, Purpose, Rng};
 use crate::status::Info;
 use crate::step_size::StepSize;
 use crate::stop::StopSignal;
@@ -51,7 +52,8 @@ pub struct Measurement {
     pub t: usize,
     /// Steps of the linear solve that were allowed; conjugate gradients may need fewer.
     pub k: usize,
-    /// Elements drawn or visited: `t batch + k batch + J` by a sampled method, `n (t + k)` by a batch method. Rows of the
+    /// Elements drawn or visited: `t batch + k batch + J` by a sampled method, `n (t + k)` by a batch method; passes of
+    /// variance-reduced methods count like any other visit. Rows of the
     /// upper level are not counted.
     pub samples: u64,
     /// `samples` over the rows of the lower level.
@@ -77,12 +79,32 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
         checkpoints: &[usize],
         stop: &StopSignal,
     ) -> Result<Vec<Measurement>> {
+        self.sid_by(&Plain, settings, step, replicate, (checkpoints, stop))
+    }
+
+    /// As [`Subject::sid`], with directions estimated by `direction` in both solves.
+    ///
+    /// # Errors
+    /// As [`Subject::sid`].
+    pub fn sid_by(
+        &self,
+        direction: &impl Direction<M>,
+        settings: &StudySettings,
+        step: StepSize,
+        replicate: u64,
+        (checkpoints, stop): (&[usize], &StopSignal),
+    ) -> Result<Vec<Measurement>> {
         settings.validate()?;
         let stream = |purpose| Rng::stream(settings.seed, purpose, replicate);
         let solver = |steps| FixedPoint::sampled(steps, settings.batch, step);
         let lower = (solver(checkpoints.last().copied().unwrap_or(0)), stream(Purpose::Lower));
-        self.trajectory(lower, settings.cross_batch, &stream, checkpoints, stop, |k, operator, v| {
-            solver(k).solve(operator, v, &mut stream(Purpose::Linear), &mut Workspace::new(v.len()))
+        self.trajectory(direction, lower, settings.cross_batch, &stream, (checkpoints, stop), |k, operator, v| {
+            solver(k).solve(
+                &mut direction.linear(operator),
+                v,
+                &mut stream(Purpose::Linear),
+                &mut Workspace::new(v.len()),
+            )
         })
     }
 
@@ -93,20 +115,25 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
     pub fn aid_fixed_point(&self, checkpoints: &[usize], stop: &StopSignal) -> Result<Vec<Measurement>> {
         let stream = |purpose| Rng::stream(0, purpose, 0);
         let lower = (FixedPoint::exact(checkpoints.last().copied().unwrap_or(0), 0.0), stream(Purpose::Lower));
-        self.trajectory(lower, Batch::All, &stream, checkpoints, stop, |k, operator, v| {
-            FixedPoint::exact(k, 0.0).solve(operator, v, &mut stream(Purpose::Linear), &mut Workspace::new(v.len()))
+        self.trajectory(&Plain, lower, Batch::All, &stream, (checkpoints, stop), |k, mut operator, v| {
+            FixedPoint::exact(k, 0.0).solve(
+                &mut operator,
+                v,
+                &mut stream(Purpose::Linear),
+                &mut Workspace::new(v.len()),
+            )
         })
     }
 
     /// The frame of all methods: `linear` makes `k` steps on the adjoint system from `v`.
     fn trajectory(
         &self,
+        direction: &impl Direction<M>,
         (solver, mut rng): (FixedPoint, Rng),
         cross_batch: Batch,
         stream: &dyn Fn(Purpose) -> Rng,
-        checkpoints: &[usize],
-        stop: &StopSignal,
-        linear: impl Fn(usize, &mut AdjointOperator<'_, M>, &mut [f64]) -> Info,
+        (checkpoints, stop): (&[usize], &StopSignal),
+        linear: impl Fn(usize, AdjointOperator<'_, M>, &mut [f64]) -> Info,
     ) -> Result<Vec<Measurement>> {
         solver.validate()?;
         let (map, lambda) = (self.map, self.lambda);
@@ -120,7 +147,7 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
             )));
         }
         let mut point = WarmStart::zeros(map.dims());
-        let mut operator = LowerOperator { map, lambda };
+        let mut operator = direction.lower(LowerOperator { map, lambda });
         let mut workspace = Workspace::new(operator.dim());
         let mut state = solver.init(&point.w, &mut workspace);
         let mut lower_seconds = 0.0;
@@ -139,18 +166,17 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
             lower_seconds += clock.elapsed().as_secs_f64();
 
             let clock = Instant::now();
-            let at = Upper::at(self.upper, &point.w, lambda, Batch::All, &mut [])?;
             point.v.fill(0.0);
-            let mut adjoint = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
-            let solved = linear(t, &mut adjoint, &mut point.v).usable("linear system")?;
-            let mut cross = vec![0.0; lambda.len()];
-            let cross_work = cross_term(map, &point, lambda, cross_batch, &mut [stream(Purpose::Cross)], &mut cross);
-            let estimate = at.assemble(1.0, &cross, solved.status, solved.work)?;
+            let mut cross_rng = [stream(Purpose::Cross)];
+            let samples = (Sampled::all(), Sampled { batch: cross_batch, rngs: &mut cross_rng });
+            let solve = |operator: AdjointOperator<'_, M>, v: &mut [f64]| linear(t, operator, v);
+            let Differentiated { estimate, linear, cross } =
+                differentiate(map, self.upper, &mut point, lambda, samples, solve)?;
             let seconds = lower_seconds + clock.elapsed().as_secs_f64();
 
             // The exact d2Phi of a batch method is not counted, as in the theory.
-            let counted = if solver.batch == Batch::All { 0 } else { cross_work.rows };
-            let samples = state.work.rows + solved.work.rows + counted;
+            let counted = if solver.batch == Batch::All { 0 } else { cross.rows };
+            let samples = state.work.rows + linear.rows + counted;
             let squared_error = vector::distance_squared(&estimate.value, self.reference);
             measurements.push(Measurement {
                 t,
@@ -174,18 +200,13 @@ impl<M: Symmetric + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
     pub fn aid_conjugate_gradient(&self, checkpoints: &[usize], stop: &StopSignal) -> Result<Vec<Measurement>> {
         let stream = |purpose| Rng::stream(0, purpose, 0);
         let lower = (FixedPoint::exact(checkpoints.last().copied().unwrap_or(0), 0.0), stream(Purpose::Lower));
-        self.trajectory(lower, Batch::All, &stream, checkpoints, stop, |k, operator, v| {
-            let AdjointOperator { map, w, lambda, grad_w } = *operator;
-            let product = |p: &[f64], out: &mut [f64]| {
-                map.vjp_w(w, lambda, &Sample::Full, p, out);
-                vector::xpby(p, -1.0, out);
-            };
-            let cg = ConjugateGradient { steps: k, tolerance: CG_TOLERANCE };
-            let rows = map.size(&Sample::Full);
-            cg.solve(product, Preconditioner::None, grad_w, v, rows, &mut CgWorkspace::new(w.len()))
+        self.trajectory(&Plain, lower, Batch::All, &stream, (checkpoints, stop), |k, operator, v| {
+            conjugate_gradient(&ConjugateGradient { steps: k, tolerance: CG_TOLERANCE }, &operator, v)
         })
     }
+}
 
+impl<M: Symmetric + RowSums + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
     /// Replicate number `replicate` of any curve.
     ///
     /// # Errors
@@ -199,6 +220,12 @@ impl<M: Symmetric + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
     ) -> Result<Vec<Measurement>> {
         let checkpoints = settings.checkpoints_of(curve, self.rows)?;
         match (curve.step(), curve) {
+            (Some(step), &Curve::SidSvrg { period, .. }) => {
+                self.sid_by(&SvrgDirection { period }, settings, step, replicate, (&checkpoints, stop))
+            }
+            (Some(step), Curve::SidSaga { .. }) => {
+                self.sid_by(&SagaDirection, settings, step, replicate, (&checkpoints, stop))
+            }
             (Some(step), _) => self.sid(settings, step, replicate, &checkpoints, stop),
             (None, Curve::AidCg) => self.aid_conjugate_gradient(&checkpoints, stop),
             (None, _) => self.aid_fixed_point(&checkpoints, stop),

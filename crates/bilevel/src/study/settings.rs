@@ -52,8 +52,8 @@ impl StudySettings {
     }
 
     /// The checkpoints of a curve on a problem of `rows` rows: those whose hypergradient takes at most
-    /// [`max_epochs`](Self::max_epochs), which is `2 t batch + J` samples of a sampled method and `2 t rows` of a batch
-    /// one.
+    /// [`max_epochs`](Self::max_epochs): `2 t batch + J` samples of a sampled method and `2 t rows` of a batch one. A step of
+    /// SVRG visits three batches in the two solves instead of two, and its passes come on top; SAGA begins with two.
     ///
     /// # Errors
     /// Input, when there is none.
@@ -61,9 +61,12 @@ impl StudySettings {
         self.validate()?;
         let cross = if let Batch::Rows(j) = self.cross_batch { j } else { rows };
         let budget = self.max_epochs * rows as f64;
-        let (fixed, per_step) = match curve.kind().is_sampled() {
-            true => (cross as f64, 2.0 * self.batch as f64),
-            false => (0.0, 2.0 * rows as f64),
+        let (cross, batch, rows) = (cross as f64, self.batch as f64, rows as f64);
+        let (fixed, per_step) = match *curve {
+            Curve::SidConstant { .. } | Curve::SidDecreasing { .. } => (cross, 2.0 * batch),
+            Curve::SidSvrg { period, .. } => (cross + 2.0 * rows, 3.0 * batch + 2.0 * rows / period.max(1) as f64),
+            Curve::SidSaga { .. } => (cross + 2.0 * rows, 2.0 * batch),
+            Curve::AidFp | Curve::AidCg => (0.0, 2.0 * rows),
         };
         let most = ((budget - fixed) / per_step).floor().max(0.0) as usize;
         let mut list: Vec<usize> = match &self.checkpoints {

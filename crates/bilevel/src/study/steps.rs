@@ -61,6 +61,8 @@ pub fn decreasing_step(contraction: f64, longest: f64) -> Result<StepSize> {
 /// The curves of a study of a loss: one for each kind, and of constant steps one for each of `etas`; without any, a
 /// half, a quarter and an eighth of the longest step (in two digits).
 ///
+/// Variance-reduced methods take the longest of these alone without `etas`, and an anchor for every pass of samples.
+///
 /// Decreasing steps are those of [`decreasing_step`], with the contraction of the reference and the [`longest_step`] at
 /// zero and at the solution.
 ///
@@ -92,6 +94,17 @@ pub fn choose_curves<M: Symmetric + ?Sized>(
             CurveKind::SidDecreasing => {
                 if let StepSize::Decreasing { beta, gamma } = decreasing_step(reference.contraction, longest()?)? {
                     curves.push(Curve::SidDecreasing { beta, gamma });
+                }
+            }
+            CurveKind::SidSvrg | CurveKind::SidSaga => {
+                let period = map.size(&Sample::Full).div_ceil(batch.max(1));
+                let of = |eta| match kind {
+                    CurveKind::SidSvrg => Curve::SidSvrg { eta, period },
+                    _ => Curve::SidSaga { eta },
+                };
+                match etas {
+                    [] => curves.push(of(two_digits(0.5 * longest()?))),
+                    etas => curves.extend(etas.iter().map(|&eta| of(eta))),
                 }
             }
             CurveKind::AidFp => curves.push(Curve::AidFp),

@@ -35,6 +35,7 @@ mod shared;
 mod stochastic;
 mod summary;
 mod units;
+mod whitened;
 
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
 pub use digest::{GroupPenalties, StrongWeight, penalties_by_group, strongest_weights};
@@ -43,6 +44,7 @@ pub use model::LinearModel;
 pub use model_file::{About, SavedModel};
 pub use options::{Criterion, Limits, LossChoice, Method, Penalties, TuneOptions};
 pub use outcome::{Candidate, CandidateRole, Law, TraceRow, Tuned};
+pub use precise::PreciseMethod;
 pub use problem::GlmProblem;
 pub use progress::{Observer, Silent};
 pub use relabel::Relabel;

@@ -85,6 +85,10 @@ pub enum Method {
     SidConstant,
     /// Stochastic implicit differentiation, decreasing steps.
     SidDecreasing,
+    /// Stochastic implicit differentiation, variance reduced by anchors.
+    SidSvrg,
+    /// Stochastic implicit differentiation, variance reduced by memory.
+    SidSaga,
 }
 
 /// When to stop.

@@ -5,10 +5,12 @@
 
 use std::ops::ControlFlow;
 
+use serde::{Deserialize, Serialize};
+
 use super::problem::GlmProblem;
 use super::units::{Units, pilot};
 use crate::Result;
-use crate::hypergradient::{Implicit, PreciseHypergradient, PreciseSid, Precision, Stage, WarmStart};
+use crate::hypergradient::{Implicit, PreciseHypergradient, PreciseSid, Precision, Stage, Tolerance, WarmStart};
 use crate::lower::{GradientMap, StochasticLoss};
 use crate::newton::{Newton, NewtonDirection};
 use crate::problems::glm::Glm;
@@ -19,9 +21,58 @@ use crate::vector;
 
 /// Rows of a minibatch.
 const BATCH: usize = 64;
+/// The relative precision that is assumed where an absolute one was asked for.
+const UNKNOWN_PRECISION: f64 = 0.01;
+
+/// How a hypergradient to a requested precision is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PreciseMethod {
+    /// What is expected to visit fewer rows: see `docs/choosing-a-method.md`.
+    #[default]
+    Auto,
+    /// Stochastic implicit differentiation, at a cost that does not grow with the rows ([`PreciseSid`]).
+    Sid,
+    /// With variance reduction, some passes for each digit ([`PreciseSvrg`](crate::hypergradient::PreciseSvrg)).
+    SidSvrg,
+}
 
 impl GlmProblem {
-    /// `grad f(lambda)` to `precision`; see [`PreciseSid::estimate`], also for `observer`.
+    /// `grad f(lambda)` to `precision` by `method`; see [`GlmProblem::hypergradient`].
+    ///
+    /// # Errors
+    /// As [`GlmProblem::hypergradient`].
+    pub fn hypergradient_by(
+        &self,
+        method: PreciseMethod,
+        lambda: &[f64],
+        precision: Precision,
+        seed: u64,
+        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+    ) -> Result<PreciseHypergradient> {
+        precision.validate()?;
+        self.check_lambda(lambda)?;
+        match self.precise_method(method, lambda, precision) {
+            PreciseMethod::SidSvrg => self.hypergradient_whitened(lambda, precision, seed, observer),
+            _ => self.hypergradient(lambda, precision, seed, observer),
+        }
+    }
+
+    /// What [`PreciseMethod::Auto`] stands for here; other methods stand for themselves.
+    pub fn precise_method(&self, method: PreciseMethod, lambda: &[f64], precision: Precision) -> PreciseMethod {
+        let epsilon = match precision.tolerance {
+            Tolerance::Relative(fraction) => fraction,
+            Tolerance::Absolute(_) => UNKNOWN_PRECISION,
+        };
+        match (method, self.predicted_rows(lambda, epsilon)) {
+            (PreciseMethod::Auto, (plain, Some(reduced))) if reduced < plain => PreciseMethod::SidSvrg,
+            (PreciseMethod::Auto, _) => PreciseMethod::Sid,
+            (chosen, _) => chosen,
+        }
+    }
+
+    /// `grad f(lambda)` to `precision` by plain samples, at a cost that does not grow with the rows; see
+    /// [`PreciseSid::estimate`], also for `observer`.
     ///
     /// # Errors
     /// Input, for a `lambda` of the wrong length or settings out of range; numeric, when the solves diverge; interrupted.
@@ -47,7 +98,7 @@ impl GlmProblem {
         let mut u = vec![0.0; w.len()];
         let adjoint = Implicit::default().at_solution(&some_rows, &some_upper, &w, lambda, &mut u, None)?;
         let (scaled, scaled_upper) =
-            (Scaled { inner: &lower, scale: &units.scale }, Scaled { inner: &upper, scale: &units.scale });
+            (Scaled { inner: &lower, scale: &units.scale[..] }, Scaled { inner: &upper, scale: &units.scale[..] });
         let map = GradientMap { loss: &scaled, map_step: units.map_step };
         let mut start = WarmStart { w, v: u };
         for ((w, v), scale) in start.w.iter_mut().zip(&mut start.v).zip(&units.scale) {

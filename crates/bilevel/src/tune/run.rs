@@ -170,6 +170,8 @@ pub(super) fn run(
         method: match (options.method, model.engine) {
             (Method::SidConstant, _) => "sid-constant",
             (Method::SidDecreasing, _) => "sid-decreasing",
+            (Method::SidSvrg, _) => "sid-svrg",
+            (Method::SidSaga, _) => "sid-saga",
             (Method::AidFp, _) => "aid-fp",
             (_, Engine::Direct { .. }) => "exact",
             (_, Engine::Iterative { .. } | Engine::Dual { .. }) => "aid-cg",

@@ -10,7 +10,7 @@ use super::options::Method;
 use super::units::{Units, pilot};
 use crate::Result;
 use crate::fixed_point::Average;
-use crate::hypergradient::{AidFixedPoint, Hypergradient, Sid, WarmStart};
+use crate::hypergradient::{AidFixedPoint, Hypergradient, Method as Estimator, Sid, SidSaga, SidSvrg, WarmStart};
 use crate::lower::{GradientMap, StochasticLoss};
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
 use crate::problems::scaled::Scaled;
@@ -130,26 +130,16 @@ impl<'a> SampledFold<'a> {
             Some(units) if !moved(&units) => units,
             _ => self.measure(lambda, method, index)?,
         };
-        let scaled = Scaled { inner: &self.lower, scale: &units.scale };
-        let upper = Scaled { inner: &self.upper, scale: &units.scale };
+        let scaled = Scaled { inner: &self.lower, scale: &units.scale[..] };
+        let upper = Scaled { inner: &self.upper, scale: &units.scale[..] };
         let map = GradientMap { loss: &scaled, map_step: units.map_step };
         let scale = || units.scale.iter();
         let mut start = WarmStart {
             w: self.w.iter().zip(scale()).map(|(w, s)| w / s).collect(),
             v: self.u.iter().zip(scale()).map(|(u, s)| u / (s * units.map_step)).collect(),
         };
-        let estimate = match self.sid(method, &units) {
-            Some(sid) => sid.estimate(&map, &upper, lambda, Some(&mut start), self.seed, index),
-            None => {
-                let (steps, tolerance) = (BATCH_STEPS, BATCH_TOLERANCE);
-                AidFixedPoint { lower_steps: steps, linear_steps: steps, tolerance }.estimate(
-                    &map,
-                    &upper,
-                    lambda,
-                    Some(&mut start),
-                )
-            }
-        }?;
+        let estimate =
+            self.method(method, &units).estimate(&map, &upper, lambda, Some(&mut start), self.seed, index)?;
         self.w = scaled.unscaled(&start.w);
         self.u = scaled.unscaled(&start.v);
         vector::scale(units.map_step, &mut self.u);
@@ -162,17 +152,26 @@ impl<'a> SampledFold<'a> {
         BATCH.min(self.lower.risk().len().div_ceil(4))
     }
 
-    /// The settings of a sampled method; nothing for the batch method.
-    fn sid(&self, method: Method, units: &Units) -> Option<Sid> {
+    /// The settings of a method.
+    fn method(&self, method: Method, units: &Units) -> Estimator {
         let batch = self.batch();
         let (step, average) = match method {
-            // The mean of the later iterates has less noise than steps small enough for the last one.
-            Method::SidConstant => (StepSize::Constant { eta: 0.5 }, Average::Suffix { fraction: 0.5 }),
             Method::SidDecreasing => (decreasing(units.contraction(), STEPS), Average::Suffix { fraction: 0.25 }),
-            _ => return None,
+            // The mean of the later iterates has less noise than steps small enough for the last one.
+            _ => (StepSize::Constant { eta: 0.5 }, Average::Suffix { fraction: 0.5 }),
         };
         let upper_batch = if self.judges_fully() { Batch::All } else { Batch::Rows(JUDGING_ROWS / 4) };
-        Some(Sid { average, upper_batch, ..Sid::new(STEPS, batch, step) })
+        let sid = Sid { average, upper_batch, ..Sid::new(STEPS, batch, step) };
+        match method {
+            Method::SidSvrg => Estimator::SidSvrg(SidSvrg { sid, period: self.lower.risk().len().div_ceil(batch) }),
+            Method::SidSaga => Estimator::SidSaga(SidSaga { sid }),
+            Method::SidConstant | Method::SidDecreasing => Estimator::Sid(sid),
+            _ => Estimator::AidFixedPoint(AidFixedPoint {
+                lower_steps: BATCH_STEPS,
+                linear_steps: BATCH_STEPS,
+                tolerance: BATCH_TOLERANCE,
+            }),
+        }
     }
 
     /// Curvatures at `lambda` and the present `w`.

@@ -110,7 +110,7 @@ impl Oracle for SampledObjective<'_, '_> {
 
 /// The method, if it is one of those that [`descend_stochastic`] runs.
 pub(super) fn sampled_method(method: Method) -> Option<Method> {
-    matches!(method, Method::AidFp | Method::SidConstant | Method::SidDecreasing).then_some(method)
+    (!matches!(method, Method::Auto | Method::Exact | Method::AidCg)).then_some(method)
 }
 
 /// Starts for a shared log-penalty, strong to weak: each solution is a good start for the next.

@@ -64,7 +64,7 @@ impl Units {
         let softest = penalties.iter().zip(&scale).filter(|(p, _)| **p > 0.0).map(|(p, s)| p * s * s);
         let softest = softest.fold(1.0, f64::min);
 
-        let scaled = Scaled { inner: pilot, scale: &scale };
+        let scaled = Scaled { inner: pilot, scale: &scale[..] };
         let y: Vec<f64> = w.iter().zip(&scale).map(|(w, s)| w / s).collect();
         let mut largest = 0.0_f64;
         let mut sample = Sample::Full;

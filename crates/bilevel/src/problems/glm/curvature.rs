@@ -6,6 +6,7 @@ use super::penalty::Penalty;
 use super::problem::Glm;
 use crate::data::passes::SharedSlots;
 use crate::lower::{Curvature, Factorization};
+use crate::problems::scaled::Whitening;
 
 /// Largest matrix that is factorised.
 const LARGEST_DIRECT: usize = 6_000;
@@ -39,6 +40,15 @@ impl<'p, 'a> GlmCurvature<'p, 'a> {
             0.0
         });
         GlmCurvature { glm, rows, strengths: Penalty::strengths(lambda) }
+    }
+
+    /// The units in which this Hessian is the identity: of some of the rows, it preconditions the gradient
+    /// steps on all of them. `n d^2 / 2 + d^3 / 3` multiplications.
+    ///
+    /// # Errors
+    /// Numeric, when the matrix is not positive definite.
+    pub fn whitening(&self) -> crate::Result<Whitening> {
+        direct::whitening(self)
     }
 
     /// Strength of the penalty on each parameter (0 for intercepts).

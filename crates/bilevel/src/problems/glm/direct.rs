@@ -10,6 +10,7 @@ use super::curvature::GlmCurvature;
 use super::loss::Loss;
 use crate::data::RowPick;
 use crate::lower::Factorization;
+use crate::problems::scaled::Whitening;
 use crate::{Error, Result};
 
 /// Numbers that the partial Gram matrices of a pass may hold together (128 MiB).
@@ -154,6 +155,17 @@ fn add_expanded_products(
 
 /// Cholesky factors of the `d x d` Hessian; `n d^2 / 2 + d^3 / 3` multiplications.
 pub(super) fn by_parameters(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factorization>> {
+    Ok(Box::new(ByParameters(cholesky(curvature)?)))
+}
+
+/// The units in which the Hessian is the identity; cost as that of the Cholesky factors.
+pub(super) fn whitening(curvature: &GlmCurvature<'_, '_>) -> Result<Whitening> {
+    let factors = cholesky(curvature)?;
+    let factor = factors.L();
+    Ok(Whitening::new(factor.nrows(), |i, j| factor[(i, j)]))
+}
+
+fn cholesky(curvature: &GlmCurvature<'_, '_>) -> Result<Llt<f64>> {
     let risk = &curvature.glm.risk;
     let outputs = risk.outputs();
     let d = risk.parameters();
@@ -173,8 +185,7 @@ pub(super) fn by_parameters(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn 
         }
         hessian[(column, column)] += penalty[column];
     }
-    let factors = Llt::new(hessian.as_ref(), Side::Lower).map_err(|_| not_positive_definite())?;
-    Ok(Box::new(ByParameters(factors)))
+    Llt::new(hessian.as_ref(), Side::Lower).map_err(|_| not_positive_definite())
 }
 
 /// Woodbury: with `A = X^T D X s + Lambda`, `A^{-1} = Lambda^{-1} - Z^T K^{-1} Z`, `Z = (s D)^{1/2} X Lambda^{-1}`,

@@ -14,6 +14,7 @@ mod penalty;
 mod problem;
 mod risk;
 mod row_loss;
+mod row_sums;
 
 pub use curvature::GlmCurvature;
 pub use loss::Loss;

@@ -103,6 +103,11 @@ impl StochasticLoss for Glm<'_> {
         self.risk.sample_size(zeta)
     }
 
+    /// None: only the penalty depends on `lambda`.
+    fn cross_size(&self, _zeta: &Sample) -> usize {
+        0
+    }
+
     fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64 {
         let risk = match zeta {
             Sample::Full => self.risk.full_value(w),

@@ -336,7 +336,7 @@ impl<'a> EmpiricalRisk<'a> {
     }
 
     /// Turns positions among the rows into rows of the matrix.
-    fn for_each_pick(&self, zeta: &Sample, mut visit: impl FnMut(RowPick<'_>)) {
+    pub(super) fn for_each_pick(&self, zeta: &Sample, mut visit: impl FnMut(RowPick<'_>)) {
         match zeta {
             Sample::Full => self.rows.ranges().iter().for_each(|r| visit(RowPick::Span(r.clone()))),
             Sample::Block(block) => {

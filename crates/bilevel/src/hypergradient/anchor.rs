@@ -1,0 +1,126 @@
+//! An exact look at both levels, shared by many short runs whose noise it takes out.
+//!
+//! Everything a hypergradient is made of is evaluated on all rows once, at the anchor: `Phi(w~)`, `d1Phi(w~)^T v~`, the
+//! upper gradients, `d2Phi(w~)^T v~`. A *chain* then solves both levels anew by a few sampled steps from there, and each
+//! of its sampled parts is the difference to the same part at the anchor, on the same sample, plus the exact one:
+//!
+//! ```text
+//! w <- w + eta (Phi_hat(w) - Phi_hat(w~) + Phi(w~) - w)
+//! v <- v + eta (d1Phi_hat(w_c)^T v - d1Phi_hat(w~)^T v~ + d1Phi(w~)^T v~ + grad1 E(w_c) - v)
+//! ```
+//!
+//! This is SVRG (Johnson, Zhang, NeurIPS 2013) on the pair `(w, v)`, so that one anchor serves chains with different `w`.
+
+use super::parts::{Sampled, Upper, check_finite, cross_term};
+use super::{Hypergradient, WarmStart};
+use crate::error::Result;
+use crate::fixed_point::{FixedPoint, Workspace};
+use crate::lower::StochasticMap;
+use crate::operator::{AdjointOperator, ControlVariate, LowerOperator, RandomOperator};
+use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::upper::UpperObjective;
+use crate::vector;
+use crate::work::Work;
+
+/// Both levels at one `lambda`.
+pub(super) struct Levels<'a, M: ?Sized, U: ?Sized> {
+    pub map: &'a M,
+    pub upper: &'a U,
+    pub lambda: &'a [f64],
+}
+
+/// What is known exactly at the anchor.
+pub(super) struct Anchor {
+    pub point: WarmStart,
+    phi: Vec<f64>,
+    psi: Vec<f64>,
+    upper: Upper,
+    cross: Vec<f64>,
+    /// `grad2 E + d2Phi^T v~`.
+    pub hypergradient: Vec<f64>,
+    pub work: Work,
+}
+
+/// Where a chain ended.
+pub(super) struct Chain {
+    pub point: WarmStart,
+    pub estimate: Hypergradient,
+}
+
+/// How a chain is run: the solver of both levels, and the rows of its upper sample.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChainSettings {
+    pub solver: FixedPoint,
+    pub upper_batch: Batch,
+    pub cross_batch: Batch,
+}
+
+impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Levels<'_, M, U> {
+    /// The exact look at `point`.
+    pub fn anchor(&self, point: WarmStart) -> Result<Anchor> {
+        let Levels { map, upper, lambda } = *self;
+        let (mut phi, mut psi) = (vec![0.0; point.w.len()], vec![0.0; point.w.len()]);
+        let mut work = LowerOperator { map, lambda }.apply(&point.w, &Sample::Full, &mut phi);
+        let upper = Upper::at(upper, &point.w, lambda, Sampled::all())?;
+        let mut adjoint = AdjointOperator { map, w: &point.w, lambda, grad_w: &upper.grad_w };
+        work += adjoint.apply(&point.v, &Sample::Full, &mut psi);
+        let mut cross = vec![0.0; lambda.len()];
+        cross_term(map, &point, lambda, Sampled::all(), &mut cross);
+        work += Work::cross_product(map.cross_size(&Sample::Full));
+        let mut hypergradient = upper.grad_lambda.clone();
+        vector::axpy(1.0, &cross, &mut hypergradient);
+        check_finite(&hypergradient)?;
+        work += upper.work;
+        Ok(Anchor { point, phi, psi, upper, cross, hypergradient, work })
+    }
+
+    /// A chain from the anchor on the samples number `index` under `seed`.
+    pub fn chain(&self, anchor: &Anchor, settings: &ChainSettings, seed: u64, index: u64) -> Result<Chain> {
+        let Levels { map, upper, lambda } = *self;
+        let stream = |purpose| Rng::stream(seed, purpose, index);
+        let mut point = anchor.point.clone();
+        let mut workspace = Workspace::new(point.w.len());
+
+        let mut operator = ControlVariate {
+            moving: LowerOperator { map, lambda },
+            anchored: LowerOperator { map, lambda },
+            anchor: &anchor.point.w,
+            mean: &anchor.phi,
+        };
+        let lower = settings.solver.solve(&mut operator, &mut point.w, &mut stream(Purpose::Lower), &mut workspace);
+        let lower = lower.usable("lower level")?;
+
+        let upper_at = |w: &[f64]| {
+            let rngs = &mut [stream(Purpose::Upper)];
+            Upper::at(upper, w, lambda, Sampled { batch: settings.upper_batch, rngs })
+        };
+        let mut at = upper_at(&point.w)?;
+        if settings.upper_batch != Batch::All {
+            at.correct(&upper_at(&anchor.point.w)?, &anchor.upper);
+        }
+
+        let mut operator = ControlVariate {
+            moving: AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w },
+            anchored: AdjointOperator { map, w: &anchor.point.w, lambda, grad_w: &anchor.upper.grad_w },
+            anchor: &anchor.point.v,
+            mean: &anchor.psi,
+        };
+        let linear = settings.solver.solve(&mut operator, &mut point.v, &mut stream(Purpose::Linear), &mut workspace);
+        let linear = linear.usable("linear system")?;
+
+        let cross_at = |point: &WarmStart, out: &mut [f64]| {
+            let rngs = &mut [stream(Purpose::Cross)];
+            cross_term(map, point, lambda, Sampled { batch: settings.cross_batch, rngs }, out)
+        };
+        let (mut cross, mut there) = (vec![0.0; lambda.len()], vec![0.0; lambda.len()]);
+        let mut cross_work = cross_at(&point, &mut cross) + cross_at(&anchor.point, &mut there);
+        if map.cross_size(&Sample::Full) == 0 {
+            cross_work = Work::default();
+        }
+        vector::axpy(-1.0, &there, &mut cross);
+        vector::axpy(1.0, &anchor.cross, &mut cross);
+        let work = lower.work + linear.work + cross_work;
+        let estimate = at.assemble(1.0, &cross, lower.status.worst(linear.status), work)?;
+        Ok(Chain { point, estimate })
+    }
+}

@@ -1,0 +1,193 @@
+//! The hypergradient of a linear model's penalties by few passes: variance-reduced SID in units in which the Hessian of
+//! some of the rows is the identity.
+//!
+//! With some thousand rows behind the Cholesky factor the Hessian of all rows has a condition number of two or three in these
+//! units, whatever the penalties are. A round then brings the error down by an order of magnitude. Larger batches let the
+//! steps be longer, up to those of all rows; a few hundred rows are where that stops to pay.
+
+use std::ops::{ControlFlow, Range};
+
+use super::problem::GlmProblem;
+use super::units::pilot;
+use crate::Result;
+use crate::diagnose::{Spectrum, lanczos};
+use crate::hypergradient::{PreciseHypergradient, PreciseSvrg, Precision, Stage, WarmStart};
+use crate::lower::{Curvature, GradientMap, StochasticLoss};
+use crate::newton::Newton;
+use crate::problems::glm::{Glm, GlmCurvature};
+use crate::problems::scaled::{Scaled, Units, Whitening};
+use crate::sample::{Purpose, Rng, Sample};
+use crate::stop::StopSignal;
+use crate::upper::UpperObjective;
+use crate::vector;
+use crate::work::Work;
+
+/// Rows of the first, rough fit.
+const FIRST_ROWS: usize = 512;
+/// Rows whose Hessian makes the units.
+const PILOT_ROWS: usize = 4096;
+/// Steps in these units by which the fit of those rows is improved.
+const PILOT_STEPS: usize = 4;
+/// Other rows that tell the spectrum in these units, and products with them.
+const SPECTRUM: (usize, usize) = (2048, 6);
+/// Minibatches looked at for the step, and products with each.
+const PROBES: (u64, usize) = (4, 6);
+/// The step as a multiple of one over the largest curvature of these minibatches; below 2, with room for others.
+const STEP: f64 = 1.2;
+/// Rows of a minibatch, steps and number of the chains of a round.
+const BATCH: usize = 320;
+const STEPS: usize = 18;
+const CHAINS: usize = 3;
+
+/// Largest number of parameters for which a Cholesky factor is affordable, whose use costs their square at each step.
+const LARGEST: usize = 2000;
+/// What a round costs in passes, and the factor by which it brings the error down (measured, see
+/// `docs/choosing-a-method.md`).
+const ROUND: (f64, f64) = (4.0, 8.0);
+/// Rows that plain SID visits for a relative error of 1, all told (measured, see `docs/error-bars.md`), and the number of
+/// runs of its trial.
+const PLAIN: (f64, f64) = (250.0, 50.0);
+/// Rows of a minibatch of plain SID.
+const PLAIN_BATCH: f64 = 64.0;
+
+impl GlmProblem {
+    /// The stated cost model: the rows that plain SID and its variance-reduced form are expected to visit for a relative
+    /// error `epsilon`; nothing for the latter where there are too many parameters.
+    ///
+    /// Plain SID needs `250/epsilon^2` rows for the noise, and for each of about 50 runs of two solves
+    /// `2 ln(1/epsilon)/gap` steps to forget the start, with the gap that the weakest penalty leaves.
+    pub(super) fn predicted_rows(&self, lambda: &[f64], epsilon: f64) -> (f64, Option<f64>) {
+        let (lower, upper) = (self.lower(), self.upper());
+        let (n, d) = (lower.risk().len() as f64, lower.dims().w as f64);
+        let norms = pilot(lower.risk()).row_norms_squared();
+        let own = norms.iter().sum::<f64>() / norms.len() as f64 / (4.0 * PLAIN_BATCH);
+        let weakest = lambda.iter().fold(f64::INFINITY, |least, lambda| least.min(lambda.exp()));
+        let gap = 0.25 * weakest / (weakest + own);
+        let digits = (1.0 / epsilon).ln().max(1.0);
+        let forgetting = PLAIN.1 * 2.0 * PLAIN_BATCH * 2.0 * digits / gap.max(f64::MIN_POSITIVE);
+        let plain = PLAIN.0 / (epsilon * epsilon) + forgetting;
+        let rounds = ((2.0 / epsilon).ln() / ROUND.1.ln()).ceil().max(1.0);
+        // The Gram matrix of the pilot costs about as much as d/4 passes over it.
+        let reduced = rounds * (ROUND.0 * n + upper.len() as f64) + PILOT_ROWS as f64 * (4.0 + d / 4.0);
+        (plain, (d as usize <= LARGEST).then_some(reduced))
+    }
+
+    /// As [`GlmProblem::hypergradient`], with variance reduction in the units of a pilot; the arguments are checked.
+    pub(super) fn hypergradient_whitened(
+        &self,
+        lambda: &[f64],
+        precision: Precision,
+        seed: u64,
+        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+    ) -> Result<PreciseHypergradient> {
+        let (lower, upper) = (self.lower(), self.upper());
+        let n = lower.risk().len();
+        let (rows, batch) = (PILOT_ROWS.min(n), BATCH.min(n));
+        let mut work = Work::default();
+        let Pilot { w, units } = Pilot::fit(&lower, lambda, rows, &mut work)?;
+
+        // In these units the Hessian of the pilot is the identity, and the adjoint is the gradient.
+        let some_upper = pilot(&upper);
+        let (mut v, mut ignored) = (vec![0.0; w.len()], vec![0.0; lambda.len()]);
+        some_upper.gradients(&w, lambda, &Sample::Full, &mut v, &mut ignored);
+        work += Work::gradient(some_upper.len());
+        units.apply_transpose(&mut v);
+
+        let others = if n >= rows + SPECTRUM.0 { rows..rows + SPECTRUM.0 } else { 0..n };
+        let others = part(&lower, others, true);
+        let curvature = GlmCurvature::new(&others, &w, lambda);
+        let mut image = vec![0.0; w.len()];
+        let product = |x: &[f64], out: &mut [f64]| {
+            image.copy_from_slice(x);
+            units.apply(&mut image);
+            curvature.product(&image, out);
+            units.apply_transpose(out);
+        };
+        let spectrum = lanczos(product, w.len(), SPECTRUM.1, seed)?;
+        work += Work::hessian_product((spectrum.products + 1) * others.risk().len());
+
+        let scaled = Scaled { inner: &lower, scale: &units };
+        let scaled_upper = Scaled { inner: &upper, scale: &units };
+        let mut y = w;
+        units.apply_inverse(&mut y);
+        let bounded = Glm::new(lower.risk().majorant(), lower.penalty().clone());
+        let probed = Scaled { inner: &bounded, scale: &units };
+        let largest = largest_curvature(&probed, &y, lambda, (batch, seed), &mut work)?;
+        let map_step = STEP / largest.max(spectrum.largest);
+        let map = GradientMap { loss: &scaled, map_step };
+        vector::scale(1.0 / map_step, &mut v);
+        let svrg = PreciseSvrg {
+            batch,
+            steps: STEPS,
+            chains: CHAINS,
+            eta: 1.0,
+            contraction: contraction(&spectrum, map_step),
+            seed,
+        };
+        let start = WarmStart { w: y, v };
+        let mut precise = svrg.estimate(&map, &scaled_upper, lambda, Some(&start), precision, observer)?;
+        precise.estimate.work += work;
+        Ok(precise)
+    }
+}
+
+/// A fit of some of the rows, and the units in which their Hessian is the identity.
+struct Pilot {
+    w: Vec<f64>,
+    units: Whitening,
+}
+
+impl Pilot {
+    /// A rough fit of few rows, the Hessian of more of them there, and steps with its inverse on those.
+    fn fit(lower: &Glm<'_>, lambda: &[f64], rows: usize, work: &mut Work) -> Result<Self> {
+        let mut w = lower.risk().null_parameters();
+        let newton = Newton { iterations: 50, tolerance: 0.1, ..Newton::default() };
+        let few = part(lower, 0..FIRST_ROWS.min(rows), true);
+        *work += newton.minimize(&few, lambda, &mut w, None, &StopSignal::never())?.info.work;
+        let units = GlmCurvature::new(&part(lower, 0..rows, true), &w, lambda).whitening()?;
+        *work += Work::hessian_product(rows);
+        let some = part(lower, 0..rows, false);
+        let mut step = vec![0.0; w.len()];
+        for _ in 0..PILOT_STEPS {
+            some.gradient(&w, lambda, &Sample::Full, &mut step);
+            *work += Work::gradient(rows);
+            units.apply_transpose(&mut step);
+            units.apply(&mut step);
+            vector::axpy(-1.0, &step, &mut w);
+        }
+        Ok(Pilot { w, units })
+    }
+}
+
+/// The lower level on some of its rows; `bounded` with a loss whose curvature is nowhere zero.
+fn part<'a>(lower: &Glm<'a>, rows: Range<usize>, bounded: bool) -> Glm<'a> {
+    let risk = lower.risk().restricted(rows);
+    Glm::new(if bounded { risk.majorant() } else { risk }, lower.penalty().clone())
+}
+
+/// The largest eigenvalue of the Hessian at `y` on some minibatches.
+fn largest_curvature(
+    loss: &impl StochasticLoss,
+    y: &[f64],
+    lambda: &[f64],
+    (batch, seed): (usize, u64),
+    work: &mut Work,
+) -> Result<f64> {
+    let mut sample = Sample::Full;
+    let mut largest = 0.0_f64;
+    for probe in 0..PROBES.0 {
+        loss.draw(batch, &mut Rng::stream(seed, Purpose::Start, probe), &mut sample);
+        let product = |v: &[f64], out: &mut [f64]| loss.hessian_product(y, lambda, &sample, v, out);
+        let found = lanczos(product, y.len(), PROBES.1, seed)?;
+        *work += Work::hessian_product(found.products * batch);
+        largest = largest.max(found.largest + found.largest_error);
+    }
+    Ok(largest)
+}
+
+/// `max |1 - map_step l|` over the spectrum, on the safe side.
+fn contraction(spectrum: &Spectrum, map_step: f64) -> f64 {
+    let smallest = (spectrum.smallest - spectrum.smallest_error).max(0.5 * spectrum.smallest);
+    let largest = spectrum.largest + spectrum.largest_error;
+    (1.0 - map_step * smallest).max(map_step * largest - 1.0).clamp(0.0, 1.0 - 1e-12)
+}
