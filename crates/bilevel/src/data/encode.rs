@@ -128,6 +128,18 @@ impl Encoder {
         Ok((encoder, stored))
     }
 
+    /// For matrices of `features` features that are used as they are, stored as `options` says (dense where that is left
+    /// open).
+    pub fn of_matrices(features: usize, options: &EncodeOptions) -> Self {
+        Encoder {
+            layout: Layout::Matrix { width: features, means: None },
+            missing: options.missing,
+            dense: options.storage != Storage::Sparse,
+            double: options.precision == Precision::F64,
+            normalize_rows: options.normalize_rows,
+        }
+    }
+
     /// Number of features `p` that every design matrix of this encoder has.
     pub fn features(&self) -> usize {
         match &self.layout {

@@ -182,7 +182,7 @@ impl LabelMap {
     pub fn apply(&self, labels: &Labels, origin: &Origin) -> Result<Target> {
         check_present(labels, origin)?;
         if matches!(self.kind, TargetKind::Counts | TargetKind::Real) {
-            return self.values(labels, origin).map(Target::Values);
+            return self.values(labels, origin).map(|values| Target::Values(values.into()));
         }
         let unseen = |row: usize, name: &str| {
             origin
@@ -204,7 +204,7 @@ impl LabelMap {
                 values.iter().enumerate().map(code).collect::<Result<_>>()?
             }
         };
-        Ok(Target::Classes { codes, names: self.names.clone() })
+        Ok(Target::Classes { codes: codes.into(), names: self.names.clone() })
     }
 
     fn values(&self, labels: &Labels, origin: &Origin) -> Result<Vec<f64>> {

@@ -22,9 +22,9 @@ pub(super) fn choose_loss(train: &Dataset, choice: LossChoice) -> Result<Loss> {
         LossChoice::Auto | LossChoice::Softmax if classes >= 2 => Ok(Loss::Softmax { classes }),
         LossChoice::SquaredHinge if classes == 2 => Ok(Loss::SquaredHinge),
         LossChoice::Squared if classes == 0 => Ok(Loss::Squared),
-        LossChoice::Huber if classes == 0 => Ok(Loss::Huber { delta: huber_delta(&target_numbers(&train.target)) }),
+        LossChoice::Huber if classes == 0 => Ok(Loss::Huber { delta: huber_delta(&target_numbers(train)) }),
         LossChoice::Poisson if classes == 0 => {
-            if target_numbers(&train.target).iter().any(|&y| y < 0.0) {
+            if target_numbers(train).iter().any(|&y| y < 0.0) {
                 return Err(Error::input("a Poisson model needs targets that are not negative"));
             }
             Ok(Loss::Poisson)
