@@ -32,6 +32,12 @@ pub(super) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast::<u8>(), size_of_val(numbers)) }
 }
 
+/// The bytes of `numbers`, to be written.
+pub(super) fn bytes_of_mut<T: Plain>(numbers: &mut [T]) -> &mut [u8] {
+    // SAFETY: plain numbers have no padding, and any bytes that are written are valid numbers.
+    unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast::<u8>(), size_of_val(numbers)) }
+}
+
 /// A slice of numbers with shared ownership: on the heap, or in a file mapped read-only.
 pub struct Buffer<T> {
     start: *const T,

@@ -112,6 +112,11 @@ impl<T: Element> CsrMatrix<T> {
         &self.values
     }
 
+    /// Column indices and values of all stored entries, without the matrix.
+    pub(super) fn into_entries(self) -> (Vec<u32>, Vec<T>) {
+        (self.indices.into_vec(), self.values.into_vec())
+    }
+
     /// All stored values, row after row.
     pub fn values_mut(&mut self) -> &mut [T] {
         self.transposed = OnceLock::new();

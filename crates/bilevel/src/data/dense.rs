@@ -73,6 +73,11 @@ impl<T: Element> DenseMatrix<T> {
         &self.values
     }
 
+    /// All values, row after row, without the matrix.
+    pub(super) fn into_values(self) -> Vec<T> {
+        self.values.into_vec()
+    }
+
     /// All values, row after row.
     pub fn values_mut(&mut self) -> &mut [T] {
         self.values.make_mut()

@@ -14,6 +14,8 @@ mod design;
 mod encode;
 mod groups;
 mod kernel;
+mod label_counts;
+mod learn;
 pub mod mapped;
 pub mod passes;
 mod profile;

@@ -16,10 +16,15 @@
 //! file checks its length and its header; the sections are checked by [`MappedRows::verify`], which reads all of them.
 //! `docs/formats.md` describes the file to those who write it with other programs.
 
+mod buckets;
+mod convert;
 mod header;
 mod open;
+mod piece;
+mod standardize;
 mod write;
 
+pub use convert::{ConvertOptions, Stage, Watch, convert};
 pub use header::{ElementType, Header, Layout, NumberSummary, Provenance, Section};
 pub use open::MappedRows;
 pub use write::{About, RowsWriter, Shape};

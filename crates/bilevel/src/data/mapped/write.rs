@@ -57,23 +57,23 @@ pub struct About {
 /// Writes rows that are in random order already.
 #[derive(Debug)]
 pub struct RowsWriter {
-    path: PathBuf,
-    temporary: PathBuf,
-    shape: Shape,
-    sections: Vec<SectionWriter>,
-    rows: usize,
+    pub(super) path: PathBuf,
+    pub(super) temporary: PathBuf,
+    pub(super) shape: Shape,
+    pub(super) sections: Vec<SectionWriter>,
+    pub(super) rows: usize,
     entries: usize,
-    nonzero: u64,
+    pub(super) nonzero: u64,
     class_counts: Vec<u64>,
     target: NumberSummary,
     complete: bool,
 }
 
 /// Where the parts of a row go, as positions among the sections.
-const VALUES: usize = 0;
+pub(super) const VALUES: usize = 0;
 const NUMBERS: usize = 1;
-const OFFSETS: usize = 2;
-const INDICES: usize = 3;
+pub(super) const OFFSETS: usize = 2;
+pub(super) const INDICES: usize = 3;
 
 impl RowsWriter {
     /// A file that will be called `path` once it is complete.
@@ -283,23 +283,23 @@ pub(super) fn checksum(prefix: &[u8], header: &[u8]) -> u32 {
 
 /// Writes one section from its place on.
 #[derive(Debug)]
-struct SectionWriter {
-    name: &'static str,
-    offset: u64,
-    bytes: u64,
+pub(super) struct SectionWriter {
+    pub(super) name: &'static str,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
     checksum: crc32fast::Hasher,
-    file: BufWriter<File>,
+    pub(super) file: BufWriter<File>,
 }
 
 impl SectionWriter {
-    fn open(path: &Path, name: &'static str, offset: u64) -> std::io::Result<Self> {
+    pub(super) fn open(path: &Path, name: &'static str, offset: u64) -> std::io::Result<Self> {
         let mut file = OpenOptions::new().write(true).open(path)?;
         file.seek(SeekFrom::Start(offset))?;
         let file = BufWriter::with_capacity(1 << 18, file);
         Ok(SectionWriter { name, offset, bytes: 0, checksum: crc32fast::Hasher::new(), file })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.checksum.update(bytes);
         self.bytes += bytes.len() as u64;
         self.file.write_all(bytes)
