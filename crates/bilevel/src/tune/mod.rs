@@ -37,7 +37,7 @@ mod summary;
 mod units;
 
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
-pub use digest::{GroupPenalties, StrongWeight, penalties_by_group, strongest_weights};
+pub use digest::{GroupPenalties, StrongWeight, feature_deviations, penalties_by_group, strongest_weights};
 pub use metrics::{Metrics, predicted_classes};
 pub use model::LinearModel;
 pub use model_file::{About, SavedModel};

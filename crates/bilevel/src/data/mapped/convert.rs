@@ -28,6 +28,7 @@ use crate::data::target::{LabelMap, TargetKind, check_present};
 use crate::{Error, Result};
 
 /// How to convert.
+#[derive(Clone)]
 pub struct ConvertOptions<'a> {
     /// How the file is read.
     pub read: ReadOptions,
