@@ -22,9 +22,12 @@ pub(super) fn reorder<T: Copy>(mut numbers: Vec<T>, start: impl Fn(usize) -> usi
     let part =
         |bucket: usize| -> Range<usize> { (bucket * rows).div_ceil(BUCKETS)..((bucket + 1) * rows).div_ceil(BUCKETS) };
     let length = |row: usize| start(row + 1) - start(row);
+    // The first one is given back first and so is made last: allocators return memory to the system from the end.
     let mut buckets: Vec<Vec<T>> = (0..BUCKETS)
+        .rev()
         .map(|bucket| Vec::with_capacity(order[part(bucket)].iter().map(|&row| length(row as usize)).sum()))
         .collect();
+    buckets.reverse();
     for bucket in (0..BUCKETS).rev() {
         let old = part(bucket);
         for row in old.clone().rev() {

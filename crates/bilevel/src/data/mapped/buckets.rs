@@ -121,7 +121,7 @@ impl Drop for Buckets {
 mod tests {
     use super::super::piece::Template;
     use super::*;
-    use crate::data::{Column, ColumnData, Contents, Format, Labels, Origin, Table};
+    use crate::data::{Column, ColumnData, Contents, Format, Labels, Origin, Precision, Table};
 
     fn order(count: usize, seed: u64) -> Vec<f64> {
         let output = std::env::temp_dir().join(format!("bilevel-buckets-{seed}-{count}"));
@@ -136,7 +136,7 @@ mod tests {
             named: true,
             notes: Vec::new(),
         };
-        let mut template = Template::of(&table(vec![0.0]));
+        let mut template = Template::of(&table(vec![0.0]), Precision::F32);
         for block in [vec![0.0], vec![1.0, 2.0], vec![3.0]] {
             buckets.deal(&template.piece(table(block))).unwrap();
         }

@@ -235,7 +235,7 @@ impl BlockVisitor for Scatter<'_, '_> {
             None => self.found.insert(Found {
                 learner: EncoderLearner::new(&self.encode),
                 labels: counts,
-                template: Template::of(&table),
+                template: Template::of(&table, self.encode.precision),
                 format: table.format,
                 named: table.named,
                 target_name: table.target_name.clone(),

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use crate::data::buffer::{Plain, bytes_of};
 use crate::data::csr::CsrMatrix;
 use crate::data::dense::DenseMatrix;
-use crate::data::design::DesignMatrix;
+use crate::data::design::{DesignMatrix, Precision};
 use crate::data::read::Format;
 use crate::data::table::{Column, ColumnData, Contents, Labels, MISSING, Origin, Table};
 
@@ -86,6 +86,8 @@ pub(super) struct Template {
     named: bool,
     labels: Option<Levels>,
     kind: Kind,
+    /// Precision in which numeric columns will be stored.
+    precision: Precision,
 }
 
 #[derive(Debug)]
@@ -97,12 +99,13 @@ enum Kind {
 
 impl Template {
     /// For the file of which `table` is a block.
-    pub(super) fn of(table: &Table) -> Self {
+    pub(super) fn of(table: &Table, precision: Precision) -> Self {
         let texts = |data: &ColumnData| matches!(data, ColumnData::Text { .. }).then(Levels::default);
         Template {
             origin: Origin::new(table.origin.path()),
             format: table.format,
             named: table.named,
+            precision,
             labels: matches!(table.labels, Some(Labels::Text { .. })).then(Levels::default),
             kind: match &table.contents {
                 Contents::Columns(columns) => {
@@ -132,7 +135,10 @@ impl Template {
                 for (column, (_, _, levels)) in columns.into_iter().zip(known) {
                     let numbers = match (column.data, levels) {
                         (ColumnData::Text { codes, levels }, Some(known)) => Numbers::U32(known.codes(&codes, &levels)),
-                        (ColumnData::Numeric(values), _) => Numbers::F64(values),
+                        (ColumnData::Numeric(values), _) => match self.precision {
+                            Precision::F32 => Numbers::F32(values.into_iter().map(|value| value as f32).collect()),
+                            Precision::F64 => Numbers::F64(values),
+                        },
                         _ => unreachable!("a column is of one kind in all blocks"),
                     };
                     add(Width::Fixed(1), numbers);
@@ -171,6 +177,7 @@ impl Template {
                 let column = |(name, number, levels): &(String, usize, Option<Levels>)| {
                     let data = match (next(), levels) {
                         (Numbers::F64(values), _) => ColumnData::Numeric(values),
+                        (Numbers::F32(values), _) => ColumnData::Numeric(values.into_iter().map(f64::from).collect()),
                         (Numbers::U32(codes), Some(levels)) => ColumnData::Text { codes, levels: levels.names.clone() },
                         _ => unreachable!("numbers or codes"),
                     };

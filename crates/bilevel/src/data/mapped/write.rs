@@ -244,7 +244,6 @@ impl RowsWriter {
         };
         put(&mut file, place, &text)?;
         put(&mut file, 0, &prefix)?;
-        file.sync_all().map_err(io)?;
         std::fs::rename(&self.temporary, &self.path).map_err(io)?;
         self.complete = true;
         Ok(header)

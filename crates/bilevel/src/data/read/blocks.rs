@@ -110,6 +110,7 @@ impl<'a> Blocks<'a> {
                 let mut wanted = BLOCK;
                 loop {
                     let missing = wanted.saturating_sub(block.len()) as u64;
+                    block.reserve_exact(missing as usize);
                     let read = reader.by_ref().take(missing).read_to_end(&mut block);
                     if read.map_err(|error| damaged(self.path, &error))? as u64 != missing {
                         ended = true;
