@@ -136,10 +136,11 @@ fn files_of_many_blocks_are_cut_between_rows() {
     for (name, text) in [("late.csv", late)].into_iter().chain([("blocks.csv.2", text.clone())]) {
         plain.beside(name, text);
     }
-    for (extension, bytes) in compressed(&text.as_bytes()[..6 << 20]).into_iter().take(4) {
-        let cut = bytes;
-        plain.beside(extension, &cut);
-    }
+    // A line that begins with a digit begins a row: the other kind is within quotes.
+    let six = (6usize << 20..).find(|&at| text.as_bytes()[at - 1] == b'\n' && text.as_bytes()[at].is_ascii_digit());
+    let six = &text[..six.unwrap()];
+    plain.beside("six.csv", six);
+    compressed(six.as_bytes()).into_iter().for_each(|(name, bytes)| plain.beside(name, bytes));
     let output = plain.0.with_file_name("out.bilevel");
     for name in ["blocks.csv", "blocks.csv.2"] {
         let input = plain.0.with_file_name(name);
@@ -152,11 +153,9 @@ fn files_of_many_blocks_are_cut_between_rows() {
     let (found, expected) = (data_shape(&late, &output), read(&late, &ReadOptions::default()).unwrap());
     assert_eq!(found.0, expected.rows());
     assert!(found.1 > 1000, "numbers have become categories: {} features", found.1);
-    let whole = text[..6 << 20].rfind('\n').map(|_| read(&plain.0.with_file_name("gzip"), &ReadOptions::default()));
-    if let Some(Ok(table)) = whole {
-        for extension in ["gzip", "bzip2", "xz", "zstd"] {
-            assert_eq!(data_shape(&plain.0.with_file_name(extension), &output).0, table.rows(), "{extension}");
-        }
+    let expected = read(&plain.0.with_file_name("six.csv"), &ReadOptions::default()).unwrap().rows();
+    for name in ["gzip", "bzip2", "xz", "zstd"] {
+        assert_eq!(data_shape(&plain.0.with_file_name(name), &output).0, expected, "{name}");
     }
 }
 
