@@ -162,7 +162,7 @@ fn nonzero(design: &DesignMatrix) -> usize {
 }
 
 /// `two classes: <=50K (24,720), >50K (7,841)`, `real numbers from 1 to 29, mean 9.93`.
-fn describe_target(target: &Target, kind: TargetKind) -> String {
+pub fn describe_target(target: &Target, kind: TargetKind) -> String {
     match target {
         Target::Classes { codes, names } => {
             let mut counts = vec![0; names.len()];

@@ -94,7 +94,19 @@ pub fn dataset_like(rows: &MappedRows, learned: &Learned) -> Result<Dataset> {
 
 /// What the file holds, in pairs of a name and a text.
 pub fn describe(header: &Header) -> Vec<(String, String)> {
-    let (rows, features) = (header.rows, header.features);
+    describe_rows(header, header.rows, target(header))
+}
+
+/// The same where only some of the rows are used.
+pub fn describe_some(header: &Header, data: &Dataset) -> Vec<(String, String)> {
+    match data.rows() == header.rows {
+        true => describe(header),
+        false => describe_rows(header, data.rows(), crate::input::describe_target(&data.target, header.labels.kind())),
+    }
+}
+
+fn describe_rows(header: &Header, rows: usize, target: String) -> Vec<(String, String)> {
+    let features = header.features;
     let mut size =
         format!("{}, {}", numbers::counted(rows, "row", "rows"), numbers::counted(features, "feature", "features"));
     let groups = header.groups();
@@ -103,12 +115,12 @@ pub fn describe(header: &Header) -> Vec<(String, String)> {
     }
     let layout = if header.layout == Layout::Dense { "dense" } else { "sparse" };
     let element = format!("{:?}", header.element).to_lowercase();
-    let density = numbers::percent(header.nonzero as f64 / (rows as f64 * features as f64));
+    let density = numbers::percent(header.nonzero as f64 / (header.rows as f64 * features as f64));
     let scale = if header.standardization.is_some() { "standardized" } else { "as they came" };
     vec![
         ("training data".into(), size),
         ("storage".into(), format!("{layout} {element}, {density} of the entries nonzero, {scale}, in the file")),
-        ("target".into(), target(header)),
+        ("target".into(), target),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bilevel::data::mapped::MappedRows;
+use bilevel::data::mapped::{Header, MappedRows};
 use bilevel::data::{self, Dataset, Groups, Parts, ReadOptions, stratified_order};
 use bilevel::{Error, Result};
 
@@ -45,7 +45,10 @@ struct Training {
     data: Dataset,
     target_name: Option<String>,
     header: Option<bool>,
-    description: Vec<(String, String)>,
+    /// What kind of file it is.
+    format: String,
+    /// The header of a mapped file.
+    mapped: Option<Header>,
     notes: Vec<String>,
 }
 
@@ -62,9 +65,8 @@ impl Training {
         let header = if format == data::Format::Delimited { Some(table.named) } else { None };
         let notes = table.notes.clone();
         let (learned, data) = Learned::new(table, args, plan::target_kind(args.model))?;
-        let mut description = vec![("file".into(), format!("{} ({format})", path.display()))];
-        description.extend(describe(&data, &learned.encoder, learned.labels.kind()));
-        Ok(Training { learned, data, target_name, header, description, notes })
+        let format = format.to_string();
+        Ok(Training { learned, data, target_name, header, format, mapped: None, notes })
     }
 
     fn of_mapped(args: &ProblemArgs, rows: &MappedRows) -> Result<Self> {
@@ -75,11 +77,16 @@ impl Training {
             learned.groups = Groups::read(path, &data.feature_names, &header.encoder.groups())?;
             data.groups = learned.groups.clone();
         }
-        let mut description = vec![("file".into(), format!("{} (mapped)", args.train.display()))];
-        description.extend(mapped::describe(header));
-        let provenance = &header.provenance;
-        let (target_name, header) = (provenance.target_name.clone(), provenance.named);
-        Ok(Training { learned, data, target_name, header, description, notes: Vec::new() })
+        let (target_name, named) = (header.provenance.target_name.clone(), header.provenance.named);
+        Ok(Training {
+            learned,
+            data,
+            target_name,
+            header: named,
+            format: "mapped".into(),
+            mapped: Some(header.clone()),
+            notes: Vec::new(),
+        })
     }
 }
 
@@ -95,7 +102,7 @@ pub fn read(
     let mut phase = |path: &Path| phase(&format!("reading {}", path.display()));
     let options = ReadOptions { precision: args.dtype.into(), ..read_options(&args.data) };
     phase(&args.train);
-    let Training { learned, data: mut train, target_name, header, mut description, notes } =
+    let Training { learned, data: mut train, target_name, header, format, mapped: mapped_header, notes } =
         Training::read(args, &options, verify)?;
     let mut other = |path: &PathBuf, labels: &Option<PathBuf>| -> Result<Dataset> {
         phase(path);
@@ -120,6 +127,11 @@ pub fn read(
         }
         None => None,
     };
+    let mut description = vec![("file".into(), format!("{} ({format})", args.train.display()))];
+    description.extend(match &mapped_header {
+        Some(header) => mapped::describe_some(header, &train),
+        None => describe(&train, &learned.encoder, learned.labels.kind()),
+    });
     if let Some(name) = &target_name {
         description.push(("target column".into(), name.clone()));
     }

@@ -289,3 +289,29 @@ fn standardized_coefficients_there_and_back() {
     scaling.fold_back(&mut coef, &mut intercept);
     assert_eq!((coef, intercept), before);
 }
+
+/// A constant feature is stored as 0, and a model that was fitted elsewhere and weighs it still predicts the same.
+#[test]
+fn the_value_of_a_constant_feature_is_kept() {
+    for storage in [Storage::Dense, Storage::Sparse] {
+        let scratch = Scratch::new("constant.csv", "x,c,y\n1,7,a\n2,7,b\n3,7,a\n4,7,b\n");
+        let encode = EncodeOptions { storage, ..Default::default() };
+        let options = ConvertOptions { encode, ..options() };
+        let mapped = converted(&scratch.0, &scratch.0.with_file_name("out.bilevel"), &options).unwrap();
+        let (plain, _, _) = in_memory(&scratch.0, &ConvertOptions { standardize: false, ..options });
+        let model = bilevel::tune::LinearModel {
+            loss: bilevel::problems::glm::Loss::Logistic,
+            features: 2,
+            outputs: 1,
+            coef: vec![0.5, -2.0],
+            intercept: vec![0.25],
+        };
+        let sorted = |data: &Dataset| {
+            let mut margins = model.margins_of(data);
+            margins.sort_by(f64::total_cmp);
+            margins
+        };
+        let (found, expected) = (sorted(&mapped.dataset().unwrap()), sorted(&plain));
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} and {expected:?}");
+    }
+}

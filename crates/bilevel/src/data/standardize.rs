@@ -20,8 +20,8 @@ pub struct Standardization {
     pub shift: Vec<f64>,
     /// Divides each of the `p` features.
     pub scale: Vec<f64>,
-    /// Features that are constant beside an intercept: they enter the fit as 0 and have weight 0; their shift is their
-    /// value.
+    /// Features that are constant beside an intercept: they enter the fit as 0 and have weight 0. Their shift is
+    /// of no account for a fit; in a mapped file it is their value, which is lost otherwise.
     pub constant: Vec<bool>,
 }
 
@@ -88,9 +88,6 @@ impl Standardization {
             let deviation = variance[j].sqrt();
             if constant[j] {
                 this.constant[j] = intercept && n > 0.0;
-                if this.constant[j] && stored[j] > 0.0 {
-                    this.shift[j] = first[j];
-                }
             } else if measured[j] && !indicator[j] && deviation.is_normal() {
                 this.scale[j] = deviation;
             }
@@ -126,9 +123,6 @@ impl Standardization {
         for j in 0..p {
             if constant[j] {
                 this.constant[j] = intercept;
-                if intercept {
-                    this.shift[j] = first[j];
-                }
                 continue;
             }
             let deviation = variance[j].sqrt();

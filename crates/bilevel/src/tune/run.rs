@@ -51,8 +51,8 @@ pub(super) fn run(
     let bounds = bounds(options, data.design.mean_variance(intercept))?;
     let mut context = Context::new(options, observer, train_rows, bounds);
     let y = target_numbers(&data);
-    let validation_y = validation.as_ref().map(|v| target_numbers(v));
-    let test_y = test.as_ref().map(|t| target_numbers(t));
+    let validation_y = validation.as_ref().map(target_numbers);
+    let test_y = test.as_ref().map(target_numbers);
     let rows = Rows { design: &data.design, y: &y };
     let (judges, criterion) = judges(&data, validation.as_ref().zip(validation_y.as_deref()), options)?;
     let test_risk = test

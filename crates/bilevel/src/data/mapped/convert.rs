@@ -138,9 +138,7 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch:
             let measured = encoder.measured(design);
             let standardization = match options.like {
                 Some(like) => like.standardization.clone(),
-                None => options
-                    .standardize
-                    .then(|| Standardization::learn(design, &RowRanges::all(rows), options.intercept, &measured)),
+                None => options.standardize.then(|| learn(design, options.intercept, &measured)),
             };
             (measured, standardization)
         },
@@ -163,6 +161,18 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch:
             program: options.program.clone(),
         },
     })
+}
+
+/// The standardization of all rows, which keeps the values of features that are constant and will be stored as 0.
+fn learn(design: &DesignMatrix, intercept: bool, measured: &[bool]) -> Standardization {
+    let mut found = Standardization::learn(design, &RowRanges::all(design.rows()), intercept, measured);
+    let p = found.features();
+    let mut first = vec![0.0; p];
+    design.add_scaled_row(0, &vec![1.0; p], &mut first);
+    for j in (0..p).filter(|&j| found.constant[j]).collect::<Vec<_>>() {
+        found.shift[j] = first[j];
+    }
+    found
 }
 
 fn go_on(flow: ControlFlow<()>) -> Result<()> {
