@@ -235,5 +235,5 @@ fn simulated(n: usize) -> GlmProblem {
         }
     };
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };
-    GlmProblem::new(&dataset(n, 0), Some(&dataset(4000, 1)), &options).unwrap()
+    GlmProblem::new(dataset(n, 0), Some(&dataset(4000, 1)), &options).unwrap()
 }
