@@ -238,24 +238,30 @@ fn every_cut_is_an_error() {
     assert!(problem(&path, &bytes).is_ok());
 }
 
+/// Every byte that means something is under a checksum; those between sections mean nothing.
+#[test]
+fn every_changed_byte_is_noticed() {
+    for (name, text) in [("small.svm", "1 1:1 7:2\n2 3:1\n1 2:4\n2 9:1\n"), ("small.csv", "x,y\n1,a\n2,b\n3,a\n4,b\n")]
+    {
+        let scratch = Scratch::new(name, text);
+        let (path, bytes) = small(&scratch);
+        let header = MappedRows::open(&path).unwrap().header().clone();
+        let end = header.sections.iter().map(|s| s.offset + s.bytes).max().unwrap().next_multiple_of(64);
+        for at in 0..bytes.len() {
+            let inside = header.sections.iter().any(|s| (s.offset..s.offset + s.bytes).contains(&(at as u64)));
+            if (64..end).contains(&(at as u64)) && !inside {
+                continue;
+            }
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            let found = problem(&path, &changed);
+            assert!(found.is_err_and(|error| error.is_input()), "{name}: byte {at}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
-
-    /// Every byte that means something is under a checksum; those between sections mean nothing.
-    #[test]
-    fn every_changed_byte_is_noticed(at in any::<prop::sample::Index>(), change in 1..=255u8, sparse in any::<bool>()) {
-        let text = if sparse { "1 1:1 7:2\n2 3:1\n1 2:4\n2 9:1\n" } else { "x,y\n1,a\n2,b\n3,a\n4,b\n" };
-        let scratch = Scratch::new(if sparse { "small.svm" } else { "small.csv" }, text);
-        let (path, mut bytes) = small(&scratch);
-        let header = MappedRows::open(&path).unwrap().header().clone();
-        let end = header.sections.iter().map(|s| s.offset + s.bytes).max().unwrap();
-        let at = at.index(bytes.len());
-        let inside = header.sections.iter().any(|s| (s.offset..s.offset + s.bytes).contains(&(at as u64)));
-        let padding = (64..end.next_multiple_of(64)).contains(&(at as u64)) && !inside;
-        bytes[at] ^= change;
-        let found = problem(&path, &bytes);
-        prop_assert!(padding || found.is_err_and(|error| error.is_input()), "byte {at}");
-    }
 
     #[test]
     fn what_is_converted_is_read(
