@@ -30,6 +30,8 @@ pub enum Command {
     Hypergradient(Box<HypergradientArgs>),
     /// Print what a data file holds: rows, columns, kinds, missing values, target; with --at the constants of its problem.
     Inspect(Box<InspectArgs>),
+    /// Write a data file in random order into one that is used from where it lies, also when it is larger than memory.
+    Convert(Box<ConvertArgs>),
     /// Test the problem of a data file: derivatives, samples, and the hypergradient against finite differences.
     Check(Box<CheckArgs>),
     /// Measure the error of one hypergradient against samples, epochs and seconds.
@@ -235,6 +237,9 @@ pub struct HypergradientArgs {
     /// Give up after visiting this many rows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Hypergradient")]
     pub max_rows: Option<u64>,
+    /// Compare the checksums of a converted file first, which reads all of it (other commands always do).
+    #[arg(long, help_heading = "Hypergradient")]
+    pub verify: bool,
     /// Compute the exact hypergradient too, by passes over all rows.
     #[arg(long, help_heading = "Hypergradient")]
     pub exact: bool,
@@ -267,6 +272,72 @@ pub struct InspectArgs {
     /// Radius of the ball around the solution in which the formulas hold [default: the distance of zero].
     #[arg(long, value_name = "X", value_parser = positive, requires = "at", help_heading = "Constants")]
     pub radius: Option<f64>,
+}
+
+const CONVERT_EXAMPLES: &str = "\
+Examples:
+  bilevel convert clicks.csv.gz clicks.bilevel --target clicked
+  bilevel convert later.csv.gz later.bilevel --like clicks.bilevel
+  bilevel tune clicks.bilevel --test later.bilevel
+
+The input may have any format that is read, and be larger than memory. The output appears when it is complete. Exit
+codes: 0 done, 1 it cannot be written, 2 bad input, 130 interrupted (nothing is written).";
+
+#[derive(Debug, Args)]
+#[command(after_help = CONVERT_EXAMPLES)]
+pub struct ConvertArgs {
+    /// Rows in any format that is read.
+    pub input: PathBuf,
+    /// The file to write, by custom with the ending .bilevel.
+    pub output: PathBuf,
+
+    #[command(flatten, next_help_heading = "Data")]
+    pub data: DataArgs,
+    /// Impute missing values (mean, or a category of its own) instead of refusing them.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t, help_heading = "Data")]
+    pub missing: Missing,
+    /// How features are stored: auto is dense when at least 15 % of the entries are nonzero.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t, help_heading = "Data")]
+    pub storage: Storage,
+    /// Number format of the features.
+    #[arg(long, value_enum, default_value_t, help_heading = "Data")]
+    pub dtype: Dtype,
+    /// Scale each row to unit length.
+    #[arg(long, help_heading = "Data")]
+    pub normalize_rows: bool,
+    /// Keep the features as they are (by default they are brought to one scale as tune does it, over all rows).
+    #[arg(long, help_heading = "Data")]
+    pub no_standardize: bool,
+    /// Do not shift features: they will be fitted without an intercept.
+    #[arg(long, help_heading = "Data")]
+    pub no_intercept: bool,
+    /// Gather labels under a new name; may be repeated. `*` stands for all labels not named.
+    #[arg(long, value_name = "NEW=A,B,..", help_heading = "Data")]
+    pub classes: Vec<String>,
+    /// The class whose probability is modelled, of two.
+    #[arg(long, value_name = "LABEL", help_heading = "Data")]
+    pub positive_class: Option<String>,
+    /// The loss that is meant, where the target leaves a doubt.
+    #[arg(long, value_parser = names::parser::<LossChoice>(MODELS), default_value = "auto", help_heading = "Data")]
+    pub model: LossChoice,
+    /// Groups of features: lines `FEATURE GROUP`, the feature by name or number.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    pub groups: Option<PathBuf>,
+    /// Encode, label and standardize as it was done for this converted file: for rows that validate or test.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    #[arg(conflicts_with_all = ["missing", "storage", "dtype", "normalize_rows", "no_standardize", "no_intercept"])]
+    #[arg(conflicts_with_all = ["classes", "positive_class", "groups"])]
+    pub like: Option<PathBuf>,
+
+    /// Seed of the order of the rows.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
+    pub seed: u64,
+    /// Number of threads; all cores by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Run")]
+    pub threads: Option<u32>,
+    /// Print nothing but errors.
+    #[arg(long, short, help_heading = "Run")]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Args)]

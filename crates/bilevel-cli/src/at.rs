@@ -6,18 +6,22 @@ use bilevel::tune::{GlmProblem, SavedModel};
 use bilevel::{Error, Result};
 
 use crate::args::ProblemArgs;
+use crate::mapped::Verify;
 use crate::plan::{self, Part};
-use crate::problem::{self, Inputs};
+use crate::problem;
 
-/// The problem of the files, and what was read.
-pub fn open(args: &ProblemArgs, phase: impl FnMut(&str)) -> Result<(GlmProblem, Inputs)> {
+/// Pairs of a name and a text.
+type Description = Vec<(String, String)>;
+
+/// The problem of the files, and a description of what was read.
+pub fn open(args: &ProblemArgs, verify: Verify, phase: impl FnMut(&str)) -> Result<(GlmProblem, Description)> {
     bilevel::tune::Relabel::parse(&args.classes)?;
     problem::start_threads(args)?;
     let validation = args.validation.as_ref().map(|text| Part::parse(text, "--validation")).transpose()?;
-    let inputs = problem::read(args, validation.as_ref(), None, phase)?;
+    let inputs = problem::read(args, validation.as_ref(), None, verify, phase)?;
     let options = plan::problem_options(args, validation.as_ref(), inputs.learned.labels.kind());
-    let problem = GlmProblem::new(&inputs.train, inputs.validation.as_ref(), &options)?;
-    Ok((problem, inputs))
+    let problem = GlmProblem::new(inputs.train, inputs.validation.as_ref(), &options)?;
+    Ok((problem, inputs.description))
 }
 
 /// The log-penalties that `text` names: one positive number for all, as many as there are hyperparameters with commas

@@ -13,6 +13,7 @@ use bilevel::tune::GlmProblem;
 use serde::Serialize;
 
 use crate::args::CheckArgs;
+use crate::mapped::Verify;
 use crate::{at, numbers, output};
 
 /// Rows of the sample on which derivatives are tested, beside all rows.
@@ -41,7 +42,7 @@ struct Report<'a> {
 }
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {
-    let (problem, _) = at::open(&args.problem, |_| {})?;
+    let (problem, _) = at::open(&args.problem, Verify::All, |_| {})?;
     let lambda = at::log_penalties(&args.at, problem.hyperparameters())?;
     let checks = checks(&problem, &lambda, args.problem.seed)?;
     let failed = checks.iter().filter(|(_, check)| !check.passed).count();

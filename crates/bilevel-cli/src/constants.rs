@@ -15,6 +15,7 @@ use bilevel::work::Work;
 use bilevel::{Error, Result, vector};
 
 use crate::args::InspectArgs;
+use crate::mapped::Verify;
 use crate::table::TextTable;
 use crate::{at, numbers, output};
 
@@ -33,7 +34,7 @@ struct Found {
 }
 
 pub fn run(args: &InspectArgs, text: &str) -> Result<ExitCode> {
-    let (problem, _) = at::open(&args.problem, |_| {})?;
+    let (problem, _) = at::open(&args.problem, Verify::All, |_| {})?;
     let lambda = at::log_penalties(text, problem.hyperparameters())?;
     let started = Instant::now();
     let lower = problem.lower();

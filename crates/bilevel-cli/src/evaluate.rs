@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::args::EvaluateArgs;
 use crate::input::Learned;
+use crate::mapped::{self, Verify};
 use crate::predict::options_for;
 use crate::table::TextTable;
 use crate::{numbers, output};
@@ -24,8 +25,14 @@ struct Evaluation<'a> {
 
 pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     let saved = SavedModel::read(&args.model)?;
-    let table = data::read(&args.data, &options_for(&saved, &args.how))?;
-    let dataset = Learned::of(&saved.about).apply(table)?;
+    let learned = Learned::of(&saved.about);
+    let dataset = match mapped::open(&args.data, Verify::All)? {
+        Some(rows) => {
+            mapped::refuse_reading(&args.data, &args.how)?;
+            mapped::dataset_like(&rows, &learned)?
+        }
+        None => learned.apply(data::read(&args.data, &options_for(&saved, &args.how))?)?,
+    };
     let diagnostics = saved.model.diagnostics(&dataset, "rows of the file");
     let classes = saved.about.labels.names();
     if args.json {

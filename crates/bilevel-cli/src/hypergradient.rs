@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::args::HypergradientArgs;
 use crate::at;
+use crate::mapped::Verify;
 use crate::progress::Progress;
 use crate::table::TextTable;
 use crate::{csv, interrupt, numbers, output};
@@ -48,7 +49,8 @@ pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
         output::check_file(path)?;
     }
     let mut progress = Progress::new(args.quiet || args.json, 1);
-    let (problem, _) = at::open(&args.problem, |phase| progress.phase(phase))?;
+    let verify = if args.verify { Verify::All } else { Verify::HeaderOnly };
+    let (problem, _) = at::open(&args.problem, verify, |phase| progress.phase(phase))?;
     let lambda = at::log_penalties(&args.at, problem.hyperparameters())?;
     let names = problem.hyperparameter_names();
     let mut precision = match args.absolute {

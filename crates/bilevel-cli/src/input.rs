@@ -95,6 +95,7 @@ impl Learned {
             feature_names: encoded.feature_names,
             groups: groups.clone(),
             measured: encoded.measured,
+            arrangement: None,
         };
         Ok((Learned { encoder, labels: map, relabel, groups }, dataset))
     }
@@ -120,6 +121,7 @@ impl Learned {
             feature_names: encoded.feature_names,
             groups: self.groups.clone(),
             measured: encoded.measured,
+            arrangement: None,
         })
     }
 }
@@ -160,16 +162,12 @@ fn nonzero(design: &DesignMatrix) -> usize {
 }
 
 /// `two classes: <=50K (24,720), >50K (7,841)`, `real numbers from 1 to 29, mean 9.93`.
-fn describe_target(target: &Target, kind: TargetKind) -> String {
+pub fn describe_target(target: &Target, kind: TargetKind) -> String {
     match target {
         Target::Classes { codes, names } => {
             let mut counts = vec![0; names.len()];
             codes.iter().for_each(|&code| counts[code as usize] += 1);
-            let shown = names.iter().zip(&counts).take(10);
-            let list: Vec<_> = shown.map(|(name, &count)| format!("{name} ({})", numbers::count(count))).collect();
-            let more = if names.len() > list.len() { ", …" } else { "" };
-            let classes = if names.len() == 2 { "two classes".into() } else { format!("{} classes", names.len()) };
-            format!("{classes}: {}{more}", list.join(", "))
+            describe_classes(names, &counts)
         }
         Target::Values(values) => {
             let (min, max) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &y| (a.min(y), b.max(y)));
@@ -178,4 +176,13 @@ fn describe_target(target: &Target, kind: TargetKind) -> String {
             format!("{kind} from {min} to {max}, mean {mean}")
         }
     }
+}
+
+/// Classes with the numbers of their rows.
+pub fn describe_classes(names: &[String], counts: &[usize]) -> String {
+    let shown = names.iter().zip(counts).take(10);
+    let list: Vec<_> = shown.map(|(name, &count)| format!("{name} ({})", numbers::count(count))).collect();
+    let more = if names.len() > list.len() { ", …" } else { "" };
+    let classes = if names.len() == 2 { "two classes".into() } else { format!("{} classes", names.len()) };
+    format!("{classes}: {}{more}", list.join(", "))
 }

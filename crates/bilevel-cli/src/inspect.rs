@@ -8,6 +8,7 @@ use bilevel::data::{self, EncodeOptions, Missing, ReadOptions};
 use crate::args::InspectArgs;
 use crate::constants;
 use crate::input::read_options;
+use crate::mapped::{self, Verify};
 use crate::output;
 
 pub fn run(args: &InspectArgs) -> Result<ExitCode> {
@@ -15,6 +16,11 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode> {
         return constants::run(args, at);
     }
     let (file, how) = (&args.problem.train, &args.problem.data);
+    if let Some(rows) = mapped::open(file, Verify::All)? {
+        mapped::refuse_reading(file, how)?;
+        output::print(&mapped::inspect(&rows))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let options = read_options(how);
     let table = match data::read(file, &options) {
         Ok(table) => table,

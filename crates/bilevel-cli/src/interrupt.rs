@@ -8,8 +8,10 @@ use bilevel::Result;
 /// Exit code of a program that was interrupted.
 pub const EXIT_CODE: u8 = 130;
 
-/// True while there is something worth keeping.
+/// True while there is something worth keeping, or to be cleared away.
 static KEEPING: AtomicBool = AtomicBool::new(false);
+/// True where nothing is kept.
+static UNDOING: AtomicBool = AtomicBool::new(false);
 static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Listens for interrupts from now on.
@@ -20,7 +22,8 @@ pub fn listen() {
         if repeated || !KEEPING.load(Ordering::SeqCst) {
             std::process::exit(EXIT_CODE.into());
         }
-        eprintln!("stopping; the best so far will be kept (once more to quit at once)");
+        let what = if UNDOING.load(Ordering::SeqCst) { "nothing" } else { "the best so far" };
+        eprintln!("stopping; {what} will be kept (once more to quit at once)");
     });
 }
 
@@ -38,4 +41,10 @@ pub fn flag() -> Arc<AtomicBool> {
 pub fn keeping<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     KEEPING.store(true, Ordering::SeqCst);
     work()
+}
+
+/// The same for work that clears away what it has written when it stops.
+pub fn undoing<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    UNDOING.store(true, Ordering::SeqCst);
+    keeping(work)
 }

@@ -4,12 +4,14 @@ mod args;
 mod at;
 mod check;
 mod constants;
+mod convert;
 mod csv;
 mod evaluate;
 mod hypergradient;
 mod input;
 mod inspect;
 mod interrupt;
+mod mapped;
 mod names;
 mod numbers;
 mod output;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Hypergradient(args) => hypergradient::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Check(args) => check::run(args),
         Command::Study(args) => study::run(args),
         Command::Reproduce(args) => reproduce::run(args),

@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use bilevel::data::{self, ReadOptions};
+use bilevel::data::{self, Origin, ReadOptions};
 use bilevel::problems::glm::Loss;
 use bilevel::tune::{LinearModel, SavedModel, predicted_classes};
 use bilevel::{Error, Result};
 
 use crate::args::{DataArgs, PredictArgs};
-use crate::input::read_options;
+use crate::input::{Learned, read_options};
+use crate::mapped::{self, Verify};
 use crate::{csv, output};
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
@@ -22,12 +23,21 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
             .in_file(&args.model)
             .remedy("leave out --proba"));
     }
-    let options = ReadOptions { target_required: false, ..options_for(&saved, &args.how) };
-    let encoded = saved.about.encoder.encode(data::read(&args.data, &options)?)?;
-    let margins = saved.model.margins(&encoded.design);
+    let (margins, origin) = match mapped::open(&args.data, Verify::All)? {
+        Some(rows) => {
+            mapped::refuse_reading(&args.data, &args.how)?;
+            let dataset = mapped::dataset_like(&rows, &Learned::of(&saved.about))?;
+            (saved.model.margins_of(&dataset), Origin::new(&args.data))
+        }
+        None => {
+            let options = ReadOptions { target_required: false, ..options_for(&saved, &args.how) };
+            let encoded = saved.about.encoder.encode(data::read(&args.data, &options)?)?;
+            (saved.model.margins(&encoded.design), encoded.origin)
+        }
+    };
     if let Some(row) = margins.iter().position(|m| !m.is_finite()) {
         let row = row / saved.model.outputs;
-        return Err(encoded.origin.error(row, "the features are too large to predict from").remedy("check the row"));
+        return Err(origin.error(row, "the features are too large to predict from").remedy("check the row"));
     }
     let text = write(&saved.model, margins, saved.about.labels.names(), args.proba);
     match &args.out {

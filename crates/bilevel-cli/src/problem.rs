@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use bilevel::data::{self, Dataset, Parts, ReadOptions, stratified_order};
+use bilevel::data::mapped::{Header, MappedRows};
+use bilevel::data::{self, Dataset, Groups, Parts, ReadOptions, stratified_order};
 use bilevel::{Error, Result};
 
 use crate::args::ProblemArgs;
 use crate::input::{Learned, describe, read_options};
+use crate::mapped::{self, Verify};
 use crate::numbers;
 use crate::plan::{self, Part};
 
@@ -27,9 +29,65 @@ pub struct Inputs {
 
 /// Starts as many threads as were asked for.
 pub fn start_threads(args: &ProblemArgs) -> Result<()> {
-    let Some(threads) = args.threads else { return Ok(()) };
+    start(args.threads)
+}
+
+/// Starts `threads` threads, all cores where no number is given.
+pub fn start(threads: Option<u32>) -> Result<()> {
+    let Some(threads) = threads else { return Ok(()) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build_global();
     pool.map_err(|error| Error::input(format!("cannot start {threads} threads: {error}")))
+}
+
+/// The training rows, and what they say of other files.
+struct Training {
+    learned: Learned,
+    data: Dataset,
+    target_name: Option<String>,
+    header: Option<bool>,
+    /// What kind of file it is.
+    format: String,
+    /// The header of a mapped file.
+    mapped: Option<Header>,
+    notes: Vec<String>,
+}
+
+impl Training {
+    fn read(args: &ProblemArgs, options: &ReadOptions, verify: Verify) -> Result<Self> {
+        let path = &args.train;
+        if let Some(rows) = mapped::open(path, verify)? {
+            return Self::of_mapped(args, &rows);
+        }
+        let table = data::read(path, options)?;
+        let target_name = table.target_name.clone();
+        let format = table.format;
+        // Other files are like this one: a header is not guessed again from what may be few rows.
+        let header = if format == data::Format::Delimited { Some(table.named) } else { None };
+        let notes = table.notes.clone();
+        let (learned, data) = Learned::new(table, args, plan::target_kind(args.model))?;
+        let format = format.to_string();
+        Ok(Training { learned, data, target_name, header, format, mapped: None, notes })
+    }
+
+    fn of_mapped(args: &ProblemArgs, rows: &MappedRows) -> Result<Self> {
+        mapped::refuse_options(&args.train, args)?;
+        let (header, mut data) = (rows.header(), rows.dataset()?);
+        let mut learned = mapped::learned(header)?;
+        if let Some(path) = &args.groups {
+            learned.groups = Groups::read(path, &data.feature_names, &header.encoder.groups())?;
+            data.groups = learned.groups.clone();
+        }
+        let (target_name, named) = (header.provenance.target_name.clone(), header.provenance.named);
+        Ok(Training {
+            learned,
+            data,
+            target_name,
+            header: named,
+            format: "mapped".into(),
+            mapped: Some(header.clone()),
+            notes: Vec::new(),
+        })
+    }
 }
 
 /// Reads training and validation rows, and test rows with the file of their labels where there are any; `phase` is told
@@ -38,23 +96,22 @@ pub fn read(
     args: &ProblemArgs,
     validation: Option<&Part>,
     test: Option<(&Part, &Option<PathBuf>)>,
+    verify: Verify,
     mut phase: impl FnMut(&str),
 ) -> Result<Inputs> {
     let mut phase = |path: &Path| phase(&format!("reading {}", path.display()));
     let options = ReadOptions { precision: args.dtype.into(), ..read_options(&args.data) };
     phase(&args.train);
-    let table = data::read(&args.train, &options)?;
-    let target_name = table.target_name.clone();
-    let format = table.format;
-    // Other files are like this one: a header is not guessed again from what may be few rows.
-    let header = if format == data::Format::Delimited { Some(table.named) } else { None };
-    let notes = table.notes.clone();
-    let (learned, mut train) = Learned::new(table, args, plan::target_kind(args.model))?;
-    let mut description = vec![("file".into(), format!("{} ({format})", args.train.display()))];
+    let Training { learned, data: mut train, target_name, header, format, mapped: mapped_header, notes } =
+        Training::read(args, &options, verify)?;
     let mut other = |path: &PathBuf, labels: &Option<PathBuf>| -> Result<Dataset> {
         phase(path);
+        if let Some(rows) = mapped::open(path, verify)? {
+            return mapped::dataset_like(&rows, &learned);
+        }
         let target = if labels.is_none() { target_name.clone() } else { None };
-        let options = ReadOptions { target, labels: labels.clone(), header, ..options.clone() };
+        let precision = learned.encoder.precision();
+        let options = ReadOptions { target, labels: labels.clone(), header, precision, ..options.clone() };
         learned.apply(data::read(path, &options)?)
     };
     let validation_data = match validation {
@@ -64,14 +121,17 @@ pub fn read(
     let test_data = match test {
         Some((Part::File(path), labels)) => Some(other(path, labels)?),
         Some((Part::Fraction(fraction), _)) => {
-            let parts = stratified_order(&train.target, Parts::Fractions(&[1.0 - fraction, *fraction]), args.seed)?;
-            let test = train.select(&parts[1]);
-            train = train.select(&parts[0]);
+            let (rest, test) = held_out(&train, *fraction, args.seed)?;
+            train = rest;
             Some(test)
         }
         None => None,
     };
-    description.extend(describe(&train, &learned.encoder, learned.labels.kind()));
+    let mut description = vec![("file".into(), format!("{} ({format})", args.train.display()))];
+    description.extend(match &mapped_header {
+        Some(header) => mapped::describe_some(header, &train),
+        None => describe(&train, &learned.encoder, learned.labels.kind()),
+    });
     if let Some(name) = &target_name {
         description.push(("target column".into(), name.clone()));
     }
@@ -85,8 +145,19 @@ pub fn read(
     Ok(Inputs { learned, train, validation: validation_data, test: test_data, target_name, header, description, notes })
 }
 
+/// `data` without a fraction of its rows, and these. Rows in random order are cut where they lie.
+fn held_out(data: &Dataset, fraction: f64, seed: u64) -> Result<(Dataset, Dataset)> {
+    if data.arrangement.is_some() {
+        let n = data.rows();
+        let first = n - ((fraction * n as f64).round() as usize).clamp(1, n - 1);
+        return Ok((data.range(0..first), data.range(first..n)));
+    }
+    let parts = stratified_order(&data.target, Parts::Fractions(&[1.0 - fraction, fraction]), seed)?;
+    Ok((data.select(&parts[0]), data.select(&parts[1])))
+}
+
 /// The description as lines, names padded to one width.
-pub fn text(inputs: &Inputs) -> String {
-    let width = inputs.description.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    inputs.description.iter().map(|(name, text)| format!("{name:width$}  {text}\n")).collect()
+pub fn text(description: &[(String, String)]) -> String {
+    let width = description.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    description.iter().map(|(name, text)| format!("{name:width$}  {text}\n")).collect()
 }

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use bilevel::Result;
 use bilevel::data::TargetKind;
-use bilevel::tune::{About, Observer, SavedModel, Summary, Tuned, strongest_weights};
+use bilevel::tune::{About, Observer, SavedModel, StrongWeight, Summary, Tuned, feature_deviations, strongest_weights};
 
 use crate::args::TuneArgs;
+use crate::input::Learned;
+use crate::mapped::Verify;
 use crate::output::Files;
 use crate::plan::{self, Part};
 use crate::problem::{self, Inputs};
@@ -26,23 +28,34 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode> {
     let limit = plan::options(args, None, TargetKind::Real).limits.iterations;
     let mut progress = Progress::new(args.quiet, limit);
     let test = test.as_ref().map(|part| (part, &args.test_labels));
-    let inputs = problem::read(&args.problem, validation.as_ref(), test, |phase| progress.phase(phase))?;
+    let inputs = problem::read(&args.problem, validation.as_ref(), test, Verify::All, |phase| progress.phase(phase))?;
     if !args.quiet {
-        progress.pause(|| output::print(&problem::text(&inputs)))?;
+        progress.pause(|| output::print(&problem::text(&inputs.description)))?;
     }
     let options = plan::options(args, validation.as_ref(), inputs.learned.labels.kind());
-    let tuned = interrupt::keeping(|| {
-        let Inputs { train, validation, test, .. } = &inputs;
-        bilevel::tune::tune(train, validation.as_ref(), test.as_ref(), &options, &mut progress)
-    });
+    // The rows are handed over: there is no room for a second copy of them.
+    let Inputs { train, validation, test, .. } = inputs;
+    let (deviations, feature_names) = (feature_deviations(&train), train.feature_names.clone());
+    let tuned =
+        interrupt::keeping(|| bilevel::tune::tune(train, validation.as_ref(), test.as_ref(), &options, &mut progress));
     progress.finish();
     let mut tuned = tuned?;
     tuned.notes.splice(0..0, inputs.notes.iter().cloned());
-    if let (None, Some(test)) = (&tuned.diagnostics, &inputs.test) {
+    if let (None, Some(test)) = (&tuned.diagnostics, &test) {
         tuned.diagnostics = Some(tuned.model.diagnostics(test, "test rows"));
     }
     let command = repeat::command(args, &options, inputs.target_name.as_deref());
-    write(args, &inputs, &tuned, &command)?;
+    let strongest = strongest_weights(&tuned.model, &deviations, STRONGEST);
+    let known = Known {
+        learned: &inputs.learned,
+        target_name: &inputs.target_name,
+        header: inputs.header,
+        description: &inputs.description,
+        feature_names: &feature_names,
+        strongest: &strongest,
+        command: &command,
+    };
+    write(args, &known, &tuned)?;
     if !args.quiet {
         output::print(&format!("\n{}\n{}", results::text(&tuned), closing(args, &tuned)))?;
     }
@@ -61,8 +74,19 @@ fn closing(args: &TuneArgs, tuned: &Tuned) -> String {
     )
 }
 
-fn write(args: &TuneArgs, inputs: &Inputs, tuned: &Tuned, command: &str) -> Result<()> {
-    let Inputs { learned, train, .. } = inputs;
+/// What is known beside the result.
+struct Known<'a> {
+    learned: &'a Learned,
+    target_name: &'a Option<String>,
+    header: Option<bool>,
+    description: &'a [(String, String)],
+    feature_names: &'a [String],
+    strongest: &'a [StrongWeight],
+    command: &'a str,
+}
+
+fn write(args: &TuneArgs, known: &Known<'_>, tuned: &Tuned) -> Result<()> {
+    let Known { learned, command, .. } = *known;
     let saved = SavedModel {
         model: tuned.model.clone(),
         lambda: tuned.lambda.clone(),
@@ -70,8 +94,8 @@ fn write(args: &TuneArgs, inputs: &Inputs, tuned: &Tuned, command: &str) -> Resu
             encoder: learned.encoder.clone(),
             labels: learned.labels.clone(),
             relabel: learned.relabel.clone(),
-            target_name: inputs.target_name.clone(),
-            header: inputs.header,
+            target_name: known.target_name.clone(),
+            header: known.header,
             groups: learned.groups.clone(),
             penalties: tuned.penalties,
             lambda_names: tuned.lambda_names.clone(),
@@ -84,13 +108,13 @@ fn write(args: &TuneArgs, inputs: &Inputs, tuned: &Tuned, command: &str) -> Resu
     let title = args.problem.train.file_name().unwrap_or(args.problem.train.as_os_str()).to_string_lossy();
     let report = Report {
         title: &title,
-        data: &inputs.description,
+        data: known.description,
         command,
         tuned,
-        feature_names: &train.feature_names,
-        groups: &train.groups,
+        feature_names: known.feature_names,
+        groups: &learned.groups,
         class_names: learned.labels.names(),
-        strongest: &strongest_weights(&tuned.model, &train.design, STRONGEST),
+        strongest: known.strongest,
     };
     let summary = serde_json::to_string_pretty(&Summary::new(tuned)).expect("plain data can be written as JSON");
     let mut files = Files::new(&args.out)?;

@@ -46,7 +46,7 @@ fn main() -> bilevel::Result<()> {
             let mut options = options(arguments.get(2));
             if odd_even && let Target::Classes { codes, names } = &mut data.target {
                 let odd: Vec<u32> = names.iter().map(|name| name.parse::<u32>().unwrap_or(0) % 2).collect();
-                codes.iter_mut().for_each(|code| *code = odd[*code as usize]);
+                codes.make_mut().iter_mut().for_each(|code| *code = odd[*code as usize]);
                 *names = vec!["even".into(), "odd".into()];
                 options = TuneOptions { criterion: Criterion::HeldOut(0.5), standardize: false, ..options };
             }
@@ -86,6 +86,7 @@ fn encode(mut table: bilevel::data::Table) -> bilevel::Result<Dataset> {
         feature_names: encoded.feature_names,
         groups: encoded.groups,
         measured: encoded.measured,
+        arrangement: None,
     })
 }
 

@@ -34,7 +34,7 @@ fn main() -> bilevel::Result<()> {
             intercept: false,
             ..TuneOptions::default()
         };
-        let problem = GlmProblem::new(&dataset(n, 0), Some(&validation), &options)?;
+        let problem = GlmProblem::new(dataset(n, 0), Some(&validation), &options)?;
         let lambda = vec![PENALTY.ln(); problem.hyperparameters()];
         let truth = problem.exact_hypergradient(&lambda)?.value;
         let error = |value: &[f64]| vector::distance(value, &truth) / vector::norm(&truth);
@@ -101,5 +101,6 @@ fn dataset(n: usize, stream: u64) -> Dataset {
             names: (0..FEATURES).map(|j| format!("x{j}")).collect(),
         },
         measured: vec![true; FEATURES],
+        arrangement: None,
     }
 }

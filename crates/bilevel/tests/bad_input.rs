@@ -159,7 +159,7 @@ fn more_folds_than_rows_of_a_class() {
     let target = Target::Classes { codes, names: vec!["yes".into(), "no".into()] };
     let error = stratified_order(&target, Parts::Folds(5), 1).unwrap_err();
     at(&error, None, None, "class 'no' has 3 rows, too few for 5 parts; use fewer folds");
-    assert!(stratified_order(&Target::Values(vec![1.0; 3]), Parts::Folds(4), 1).is_err());
+    assert!(stratified_order(&Target::Values(vec![1.0; 3].into()), Parts::Folds(4), 1).is_err());
     for fractions in [&[0.5, 0.6][..], &[], &[1.5, -0.5], &[f64::NAN, 0.5]] {
         assert!(stratified_order(&target, Parts::Fractions(fractions), 1).is_err(), "{fractions:?}");
     }

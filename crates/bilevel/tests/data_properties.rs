@@ -30,7 +30,7 @@ proptest! {
         };
         let codes: Vec<u32> = (0u32..).zip(&counts).flat_map(|(code, &count)| vec![code; count]).collect();
         let names = (0..counts.len()).map(|code| code.to_string()).collect();
-        let target = Target::Classes { codes: codes.clone(), names };
+        let target = Target::Classes { codes: codes.clone().into(), names };
         let order = stratified_order(&target, parts, seed).unwrap();
         prop_assert_eq!(&order, &stratified_order(&target, parts, seed).unwrap());
         let mut all = order.concat();
@@ -52,7 +52,7 @@ proptest! {
 
     #[test]
     fn splits_of_numbers_have_their_size(n in 8usize..200, folds in 1usize..8, seed: u64) {
-        let order = stratified_order(&Target::Values(vec![0.0; n]), Parts::Folds(folds), seed).unwrap();
+        let order = stratified_order(&Target::Values(vec![0.0; n].into()), Parts::Folds(folds), seed).unwrap();
         let mut all = order.concat();
         all.sort();
         prop_assert_eq!(all, (0..n as u32).collect::<Vec<_>>());
@@ -310,7 +310,7 @@ fn labels_there_and_back() {
     let map = LabelMap::learn(&numbers, None, &origin).unwrap();
     assert_eq!(map.names(), ["-1", "1"]);
     let codes = |labels: &Labels| match map.apply(labels, &origin).unwrap() {
-        Target::Classes { codes, .. } => codes,
+        Target::Classes { codes, .. } => codes.to_vec(),
         Target::Values(_) => panic!("classes are expected"),
     };
     assert_eq!(codes(&numbers), [1, 0, 1]);
@@ -319,5 +319,5 @@ fn labels_there_and_back() {
     let text = serde_json::to_string(&map).unwrap();
     assert_eq!(serde_json::from_str::<LabelMap>(&text).unwrap(), map);
     let counts = LabelMap::learn(&Labels::Numbers(vec![0.0, 3.0]), Some(TargetKind::Counts), &origin).unwrap();
-    assert_eq!(counts.apply(&Labels::Numbers(vec![5.0]), &origin).unwrap(), Target::Values(vec![5.0]));
+    assert_eq!(counts.apply(&Labels::Numbers(vec![5.0]), &origin).unwrap(), Target::Values(vec![5.0].into()));
 }

@@ -11,7 +11,7 @@ fn dataset(name: &str, rows: usize) -> Dataset {
     let Bundled { design, target, classes } = Bundled::read(name, rows);
     let names: Vec<String> = (0..design.cols()).map(|j| format!("x{j}")).collect();
     let target = match classes {
-        0 => Target::Values(target),
+        0 => Target::Values(target.into()),
         _ => Target::Classes {
             codes: target.iter().map(|&y| y as u32).collect(),
             names: (0..classes).map(|c| c.to_string()).collect(),
@@ -22,7 +22,7 @@ fn dataset(name: &str, rows: usize) -> Dataset {
         names: (0..design.cols().div_ceil(2)).map(|g| format!("g{g}")).collect(),
     };
     let measured = vec![true; design.cols()];
-    Dataset { design, target, feature_names: names, groups: pairs, measured }
+    Dataset { design, target, feature_names: names, groups: pairs, measured, arrangement: None }
 }
 
 fn tuned(data: &Dataset, method: Method, penalties: Penalties, criterion: Criterion) -> Tuned {

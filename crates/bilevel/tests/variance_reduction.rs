@@ -263,6 +263,7 @@ fn german() -> GlmProblem {
         feature_names: (0..features).map(|j| format!("x{j}")).collect(),
         groups: Groups { of_feature: (0..features as u32).collect(), names: vec![String::new(); features] },
         measured: vec![true; features],
+        arrangement: None,
         design,
     };
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };

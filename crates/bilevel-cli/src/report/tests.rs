@@ -100,11 +100,7 @@ fn page_of(kind: Loss, features: usize, classes: usize, monitored: bool) -> Stri
     let tuned = tuned(kind, features, monitored);
     let strongest = bilevel::tune::strongest_weights(
         &tuned.model,
-        &bilevel::data::DesignMatrix::DenseF64(bilevel::data::DenseMatrix::new(
-            5,
-            features,
-            (0..5 * features).map(noise).collect(),
-        )),
+        &(0..features).map(|j| 1.0 + noise(j).abs()).collect::<Vec<f64>>(),
         30,
     );
     let groups = Groups {

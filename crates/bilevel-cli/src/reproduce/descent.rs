@@ -262,6 +262,6 @@ impl Chart {
 fn numbers_of(data: &Dataset) -> Vec<f64> {
     match &data.target {
         Target::Classes { codes, .. } => codes.iter().map(|&code| f64::from(code)).collect(),
-        Target::Values(values) => values.clone(),
+        Target::Values(values) => values.to_vec(),
     }
 }

@@ -9,6 +9,7 @@ use clap::Parser;
 
 use super::ReproduceArgs;
 use crate::args::ProblemArgs;
+use crate::mapped::Verify;
 use crate::plan::Part;
 use crate::problem::{self, Inputs};
 
@@ -181,7 +182,7 @@ impl Files {
         }
         let arguments = Arguments::try_parse_from(words).map_err(|error| Error::input(error.to_string()))?;
         let test = Part::File(self.test.clone());
-        let mut inputs = problem::read(&arguments.problem, None, Some((&test, &self.test_labels)), phase)?;
+        let mut inputs = problem::read(&arguments.problem, None, Some((&test, &self.test_labels)), Verify::All, phase)?;
         if self.words {
             let weights = TfIdf::learn(&inputs.train.design, MIN_DOCUMENTS)?;
             inputs.train = weights.apply(&inputs.train)?;

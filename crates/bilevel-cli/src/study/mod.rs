@@ -17,6 +17,7 @@ use bilevel::study::{Curve, Job, Reference, Replicate, StudySettings, Subject, c
 use bilevel::tune::{GlmProblem, Observer};
 use serde_json::{Map, Value, json};
 
+use crate::mapped::Verify;
 use crate::progress::Progress;
 use crate::report::page;
 use crate::{at, interrupt, numbers, output, problem};
@@ -30,9 +31,9 @@ const BETWEEN_WRITINGS: Duration = Duration::from_secs(5);
 pub fn run(args: &StudyArgs) -> Result<ExitCode> {
     output::check_folder(&args.out)?;
     let mut progress = Progress::new(args.quiet, 1);
-    let (problem, inputs) = at::open(&args.problem, |phase| progress.phase(phase))?;
+    let (problem, description) = at::open(&args.problem, Verify::All, |phase| progress.phase(phase))?;
     if !args.quiet {
-        progress.pause(|| output::print(&problem::text(&inputs)))?;
+        progress.pause(|| output::print(&problem::text(&description)))?;
     }
     let lambda = at::log_penalties(&args.at, problem.hyperparameters())?;
     let rows = problem.lower().risk().len();
@@ -74,7 +75,7 @@ pub fn run(args: &StudyArgs) -> Result<ExitCode> {
     let summaries = summarize(file.replicates());
     let name = args.problem.train.file_name().unwrap_or(args.problem.train.as_os_str()).to_string_lossy();
     let title = format!("{name}: error of one hypergradient");
-    let facts = [inputs.description.clone(), question.facts(&settings, &curves, &args.at)].concat();
+    let facts = [description, question.facts(&settings, &curves, &args.at)].concat();
     let mut more = figures::files(&summaries, "study", &title);
     more.push(("study.html".into(), html(&title, &summaries, &facts)));
     file.write(&more)?;

@@ -32,27 +32,69 @@ enum Code {
     Categories { levels: Vec<String> },
 }
 
+/// What must be known of a column to encode it, gathered from its parts.
+pub(super) struct ColumnStatistics {
+    name: String,
+    rows: usize,
+    missing: usize,
+    cells: Cells,
+}
+
+enum Cells {
+    Numbers { sum: f64, nonzero: usize },
+    Texts { levels: Vec<String> },
+}
+
+impl ColumnStatistics {
+    pub(super) fn new(column: &Column) -> Self {
+        let cells = match &column.data {
+            ColumnData::Numeric(_) => Cells::Numbers { sum: -0.0, nonzero: 0 },
+            ColumnData::Text { .. } => Cells::Texts { levels: Vec::new() },
+        };
+        let mut this = ColumnStatistics { name: column.name.clone(), rows: 0, missing: 0, cells };
+        this.add(column);
+        this
+    }
+
+    /// Adds rows of the same column.
+    pub(super) fn add(&mut self, column: &Column) {
+        self.rows += column.data.len();
+        self.missing += column.data.missing();
+        match (&mut self.cells, &column.data) {
+            (Cells::Numbers { sum, nonzero }, ColumnData::Numeric(values)) => {
+                *sum = values.iter().filter(|value| !value.is_nan()).fold(*sum, |sum, value| sum + value);
+                *nonzero += values.iter().filter(|&&value| value != 0.0).count();
+            }
+            (Cells::Texts { levels }, ColumnData::Text { levels: more, .. }) => {
+                if levels != more {
+                    levels.extend(more.iter().cloned());
+                    levels.sort();
+                    levels.dedup();
+                }
+            }
+            _ => unreachable!("the parts of a column are of one kind"),
+        }
+    }
+}
+
 impl ColumnCode {
-    /// The code of `column` and the number of nonzero entries it will have.
-    pub(super) fn learn(column: &Column, impute: bool) -> Result<(Self, usize)> {
-        let (code, nonzero) = match &column.data {
-            ColumnData::Numeric(values) => {
-                let present = || values.iter().copied().filter(|value| !value.is_nan());
-                let count = present().count();
+    /// The code of a column and the number of nonzero entries it will have.
+    pub(super) fn learn(column: &ColumnStatistics, impute: bool) -> Result<(Self, usize)> {
+        let (code, nonzero) = match &column.cells {
+            Cells::Numbers { sum, nonzero } => {
+                let count = column.rows - column.missing;
                 if count == 0 && impute {
                     return Err(Error::input(format!("column '{}' holds no value at all", column.name))
                         .remedy("remove the column"));
                 }
-                let nonzero = values.iter().filter(|&&value| value != 0.0).count();
-                (Code::Number { mean: impute.then(|| present().sum::<f64>() / count as f64) }, nonzero)
+                (Code::Number { mean: impute.then(|| sum / count as f64) }, *nonzero)
             }
-            ColumnData::Text { codes, levels } => {
+            Cells::Texts { levels } => {
                 let mut levels = levels.clone();
-                let missing = column.data.missing();
-                if impute && missing > 0 && !levels.iter().any(|level| level == MISSING_LEVEL) {
+                if impute && column.missing > 0 && !levels.iter().any(|level| level == MISSING_LEVEL) {
                     levels.push(MISSING_LEVEL.to_string());
                 }
-                (Code::Categories { levels }, codes.len() - if impute { 0 } else { missing })
+                (Code::Categories { levels }, column.rows - if impute { 0 } else { column.missing })
             }
         };
         Ok((ColumnCode { name: column.name.clone(), code }, nonzero))

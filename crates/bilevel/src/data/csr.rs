@@ -1,17 +1,20 @@
 //! Compressed sparse rows with 32-bit column indices.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
+use super::buffer::{Access, Buffer};
 use super::design::{Element, RowPick};
+use super::reorder::reorder;
 use crate::simd::vectorize;
 
 /// An `n x p` matrix of which only the nonzero entries are stored, row after row with rising column index.
 #[derive(Debug, Clone)]
 pub struct CsrMatrix<T> {
     cols: usize,
-    offsets: Vec<usize>,
-    indices: Vec<u32>,
-    values: Vec<T>,
+    offsets: Buffer<usize>,
+    indices: Buffer<u32>,
+    values: Buffer<T>,
     /// Built when a product with the transpose has so many outputs that scattering into them would be slow.
     transposed: OnceLock<Box<CsrMatrix<T>>>,
 }
@@ -31,14 +34,51 @@ impl<T: Element> CsrMatrix<T> {
     /// # Panics
     /// When the offsets, indices and values do not describe an `n x cols` matrix with rising indices in each row.
     pub fn new(cols: usize, offsets: Vec<usize>, indices: Vec<u32>, values: Vec<T>) -> Self {
-        assert!(offsets.first() == Some(&0) && offsets.last() == Some(&indices.len()), "offsets must span the entries");
-        assert_eq!(indices.len(), values.len(), "one index per value");
-        for pair in offsets.windows(2) {
-            let row = &indices[pair[0]..pair[1]];
-            assert!(row.windows(2).all(|p| p[0] < p[1]), "column indices must rise within a row");
-            assert!(row.last().is_none_or(|&last| (last as usize) < cols), "column index out of range");
+        Self::of_buffers(cols, offsets.into(), indices.into(), values.into()).unwrap_or_else(|wrong| panic!("{wrong}"))
+    }
+
+    /// The same of numbers that may lie in a file; what is wrong where they do not describe a matrix.
+    pub(super) fn of_buffers(
+        cols: usize,
+        offsets: Buffer<usize>,
+        indices: Buffer<u32>,
+        values: Buffer<T>,
+    ) -> Result<Self, &'static str> {
+        if offsets.first() != Some(&0) || offsets.last() != Some(&indices.len()) {
+            return Err("offsets must span the entries");
         }
-        CsrMatrix { cols, offsets, indices, values, transposed: OnceLock::new() }
+        if indices.len() != values.len() {
+            return Err("there must be one index per value");
+        }
+        for pair in offsets.windows(2) {
+            let row = indices.get(pair[0]..pair[1]).ok_or("offsets must rise")?;
+            if !row.windows(2).all(|p| p[0] < p[1]) {
+                return Err("column indices must rise within a row");
+            }
+            if row.last().is_some_and(|&last| last as usize >= cols) {
+                return Err("column index out of range");
+            }
+        }
+        Ok(CsrMatrix { cols, offsets, indices, values, transposed: OnceLock::new() })
+    }
+
+    /// The rows `rows`, whose entries stay where they are.
+    pub(super) fn range(&self, rows: Range<usize>) -> Self {
+        let (first, last) = (self.offsets[rows.start], self.offsets[rows.end]);
+        CsrMatrix {
+            cols: self.cols,
+            offsets: self.offsets[rows.start..=rows.end].iter().map(|offset| offset - first).collect(),
+            indices: self.indices.slice(first..last),
+            values: self.values.slice(first..last),
+            transposed: OnceLock::new(),
+        }
+    }
+
+    /// Tells the system how rows that lie in a file will be read.
+    pub(super) fn advise(&self, access: Access) {
+        self.offsets.advise(access);
+        self.indices.advise(access);
+        self.values.advise(access);
     }
 
     /// Number of rows.
@@ -72,16 +112,21 @@ impl<T: Element> CsrMatrix<T> {
         &self.values
     }
 
+    /// Column indices and values of all stored entries, without the matrix.
+    pub(super) fn into_entries(self) -> (Vec<u32>, Vec<T>) {
+        (self.indices.into_vec(), self.values.into_vec())
+    }
+
     /// All stored values, row after row.
     pub fn values_mut(&mut self) -> &mut [T] {
         self.transposed = OnceLock::new();
-        &mut self.values
+        self.values.make_mut()
     }
 
     /// Replaces each stored value `x` of column `j` by `f(j, x)`.
     pub(super) fn map_values(&mut self, f: impl Fn(usize, f64) -> f64) {
         self.transposed = OnceLock::new();
-        for (&j, x) in self.indices.iter().zip(&mut self.values) {
+        for (&j, x) in self.indices.iter().zip(self.values.make_mut()) {
             *x = T::from_f64(f(j as usize, x.to_f64()));
         }
     }
@@ -106,7 +151,23 @@ impl<T: Element> CsrMatrix<T> {
             values.extend_from_slice(row_values);
             offsets.push(indices.len());
         }
+        let (offsets, indices, values) = (offsets.into(), indices.into(), values.into());
         CsrMatrix { cols: self.cols, offsets, indices, values, transposed: OnceLock::new() }
+    }
+
+    /// The rows `order[0], order[1], ...` in that order, each once, in about the memory of the matrix.
+    #[must_use]
+    pub(super) fn into_order(self, order: &[u32]) -> Self {
+        let old = self.offsets;
+        let indices = reorder(self.indices.into_vec(), |i| old[i], order).into();
+        let values = reorder(self.values.into_vec(), |i| old[i], order).into();
+        let mut offsets = Vec::with_capacity(old.len());
+        offsets.push(0);
+        for &row in order {
+            let length = old[row as usize + 1] - old[row as usize];
+            offsets.push(offsets[offsets.len() - 1] + length);
+        }
+        CsrMatrix { cols: self.cols, offsets: offsets.into(), indices, values, transposed: OnceLock::new() }
     }
 }
 
@@ -140,13 +201,13 @@ impl<T: Element> CsrMatrix<T> {
     pub(super) fn transposed(&self) -> &CsrMatrix<T> {
         self.transposed.get_or_init(|| {
             let mut offsets = vec![0; self.cols + 1];
-            for &j in &self.indices {
+            for &j in self.indices.iter() {
                 offsets[j as usize + 1] += 1;
             }
             for j in 0..self.cols {
                 offsets[j + 1] += offsets[j];
             }
-            let mut next = offsets.clone();
+            let mut next: Vec<usize> = offsets.clone();
             let mut indices = vec![0; self.indices.len()];
             let mut values = vec![T::default(); self.values.len()];
             for i in 0..self.rows() {
@@ -158,6 +219,7 @@ impl<T: Element> CsrMatrix<T> {
                     *place += 1;
                 }
             }
+            let (offsets, indices, values) = (offsets.into(), indices.into(), values.into());
             Box::new(CsrMatrix { cols: self.rows(), offsets, indices, values, transposed: OnceLock::new() })
         })
     }

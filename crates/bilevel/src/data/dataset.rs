@@ -1,8 +1,13 @@
 //! A data set ready for a model: numbers, a target, and the names that lead back to the user's file.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
+use super::buffer::Buffer;
 use super::design::DesignMatrix;
+use super::standardize::Standardization;
 
 /// Rows of features with their target.
 #[derive(Debug, Clone)]
@@ -19,6 +24,25 @@ pub struct Dataset {
     ///
     /// Only [`Standardization::learn`](super::Standardization::learn) on sparse data asks; see there.
     pub measured: Vec<bool>,
+    /// How the rows were arranged when they were written to a mapped file; none for rows as they come.
+    pub arrangement: Option<Arrangement>,
+}
+
+/// What was done to rows before they were written to a file from which they are used as they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrangement {
+    /// Seed of the random order of the rows.
+    pub seed: u64,
+    /// Features are stored as `(x_j - shift_j) / scale_j`; none where they are as they came.
+    pub standardization: Option<Standardization>,
+    /// The target as the numbers that losses take, `n` entries: class codes, or the values.
+    pub numbers: Buffer<f64>,
+}
+
+impl Arrangement {
+    fn select(&self, order: &[u32]) -> Self {
+        Arrangement { numbers: order.iter().map(|&row| self.numbers[row as usize]).collect(), ..self.clone() }
+    }
 }
 
 /// What is to be predicted.
@@ -27,12 +51,12 @@ pub enum Target {
     /// Class codes `0..names.len()` and the labels they stand for, as written in the file.
     Classes {
         /// One code per row.
-        codes: Vec<u32>,
+        codes: Buffer<u32>,
         /// Label of each code.
         names: Vec<String>,
     },
     /// Real numbers or counts.
-    Values(Vec<f64>),
+    Values(Buffer<f64>),
 }
 
 impl Target {
@@ -92,6 +116,18 @@ impl Groups {
     }
 }
 
+impl<'a> From<&'a Dataset> for Cow<'a, Dataset> {
+    fn from(data: &'a Dataset) -> Self {
+        Cow::Borrowed(data)
+    }
+}
+
+impl From<Dataset> for Cow<'_, Dataset> {
+    fn from(data: Dataset) -> Self {
+        Cow::Owned(data)
+    }
+}
+
 impl Dataset {
     /// Number of rows `n`.
     pub fn rows(&self) -> usize {
@@ -103,6 +139,39 @@ impl Dataset {
         self.design.cols()
     }
 
+    /// The rows `order[0], order[1], ...` in that order, each of them once, without a second copy of the features.
+    ///
+    /// # Panics
+    /// When `order` is no order of the rows.
+    #[must_use]
+    pub fn into_order(self, order: &[u32]) -> Self {
+        let target = self.target.select(order);
+        let arrangement = self.arrangement.as_ref().map(|arrangement| arrangement.select(order));
+        Dataset { design: self.design.into_order(order), target, arrangement, ..self }
+    }
+
+    /// The rows `rows`, which stay where they are.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[must_use]
+    pub fn range(&self, rows: Range<usize>) -> Self {
+        Dataset {
+            design: self.design.range(rows.clone()),
+            target: match &self.target {
+                Target::Classes { codes, names } => {
+                    Target::Classes { codes: codes.slice(rows.clone()), names: names.clone() }
+                }
+                Target::Values(values) => Target::Values(values.slice(rows.clone())),
+            },
+            arrangement: self
+                .arrangement
+                .as_ref()
+                .map(|arrangement| Arrangement { numbers: arrangement.numbers.slice(rows), ..arrangement.clone() }),
+            ..self.clone()
+        }
+    }
+
     /// The rows `order[0], order[1], ...` in that order, copied.
     #[must_use]
     pub fn select(&self, order: &[u32]) -> Self {
@@ -112,6 +181,7 @@ impl Dataset {
             feature_names: self.feature_names.clone(),
             groups: self.groups.clone(),
             measured: self.measured.clone(),
+            arrangement: self.arrangement.as_ref().map(|arrangement| arrangement.select(order)),
         }
     }
 }

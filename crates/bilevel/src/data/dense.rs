@@ -3,11 +3,15 @@
 //! One output is a dot product a row: memory is the limit, so entries are widened to `f64` as they are read. Several
 //! outputs are a matrix product: blocks of rows are widened into a buffer that stays in the cache.
 
+use std::ops::Range;
+
 use crate::simd::vectorize;
 use faer::linalg::matmul::{matmul, triangular};
 use faer::{Accum, MatMut, MatRef, Par};
 
+use super::buffer::{Access, Buffer};
 use super::design::{Element, RowPick};
+use super::reorder::reorder;
 
 /// Entries of a widened block: 256 KiB, so that it stays in the cache between two uses.
 const BLOCK_ENTRIES: usize = 32 * 1024;
@@ -19,7 +23,7 @@ const GRAM_BLOCK_ENTRIES: usize = 256 * 1024;
 pub struct DenseMatrix<T> {
     rows: usize,
     cols: usize,
-    values: Vec<T>,
+    values: Buffer<T>,
 }
 
 impl<T: Element> DenseMatrix<T> {
@@ -29,7 +33,24 @@ impl<T: Element> DenseMatrix<T> {
     /// When the number of values is not `rows * cols`.
     pub fn new(rows: usize, cols: usize, values: Vec<T>) -> Self {
         assert_eq!(values.len(), rows * cols, "a {rows} x {cols} matrix needs {} values", rows * cols);
+        DenseMatrix { rows, cols, values: values.into() }
+    }
+
+    /// The same of numbers that may lie in a file; as many as [`DenseMatrix::new`] takes.
+    pub(super) fn of_buffer(rows: usize, cols: usize, values: Buffer<T>) -> Self {
+        debug_assert_eq!(values.len(), rows * cols);
         DenseMatrix { rows, cols, values }
+    }
+
+    /// The rows `rows`, which stay where they are.
+    pub(super) fn range(&self, rows: Range<usize>) -> Self {
+        let values = self.values.slice(rows.start * self.cols..rows.end * self.cols);
+        DenseMatrix { rows: rows.len(), cols: self.cols, values }
+    }
+
+    /// Tells the system how rows that lie in a file will be read.
+    pub(super) fn advise(&self, access: Access) {
+        self.values.advise(access);
     }
 
     /// Number of rows.
@@ -52,9 +73,14 @@ impl<T: Element> DenseMatrix<T> {
         &self.values
     }
 
+    /// All values, row after row, without the matrix.
+    pub(super) fn into_values(self) -> Vec<T> {
+        self.values.into_vec()
+    }
+
     /// All values, row after row.
     pub fn values_mut(&mut self) -> &mut [T] {
-        &mut self.values
+        self.values.make_mut()
     }
 
     /// The rows `order[0], order[1], ...` in that order, copied.
@@ -64,7 +90,15 @@ impl<T: Element> DenseMatrix<T> {
         for &row in order {
             values.extend_from_slice(self.row(row as usize));
         }
-        DenseMatrix { rows: order.len(), cols: self.cols, values }
+        DenseMatrix { rows: order.len(), cols: self.cols, values: values.into() }
+    }
+
+    /// The rows `order[0], order[1], ...` in that order, each once, in about the memory of the matrix.
+    #[must_use]
+    pub(super) fn into_order(self, order: &[u32]) -> Self {
+        let cols = self.cols;
+        let values = reorder(self.values.into_vec(), |i| i * cols, order).into();
+        DenseMatrix { rows: self.rows, cols, values }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::buffer::Access;
 use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
 
@@ -201,6 +202,39 @@ impl DesignMatrix {
             DesignMatrix::CsrF32(m) => DesignMatrix::CsrF32(m.select_rows(order)),
             DesignMatrix::CsrF64(m) => DesignMatrix::CsrF64(m.select_rows(order)),
         }
+    }
+
+    /// The rows `order[0], order[1], ...` in that order, each of them once, in about the memory of the matrix.
+    ///
+    /// # Panics
+    /// When `order` is no order of the rows.
+    #[must_use]
+    pub fn into_order(self, order: &[u32]) -> Self {
+        match self {
+            DesignMatrix::DenseF32(m) => DesignMatrix::DenseF32(m.into_order(order)),
+            DesignMatrix::DenseF64(m) => DesignMatrix::DenseF64(m.into_order(order)),
+            DesignMatrix::CsrF32(m) => DesignMatrix::CsrF32(m.into_order(order)),
+            DesignMatrix::CsrF64(m) => DesignMatrix::CsrF64(m.into_order(order)),
+        }
+    }
+
+    /// The rows `rows`, whose entries stay where they are.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[must_use]
+    pub fn range(&self, rows: Range<usize>) -> Self {
+        match self {
+            DesignMatrix::DenseF32(m) => DesignMatrix::DenseF32(m.range(rows)),
+            DesignMatrix::DenseF64(m) => DesignMatrix::DenseF64(m.range(rows)),
+            DesignMatrix::CsrF32(m) => DesignMatrix::CsrF32(m.range(rows)),
+            DesignMatrix::CsrF64(m) => DesignMatrix::CsrF64(m.range(rows)),
+        }
+    }
+
+    /// Tells the system how rows that lie in a file will be read; changes nothing but the time it takes.
+    pub fn advise(&self, access: Access) {
+        each!(self, m => m.advise(access));
     }
 }
 

@@ -9,7 +9,7 @@ use super::convert::{convert, each_nonzero, normalize_rows};
 use super::dataset::Groups;
 use super::dense::DenseMatrix;
 use super::design::{DesignMatrix, Element, Precision, Storage};
-use super::read::LARGEST_INDEX;
+use super::learn::EncoderLearner;
 use super::table::{Contents, Labels, Origin, Table};
 use crate::{Error, Result};
 
@@ -43,16 +43,16 @@ pub struct EncodeOptions {
 /// How tables become design matrices; learned on the training data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Encoder {
-    layout: Layout,
-    missing: Missing,
-    dense: bool,
-    double: bool,
-    normalize_rows: bool,
+    pub(super) layout: Layout,
+    pub(super) missing: Missing,
+    pub(super) dense: bool,
+    pub(super) double: bool,
+    pub(super) normalize_rows: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Layout {
+pub(super) enum Layout {
     /// A matrix of this width; the means are there when missing values are filled in.
     Matrix { width: usize, means: Option<Vec<f64>> },
     /// Columns, matched by name if they have names.
@@ -88,44 +88,31 @@ impl Encoder {
 
     /// [`Encoder::learn`], and the number of nonzero entries that the design matrix will have.
     pub(super) fn learn_counting(table: &Table, options: &EncodeOptions) -> Result<(Self, usize)> {
-        let impute = options.missing == Missing::Impute;
-        let in_file = |error: Error| error.in_file(table.origin.path());
-        let (layout, stored) = match &table.contents {
-            Contents::Matrix(matrix) => {
-                let means = if impute { means(matrix).map_err(in_file)? } else { None };
-                let mut stored = 0;
-                each_nonzero(matrix, |_, _, _| stored += 1);
-                (Layout::Matrix { width: matrix.cols(), means }, stored)
-            }
-            Contents::Columns(columns) => {
-                let mut stored = 0;
-                let mut codes = Vec::with_capacity(columns.len());
-                for column in columns {
-                    let (code, nonzero) = ColumnCode::learn(column, impute).map_err(in_file)?;
-                    stored += nonzero;
-                    codes.push(code);
-                }
-                (Layout::Columns { named: table.named, columns: codes }, stored)
-            }
-        };
-        let mut encoder = Encoder {
-            layout,
+        let mut learner = EncoderLearner::new(options);
+        learner.add(table);
+        learner.finish(table.origin.path())
+    }
+
+    /// For matrices of `features` features that are used as they are, stored as `options` says (dense where that is left
+    /// open).
+    pub fn of_matrices(features: usize, options: &EncodeOptions) -> Self {
+        Encoder {
+            layout: Layout::Matrix { width: features, means: None },
             missing: options.missing,
-            dense: options.storage == Storage::Dense,
+            dense: options.storage != Storage::Sparse,
             double: options.precision == Precision::F64,
             normalize_rows: options.normalize_rows,
-        };
-        let features = encoder.features();
-        if features as u64 > LARGEST_INDEX {
-            return Err(in_file(Error::input(format!(
-                "{features} features arise, more than the {LARGEST_INDEX} supported"
-            )))
-            .remedy("remove columns of text that is different in every row"));
         }
-        if options.storage == Storage::Auto {
-            encoder.dense = stored as f64 >= DENSE_FROM * (table.rows() as f64) * (features as f64);
+    }
+
+    /// The options that lead to the same treatment of missing values, storage, precision and rows.
+    pub fn options(&self) -> EncodeOptions {
+        EncodeOptions {
+            missing: self.missing,
+            storage: self.storage(),
+            precision: self.precision(),
+            normalize_rows: self.normalize_rows,
         }
-        Ok((encoder, stored))
     }
 
     /// Number of features `p` that every design matrix of this encoder has.
@@ -215,7 +202,8 @@ impl Encoder {
         Ok(Encoded { design, feature_names: self.feature_names(), groups: self.groups(), measured, labels, origin })
     }
 
-    fn measured(&self, design: &DesignMatrix) -> Vec<bool> {
+    /// See [`Encoded::measured`].
+    pub(super) fn measured(&self, design: &DesignMatrix) -> Vec<bool> {
         match &self.layout {
             _ if self.normalize_rows => vec![false; design.cols()],
             Layout::Columns { columns, .. } => {
@@ -276,26 +264,4 @@ fn fit_width(mut matrix: DesignMatrix, width: usize, origin: &Origin) -> Result<
         _ => {}
     }
     Ok(matrix)
-}
-
-/// Means of the columns of a dense matrix over the entries that are present; none for a sparse matrix.
-fn means(matrix: &DesignMatrix) -> Result<Option<Vec<f64>>> {
-    fn dense<T: Element>(matrix: &DenseMatrix<T>) -> Result<Option<Vec<f64>>> {
-        let (mut sums, mut counts) = (vec![0.0; matrix.cols()], vec![0usize; matrix.cols()]);
-        for i in 0..matrix.rows() {
-            for (j, x) in matrix.row(i).iter().map(|x| x.to_f64()).enumerate().filter(|(_, x)| !x.is_nan()) {
-                sums[j] += x;
-                counts[j] += 1;
-            }
-        }
-        if let Some(empty) = counts.iter().position(|&count| count == 0) {
-            return Err(Error::input(format!("column {} holds no value at all", empty + 1)).remedy("remove it"));
-        }
-        Ok(Some(sums.iter().zip(&counts).map(|(sum, &count)| sum / count as f64).collect()))
-    }
-    match matrix {
-        DesignMatrix::DenseF32(matrix) => dense(matrix),
-        DesignMatrix::DenseF64(matrix) => dense(matrix),
-        _ => Ok(None),
-    }
 }

@@ -4,6 +4,7 @@
 //! [`Dataset`], and a [`DesignMatrix`] multiplies. Dense against sparse and single against double precision are decided
 //! inside the design matrix and nowhere else.
 
+mod buffer;
 mod columns;
 mod convert;
 mod csr;
@@ -13,17 +14,22 @@ mod design;
 mod encode;
 mod groups;
 mod kernel;
+mod label_counts;
+mod learn;
+pub mod mapped;
 pub mod passes;
 mod profile;
 pub mod read;
+mod reorder;
 mod split;
 mod standardize;
 mod table;
 mod target;
 mod tf_idf;
 
+pub use buffer::{Access, Buffer};
 pub use csr::CsrMatrix;
-pub use dataset::{Dataset, Groups, Target};
+pub use dataset::{Arrangement, Dataset, Groups, Target};
 pub use dense::DenseMatrix;
 pub use design::{DesignMatrix, Element, Precision, RowPick, RowRanges, Storage};
 pub use encode::{DENSE_FROM, EncodeOptions, Encoded, Encoder, Missing};

@@ -72,7 +72,7 @@ fn strata(target: &Target) -> Vec<(Vec<u32>, Option<String>)> {
         Target::Classes { codes, names } => {
             let mut strata: Vec<(Vec<u32>, Option<String>)> =
                 names.iter().map(|name| (Vec::new(), Some(name.clone()))).collect();
-            for (row, &code) in (0u32..).zip(codes) {
+            for (row, &code) in (0u32..).zip(codes.iter()) {
                 strata[code as usize].0.push(row);
             }
             strata.retain(|(rows, _)| !rows.is_empty());

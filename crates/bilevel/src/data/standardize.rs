@@ -20,7 +20,8 @@ pub struct Standardization {
     pub shift: Vec<f64>,
     /// Divides each of the `p` features.
     pub scale: Vec<f64>,
-    /// Features that are constant beside an intercept: they enter the fit as 0 and have weight 0.
+    /// Features that are constant beside an intercept: they enter the fit as 0 and have weight 0. Their shift is
+    /// of no account for a fit; in a mapped file it is their value, which is lost otherwise.
     pub constant: Vec<bool>,
 }
 
@@ -141,6 +142,19 @@ impl Standardization {
         self.shift.len()
     }
 
+    /// True when this describes `features` features, with scales that can be divided by.
+    pub(super) fn fits(&self, features: usize) -> bool {
+        let finite = |x: &f64| x.is_finite();
+        [self.shift.len(), self.scale.len(), self.constant.len()] == [features; 3]
+            && self.shift.iter().all(finite)
+            && self.scale.iter().all(|x| x.is_finite() && *x > 0.0)
+    }
+
+    /// True when only an intercept makes good what is done to the features.
+    pub fn needs_intercept(&self) -> bool {
+        self.shift.iter().any(|&shift| shift != 0.0) || self.constant.contains(&true)
+    }
+
     /// True when nothing would change.
     pub fn is_identity(&self) -> bool {
         self.shift.iter().all(|&shift| shift == 0.0)
@@ -161,7 +175,7 @@ impl Standardization {
             DesignMatrix::DenseF32(matrix) => self.apply_dense(matrix),
             DesignMatrix::DenseF64(matrix) => self.apply_dense(matrix),
             _ if self.is_identity() => {}
-            _ if self.shift.iter().any(|&shift| shift != 0.0) => {
+            _ if (0..self.features()).any(|j| self.shift[j] != 0.0 && !self.constant[j]) => {
                 return Err(Error::input("a sparse matrix cannot be shifted").remedy("use dense storage"));
             }
             DesignMatrix::CsrF32(matrix) => matrix.map_values(|j, x| self.scaled(j, x)),
@@ -182,6 +196,22 @@ impl Standardization {
         for row in matrix.values_mut().chunks_exact_mut(self.shift.len()) {
             for (j, x) in row.iter_mut().enumerate() {
                 *x = T::from_f64(self.scaled(j, x.to_f64()));
+            }
+        }
+    }
+
+    /// Turns coefficients for the original features into those for standardized ones, in place: the inverse of
+    /// [`Standardization::fold_back`], with one intercept for each output.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    pub fn unfold(&self, coef: &mut [f64], intercept: &mut [f64]) {
+        let outputs = intercept.len();
+        assert_eq!(coef.len(), self.features() * outputs, "coef must have p x C entries");
+        for (j, weights) in coef.chunks_exact_mut(outputs.max(1)).enumerate() {
+            for (weight, intercept) in weights.iter_mut().zip(intercept.iter_mut()) {
+                *intercept += *weight * self.shift[j];
+                *weight *= self.scale[j];
             }
         }
     }

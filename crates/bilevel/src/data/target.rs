@@ -5,15 +5,9 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::Target;
+use super::label_counts::{FEW_CLASSES, LabelCounts};
 use super::table::{Labels, MISSING, Origin};
 use crate::{Error, Result};
-
-/// Up to this many distinct integers are classes when each occurs [`LEAST_COUNT`] times.
-const FEW_CLASSES: usize = 20;
-/// Up to this many distinct integers are classes when they are also about equally frequent.
-const MANY_CLASSES: usize = 1000;
-/// Rows that every class must have for integers to be taken for classes.
-const LEAST_COUNT: usize = 5;
 
 /// Kind of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,34 +47,7 @@ impl Target {
     /// Thus the 26 letters are classes, the rings of abalones (1 to 29, some once only) counts, percentages that crowd
     /// near 100 real numbers. No rule is always right: whoever knows better says so.
     pub fn recognise(labels: &Labels) -> TargetKind {
-        let values = match labels {
-            Labels::Text { levels, .. } if levels.len() <= 2 => return TargetKind::Binary,
-            Labels::Text { .. } => return TargetKind::Classes,
-            Labels::Numbers(values) => values,
-        };
-        let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-        sorted.sort_by(f64::total_cmp);
-        let counts: Vec<usize> = sorted.chunk_by(|a, b| a == b).map(<[f64]>::len).collect();
-        if counts.len() <= 2 {
-            return TargetKind::Binary;
-        }
-        if !sorted.iter().all(|value| value.fract() == 0.0) {
-            return TargetKind::Real;
-        }
-        let rarest = counts.iter().copied().min().unwrap_or(0);
-        let balanced = 10 * rarest * counts.len() >= sorted.len();
-        let few = counts.len() <= FEW_CLASSES || counts.len() <= MANY_CLASSES && balanced;
-        if few && rarest >= LEAST_COUNT {
-            return TargetKind::Classes;
-        }
-        let n = sorted.len() as f64;
-        let mean = sorted.iter().sum::<f64>() / n;
-        let moment = |power| sorted.iter().map(|value| (value - mean).powi(power)).sum::<f64>() / n;
-        let (variance, skewness) = (moment(2), moment(3) / moment(2).powf(1.5));
-        if (0.0..=1.0).contains(&sorted[0]) && variance >= 0.5 * mean && skewness > 0.25 {
-            return TargetKind::Counts;
-        }
-        TargetKind::Real
+        LabelCounts::of(labels).kind()
     }
 }
 
@@ -101,20 +68,15 @@ impl LabelMap {
     /// When a label is missing, when all labels are equal, or when the labels cannot be of the `kind` asked for.
     pub fn learn(labels: &Labels, kind: Option<TargetKind>, origin: &Origin) -> Result<Self> {
         check_present(labels, origin)?;
-        let kind = kind.unwrap_or_else(|| Target::recognise(labels));
-        let names = match labels {
-            Labels::Text { codes, levels } => {
-                let mut seen = vec![false; levels.len()];
-                codes.iter().for_each(|&code| seen[code as usize] = true);
-                levels.iter().zip(seen).filter(|(_, seen)| *seen).map(|(level, _)| level.clone()).collect::<Vec<_>>()
-            }
-            Labels::Numbers(values) => {
-                let mut distinct = values.clone();
-                distinct.sort_by(f64::total_cmp);
-                distinct.dedup();
-                distinct.iter().map(|&value| name_of(value)).collect()
-            }
-        };
+        let map = Self::learn_counts(&LabelCounts::of(labels), kind, origin)?;
+        map.apply(labels, origin)?;
+        Ok(map)
+    }
+
+    /// The same from labels that were counted; whether all of them are of the `kind` asked for is not looked at.
+    pub(super) fn learn_counts(counts: &LabelCounts, kind: Option<TargetKind>, origin: &Origin) -> Result<Self> {
+        let kind = kind.unwrap_or_else(|| counts.kind());
+        let names = counts.names();
         let in_file = |error: Error| error.in_file(origin.path());
         if names.len() < 2 {
             let only = names.first().map_or("", String::as_str);
@@ -124,11 +86,11 @@ impl LabelMap {
             ));
         }
         let is_class = matches!(kind, TargetKind::Binary | TargetKind::Classes);
-        if is_class && names.len() > FEW_CLASSES && 2 * names.len() > labels.len() {
-            let message = format!("the target has {} different values in {} rows", names.len(), labels.len());
+        if is_class && (names.len() > FEW_CLASSES && 2 * names.len() > counts.rows() || counts.too_many()) {
+            let message = format!("the target has {} different values in {} rows", names.len(), counts.rows());
             return Err(in_file(Error::input(message)).remedy("check which column is the target (--target)"));
         }
-        let map = match kind {
+        Ok(match kind {
             TargetKind::Binary if names.len() > 2 => {
                 return Err(in_file(
                     Error::input(format!("two classes are asked for, but the target has {}", names.len()))
@@ -137,9 +99,7 @@ impl LabelMap {
             }
             TargetKind::Binary | TargetKind::Classes => LabelMap { kind, names },
             TargetKind::Counts | TargetKind::Real => LabelMap { kind, names: Vec::new() },
-        };
-        map.apply(labels, origin)?;
-        Ok(map)
+        })
     }
 
     /// The same two classes with `label` as the second one, whose probability is modelled.
@@ -182,7 +142,7 @@ impl LabelMap {
     pub fn apply(&self, labels: &Labels, origin: &Origin) -> Result<Target> {
         check_present(labels, origin)?;
         if matches!(self.kind, TargetKind::Counts | TargetKind::Real) {
-            return self.values(labels, origin).map(Target::Values);
+            return self.values(labels, origin).map(|values| Target::Values(values.into()));
         }
         let unseen = |row: usize, name: &str| {
             origin
@@ -204,7 +164,7 @@ impl LabelMap {
                 values.iter().enumerate().map(code).collect::<Result<_>>()?
             }
         };
-        Ok(Target::Classes { codes, names: self.names.clone() })
+        Ok(Target::Classes { codes: codes.into(), names: self.names.clone() })
     }
 
     fn values(&self, labels: &Labels, origin: &Origin) -> Result<Vec<f64>> {
@@ -258,7 +218,7 @@ fn key(value: f64) -> u64 {
     (value + 0.0).to_bits()
 }
 
-fn check_present(labels: &Labels, origin: &Origin) -> Result<()> {
+pub(super) fn check_present(labels: &Labels, origin: &Origin) -> Result<()> {
     let missing = match labels {
         Labels::Numbers(values) => values.iter().position(|value| value.is_nan()),
         Labels::Text { codes, .. } => codes.iter().position(|&code| code == MISSING),
@@ -270,7 +230,7 @@ fn check_present(labels: &Labels, origin: &Origin) -> Result<()> {
 }
 
 /// The shortest text that reads back as `value`; `1` for `1.0`, `0` for `-0.0`.
-fn name_of(value: f64) -> String {
+pub(super) fn name_of(value: f64) -> String {
     format!("{}", value + 0.0)
 }
 

@@ -65,6 +65,7 @@ impl TfIdf {
             target: data.target.clone(),
             groups: Groups::singletons(&feature_names),
             measured: vec![false; feature_names.len()],
+            arrangement: None,
             feature_names,
         })
     }
@@ -117,7 +118,8 @@ mod tests {
         assert_eq!(weights.features(), 3);
         let names: Vec<String> = "abcd".chars().map(String::from).collect();
         let (groups, measured) = (Groups::singletons(&names), vec![false; 4]);
-        let data = Dataset { design, target: Target::Values(vec![0.0; 4]), feature_names: names, groups, measured };
+        let target = Target::Values(vec![0.0; 4].into());
+        let data = Dataset { design, target, feature_names: names, groups, measured, arrangement: None };
         let found = weights.apply(&data).unwrap();
         assert_eq!(found.feature_names, ["a", "b", "c"]);
         let DesignMatrix::CsrF64(matrix) = &found.design else { panic!("sparse stays sparse") };

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::model::LinearModel;
-use crate::data::{DesignMatrix, Element, Groups};
+use crate::data::{Dataset, DesignMatrix, Element, Groups};
 
 /// A weight that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -18,12 +18,12 @@ pub struct StrongWeight {
     pub per_deviation: f64,
 }
 
-/// The `count` weights that move the margin most per standard deviation of their feature in `design`, strongest first.
+/// The `count` weights that move the margin most per standard deviation of their feature, strongest first; `deviations`
+/// are those of [`feature_deviations`].
 ///
 /// Weights as such say nothing about strength: a feature in metres has a thousand times the weight of the same feature
 /// in millimetres.
-pub fn strongest_weights(model: &LinearModel, design: &DesignMatrix, count: usize) -> Vec<StrongWeight> {
-    let deviations = standard_deviations(design);
+pub fn strongest_weights(model: &LinearModel, deviations: &[f64], count: usize) -> Vec<StrongWeight> {
     let mut weights: Vec<StrongWeight> = (model.coef.iter().enumerate())
         .map(|(at, &weight)| {
             let (feature, output) = (at / model.outputs, at % model.outputs);
@@ -38,6 +38,15 @@ pub fn strongest_weights(model: &LinearModel, design: &DesignMatrix, count: usiz
     }
     weights.sort_by(by_strength);
     weights
+}
+
+/// Standard deviation of each feature, in the units in which it came.
+pub fn feature_deviations(data: &Dataset) -> Vec<f64> {
+    let mut deviations = standard_deviations(&data.design);
+    if let Some(done) = data.arrangement.as_ref().and_then(|arrangement| arrangement.standardization.as_ref()) {
+        deviations.iter_mut().zip(&done.scale).for_each(|(deviation, scale)| *deviation *= scale);
+    }
+    deviations
 }
 
 /// Standard deviation of each column.
@@ -118,11 +127,12 @@ mod tests {
         let coef = vec![1.0, 100.0, -3.0, 5.0];
         let model = LinearModel { loss: Loss::Squared, features: 4, outputs: 1, coef, intercept: vec![0.0] };
         let values = vec![1e6, 0.5, 1.0, 7.0, 1e6 + 2.0, 0.51, 3.0, 7.0];
-        let strongest = strongest_weights(&model, &DesignMatrix::DenseF64(DenseMatrix::new(2, 4, values)), 2);
+        let dense = DesignMatrix::DenseF64(DenseMatrix::new(2, 4, values));
+        let strongest = strongest_weights(&model, &standard_deviations(&dense), 2);
         assert_eq!(strongest.iter().map(|w| w.feature).collect::<Vec<_>>(), [2, 0]);
         assert_eq!(strongest[0].per_deviation, -3.0);
         let sparse = DesignMatrix::CsrF64(CsrMatrix::new(4, vec![0, 1, 1], vec![2], vec![2.0]));
-        let strongest = strongest_weights(&model, &sparse, 2);
+        let strongest = strongest_weights(&model, &standard_deviations(&sparse), 2);
         assert_eq!((strongest.len(), strongest[0].per_deviation), (1, -3.0), "constant columns have no strength");
     }
 

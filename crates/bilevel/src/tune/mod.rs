@@ -3,6 +3,8 @@
 //! The only floor that makes choices for the user: which loss, which criterion, which method, how many
 //! hyperparameters. Each choice is an option with a stated default, and everything that was tried is in the result.
 
+use std::borrow::Cow;
+
 use crate::Result;
 use crate::data::Dataset;
 
@@ -38,7 +40,7 @@ mod units;
 mod whitened;
 
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
-pub use digest::{GroupPenalties, StrongWeight, penalties_by_group, strongest_weights};
+pub use digest::{GroupPenalties, StrongWeight, feature_deviations, penalties_by_group, strongest_weights};
 pub use metrics::{Metrics, predicted_classes};
 pub use model::LinearModel;
 pub use model_file::{About, SavedModel};
@@ -54,16 +56,17 @@ pub use summary::Summary;
 ///
 /// `validation` are held-out rows that judge the hyperparameters (without them, [`TuneOptions::criterion`] sets some of
 /// `train` aside); `test` rows are only looked at to report on all candidates. All three must have the same features
-/// and class codes.
+/// and class codes. Whoever hands over `train` instead of lending it saves a copy of the rows, which are brought into a
+/// random order and to one scale.
 ///
 /// # Errors
 /// Input, when the data do not fit together or are too few; numeric, when no candidate could be fitted.
-pub fn tune(
-    train: &Dataset,
+pub fn tune<'a>(
+    train: impl Into<Cow<'a, Dataset>>,
     validation: Option<&Dataset>,
     test: Option<&Dataset>,
     options: &TuneOptions,
     observer: &mut dyn Observer,
 ) -> Result<Tuned> {
-    run::run(train, validation, test, options, observer)
+    run::run(train.into(), validation, test, options, observer)
 }

@@ -1,12 +1,10 @@
 //! A fitted linear model.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
 use super::diagnostics::Diagnostics;
 use super::metrics::{Metrics, predicted_classes};
-use crate::data::{Dataset, DesignMatrix, Pass, RowRanges, Target};
+use crate::data::{Buffer, Dataset, DesignMatrix, Pass, RowRanges, Target};
 use crate::problems::glm::Loss;
 
 /// Weights, intercepts and the loss they were fitted with.
@@ -34,6 +32,21 @@ impl LinearModel {
         Pass::new(design, &RowRanges::all(design.rows())).all_margins(&self.coef, &self.intercept)
     }
 
+    /// The same for rows that may have been standardized when they were written to a mapped file.
+    ///
+    /// # Panics
+    /// When the data do not have `p` features.
+    pub fn margins_of(&self, data: &Dataset) -> Vec<f64> {
+        match data.arrangement.as_ref().and_then(|arrangement| arrangement.standardization.as_ref()) {
+            None => self.margins(&data.design),
+            Some(standardization) => {
+                let mut model = self.clone();
+                standardization.unfold(&mut model.coef, &mut model.intercept);
+                model.margins(&data.design)
+            }
+        }
+    }
+
     /// Predictions on the scale of the target, `C` a row: class probabilities (for one margin the probability of
     /// class 1; the hinge has none and gives its margin), means, or rates.
     pub fn predict(&self, design: &DesignMatrix) -> Vec<f64> {
@@ -49,19 +62,21 @@ impl LinearModel {
 
     /// Predictions set against the target of `data`; `rows_are` names the rows.
     pub fn diagnostics(&self, data: &Dataset, rows_are: impl Into<String>) -> Diagnostics {
-        Diagnostics::compute(self.loss, &self.margins(&data.design), &target_numbers(&data.target), rows_are)
+        Diagnostics::compute(self.loss, &self.margins_of(data), &target_numbers(data), rows_are)
     }
 
     /// How well the model predicts the target of `data`.
     pub fn metrics(&self, data: &Dataset) -> Metrics {
-        Metrics::compute(self.loss, &self.margins(&data.design), &target_numbers(&data.target))
+        Metrics::compute(self.loss, &self.margins_of(data), &target_numbers(data))
     }
 }
 
-/// The target as the numbers the losses take: class codes, or the values themselves.
-pub(crate) fn target_numbers(target: &Target) -> Cow<'_, [f64]> {
-    match target {
-        Target::Classes { codes, .. } => codes.iter().map(|&code| f64::from(code)).collect(),
-        Target::Values(values) => Cow::Borrowed(values),
+/// The target as the numbers the losses take: class codes, or the values themselves, shared where they are numbers
+/// already.
+pub(crate) fn target_numbers(data: &Dataset) -> Buffer<f64> {
+    match (&data.arrangement, &data.target) {
+        (Some(arrangement), _) => arrangement.numbers.clone(),
+        (None, Target::Classes { codes, .. }) => codes.iter().map(|&code| f64::from(code)).collect(),
+        (None, Target::Values(values)) => values.clone(),
     }
 }

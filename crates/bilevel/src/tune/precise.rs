@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::problem::GlmProblem;
 use super::units::{Units, pilot};
 use crate::Result;
+use crate::data::Access;
 use crate::hypergradient::{Implicit, PreciseHypergradient, PreciseSid, Precision, Stage, Tolerance, WarmStart};
 use crate::lower::{GradientMap, StochasticLoss};
 use crate::newton::{Newton, NewtonDirection};
@@ -85,10 +86,11 @@ impl GlmProblem {
     ) -> Result<PreciseHypergradient> {
         precision.validate()?;
         self.check_lambda(lambda)?;
+        let _scattered = self.scattered();
         let (lower, upper) = (self.lower(), self.upper());
         let some_upper = pilot(&upper);
         let some_rows = Glm::new(pilot(lower.risk()), lower.penalty().clone());
-        let mut w = lower.risk().null_parameters();
+        let mut w = some_rows.risk().null_parameters();
         let newton =
             Newton { iterations: 50, tolerance: 1e-6, direction: NewtonDirection::ConjugateGradients { steps: 200 } };
         let fit = newton.minimize(&some_rows, lambda, &mut w, None, &StopSignal::never())?;
@@ -122,6 +124,18 @@ impl GlmProblem {
         let newton = Newton { tolerance: 1e-18, ..Newton::default() };
         let mut start = WarmStart { w: lower.risk().null_parameters(), v: vec![0.0; lower.dims().w] };
         Implicit::default().estimate(&lower, &upper, lambda, Some(&mut start), &newton)
+    }
+
+    /// Samples are small and far apart: of a mapped file, what lies behind them is not wanted, until this is dropped.
+    fn scattered(&self) -> impl Drop + use<'_> {
+        struct Scattered<'a>(&'a GlmProblem);
+        impl Drop for Scattered<'_> {
+            fn drop(&mut self) {
+                self.0.advise(Access::Ordered);
+            }
+        }
+        self.advise(Access::Scattered);
+        Scattered(self)
     }
 
     fn check_lambda(&self, lambda: &[f64]) -> Result<()> {

@@ -3,10 +3,13 @@
 //! What tunes, studies or checks a problem from a file takes it from here, so that a hypergradient that is printed is the
 //! one that tuning follows.
 
+use std::borrow::Cow;
+
 use super::loss_choice::choose_loss;
+use super::model::target_numbers;
 use super::options::{Criterion, Penalties, TuneOptions};
 use super::partition::spread_order;
-use crate::data::{Dataset, Groups, RowRanges, Standardization};
+use crate::data::{Access, Arrangement, Buffer, Dataset, Groups, RowRanges, Standardization};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use crate::{Error, Result};
 
@@ -23,20 +26,67 @@ pub(super) struct Arranged {
 }
 
 impl Arranged {
-    pub(super) fn new(train: &Dataset, validation: Option<&Dataset>, options: &TuneOptions) -> Result<Self> {
-        let loss = choose_loss(train, options.loss)?;
-        let mut data = train.select(&spread_order(&train.target, options.seed));
-        let mut validation = validation.cloned();
-        let standardization = if options.standardize {
-            Standardization::learn(&data.design, &RowRanges::all(data.rows()), options.intercept, &data.measured)
-        } else {
-            Standardization::identity(data.features())
+    /// Rows that are handed over are arranged where they are, those that are lent are copied; rows of a mapped file are
+    /// arranged already.
+    pub(super) fn new(train: Cow<'_, Dataset>, validation: Option<&Dataset>, options: &TuneOptions) -> Result<Self> {
+        let loss = choose_loss(&train, options.loss)?;
+        let (data, standardization) = match &train.arrangement {
+            Some(arrangement) => {
+                let standardization = agreed(arrangement, train.features(), options)?;
+                (train.into_owned(), standardization)
+            }
+            None => {
+                let order = spread_order(&train.target, options.seed);
+                let mut data = match train {
+                    Cow::Owned(train) => train.into_order(&order),
+                    Cow::Borrowed(train) => train.select(&order),
+                };
+                drop(order);
+                let all = RowRanges::all(data.rows());
+                let standardization = if options.standardize {
+                    Standardization::learn(&data.design, &all, options.intercept, &data.measured)
+                } else {
+                    Standardization::identity(data.features())
+                };
+                standardization.apply(&mut data.design)?;
+                (data, standardization)
+            }
         };
-        for part in [Some(&mut data), validation.as_mut()].into_iter().flatten() {
-            standardization.apply(&mut part.design)?;
-        }
+        let validation = validation.map(|rows| prepared(rows, &standardization, "validation")).transpose()?;
         Ok(Arranged { data, validation, standardization, loss })
     }
+}
+
+/// The standardization of a mapped file, where it is the one that is asked for.
+fn agreed(arrangement: &Arrangement, features: usize, options: &TuneOptions) -> Result<Standardization> {
+    match &arrangement.standardization {
+        None if options.standardize => Err(Error::input("the features of the mapped file are not standardized")
+            .remedy("convert the data again without --no-standardize, or pass --no-standardize")),
+        Some(_) if !options.standardize => Err(Error::input("the features of the mapped file are standardized")
+            .remedy("convert the data again with --no-standardize, or leave that out here")),
+        Some(done) if !options.intercept && done.needs_intercept() => {
+            Err(Error::input("the features of the mapped file are shifted, which only an intercept makes good")
+                .remedy("convert the data again with --no-intercept"))
+        }
+        done => Ok(done.clone().unwrap_or_else(|| Standardization::identity(features))),
+    }
+}
+
+/// `rows` in the units in which the training rows are fitted.
+pub(super) fn prepared(rows: &Dataset, standardization: &Standardization, name: &str) -> Result<Dataset> {
+    let mut rows = rows.clone();
+    match &rows.arrangement {
+        None => standardization.apply(&mut rows.design)?,
+        Some(done) => {
+            let same = done.standardization.as_ref().map_or(standardization.is_identity(), |s| s == standardization);
+            if !same {
+                let message = format!("the {name} rows are standardized by other rows than those of training");
+                return Err(Error::input(message)
+                    .remedy("give the file they were converted from, or convert it with --like the training file"));
+            }
+        }
+    }
+    Ok(rows)
 }
 
 /// The penalty with the hyperparameters of this kind; one for all weights where the kind is still to be chosen.
@@ -56,8 +106,8 @@ pub(super) fn penalty_of(kind: Penalties, groups: &Groups, features: usize, outp
 #[derive(Debug, Clone)]
 pub struct GlmProblem {
     arranged: Arranged,
-    y: Vec<f64>,
-    validation_y: Vec<f64>,
+    y: Buffer<f64>,
+    validation_y: Buffer<f64>,
     fitted: RowRanges,
     judging: RowRanges,
     penalty: Penalty,
@@ -70,7 +120,12 @@ impl GlmProblem {
     ///
     /// # Errors
     /// Input, where sets do not fit together, leave nothing to fit or to judge, or folds are asked for.
-    pub fn new(train: &Dataset, validation: Option<&Dataset>, options: &TuneOptions) -> Result<Self> {
+    pub fn new<'a>(
+        train: impl Into<Cow<'a, Dataset>>,
+        validation: Option<&Dataset>,
+        options: &TuneOptions,
+    ) -> Result<Self> {
+        let train = train.into();
         if let Some(validation) = validation
             && (validation.features() != train.features() || validation.rows() == 0)
         {
@@ -99,10 +154,9 @@ impl GlmProblem {
         };
         let data = &arranged.data;
         let penalty = penalty_of(options.penalties, &data.groups, data.features(), arranged.loss.outputs());
-        let numbers = |data: &Dataset| super::model::target_numbers(&data.target).into_owned();
         Ok(GlmProblem {
-            y: numbers(&arranged.data),
-            validation_y: arranged.validation.as_ref().map(numbers).unwrap_or_default(),
+            y: target_numbers(&arranged.data),
+            validation_y: arranged.validation.as_ref().map(target_numbers).unwrap_or_default(),
             arranged,
             fitted,
             judging,
@@ -138,6 +192,15 @@ impl GlmProblem {
     /// were cut off them.
     pub fn data(&self) -> &Dataset {
         &self.arranged.data
+    }
+
+    /// Tells the system in what order rows that lie in mapped files will be read.
+    pub(super) fn advise(&self, access: Access) {
+        for data in [Some(&self.arranged.data), self.arranged.validation.as_ref()].into_iter().flatten() {
+            data.design.advise(access);
+        }
+        self.y.advise(access);
+        self.validation_y.advise(access);
     }
 
     /// Number of hyperparameters.

@@ -1,16 +1,19 @@
 //! The tuning from beginning to end.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::LinearModel;
 use super::compare::{candidate, diagnose, untuned};
 use super::context::{Context, Spec, Stop};
 use super::engine::{Engine, engine_for};
+use super::model::target_numbers;
 use super::options::{Criterion, Method, Penalties, TuneOptions};
 use super::outcome::{Law, Tuned};
 use super::partition::{Judges, Rows, divide};
 use super::path::{Division, Model, Tried, run_path};
-use super::problem::Arranged;
+use super::problem::{Arranged, prepared};
 use super::progress::Observer;
 use super::select::{choose, judge};
 use crate::data::{Dataset, RowRanges, Target};
@@ -33,25 +36,23 @@ const CLASS_LAWS: [Law; 2] = [Law::Shrunk(1.0), Law::Free];
 const BOX: (f64, f64) = (-14.0, 8.0);
 
 pub(super) fn run(
-    train: &Dataset,
+    train: Cow<'_, Dataset>,
     validation: Option<&Dataset>,
     test: Option<&Dataset>,
     options: &TuneOptions,
     observer: &mut dyn Observer,
 ) -> Result<Tuned> {
-    check(train, validation, test)?;
+    check(&train, validation, test)?;
+    let train_rows = train.rows();
     observer.phase("arranging the rows");
     let Arranged { data, validation, standardization, loss } = Arranged::new(train, validation, options)?;
     let intercept = options.intercept;
-    let mut test = test.cloned();
-    if let Some(test) = &mut test {
-        standardization.apply(&mut test.design)?;
-    }
+    let test = test.map(|test| prepared(test, &standardization, "test")).transpose()?;
     let bounds = bounds(options, data.design.mean_variance(intercept))?;
-    let mut context = Context::new(options, observer, train.rows(), bounds);
-    let y = numbers(&data.target);
-    let validation_y = validation.as_ref().map(|v| numbers(&v.target));
-    let test_y = test.as_ref().map(|t| numbers(&t.target));
+    let mut context = Context::new(options, observer, train_rows, bounds);
+    let y = target_numbers(&data);
+    let validation_y = validation.as_ref().map(target_numbers);
+    let test_y = test.as_ref().map(target_numbers);
     let rows = Rows { design: &data.design, y: &y };
     let (judges, criterion) = judges(&data, validation.as_ref().zip(validation_y.as_deref()), options)?;
     let test_risk = test
@@ -202,10 +203,6 @@ fn bounds(options: &TuneOptions, variance: f64) -> Result<(f64, f64)> {
     }
     Err(Error::input(format!("log-penalties cannot range over [{low:.3}, {high:.3}]"))
         .remedy("use bounds between -100 and 100, the lower one first"))
-}
-
-fn numbers(target: &Target) -> Vec<f64> {
-    super::model::target_numbers(target).into_owned()
 }
 
 fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>) -> Result<()> {

@@ -156,7 +156,7 @@ impl Bundled {
         order.truncate(rows);
         let (target, classes) = match target.select(&order) {
             Target::Classes { codes, names } => (codes.iter().map(|&c| f64::from(c)).collect(), names.len()),
-            Target::Values(values) => (values, 0),
+            Target::Values(values) => (values.into_vec(), 0),
         };
         let mut design = design.select_rows(&order);
         let rows = RowRanges::all(design.rows());

@@ -3,9 +3,11 @@
 //! Compression is recognised by the first bytes, not by the name: files lose and gain `.gz` on their way.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Error, Result};
 
@@ -44,6 +46,83 @@ pub(crate) fn load(path: &Path) -> Result<Bytes> {
         return Err(Error::input("the file is empty").in_file(path));
     }
     Ok(bytes)
+}
+
+/// The contents of a file, decompressed as they are read.
+pub(crate) struct Contents {
+    raw: Bytes,
+}
+
+impl Contents {
+    /// Opens `path`; an empty file is an error.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let raw = open(path).map_err(|error| Error::io(path, &error))?;
+        match raw.is_empty() {
+            true => Err(Error::input("the file is empty").in_file(path)),
+            false => Ok(Contents { raw }),
+        }
+    }
+
+    /// Number of bytes of the file, and a guess at how many are in it.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        let length = self.raw.len() as u64;
+        (length, if Compression::of(&self.raw).is_some() { 5 * length } else { length })
+    }
+
+    /// A reader from the beginning, and how far it is in the file.
+    pub(crate) fn reader(&self) -> (Box<dyn Read + '_>, Arc<AtomicU64>) {
+        let done = Arc::new(AtomicU64::new(0));
+        let raw = BufReader::with_capacity(1 << 18, Counted { rest: &self.raw, done: Arc::clone(&done) });
+        let reader: Box<dyn Read + '_> = match Compression::of(&self.raw) {
+            None => Box::new(raw),
+            Some(Compression::Gzip) => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
+            Some(Compression::Bzip2) => Box::new(bzip2::bufread::MultiBzDecoder::new(raw)),
+            Some(Compression::Xz) => Box::new(lzma_rust2::XzReader::new(raw, true)),
+            Some(Compression::Zstd) => Box::new(ZstdFrames { raw: Some(raw), frame: None }),
+        };
+        (reader, done)
+    }
+}
+
+/// Bytes that are counted as they are taken.
+struct Counted<'a> {
+    rest: &'a [u8],
+    done: Arc<AtomicU64>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.rest.read(out)?;
+        self.done.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+type Frame<R> = ruzstd::decoding::StreamingDecoder<R, ruzstd::decoding::FrameDecoder>;
+
+/// One zstd frame after the other.
+struct ZstdFrames<R: BufRead> {
+    raw: Option<R>,
+    frame: Option<Frame<R>>,
+}
+
+impl<R: BufRead> Read for ZstdFrames<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(mut raw) = self.raw.take() {
+                if raw.fill_buf()?.is_empty() {
+                    self.raw = Some(raw);
+                    return Ok(0);
+                }
+                self.frame = Some(Frame::new(raw).map_err(io::Error::other)?);
+            }
+            let Some(frame) = &mut self.frame else { return Ok(0) };
+            match frame.read(out)? {
+                0 if !out.is_empty() => self.raw = self.frame.take().map(Frame::into_inner),
+                count => return Ok(count),
+            }
+        }
+    }
 }
 
 fn open(path: &Path) -> io::Result<Bytes> {

@@ -17,33 +17,81 @@ use crate::{Error, Result};
 const SAMPLE: usize = 200;
 
 pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<Table> {
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let file = File { path, text, delimiter: options.delimiter.unwrap_or_else(|| header::delimiter(text)) };
-    let sample = file.sample()?;
-    let Some(first) = sample.first() else {
-        return Err(Error::input("the file holds no rows, only empty lines").in_file(path));
-    };
-    let named = options.header.unwrap_or_else(|| header::has_header(&sample));
-    let names = if named { names(path, first)? } else { (1..=first.len()).map(|j| format!("x{j}")).collect() };
-    if names.len() == 1 && options.labels.is_none() && options.target_required {
-        return Err(Error::input("every line holds a single field, so that there are no features beside the target")
-            .in_file(path)
-            .remedy("name the character between the fields with --delimiter, or give the labels with --labels FILE"));
-    }
-    let (columns, origin) = file.columns(&names, named)?;
-    let columns = names.into_iter().zip(columns).enumerate();
-    let columns: Vec<Column> = columns.map(|(j, (name, data))| Column { name, number: j + 1, data }).collect();
-    let mut table = Table {
-        origin,
-        format: Format::Delimited,
-        contents: Contents::Columns(columns),
-        labels: None,
-        target_name: None,
-        named,
-        notes: Vec::new(),
-    };
+    let mut table = Shape::find(path, bytes, options)?.columns(path, bytes, 1)?;
     target::take(&mut table, options)?;
     Ok(table)
+}
+
+/// What the beginning of a file says about the rest.
+#[derive(Clone)]
+pub(super) struct Shape {
+    pub(super) delimiter: u8,
+    named: bool,
+    names: Vec<String>,
+    /// Columns that hold texts, whatever their cells look like.
+    pub(super) textual: Vec<bool>,
+}
+
+impl Shape {
+    /// Looks at the first rows of a file.
+    pub(super) fn find(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<Self> {
+        let text = without_mark(bytes);
+        let delimiter = options.delimiter.unwrap_or_else(|| header::delimiter(text));
+        let sample = File { path, text, delimiter, first_line: 1 }.sample()?;
+        let Some(first) = sample.first() else {
+            return Err(Error::input("the file holds no rows, only empty lines").in_file(path));
+        };
+        let named = options.header.unwrap_or_else(|| header::has_header(&sample));
+        let names = if named { names(path, first)? } else { (1..=first.len()).map(|j| format!("x{j}")).collect() };
+        if names.len() == 1 && options.labels.is_none() && options.target_required {
+            return Err(Error::input(
+                "every line holds a single field, so that there are no features beside the target",
+            )
+            .in_file(path)
+            .remedy("name the character between the fields with --delimiter, or give the labels with --labels FILE"));
+        }
+        Ok(Shape { delimiter, named, textual: vec![false; names.len()], names })
+    }
+
+    /// The columns of a file, or of some rows of it that begin on `first_line`; only the first line may hold names.
+    pub(super) fn columns(&self, path: &Path, bytes: &[u8], first_line: u64) -> Result<Table> {
+        let file = File { path, text: without_mark(bytes), delimiter: self.delimiter, first_line };
+        let (columns, origin) = file.columns(self, self.named && first_line == 1)?;
+        let columns = self.names.iter().cloned().zip(columns).enumerate();
+        let columns: Vec<Column> = columns.map(|(j, (name, data))| Column { name, number: j + 1, data }).collect();
+        Ok(Table {
+            origin,
+            format: Format::Delimited,
+            contents: Contents::Columns(columns),
+            labels: None,
+            target_name: None,
+            named: self.named,
+            notes: Vec::new(),
+        })
+    }
+
+    /// The length of the records at the beginning of `bytes` that are surely complete; 0 without any.
+    pub(super) fn complete(&self, bytes: &[u8]) -> usize {
+        if memchr::memchr(b'"', bytes).is_none() {
+            return memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1);
+        }
+        // A line may end within quotes: only reading tells.
+        let file = File { path: Path::new(""), text: bytes, delimiter: self.delimiter, first_line: 1 };
+        let (mut reader, mut record, mut end) = (file.reader(), ByteRecord::new(), 0);
+        while let Ok(true) = reader.read_byte_record(&mut record) {
+            let next = reader.position().byte() as usize;
+            if next >= bytes.len() {
+                break;
+            }
+            end = next;
+        }
+        end
+    }
+}
+
+/// `bytes` without a byte order mark.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// Names from a header; an empty name becomes `x` and the number of its column.
@@ -68,6 +116,7 @@ struct File<'a> {
     path: &'a Path,
     text: &'a [u8],
     delimiter: u8,
+    first_line: u64,
 }
 
 /// A column while it is read.
@@ -90,7 +139,8 @@ impl File<'_> {
     fn each(&self, width: usize, mut row: impl FnMut(&ByteRecord, u64) -> Result<bool>) -> Result<()> {
         let (mut reader, mut record) = (self.reader(), ByteRecord::new());
         loop {
-            let (start, line) = (reader.position().byte() as usize, reader.position().line());
+            let start = reader.position().byte() as usize;
+            let line = reader.position().line() + self.first_line - 1;
             let more = reader
                 .read_byte_record(&mut record)
                 .map_err(|error| Error::input(error.to_string()).in_file(self.path).at_line(line))?;
@@ -100,7 +150,8 @@ impl File<'_> {
             if width > 1 && record.len() == 1 && record[0].trim_ascii().is_empty() {
                 continue;
             }
-            let (end, last_line) = (reader.position().byte() as usize, reader.position().line());
+            let end = reader.position().byte() as usize;
+            let last_line = reader.position().line() + self.first_line - 1;
             if record.len() != width || end >= self.text.len() {
                 // Empty lines before the record count as part of it.
                 let raw = &self.text[start.min(end)..end.min(self.text.len())];
@@ -146,11 +197,15 @@ impl File<'_> {
         Ok(rows)
     }
 
-    fn columns(&self, names: &[String], named: bool) -> Result<(Vec<ColumnData>, Origin)> {
+    fn columns(&self, shape: &Shape, named: bool) -> Result<(Vec<ColumnData>, Origin)> {
+        let names = &shape.names;
         let width = names.len();
         let mut origin = Origin::new(self.path);
-        let mut builders: Vec<Builder> =
-            names.iter().map(|_| Builder::Numbers { values: Vec::new(), infinite: None }).collect();
+        let builder = |&textual: &bool| match textual {
+            false => Builder::Numbers { values: Vec::new(), infinite: None },
+            true => Builder::Text { from: 0, categories: Categories::default() },
+        };
+        let mut builders: Vec<Builder> = shape.textual.iter().map(builder).collect();
         let (mut row, mut skip) = (0usize, named);
         self.each(width, |record, line| {
             if std::mem::take(&mut skip) {

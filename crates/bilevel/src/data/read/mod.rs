@@ -1,5 +1,6 @@
 //! From a file to a [`Table`]: the format is recognised by content first, by name where content leaves a doubt.
 
+mod blocks;
 mod bytes;
 mod categories;
 mod delimited;
@@ -17,6 +18,7 @@ mod target;
 
 use std::path::{Path, PathBuf};
 
+pub(super) use blocks::{BlockVisitor, Blocks};
 pub use svmlight::LARGEST_INDEX;
 pub(super) use target::suggestion;
 
@@ -106,14 +108,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Table> {
         Some(format) => format,
         None => sniff::format(path, &bytes)?,
     };
-    if options.target.is_some()
-        && options.target_required
-        && matches!(format, Format::Svmlight | Format::Npy | Format::Idx)
-    {
-        return Err(Error::input(format!("{format} data have no named target"))
-            .in_file(path)
-            .remedy("leave --target away, or give the labels with --labels FILE"));
-    }
+    check_target(path, format, options)?;
     let matrix = |(design, labels): (_, _)| Table {
         origin: Origin::new(path),
         format,
@@ -139,6 +134,19 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Table> {
     }
     check(path, &table, options)?;
     Ok(table)
+}
+
+/// Only some formats have named targets.
+fn check_target(path: &Path, format: Format, options: &ReadOptions) -> Result<()> {
+    if options.target.is_some()
+        && options.target_required
+        && matches!(format, Format::Svmlight | Format::Npy | Format::Idx)
+    {
+        return Err(Error::input(format!("{format} data have no named target"))
+            .in_file(path)
+            .remedy("leave --target away, or give the labels with --labels FILE"));
+    }
+    Ok(())
 }
 
 /// What must hold of every table, whatever its format.

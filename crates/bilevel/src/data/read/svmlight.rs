@@ -19,15 +19,38 @@ pub const LARGEST_INDEX: u64 = 1 << 27;
 
 /// The matrix, the labels and the lines of the rows.
 pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<(DesignMatrix, Option<Labels>, Origin)> {
+    let found = read_part(path, bytes, &Part { first_line: 1, textual: false }, options)?;
+    if found.0.rows() == 0 {
+        return Err(Error::input("the file holds no rows, only comments and empty lines").in_file(path));
+    }
+    Ok(found)
+}
+
+/// Where some lines stand in their file, and what is known of it.
+pub(super) struct Part {
+    /// Number of the first line.
+    pub(super) first_line: u64,
+    /// Whether labels are texts, even if all of these are numbers.
+    pub(super) textual: bool,
+}
+
+/// The same for some lines of a file, which may hold no rows.
+pub(super) fn read_part(
+    path: &Path,
+    bytes: &[u8],
+    part: &Part,
+    options: &ReadOptions,
+) -> Result<(DesignMatrix, Option<Labels>, Origin)> {
     match options.precision {
-        Precision::F32 => read_as::<f32>(path, bytes, options).map(|(m, l, o)| (DesignMatrix::CsrF32(m), l, o)),
-        Precision::F64 => read_as::<f64>(path, bytes, options).map(|(m, l, o)| (DesignMatrix::CsrF64(m), l, o)),
+        Precision::F32 => read_as::<f32>(path, bytes, part, options).map(|(m, l, o)| (DesignMatrix::CsrF32(m), l, o)),
+        Precision::F64 => read_as::<f64>(path, bytes, part, options).map(|(m, l, o)| (DesignMatrix::CsrF64(m), l, o)),
     }
 }
 
 fn read_as<T: Element>(
     path: &Path,
     bytes: &[u8],
+    part: &Part,
     options: &ReadOptions,
 ) -> Result<(CsrMatrix<T>, Option<Labels>, Origin)> {
     let mut origin = Origin::new(path);
@@ -37,10 +60,10 @@ fn read_as<T: Element>(
     let (mut indices, mut values) = (Vec::<u32>::with_capacity(guess), Vec::<T>::with_capacity(guess));
     let mut offsets = vec![0usize];
     let mut numbers = Vec::<f64>::new();
-    let (mut textual, mut unlabelled) = (false, false);
+    let (mut textual, mut unlabelled) = (part.textual, false);
     let mut width = options.features.unwrap_or(0) as u64;
 
-    for (number, line) in lines(bytes) {
+    for (number, line) in lines(bytes, part.first_line) {
         let row = offsets.len() - 1;
         let label = label_of(line);
         let at = |error: Error| error.in_file(path).at_line(number);
@@ -64,14 +87,10 @@ fn read_as<T: Element>(
         offsets.push(indices.len());
     }
 
-    let rows = offsets.len() - 1;
-    if rows == 0 {
-        return Err(Error::input("the file holds no rows, only comments and empty lines").in_file(path));
-    }
     let labels = match (unlabelled, textual) {
         (true, _) => None,
         (false, false) => Some(Labels::Numbers(numbers)),
-        (false, true) => Some(text_labels(path, bytes)?),
+        (false, true) => Some(text_labels(path, bytes, part.first_line)?),
     };
     values.shrink_to_fit();
     indices.shrink_to_fit();
@@ -79,8 +98,8 @@ fn read_as<T: Element>(
 }
 
 /// Lines with something on them, with their numbers.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let (mut start, mut number) = (0, 0u64);
+fn lines(bytes: &[u8], first: u64) -> impl Iterator<Item = (u64, &[u8])> {
+    let (mut start, mut number) = (0, first - 1);
     std::iter::from_fn(move || {
         while start < bytes.len() {
             let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |length| start + length);
@@ -185,9 +204,9 @@ fn bad_value(index: u64, value: f64) -> Error {
 }
 
 /// All labels as texts, in a second pass that only files with textual labels need.
-fn text_labels(path: &Path, bytes: &[u8]) -> Result<Labels> {
+fn text_labels(path: &Path, bytes: &[u8], first_line: u64) -> Result<Labels> {
     let mut categories = Categories::default();
-    for (number, line) in lines(bytes) {
+    for (number, line) in lines(bytes, first_line) {
         categories
             .push(label_of(line))
             .map_err(|_| Error::input("the label is not valid UTF-8 text").in_file(path).at_line(number))?;

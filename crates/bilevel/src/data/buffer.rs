@@ -1,0 +1,238 @@
+//! Numbers that are owned or lie in a file that is mapped into memory; the matrices need not know which.
+//!
+//! Copies of a buffer share its numbers until one of them is written to: the target of a data set and that of the problem
+//! made from it are one piece of memory.
+
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+/// Numbers of which every bit pattern is a value, so that the bytes of a file may be taken for them.
+///
+/// # Safety
+/// Every bit pattern must be a valid value, without padding.
+pub(super) unsafe trait Plain: Copy + 'static {}
+
+// SAFETY: integers and floats have no padding and no invalid bit patterns.
+unsafe impl Plain for u8 {}
+// SAFETY: as above.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
+unsafe impl Plain for usize {}
+// SAFETY: as above.
+unsafe impl Plain for f32 {}
+// SAFETY: as above.
+unsafe impl Plain for f64 {}
+
+/// The bytes of `numbers`, as they lie in memory.
+pub(super) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
+    // SAFETY: plain numbers have no padding, and any bytes are valid.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast::<u8>(), size_of_val(numbers)) }
+}
+
+/// The bytes of `numbers`, to be written.
+pub(super) fn bytes_of_mut<T: Plain>(numbers: &mut [T]) -> &mut [u8] {
+    // SAFETY: plain numbers have no padding, and any bytes that are written are valid numbers.
+    unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast::<u8>(), size_of_val(numbers)) }
+}
+
+/// A slice of numbers with shared ownership: on the heap, or in a file mapped read-only.
+pub struct Buffer<T> {
+    start: *const T,
+    len: usize,
+    owner: Owner<T>,
+}
+
+enum Owner<T> {
+    Heap(Arc<Vec<T>>),
+    File(Arc<Mmap>),
+}
+
+// SAFETY: a buffer is a shared slice; what it points to is only written through `make_mut`, by its only owner.
+unsafe impl<T: Send + Sync> Send for Buffer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for Buffer<T> {}
+
+impl<T> Buffer<T> {
+    /// The bytes `bytes` of `map` as numbers; `None` when they lie outside the map, at an address that is no multiple of
+    /// the size of a number, or hold a broken number of them.
+    pub(super) fn mapped(map: &Arc<Mmap>, bytes: Range<usize>) -> Option<Self>
+    where
+        T: Plain,
+    {
+        let found = map.get(bytes)?;
+        let start = found.as_ptr().cast::<T>();
+        if !start.is_aligned() || found.len() % size_of::<T>() != 0 {
+            return None;
+        }
+        Some(Buffer { start, len: found.len() / size_of::<T>(), owner: Owner::File(Arc::clone(map)) })
+    }
+
+    /// The numbers `range`, shared.
+    ///
+    /// # Panics
+    /// When they lie outside.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let found = &self[range];
+        Buffer { start: found.as_ptr(), len: found.len(), owner: self.owner.clone() }
+    }
+
+    /// True when the numbers lie in a mapped file.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.owner, Owner::File(_))
+    }
+
+    /// Tells the system in what order the file will be read; nothing for numbers on the heap.
+    pub fn advise(&self, access: Access) {
+        #[cfg(unix)]
+        if let Owner::File(map) = &self.owner {
+            let advice = match access {
+                Access::Scattered => memmap2::Advice::Random,
+                Access::Ordered => memmap2::Advice::Normal,
+            };
+            let first = self.start as usize - map.as_ptr() as usize;
+            // Advice that is not taken only costs time.
+            let _ = map.advise_range(advice, first, self.len * size_of::<T>());
+        }
+        #[cfg(not(unix))]
+        let _ = access;
+    }
+}
+
+/// How a mapped file is about to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// A few rows here and there: what lies behind them is not wanted.
+    Scattered,
+    /// One row after the other.
+    Ordered,
+}
+
+impl<T: Clone> Buffer<T> {
+    /// The numbers, for writing; copied first where they are shared or mapped.
+    pub fn make_mut(&mut self) -> &mut [T] {
+        let alone = match &mut self.owner {
+            Owner::Heap(numbers) => numbers.len() == self.len && Arc::get_mut(numbers).is_some(),
+            Owner::File(_) => false,
+        };
+        if !alone {
+            *self = Buffer::from(self.to_vec());
+        }
+        match &mut self.owner {
+            Owner::Heap(numbers) => Arc::get_mut(numbers).expect("the only owner"),
+            Owner::File(_) => unreachable!("copied to the heap above"),
+        }
+    }
+
+    /// The numbers as a vector; copied where they are shared or mapped.
+    pub fn into_vec(self) -> Vec<T> {
+        match self.owner {
+            Owner::Heap(numbers) if numbers.len() == self.len => {
+                Arc::try_unwrap(numbers).unwrap_or_else(|shared| shared.to_vec())
+            }
+            _ => self.to_vec(),
+        }
+    }
+}
+
+impl<T> Deref for Buffer<T> {
+    type Target = [T];
+
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `start` points to `len` numbers that the owner keeps alive and in place: the vector behind the `Arc` is
+        // never grown, and a map stays where it is. Only `make_mut` writes to them, with `self` borrowed.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+}
+
+impl<T> From<Vec<T>> for Buffer<T> {
+    fn from(numbers: Vec<T>) -> Self {
+        Buffer { start: numbers.as_ptr(), len: numbers.len(), owner: Owner::Heap(Arc::new(numbers)) }
+    }
+}
+
+impl<T> FromIterator<T> for Buffer<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(numbers: I) -> Self {
+        numbers.into_iter().collect::<Vec<T>>().into()
+    }
+}
+
+impl<T> Default for Buffer<T> {
+    fn default() -> Self {
+        Vec::new().into()
+    }
+}
+
+impl<T> Clone for Buffer<T> {
+    fn clone(&self) -> Self {
+        Buffer { start: self.start, len: self.len, owner: self.owner.clone() }
+    }
+}
+
+impl<T> Clone for Owner<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Owner::Heap(numbers) => Owner::Heap(Arc::clone(numbers)),
+            Owner::File(map) => Owner::File(Arc::clone(map)),
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: PartialEq> PartialEq for Buffer<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: PartialEq> PartialEq<Vec<T>> for Buffer<T> {
+    fn eq(&self, other: &Vec<T>) -> bool {
+        **self == **other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(bytes: &[u8]) -> Arc<Mmap> {
+        let mut map = memmap2::MmapMut::map_anon(bytes.len()).unwrap();
+        map.copy_from_slice(bytes);
+        Arc::new(map.make_read_only().unwrap())
+    }
+
+    #[test]
+    fn copies_share_until_one_is_written() {
+        let mut first = Buffer::from(vec![1.0, 2.0]);
+        let second = first.clone();
+        assert!(std::ptr::eq(&*first, &*second));
+        first.make_mut()[0] = 5.0;
+        assert_eq!((&*first, &*second), (&[5.0, 2.0][..], &[1.0, 2.0][..]));
+        let address = first.as_ptr();
+        first.make_mut()[1] = 6.0;
+        assert_eq!(first.as_ptr(), address, "an only owner writes in place");
+        assert_eq!(first.into_vec(), [5.0, 6.0]);
+    }
+
+    #[test]
+    fn ranges_of_a_map_are_checked() {
+        let map = map(&[1u32.to_le_bytes(), 2u32.to_le_bytes(), 3u32.to_le_bytes()].concat());
+        assert_eq!(*Buffer::<u32>::mapped(&map, 4..12).unwrap(), [2, 3].map(u32::from_le));
+        for range in [1..5, 4..11, 8..16] {
+            assert!(Buffer::<u32>::mapped(&map, range).is_none());
+        }
+        let mut copy = Buffer::<u32>::mapped(&map, 0..4).unwrap();
+        assert!(copy.is_mapped());
+        copy.make_mut()[0] = 9;
+        assert!(!copy.is_mapped() && map[0] == 1, "a map is never written to");
+    }
+}

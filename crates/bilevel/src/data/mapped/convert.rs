@@ -1,0 +1,294 @@
+//! From any file that is read to a mapped file, in two passes and bounded memory.
+//!
+//! The first pass parses block by block, learns categories, means and labels, and deals the rows to buckets on disk. The
+//! second encodes one bucket after the other in random order. Standardization is learned on the rows as they were
+//! written, by the code that does it in memory, and applied to them in place.
+//!
+//! Memory: for each thread some blocks of text as they are parsed and three copies of a bucket of 32 MB (larger for files
+//! beyond some gigabytes, of which there are at most 256), beside categories and labels in files of their own.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::buckets::Buckets;
+use super::header::{ElementType, Header, Layout, Provenance};
+use super::piece::Template;
+use super::write::{About, RowsWriter, Shape};
+use crate::data::dataset::{Groups, Target};
+use crate::data::design::{DesignMatrix, Precision, RowRanges, Storage};
+use crate::data::encode::{EncodeOptions, Encoder, Missing};
+use crate::data::label_counts::LabelCounts;
+use crate::data::learn::EncoderLearner;
+use crate::data::read::{BlockVisitor, Blocks, Format, ReadOptions};
+use crate::data::standardize::Standardization;
+use crate::data::table::{ColumnData, Contents, Labels, Table};
+use crate::data::target::{LabelMap, TargetKind, check_present};
+use crate::{Error, Result};
+
+/// How to convert.
+#[derive(Clone)]
+pub struct ConvertOptions<'a> {
+    /// How the file is read.
+    pub read: ReadOptions,
+    /// How its rows are encoded.
+    pub encode: EncodeOptions,
+    /// What the target is, where it shall not be found out.
+    pub kind: Option<TargetKind>,
+    /// The class whose probability is modelled, of two.
+    pub positive: Option<String>,
+    /// New names of labels.
+    pub relabel: &'a (dyn Fn(Labels) -> Labels + Sync),
+    /// The same as text, for the header.
+    pub definitions: Vec<String>,
+    /// Groups of features.
+    pub groups: Option<PathBuf>,
+    /// Bring features to one scale.
+    pub standardize: bool,
+    /// Whether there will be an intercept, which makes shifts good.
+    pub intercept: bool,
+    /// Seed of the order of the rows.
+    pub seed: u64,
+    /// Encode, number the classes and standardize as it was done for another file.
+    pub like: Option<&'a Header>,
+    /// Name of the program, for the header.
+    pub program: String,
+}
+
+/// What a conversion is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading the file and dealing out its rows.
+    Reading,
+    /// Writing rows in random order.
+    Shuffling,
+    /// Bringing features to one scale.
+    Standardizing,
+}
+
+/// Who watches: the stage, how much of it is done, and of how much; breaks the conversion off.
+pub type Watch<'a> = dyn FnMut(Stage, u64, u64) -> ControlFlow<()> + 'a;
+
+/// Writes the rows of `input` to the mapped file `output`, in random order; all or nothing.
+///
+/// # Errors
+/// Those of [`read`](crate::data::read()), of [`Encoder::learn`] and [`LabelMap::learn`]; when `output` cannot be written;
+/// interrupted.
+pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch: &mut Watch<'_>) -> Result<Header> {
+    let io = |error: std::io::Error| Error::io(output, &error);
+    let blocks = Blocks::open(input, &options.read)?;
+    // Numbers take about twice the bytes of their text.
+    let buckets = Buckets::create(output, 2 * blocks.size(), options.seed).map_err(io)?;
+    let encode = match options.like {
+        None => options.encode,
+        Some(like) => like.encoder.options(),
+    };
+    let mut scatter = Scatter { options, encode, output, buckets, found: None, rows: 0, watch };
+    blocks.visit(&mut scatter)?;
+    let Scatter { mut buckets, found, rows, .. } = scatter;
+    buckets.flush().map_err(io)?;
+    let found = found.ok_or_else(|| Error::input("the file holds no rows").in_file(input))?;
+    let in_file = |error: Error| error.in_file(input);
+    let (learned, entries) = found.learner.finish(input)?;
+    let (encoder, labels) = match options.like {
+        Some(like) => (like.encoder.clone(), like.labels.clone()),
+        None => {
+            let map = LabelMap::learn_counts(&found.labels, options.kind, &crate::data::Origin::new(input))?;
+            let map = match &options.positive {
+                Some(positive) => map.with_positive(positive).map_err(in_file)?,
+                None => map,
+            };
+            (learned, map)
+        }
+    };
+    let shape = Shape {
+        rows,
+        features: encoder.features(),
+        layout: if encoder.storage() == Storage::Dense { Layout::Dense } else { Layout::Csr },
+        element: if encoder.precision() == Precision::F64 { ElementType::F64 } else { ElementType::F32 },
+        entries,
+        classes: labels.names().len(),
+    };
+    let groups = match (&options.groups, options.like) {
+        (Some(path), _) => Some(Groups::read(path, &encoder.feature_names(), &encoder.groups())?),
+        (None, Some(like)) => like.groups.clone(),
+        (None, None) => None,
+    };
+    let mut writer = RowsWriter::create(output, shape)?;
+    let template = &found.template;
+    let encoded = |index: usize| -> Result<(DesignMatrix, Vec<f64>)> {
+        let table = template.table(buckets.shuffled(index).map_err(io)?);
+        encode_rows(table, &encoder, &labels)
+    };
+    let indices: Vec<usize> = (0..buckets.len()).collect();
+    let mut done = 0;
+    for some in indices.chunks(rayon::current_num_threads()) {
+        let ready: Vec<Result<_>> = some.par_iter().map(|&index| encoded(index)).collect();
+        for ready in ready {
+            let (design, numbers) = ready?;
+            writer.push(&design, &numbers)?;
+            done += numbers.len();
+        }
+        go_on(watch(Stage::Shuffling, done as u64, rows as u64))?;
+    }
+    drop(buckets);
+    let (measured, standardization) = writer.standardize(
+        |design| {
+            let measured = encoder.measured(design);
+            let standardization = match options.like {
+                Some(like) => like.standardization.clone(),
+                None => options.standardize.then(|| learn(design, options.intercept, &measured)),
+            };
+            (measured, standardization)
+        },
+        &mut |done| go_on(watch(Stage::Standardizing, done, rows as u64)),
+    )?;
+    writer.finish(About {
+        labels,
+        feature_names: None,
+        groups,
+        measured,
+        standardization,
+        encoder,
+        seed: options.seed,
+        provenance: Provenance {
+            file: input.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            format: found.format.to_string(),
+            target_name: found.target_name,
+            named: (found.format == Format::Delimited).then_some(found.named),
+            relabel: options.definitions.clone(),
+            program: options.program.clone(),
+        },
+    })
+}
+
+/// The standardization of all rows, which keeps the values of features that are constant and will be stored as 0.
+fn learn(design: &DesignMatrix, intercept: bool, measured: &[bool]) -> Standardization {
+    let mut found = Standardization::learn(design, &RowRanges::all(design.rows()), intercept, measured);
+    let p = found.features();
+    let mut first = vec![0.0; p];
+    design.add_scaled_row(0, &vec![1.0; p], &mut first);
+    for j in (0..p).filter(|&j| found.constant[j]).collect::<Vec<_>>() {
+        found.shift[j] = first[j];
+    }
+    found
+}
+
+fn go_on(flow: ControlFlow<()>) -> Result<()> {
+    if flow.is_break() { Err(Error::interrupted()) } else { Ok(()) }
+}
+
+/// The features and the target of some rows.
+fn encode_rows(mut table: Table, encoder: &Encoder, labels: &LabelMap) -> Result<(DesignMatrix, Vec<f64>)> {
+    let found = table.labels.take().unwrap_or(Labels::Numbers(Vec::new()));
+    let numbers = match labels.apply(&found, &table.origin)? {
+        Target::Classes { codes, .. } => codes.iter().map(|&code| f64::from(code)).collect(),
+        Target::Values(values) => values.into_vec(),
+    };
+    if table.rows() == 0 {
+        // A bucket may be empty; its table does not know its width.
+        return Ok((empty(encoder), numbers));
+    }
+    Ok((encoder.encode(table)?.design, numbers))
+}
+
+fn empty(encoder: &Encoder) -> DesignMatrix {
+    use crate::data::{CsrMatrix, DenseMatrix};
+    let p = encoder.features();
+    match (encoder.storage(), encoder.precision()) {
+        (Storage::Dense, Precision::F32) => DesignMatrix::DenseF32(DenseMatrix::new(0, p, Vec::new())),
+        (Storage::Dense, Precision::F64) => DesignMatrix::DenseF64(DenseMatrix::new(0, p, Vec::new())),
+        (_, Precision::F32) => DesignMatrix::CsrF32(CsrMatrix::new(p, vec![0], Vec::new(), Vec::new())),
+        (_, Precision::F64) => DesignMatrix::CsrF64(CsrMatrix::new(p, vec![0], Vec::new(), Vec::new())),
+    }
+}
+
+/// The first pass.
+struct Scatter<'a, 'w> {
+    options: &'a ConvertOptions<'a>,
+    encode: EncodeOptions,
+    output: &'a Path,
+    buckets: Buckets,
+    found: Option<Found>,
+    rows: usize,
+    watch: &'a mut Watch<'w>,
+}
+
+/// What the blocks have told.
+struct Found {
+    learner: EncoderLearner,
+    labels: LabelCounts,
+    template: Template,
+    format: Format,
+    named: bool,
+    target_name: Option<String>,
+}
+
+impl BlockVisitor for Scatter<'_, '_> {
+    fn block(&mut self, mut table: Table, done: u64, total: u64) -> Result<()> {
+        let labels = table.labels.take().ok_or_else(|| {
+            Error::input("there is no target")
+                .in_file(table.origin.path())
+                .remedy("name it with --target, or give --labels FILE")
+        })?;
+        let labels = (self.options.relabel)(labels);
+        check_present(&labels, &table.origin)?;
+        check_cells(&table, &self.encode)?;
+        let counts = LabelCounts::of(&labels);
+        table.labels = Some(labels);
+        let found = match &mut self.found {
+            Some(found) => {
+                found.labels.add(counts);
+                found
+            }
+            None => self.found.insert(Found {
+                learner: EncoderLearner::new(&self.encode),
+                labels: counts,
+                template: Template::of(&table, self.encode.precision),
+                format: table.format,
+                named: table.named,
+                target_name: table.target_name.clone(),
+            }),
+        };
+        found.learner.add(&table);
+        self.rows += table.rows();
+        if self.rows >= u32::MAX as usize {
+            return Err(Error::input("there are more rows than are supported").in_file(table.origin.path()));
+        }
+        let piece = found.template.piece(table);
+        self.buckets.deal(&piece).map_err(|error| Error::io(self.output, &error))?;
+        go_on((self.watch)(Stage::Reading, done, total))
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        (self.found, self.rows) = (None, 0);
+        self.buckets.clear().map_err(|error| Error::io(self.output, &error))
+    }
+}
+
+/// What the second pass would find wrong, while the lines are known.
+fn check_cells(table: &Table, options: &EncodeOptions) -> Result<()> {
+    let Contents::Columns(columns) = &table.contents else { return Ok(()) };
+    let largest = if options.precision == Precision::F32 { f64::from(f32::MAX) } else { f64::MAX };
+    for column in columns {
+        if options.missing == Missing::Error && column.data.missing() > 0 {
+            let row = match &column.data {
+                ColumnData::Numeric(values) => values.iter().position(|value| value.is_nan()),
+                ColumnData::Text { codes, .. } => codes.iter().position(|&code| code == crate::data::MISSING),
+            };
+            return Err(table
+                .origin
+                .error(row.unwrap_or(0), format!("the value of column '{}' is missing", column.name))
+                .at_column(column.number as u64)
+                .remedy("fill it in, or convert with --missing impute"));
+        }
+        if let ColumnData::Numeric(values) = &column.data
+            && let Some(row) = values.iter().position(|value| value.abs() > largest)
+        {
+            let message = format!("the value of column '{}' is too large for single precision", column.name);
+            return Err(table.origin.error(row, message).remedy("use --dtype f64 or rescale the column"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,334 @@
+//! Rows as they were read, in a form that can be dealt out, written to a file and read again.
+//!
+//! All tables are lists of fields: numbers with a fixed number for each row, or with as many as the field of lengths says.
+//! The first field holds the labels.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+
+use crate::data::buffer::{Plain, bytes_of};
+use crate::data::csr::CsrMatrix;
+use crate::data::dense::DenseMatrix;
+use crate::data::design::{DesignMatrix, Precision};
+use crate::data::read::Format;
+use crate::data::table::{Column, ColumnData, Contents, Labels, MISSING, Origin, Table};
+
+#[derive(Debug, Clone)]
+enum Numbers {
+    U32(Vec<u32>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+macro_rules! each {
+    ($numbers:expr, $vector:ident => $body:expr) => {
+        match $numbers {
+            Numbers::U32($vector) => $body,
+            Numbers::F32($vector) => $body,
+            Numbers::F64($vector) => $body,
+        }
+    };
+}
+
+/// How many numbers of a field belong to a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Width {
+    Fixed(usize),
+    /// As many as the number in [`LENGTHS`].
+    Ragged,
+}
+
+/// The field of the lengths, where there is one.
+const LENGTHS: usize = 1;
+
+#[derive(Debug, Clone)]
+struct Field {
+    width: Width,
+    numbers: Numbers,
+}
+
+/// Some rows.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    rows: usize,
+    fields: Vec<Field>,
+}
+
+/// Texts numbered as they come.
+#[derive(Debug, Default)]
+struct Levels {
+    known: HashMap<String, u32>,
+    names: Vec<String>,
+}
+
+impl Levels {
+    fn codes(&mut self, codes: &[u32], levels: &[String]) -> Vec<u32> {
+        let global: Vec<u32> = levels.iter().map(|level| self.code(level)).collect();
+        codes.iter().map(|&code| if code == MISSING { MISSING } else { global[code as usize] }).collect()
+    }
+
+    fn code(&mut self, level: &str) -> u32 {
+        if let Some(&code) = self.known.get(level) {
+            return code;
+        }
+        let code = self.names.len() as u32;
+        self.known.insert(level.to_string(), code);
+        self.names.push(level.to_string());
+        code
+    }
+}
+
+/// What the pieces of a file have in common: the way between them and tables.
+#[derive(Debug)]
+pub(super) struct Template {
+    origin: Origin,
+    format: Format,
+    named: bool,
+    labels: Option<Levels>,
+    kind: Kind,
+    /// Precision in which numeric columns will be stored.
+    precision: Precision,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Columns(Vec<(String, usize, Option<Levels>)>),
+    Dense(usize),
+    Csr(usize),
+}
+
+impl Template {
+    /// For the file of which `table` is a block.
+    pub(super) fn of(table: &Table, precision: Precision) -> Self {
+        let texts = |data: &ColumnData| matches!(data, ColumnData::Text { .. }).then(Levels::default);
+        Template {
+            origin: Origin::new(table.origin.path()),
+            format: table.format,
+            named: table.named,
+            precision,
+            labels: matches!(table.labels, Some(Labels::Text { .. })).then(Levels::default),
+            kind: match &table.contents {
+                Contents::Columns(columns) => {
+                    let column = |c: &Column| (c.name.clone(), c.number, texts(&c.data));
+                    Kind::Columns(columns.iter().map(column).collect())
+                }
+                Contents::Matrix(matrix) if matrix.is_sparse() => Kind::Csr(0),
+                Contents::Matrix(matrix) => Kind::Dense(matrix.cols()),
+            },
+        }
+    }
+
+    /// The rows of a block, which has labels of the kind of the first block.
+    pub(super) fn piece(&mut self, table: Table) -> Piece {
+        let rows = table.rows();
+        let labels = match (table.labels, &mut self.labels) {
+            (Some(Labels::Numbers(values)), _) => values,
+            (Some(Labels::Text { codes, levels }), Some(known)) => {
+                known.codes(&codes, &levels).into_iter().map(f64::from).collect()
+            }
+            _ => unreachable!("all rows have labels of one kind"),
+        };
+        let mut fields = vec![Field { width: Width::Fixed(1), numbers: Numbers::F64(labels) }];
+        let mut add = |width, numbers| fields.push(Field { width, numbers });
+        match (table.contents, &mut self.kind) {
+            (Contents::Columns(columns), Kind::Columns(known)) => {
+                for (column, (_, _, levels)) in columns.into_iter().zip(known) {
+                    let numbers = match (column.data, levels) {
+                        (ColumnData::Text { codes, levels }, Some(known)) => Numbers::U32(known.codes(&codes, &levels)),
+                        (ColumnData::Numeric(values), _) => match self.precision {
+                            Precision::F32 => Numbers::F32(values.into_iter().map(|value| value as f32).collect()),
+                            Precision::F64 => Numbers::F64(values),
+                        },
+                        _ => unreachable!("a column is of one kind in all blocks"),
+                    };
+                    add(Width::Fixed(1), numbers);
+                }
+            }
+            (Contents::Matrix(matrix), kind) => {
+                if let Kind::Csr(width) = kind {
+                    *width = matrix.cols().max(*width);
+                }
+                let cols = matrix.cols();
+                match matrix {
+                    DesignMatrix::DenseF32(m) => add(Width::Fixed(cols), Numbers::F32(m.into_values())),
+                    DesignMatrix::DenseF64(m) => add(Width::Fixed(cols), Numbers::F64(m.into_values())),
+                    DesignMatrix::CsrF32(m) => ragged(m, Numbers::F32, &mut add),
+                    DesignMatrix::CsrF64(m) => ragged(m, Numbers::F64, &mut add),
+                }
+            }
+            _ => unreachable!("the blocks of a file are of one kind"),
+        }
+        Piece { rows, fields }
+    }
+
+    /// The rows as a table.
+    pub(super) fn table(&self, piece: Piece) -> Table {
+        let mut fields = piece.fields.into_iter().map(|field| field.numbers);
+        let mut next = || fields.next().expect("a piece has all fields");
+        let labels = match (next(), &self.labels) {
+            (Numbers::F64(values), None) => Labels::Numbers(values),
+            (Numbers::F64(values), Some(levels)) => {
+                Labels::Text { codes: values.iter().map(|&code| code as u32).collect(), levels: levels.names.clone() }
+            }
+            _ => unreachable!("labels are f64"),
+        };
+        let contents = match &self.kind {
+            Kind::Columns(columns) => {
+                let column = |(name, number, levels): &(String, usize, Option<Levels>)| {
+                    let data = match (next(), levels) {
+                        (Numbers::F64(values), _) => ColumnData::Numeric(values),
+                        (Numbers::F32(values), _) => ColumnData::Numeric(values.into_iter().map(f64::from).collect()),
+                        (Numbers::U32(codes), Some(levels)) => ColumnData::Text { codes, levels: levels.names.clone() },
+                        _ => unreachable!("numbers or codes"),
+                    };
+                    Column { name: name.clone(), number: *number, data }
+                };
+                Contents::Columns(columns.iter().map(column).collect())
+            }
+            Kind::Dense(cols) => Contents::Matrix(match next() {
+                Numbers::F32(values) => DesignMatrix::DenseF32(DenseMatrix::new(piece.rows, *cols, values)),
+                Numbers::F64(values) => DesignMatrix::DenseF64(DenseMatrix::new(piece.rows, *cols, values)),
+                Numbers::U32(_) => unreachable!("entries are no codes"),
+            }),
+            Kind::Csr(cols) => {
+                let (Numbers::U32(lengths), Numbers::U32(indices)) = (next(), next()) else {
+                    unreachable!("lengths and indices are u32")
+                };
+                let mut offsets = vec![0];
+                let mut end = 0;
+                offsets.extend(lengths.iter().map(|&length| {
+                    end += length as usize;
+                    end
+                }));
+                Contents::Matrix(match next() {
+                    Numbers::F32(values) => DesignMatrix::CsrF32(CsrMatrix::new(*cols, offsets, indices, values)),
+                    Numbers::F64(values) => DesignMatrix::CsrF64(CsrMatrix::new(*cols, offsets, indices, values)),
+                    Numbers::U32(_) => unreachable!("entries are no codes"),
+                })
+            }
+        };
+        Table {
+            origin: self.origin.clone(),
+            format: self.format,
+            contents,
+            labels: Some(labels),
+            target_name: None,
+            named: self.named,
+            notes: Vec::new(),
+        }
+    }
+}
+
+fn ragged<T: crate::data::Element>(
+    matrix: CsrMatrix<T>,
+    wrap: fn(Vec<T>) -> Numbers,
+    add: &mut impl FnMut(Width, Numbers),
+) {
+    let lengths = (0..matrix.rows()).map(|i| matrix.row(i).0.len() as u32).collect();
+    add(Width::Fixed(1), Numbers::U32(lengths));
+    let (indices, values) = matrix.into_entries();
+    add(Width::Ragged, Numbers::U32(indices));
+    add(Width::Ragged, wrap(values));
+}
+
+impl Piece {
+    /// A piece without rows that is to hold rows of `self`.
+    pub(super) fn empty(&self) -> Piece {
+        let fields = self.fields.iter().map(|field| Field {
+            width: field.width,
+            numbers: match field.numbers {
+                Numbers::U32(_) => Numbers::U32(Vec::new()),
+                Numbers::F32(_) => Numbers::F32(Vec::new()),
+                Numbers::F64(_) => Numbers::F64(Vec::new()),
+            },
+        });
+        Piece { rows: 0, fields: fields.collect() }
+    }
+
+    /// Number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes of all numbers.
+    pub(super) fn bytes(&self) -> usize {
+        self.fields.iter().map(|field| each!(&field.numbers, numbers => size_of_val(&numbers[..]))).sum()
+    }
+
+    /// First number of each row in the ragged fields; nothing where there are none.
+    pub(super) fn starts(&self) -> Vec<usize> {
+        let lengths = match self.fields.get(LENGTHS + 1) {
+            Some(Field { width: Width::Ragged, .. }) => &self.fields[LENGTHS].numbers,
+            _ => return Vec::new(),
+        };
+        let Numbers::U32(lengths) = lengths else { unreachable!("lengths are u32") };
+        let mut end = 0;
+        let ends = lengths.iter().map(|&length| {
+            end += length as usize;
+            end
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
+
+    /// Appends the rows `rows` of `source`, whose [`Piece::starts`] are `starts`.
+    pub(super) fn extend(&mut self, source: &Piece, starts: &[usize], rows: &[u32]) {
+        fn copy<T: Copy>(to: &mut Vec<T>, from: &[T], width: Width, starts: &[usize], rows: &[u32]) {
+            match width {
+                Width::Fixed(1) => to.extend(rows.iter().map(|&row| from[row as usize])),
+                Width::Fixed(width) => {
+                    rows.iter().for_each(|&row| to.extend_from_slice(&from[row as usize * width..][..width]));
+                }
+                Width::Ragged => rows
+                    .iter()
+                    .for_each(|&row| to.extend_from_slice(&from[starts[row as usize]..starts[row as usize + 1]])),
+            }
+        }
+        self.rows += rows.len();
+        for (field, from) in self.fields.iter_mut().zip(&source.fields) {
+            match (&mut field.numbers, &from.numbers) {
+                (Numbers::U32(to), Numbers::U32(from)) => copy(to, from, field.width, starts, rows),
+                (Numbers::F32(to), Numbers::F32(from)) => copy(to, from, field.width, starts, rows),
+                (Numbers::F64(to), Numbers::F64(from)) => copy(to, from, field.width, starts, rows),
+                _ => unreachable!("pieces of one file have the same fields"),
+            }
+        }
+    }
+
+    /// Writes the rows and forgets them.
+    pub(super) fn drain_to(&mut self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&(self.rows as u64).to_le_bytes())?;
+        for field in &mut self.fields {
+            each!(&mut field.numbers, numbers => {
+                out.write_all(&(numbers.len() as u64).to_le_bytes())?;
+                out.write_all(bytes_of(numbers))?;
+                numbers.clear();
+            });
+        }
+        self.rows = 0;
+        Ok(())
+    }
+
+    /// Appends what was written by [`Piece::drain_to`]; false at the end.
+    pub(super) fn append_from(&mut self, source: &mut impl Read) -> io::Result<bool> {
+        fn number(source: &mut impl Read) -> io::Result<usize> {
+            let mut bytes = [0; 8];
+            source.read_exact(&mut bytes)?;
+            Ok(u64::from_le_bytes(bytes) as usize)
+        }
+        fn append<T: Plain + Default>(to: &mut Vec<T>, source: &mut impl Read, count: usize) -> io::Result<()> {
+            let first = to.len();
+            to.resize(first + count, T::default());
+            source.read_exact(crate::data::buffer::bytes_of_mut(&mut to[first..]))
+        }
+        match number(source) {
+            Ok(rows) => self.rows += rows,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        for field in &mut self.fields {
+            let count = number(source)?;
+            each!(&mut field.numbers, numbers => append(numbers, source, count)?);
+        }
+        Ok(true)
+    }
+}

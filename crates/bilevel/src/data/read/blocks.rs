@@ -1,0 +1,232 @@
+//! A file as a sequence of tables, for data that are larger than memory.
+//!
+//! svmlight and delimited text are cut at the ends of rows and parsed some blocks at a time, each by the reader of whole
+//! files; other formats come as one table. What a column holds is found out on the first block. Where a later one proves
+//! it wrong (a text among numbers), the visitor starts anew with what is known now.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::{Format, ReadOptions, bytes, check, check_target, delimited, labels, sniff, svmlight, target};
+use crate::data::table::{Column, ColumnData, Contents, Labels, Table};
+use crate::{Error, Result};
+
+/// Bytes of text that one thread parses at a time.
+const BLOCK: usize = 1 << 22;
+
+/// Who is told of the blocks of a file.
+pub(in crate::data) trait BlockVisitor {
+    /// The next rows; `done` of `total` bytes of the file were read.
+    fn block(&mut self, table: Table, done: u64, total: u64) -> Result<()>;
+    /// Everything begins again.
+    fn restart(&mut self) -> Result<()>;
+}
+
+/// A file that is read in blocks.
+pub(in crate::data) struct Blocks<'a> {
+    path: &'a Path,
+    options: &'a ReadOptions,
+    contents: bytes::Contents,
+    format: Format,
+    /// Labels from a file of their own.
+    labels: Option<Labels>,
+}
+
+/// How text is cut and parsed.
+enum Text {
+    Svmlight { textual: bool },
+    Delimited(delimited::Shape),
+}
+
+/// Columns that were taken for numbers and hold texts.
+type Surprise = BTreeSet<usize>;
+
+impl<'a> Blocks<'a> {
+    /// Opens `path` and finds out its format.
+    pub(in crate::data) fn open(path: &'a Path, options: &'a ReadOptions) -> Result<Self> {
+        let contents = bytes::Contents::open(path)?;
+        let mut head = Vec::new();
+        contents.reader().0.take(1 << 17).read_to_end(&mut head).map_err(|error| damaged(path, &error))?;
+        if head.is_empty() {
+            return Err(Error::input("the file is empty").in_file(path));
+        }
+        let format = match options.format {
+            Some(format) => format,
+            None => sniff::format(path, &head)?,
+        };
+        check_target(path, format, options)?;
+        let labels = options.labels.as_deref().map(labels::read).transpose()?;
+        Ok(Blocks { path, options, contents, format, labels })
+    }
+
+    /// Number of bytes of text, by a guess where the file is compressed.
+    pub(in crate::data) fn size(&self) -> u64 {
+        self.contents.sizes().1
+    }
+
+    /// Shows all blocks to `visitor`.
+    pub(in crate::data) fn visit(&self, visitor: &mut dyn BlockVisitor) -> Result<()> {
+        let mut text = match self.format {
+            Format::Svmlight => Text::Svmlight { textual: false },
+            Format::Delimited => {
+                let mut head = Vec::new();
+                let read = self.contents.reader().0.take(BLOCK as u64).read_to_end(&mut head);
+                read.map_err(|error| damaged(self.path, &error))?;
+                Text::Delimited(delimited::Shape::find(self.path, &head, self.options)?)
+            }
+            _ => {
+                let table = super::read(self.path, self.options)?;
+                let total = self.contents.sizes().0;
+                return visitor.block(table, total, total);
+            }
+        };
+        loop {
+            let surprise = self.visit_text(&mut text, visitor)?;
+            if surprise.is_empty() {
+                return Ok(());
+            }
+            match &mut text {
+                Text::Svmlight { textual } => *textual = true,
+                Text::Delimited(shape) => surprise.iter().for_each(|&column| shape.textual[column] = true),
+            }
+            visitor.restart()?;
+        }
+    }
+
+    /// All blocks, up to one that holds texts where there were numbers.
+    fn visit_text(&self, text: &mut Text, visitor: &mut dyn BlockVisitor) -> Result<Surprise> {
+        let (mut reader, done) = self.contents.reader();
+        let total = self.contents.sizes().0;
+        let (mut rest, mut line, mut rows, mut ended) = (Vec::new(), 1u64, 0usize, false);
+        while !ended {
+            // The first block alone tells what the columns hold.
+            let threads = if line == 1 { 1 } else { rayon::current_num_threads() };
+            let mut blocks: Vec<(Vec<u8>, u64)> = Vec::new();
+            while blocks.len() < threads && !ended {
+                let mut block = std::mem::take(&mut rest);
+                let mut wanted = BLOCK;
+                loop {
+                    let missing = wanted.saturating_sub(block.len()) as u64;
+                    block.reserve_exact(missing as usize);
+                    let read = reader.by_ref().take(missing).read_to_end(&mut block);
+                    if read.map_err(|error| damaged(self.path, &error))? as u64 != missing {
+                        ended = true;
+                        break;
+                    }
+                    let end = text.complete(&block);
+                    if end > 0 {
+                        rest = block.split_off(end);
+                        break;
+                    }
+                    wanted *= 2;
+                }
+                let lines = memchr::memchr_iter(b'\n', &block).count() as u64;
+                blocks.push((block, line));
+                line += lines;
+            }
+            let parse = |(block, first_line): (Vec<u8>, u64)| text.parse(self, &block, first_line);
+            let tables: Vec<Result<Table>> = blocks.into_par_iter().map(parse).collect();
+            for table in tables {
+                let mut table = table?;
+                let first = rows == 0;
+                let surprise = text.surprise(&table);
+                if first {
+                    text.learn(surprise);
+                } else if !surprise.is_empty() {
+                    return Ok(surprise);
+                }
+                target::take(&mut table, self.options)?;
+                let count = table.rows();
+                if let Some(labels) = &self.labels {
+                    table.labels = Some(labels_of(labels, rows, count, self.path)?);
+                }
+                rows += count;
+                if count > 0 {
+                    check(self.path, &table, self.options)?;
+                    visitor.block(table, done.load(std::sync::atomic::Ordering::Relaxed), total)?;
+                }
+            }
+        }
+        if rows == 0 {
+            return Err(Error::input("the file holds no rows, only comments and empty lines").in_file(self.path));
+        }
+        match &self.labels {
+            Some(labels) if labels.len() != rows => {
+                Err(Error::input(format!("there are {rows} rows but {} labels", labels.len())).in_file(self.path))
+            }
+            _ => Ok(Surprise::new()),
+        }
+    }
+}
+
+impl Text {
+    /// Length of the rows at the beginning of `block` that are complete.
+    fn complete(&self, block: &[u8]) -> usize {
+        match self {
+            Text::Svmlight { .. } => memchr::memrchr(b'\n', block).map_or(0, |end| end + 1),
+            Text::Delimited(shape) => shape.complete(block),
+        }
+    }
+
+    fn parse(&self, file: &Blocks<'_>, block: &[u8], first_line: u64) -> Result<Table> {
+        match self {
+            Text::Delimited(shape) => shape.columns(file.path, block, first_line),
+            Text::Svmlight { textual } => {
+                let part = svmlight::Part { first_line, textual: *textual };
+                let (design, labels, origin) = svmlight::read_part(file.path, block, &part, file.options)?;
+                Ok(Table {
+                    origin,
+                    format: Format::Svmlight,
+                    contents: Contents::Matrix(design),
+                    labels,
+                    target_name: None,
+                    named: false,
+                    notes: Vec::new(),
+                })
+            }
+        }
+    }
+
+    /// The columns of `table` that hold texts where numbers were expected; for svmlight column 0 is the label.
+    fn surprise(&self, table: &Table) -> Surprise {
+        match (self, &table.contents) {
+            (Text::Delimited(shape), Contents::Columns(columns)) => {
+                let text = |column: &Column| matches!(column.data, ColumnData::Text { .. });
+                (0..columns.len()).filter(|&j| text(&columns[j]) && !shape.textual[j]).collect()
+            }
+            (Text::Svmlight { textual: false }, _) => match table.labels {
+                Some(Labels::Text { .. }) => Surprise::from([0]),
+                _ => Surprise::new(),
+            },
+            _ => Surprise::new(),
+        }
+    }
+
+    fn learn(&mut self, found: Surprise) {
+        match self {
+            Text::Svmlight { textual } => *textual |= !found.is_empty(),
+            Text::Delimited(shape) => found.into_iter().for_each(|column| shape.textual[column] = true),
+        }
+    }
+}
+
+/// The labels of `count` rows from row `first` on.
+fn labels_of(labels: &Labels, first: usize, count: usize, path: &Path) -> Result<Labels> {
+    let (end, found) = (first + count, labels.len());
+    if end > found {
+        return Err(Error::input(format!("there are {end} rows or more but {found} labels")).in_file(path));
+    }
+    Ok(match labels {
+        Labels::Numbers(values) => Labels::Numbers(values[first..end].to_vec()),
+        Labels::Text { codes, levels } => Labels::Text { codes: codes[first..end].to_vec(), levels: levels.clone() },
+    })
+}
+
+fn damaged(path: &Path, error: &std::io::Error) -> Error {
+    Error::input(format!("the file cannot be read to its end ({error})"))
+        .in_file(path)
+        .remedy("copy or download the file again")
+}
