@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
+use super::real::Real;
 
 /// Number type of a stored matrix.
 pub trait Element: Copy + Send + Sync + Default + PartialEq + std::fmt::Debug + 'static {
@@ -11,6 +12,11 @@ pub trait Element: Copy + Send + Sync + Default + PartialEq + std::fmt::Debug + 
     fn to_f64(self) -> f64;
     /// Rounded from double precision.
     fn from_f64(x: f64) -> Self;
+
+    /// The precision in which the products of a few rows are summed.
+    type Real: Real;
+    /// In the precision of short sums, which is exact.
+    fn to_real(self) -> Self::Real;
 }
 
 impl Element for f32 {
@@ -22,6 +28,12 @@ impl Element for f32 {
     fn from_f64(x: f64) -> Self {
         x as f32
     }
+
+    type Real = f32;
+    #[inline(always)]
+    fn to_real(self) -> Self {
+        self
+    }
 }
 
 impl Element for f64 {
@@ -32,6 +44,12 @@ impl Element for f64 {
     #[inline(always)]
     fn from_f64(x: f64) -> Self {
         x
+    }
+
+    type Real = f64;
+    #[inline(always)]
+    fn to_real(self) -> Self {
+        self
     }
 }
 
@@ -156,6 +174,14 @@ impl RowPick<'_> {
     /// True without rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The rows at some positions of these.
+    pub(super) fn part(&self, positions: Range<usize>) -> RowPick<'_> {
+        match self {
+            RowPick::Span(span) => RowPick::Span(span.start + positions.start..span.start + positions.end),
+            RowPick::List(list) => RowPick::List(&list[positions]),
+        }
     }
 
     /// The row at position `i`.
