@@ -41,6 +41,9 @@ fn candidate<'a>(
 }
 
 fn steps(data: &Data) {
+    if !common::wanted(&data.name) {
+        return;
+    }
     let ranges = RowRanges::all(data.design.rows());
     let risk = EmpiricalRisk::new(&data.design, &data.target, ranges, Loss::Logistic, false);
     let glm = Glm::new(risk, Penalty::PerFeature { features: data.design.cols() });
@@ -48,7 +51,7 @@ fn steps(data: &Data) {
     let dim = data.design.cols();
     let lambda = vec![-2.0; dim];
     let (w, grad_w) = (vec![0.01; dim], vec![0.1; dim]);
-    let mut candidates = [
+    let mut candidates = vec![
         candidate("lower", dim, |x, rng, workspace| {
             solve(&mut LowerOperator { map: &map, lambda: &lambda }, x, rng, workspace);
         }),
@@ -57,19 +60,22 @@ fn steps(data: &Data) {
             solve(&mut operator, x, rng, workspace);
         }),
     ];
-    let seconds = common::medians(&mut candidates);
+    let seconds = common::measure(&mut candidates);
     for (candidate, seconds) in candidates.iter().zip(&seconds) {
-        println!("{:<40} {:<8} {:8.2} us", data.name, candidate.name, seconds / STEPS as f64 * 1e6);
+        let [median, quiet] = [seconds.median, seconds.quiet].map(|seconds| seconds / STEPS as f64 * 1e6);
+        println!("{:<36} {:<8} {median:8.2} {quiet:8.2}", data.name, candidate.name);
     }
 }
 
 fn main() -> bilevel::Result<()> {
-    let narrow = common::named("BILEVEL_BENCH_NARROW", Storage::Auto).unwrap_or_else(|| common::pixels(49_990, 22, 0.6));
+    println!("microseconds a step                           median    quiet");
+    let narrow =
+        common::named("BILEVEL_BENCH_NARROW", Storage::Auto).unwrap_or_else(|| common::pixels(49_990, 22, 0.6));
     let wide = common::named("BILEVEL_BENCH_WIDE", Storage::Dense).unwrap_or_else(|| common::pixels(30_000, 784, 0.19));
     for data in [narrow, wide] {
         steps(&data);
         let design = common::sparse(&data.design);
-        steps(&Data { name: format!("{} csr", data.name), design, target: data.target });
+        steps(&Data { name: format!("{}, sparse", data.name), design, target: data.target });
     }
     steps(&common::bundled("a9a.gz", Storage::Sparse)?);
     steps(&common::bundled("pendigits.gz", Storage::Dense)?);

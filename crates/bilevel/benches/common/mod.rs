@@ -13,9 +13,9 @@ use bilevel::data::{
 use bilevel::sample::{Purpose, Rng};
 
 /// Repetitions of which the median is taken.
-const REPETITIONS: usize = 41;
+const REPETITIONS: usize = 101;
 /// Seconds that one repetition should take.
-const SECONDS: f64 = 2e-3;
+const SECONDS: f64 = 5e-4;
 
 /// Something to measure.
 pub struct Candidate<'a> {
@@ -32,8 +32,17 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// Median seconds of each candidate; they take turns.
-pub fn medians(candidates: &mut [Candidate<'_>]) -> Vec<f64> {
+/// Seconds of one repetition.
+#[derive(Debug, Clone, Copy)]
+pub struct Seconds {
+    /// The median.
+    pub median: f64,
+    /// A tenth of the repetitions are faster: the machine while nobody else uses it.
+    pub quiet: f64,
+}
+
+/// Seconds of each candidate; they take turns.
+pub fn measure(candidates: &mut [Candidate<'_>]) -> Vec<Seconds> {
     let clock = |candidate: &mut Candidate<'_>, times| {
         let start = Instant::now();
         (candidate.run)(times);
@@ -52,13 +61,16 @@ pub fn medians(candidates: &mut [Candidate<'_>]) -> Vec<f64> {
             seconds.push(clock(candidate, times));
         }
     }
-    seconds.iter_mut().map(|seconds| median(seconds)).collect()
+    let summary = |seconds: &mut Vec<f64>| {
+        seconds.sort_by(f64::total_cmp);
+        Seconds { median: seconds[REPETITIONS / 2], quiet: seconds[REPETITIONS / 10] }
+    };
+    seconds.iter_mut().map(summary).collect()
 }
 
-/// The median.
-pub fn median(numbers: &mut [f64]) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
+/// True for what the arguments of the bench ask for: names that contain all of them.
+pub fn wanted(name: &str) -> bool {
+    std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).all(|argument| name.contains(&argument))
 }
 
 /// A matrix with its targets.

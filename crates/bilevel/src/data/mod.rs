@@ -7,6 +7,7 @@
 mod columns;
 mod convert;
 mod csr;
+mod csr_row;
 mod dataset;
 mod dense;
 mod design;
@@ -32,8 +33,8 @@ pub use encode::{DENSE_FROM, EncodeOptions, Encoded, Encoder, Missing};
 pub use kernel::KernelRows;
 pub use passes::{Pass, chunk_rows};
 pub use profile::{ColumnProfile, Profile, TargetProfile, profile};
-pub use real::Real;
 pub use read::{Format, ReadOptions, read};
+pub use real::Real;
 pub use split::{Parts, stratified_order};
 pub use standardize::Standardization;
 pub use table::{Column, ColumnData, Contents, Labels, MISSING, Origin, Table};

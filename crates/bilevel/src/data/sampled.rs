@@ -85,9 +85,7 @@ impl<T: Element> DenseMatrix<T> {
         out: [&mut [f64]; OUT],
         transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
     ) {
-        // Chunks as wide as the vectors, but not so wide that the last one of a narrow matrix would be mostly idle.
         match self.cols() {
-            48.. => Visit::<T, 16, IN, OUT>::run(self, rows, weights, out, transform),
             8.. => Visit::<T, 8, IN, OUT>::run(self, rows, weights, out, transform),
             4.. => Visit::<T, 4, IN, OUT>::run(self, rows, weights, out, transform),
             _ => Visit::<T, 1, IN, OUT>::run(self, rows, weights, out, transform),
@@ -178,29 +176,23 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
     /// The margins of `R` rows, the first of them at position `first`.
     #[inline(always)]
     fn dots<const R: usize>(&self, rows: &[&[T]; R], first: usize, margins: &mut [[f64; GROUP]; IN]) {
-        let chunks = self.cols.div_ceil(L);
-        let mut segment = 0;
-        while segment < chunks {
-            let end = (segment + SEGMENT).min(chunks);
-            let mut sums = [[[T::Real::ZERO; L]; R]; IN];
-            for chunk in segment..end {
-                let start = (chunk * L).min(self.cols - L);
+        for (weights, margins) in self.weights.iter().zip(margins) {
+            let (weights, _) = weights.as_chunks::<L>();
+            let whole = self.cols / L;
+            let mut segment = 0;
+            while segment < weights.len() {
+                let end = (segment + SEGMENT).min(weights.len());
+                let body = segment..end.min(whole);
+                let sums = multiply(rows.map(|row| &row.as_chunks::<L>().0[body.clone()]), &weights[body]);
                 for r in 0..R {
-                    let x = &rows[r][start..start + L];
-                    for i in 0..IN {
-                        let w = &self.weights[i][chunk * L..chunk * L + L];
-                        for lane in 0..L {
-                            sums[i][r][lane] = x[lane].to_real().times_plus(w[lane], sums[i][r][lane]);
-                        }
+                    let mut sums = sums[r];
+                    if end > whole {
+                        sums = plus_product(sums, tail(rows[r]), &weights[whole]);
                     }
+                    margins[first + r] += total(sums).widened();
                 }
+                segment = end;
             }
-            for i in 0..IN {
-                for r in 0..R {
-                    margins[i][first + r] += total(sums[i][r]).widened();
-                }
-            }
-            segment = end;
         }
     }
 
@@ -209,51 +201,17 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
         vectorize(
             #[inline(always)]
             || {
-                let mut narrow = [[T::Real::ZERO; GROUP]; OUT];
-                for k in 0..OUT {
-                    for (narrow, g) in narrow[k].iter_mut().zip(&g[k]) {
-                        *narrow = T::Real::narrowed(*g);
+                for (sums, g) in self.sums.iter_mut().zip(g) {
+                    let (blocks, rest) = rows.as_chunks::<8>();
+                    for (rows, g) in blocks.iter().zip(g.as_chunks::<8>().0) {
+                        combine::<T, L, 8>(rows, g, sums);
                     }
-                }
-                let chunks = self.cols.div_ceil(L);
-                let mut chunk = 0;
-                while chunk < chunks {
-                    chunk += match chunks - chunk {
-                        4.. => self.combine::<4>(rows, &narrow, chunk),
-                        3 => self.combine::<3>(rows, &narrow, chunk),
-                        2 => self.combine::<2>(rows, &narrow, chunk),
-                        _ => self.combine::<1>(rows, &narrow, chunk),
-                    };
+                    for (row, &g) in rest.iter().zip(&g[blocks.len() * 8..]) {
+                        combine::<T, L, 1>(&[*row], &[g], sums);
+                    }
                 }
             },
         );
-    }
-
-    /// `N` chunks of the transposed product, kept in registers while the rows are walked; returns `N`.
-    #[inline(always)]
-    fn combine<const N: usize>(&mut self, rows: &[&[T]], g: &[[T::Real; GROUP]; OUT], first: usize) -> usize {
-        let mut sums = [[[T::Real::ZERO; L]; N]; OUT];
-        for (i, row) in rows.iter().take(GROUP).enumerate() {
-            for n in 0..N {
-                let start = ((first + n) * L).min(self.cols - L);
-                let x = &row[start..start + L];
-                for k in 0..OUT {
-                    let g = g[k][i];
-                    for lane in 0..L {
-                        sums[k][n][lane] = x[lane].to_real().times_plus(g, sums[k][n][lane]);
-                    }
-                }
-            }
-        }
-        for k in 0..OUT {
-            for n in 0..N {
-                let chunk = &mut self.sums[k][(first + n) * L..(first + n + 1) * L];
-                for lane in 0..L {
-                    chunk[lane] = chunk[lane] + sums[k][n][lane];
-                }
-            }
-        }
-        N
     }
 
     /// `out[k] += sums[k]`.
@@ -275,6 +233,75 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
             },
         );
     }
+}
+
+/// The last chunk of a row that does not end with a whole one.
+#[inline(always)]
+fn tail<T, const L: usize>(row: &[T]) -> &[T; L] {
+    row.last_chunk::<L>().expect("rows are no shorter than a chunk")
+}
+
+/// `sums + x w`, lane by lane.
+#[inline(always)]
+fn plus_product<T: Element, const L: usize>(mut sums: [T::Real; L], x: &[T; L], w: &[T::Real; L]) -> [T::Real; L] {
+    for lane in 0..L {
+        sums[lane] = x[lane].to_real().times_plus(w[lane], sums[lane]);
+    }
+    sums
+}
+
+/// The sums over chunks of `x w` of each row.
+#[inline(always)]
+fn multiply<T: Element, const L: usize, const R: usize>(
+    rows: [&[[T; L]]; R],
+    weights: &[[T::Real; L]],
+) -> [[T::Real; L]; R] {
+    let mut sums = [[T::Real::ZERO; L]; R];
+    for (chunk, w) in weights.iter().enumerate() {
+        for r in 0..R {
+            sums[r] = plus_product(sums[r], &rows[r][chunk], w);
+        }
+    }
+    sums
+}
+
+/// `sums += sum_r g_r x_r`, chunk after chunk.
+#[inline(always)]
+fn combine<T: Element, const L: usize, const R: usize>(rows: &[&[T]; R], g: &[f64; R], sums: &mut [T::Real]) {
+    let (sums, _) = sums.as_chunks_mut::<L>();
+    let whole = rows[0].len() / L;
+    let (body, last) = sums.split_at_mut(whole);
+    let mut narrow = [T::Real::ZERO; R];
+    for r in 0..R {
+        narrow[r] = T::Real::narrowed(g[r]);
+    }
+    let chunks = rows.map(|row| &row.as_chunks::<L>().0[..whole]);
+    for (chunk, sums) in body.iter_mut().enumerate() {
+        *sums = plus_combination(*sums, chunks.map(|chunks| &chunks[chunk]), &narrow);
+    }
+    for sums in last {
+        *sums = plus_combination(*sums, rows.map(|row| tail(row)), &narrow);
+    }
+}
+
+/// `sums + sum_r g_r x_r`, lane by lane, in two halves that do not wait for each other.
+#[inline(always)]
+fn plus_combination<T: Element, const L: usize, const R: usize>(
+    mut sums: [T::Real; L],
+    rows: [&[T; L]; R],
+    g: &[T::Real; R],
+) -> [T::Real; L] {
+    let mut others = [T::Real::ZERO; L];
+    for r in 0..R / 2 {
+        others = plus_product(others, rows[r], &[g[r]; L]);
+    }
+    for r in R / 2..R {
+        sums = plus_product(sums, rows[r], &[g[r]; L]);
+    }
+    for lane in 0..L {
+        sums[lane] = sums[lane] + others[lane];
+    }
+    sums
 }
 
 /// `weights` in chunks of `L`, the last one with zeros where it overlaps the one before.

@@ -307,7 +307,8 @@ impl<'a> EmpiricalRisk<'a> {
         let mut sum = 0.0;
         self.for_each_pick(zeta, |pick| {
             let parts = out.each_mut().map(|out| out.split_at_mut(weights));
-            let (mut out_intercept, mut out_weights) = ([(); OUT].map(|()| &mut [][..]), [(); OUT].map(|()| &mut [][..]));
+            let (mut out_intercept, mut out_weights) =
+                ([(); OUT].map(|()| &mut [][..]), [(); OUT].map(|()| &mut [][..]));
             for (k, (of_weights, of_intercept)) in parts.into_iter().enumerate() {
                 (out_weights[k], out_intercept[k]) = (of_weights, of_intercept);
             }
@@ -409,7 +410,12 @@ impl<'a> EmpiricalRisk<'a> {
 }
 
 /// The numbers in `all` of the rows at `positions` of `pick`; those of scattered rows are put into `buffer`.
-fn gathered<'s>(all: &'s [f64], pick: &RowPick<'_>, positions: Range<usize>, buffer: &'s mut [f64; GROUP]) -> &'s [f64] {
+fn gathered<'s>(
+    all: &'s [f64],
+    pick: &RowPick<'_>,
+    positions: Range<usize>,
+    buffer: &'s mut [f64; GROUP],
+) -> &'s [f64] {
     match pick {
         RowPick::Span(span) => &all[span.start + positions.start..span.start + positions.end],
         RowPick::List(list) => {
