@@ -10,7 +10,7 @@ mod common;
 
 use std::hint::black_box;
 
-use bilevel::data::{RowRanges, Storage};
+use bilevel::data::{DesignMatrix, RowRanges, Storage};
 use bilevel::fixed_point::{FixedPoint, Workspace};
 use bilevel::lower::GradientMap;
 use bilevel::operator::{AdjointOperator, LowerOperator, RandomOperator};
@@ -74,6 +74,10 @@ fn main() -> bilevel::Result<()> {
     let wide = common::named("BILEVEL_BENCH_WIDE", Storage::Dense).unwrap_or_else(|| common::pixels(30_000, 784, 0.19));
     for data in [narrow, wide] {
         steps(&data);
+        let design = data.design.clone().compressed();
+        if matches!(design, DesignMatrix::Coded(_)) {
+            steps(&Data { name: format!("{}, coded", data.name), design, target: data.target.clone() });
+        }
         let design = common::sparse(&data.design);
         steps(&Data { name: format!("{}, sparse", data.name), design, target: data.target });
     }

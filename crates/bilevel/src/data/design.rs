@@ -2,9 +2,13 @@
 
 use std::ops::Range;
 
+use super::coded::CodedMatrix;
 use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
 use super::real::Real;
+
+/// Bytes of a matrix that is near enough to the processor in any storage.
+const CACHE: usize = 2 << 20;
 
 /// Number type of a stored matrix.
 pub trait Element: Copy + Send + Sync + Default + PartialEq + std::fmt::Debug + 'static {
@@ -50,6 +54,23 @@ impl Element for f64 {
     #[inline(always)]
     fn to_real(self) -> Self {
         self
+    }
+}
+
+impl Element for u8 {
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x as u8
+    }
+
+    type Real = f32;
+    #[inline(always)]
+    fn to_real(self) -> f32 {
+        self.into()
     }
 }
 
@@ -146,6 +167,8 @@ pub enum DesignMatrix {
     DenseF32(DenseMatrix<f32>),
     /// Dense, double precision.
     DenseF64(DenseMatrix<f64>),
+    /// Dense, a byte an entry.
+    Coded(CodedMatrix),
     /// Sparse, single precision.
     CsrF32(CsrMatrix<f32>),
     /// Sparse, double precision.
@@ -199,6 +222,7 @@ macro_rules! each {
         match $self {
             DesignMatrix::DenseF32($matrix) => $body,
             DesignMatrix::DenseF64($matrix) => $body,
+            DesignMatrix::Coded($matrix) => $body,
             DesignMatrix::CsrF32($matrix) => $body,
             DesignMatrix::CsrF64($matrix) => $body,
         }
@@ -224,6 +248,7 @@ impl DesignMatrix {
         match self {
             DesignMatrix::DenseF32(m) => DesignMatrix::DenseF32(m.select_rows(order)),
             DesignMatrix::DenseF64(m) => DesignMatrix::DenseF64(m.select_rows(order)),
+            DesignMatrix::Coded(m) => DesignMatrix::Coded(m.select_rows(order)),
             DesignMatrix::CsrF32(m) => DesignMatrix::CsrF32(m.select_rows(order)),
             DesignMatrix::CsrF64(m) => DesignMatrix::CsrF64(m.select_rows(order)),
         }
@@ -239,6 +264,7 @@ impl DesignMatrix {
         match self {
             DesignMatrix::DenseF32(m) => m.values().len(),
             DesignMatrix::DenseF64(m) => m.values().len(),
+            DesignMatrix::Coded(m) => m.codes().values().len(),
             DesignMatrix::CsrF32(m) => m.stored(),
             DesignMatrix::CsrF64(m) => m.stored(),
         }
@@ -267,8 +293,22 @@ impl DesignMatrix {
         match self {
             DesignMatrix::DenseF32(m) => squares(m.row(i)),
             DesignMatrix::DenseF64(m) => squares(m.row(i)),
+            DesignMatrix::Coded(m) => m.decoded_row(i).map(|x| f64::from(x) * f64::from(x)).sum(),
             DesignMatrix::CsrF32(m) => squares(m.row(i).1),
             DesignMatrix::CsrF64(m) => squares(m.row(i).1),
+        }
+    }
+
+    /// The same numbers, a byte each, where that is possible without loss and the matrix is too large for the nearest
+    /// caches; else the matrix as it is.
+    #[must_use]
+    pub fn compressed(self) -> Self {
+        match self {
+            DesignMatrix::DenseF32(m) if size_of_val(m.values()) > CACHE => match CodedMatrix::encode(&m) {
+                Some(coded) => DesignMatrix::Coded(coded),
+                None => DesignMatrix::DenseF32(m),
+            },
+            other => other,
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`Dataset`], and a [`DesignMatrix`] multiplies. Dense against sparse and single against double precision are decided
 //! inside the design matrix and nowhere else.
 
+mod coded;
 mod columns;
 mod convert;
 mod csr;
@@ -12,6 +13,7 @@ mod dataset;
 mod dense;
 mod design;
 mod encode;
+mod grid;
 mod groups;
 mod kernel;
 pub mod passes;
@@ -25,6 +27,7 @@ mod table;
 mod target;
 mod tf_idf;
 
+pub use coded::CodedMatrix;
 pub use csr::CsrMatrix;
 pub use dataset::{Dataset, Groups, Target};
 pub use dense::DenseMatrix;

@@ -21,6 +21,8 @@ const SEGMENT: usize = 64;
 const TILE_BYTES: usize = 24 * 1024;
 /// Rows of one dot product: so many sums hide the latency of the processor.
 const ROWS: usize = 4;
+/// Bytes of rows that are fetched ahead even where they are neighbours.
+const WIDE: usize = 512;
 /// How many rows ahead scattered rows are fetched.
 const AHEAD: usize = 8;
 
@@ -41,6 +43,7 @@ impl DesignMatrix {
         match self {
             DesignMatrix::DenseF32(matrix) if outputs == 1 => matrix.sampled_pass(rows, weights, out, transform),
             DesignMatrix::DenseF64(matrix) if outputs == 1 => matrix.sampled_pass(rows, weights, out, transform),
+            DesignMatrix::Coded(matrix) if outputs == 1 => matrix.sampled_pass(rows, weights, out, transform),
             _ => self.sampled_blocks(rows, weights, outputs, out, transform),
         }
     }
@@ -134,15 +137,16 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
                 for (i, picked) in picked[..count].iter_mut().enumerate() {
                     *picked = matrix.row(rows.row(first + i));
                 }
-                let scattered = matches!(rows, RowPick::List(_));
-                if scattered {
+                // Neighbours are fetched by the processor itself, but not across pages.
+                let fetch = matches!(rows, RowPick::List(_)) || cols * size_of::<T>() >= WIDE;
+                if fetch {
                     picked[..count.min(AHEAD)].iter().for_each(|row| prefetch(row));
                 }
                 visit.sums.iter_mut().for_each(|sums| sums.fill(T::Real::ZERO));
                 for start in (0..count).step_by(tile) {
                     let end = (start + tile).min(count);
                     let mut margins = [[0.0; GROUP]; IN];
-                    let ahead = if scattered { &picked[..count] } else { &[] };
+                    let ahead = if fetch { &picked[..count] } else { &[] };
                     visit.margins(&picked[start..end], ahead, start, &mut margins);
                     let mut parts = margins.each_mut().map(|margins| &mut margins[..end - start]);
                     transform(first + start..first + end, &mut parts);

@@ -6,7 +6,7 @@
 use super::loss_choice::choose_loss;
 use super::options::{Criterion, Penalties, TuneOptions};
 use super::partition::spread_order;
-use crate::data::{Dataset, Groups, RowRanges, Standardization};
+use crate::data::{Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Standardization};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use crate::{Error, Result};
 
@@ -34,6 +34,8 @@ impl Arranged {
         };
         for part in [Some(&mut data), validation.as_mut()].into_iter().flatten() {
             standardization.apply(&mut part.design)?;
+            let empty = DesignMatrix::DenseF32(DenseMatrix::new(0, 0, Vec::new()));
+            part.design = std::mem::replace(&mut part.design, empty).compressed();
         }
         Ok(Arranged { data, validation, standardization, loss })
     }
