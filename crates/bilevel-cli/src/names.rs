@@ -38,6 +38,11 @@ pub const METHODS: Names = &[
     ("sid-decreasing", "stochastic implicit differentiation, decreasing steps"),
 ];
 
+pub const SAMPLINGS: Names = &[
+    ("blocks", "consecutive rows of shuffled data from a random start, the fastest"),
+    ("rows", "independent random rows"),
+];
+
 /// Parser for the value of the library that bears one of these names.
 pub fn parser<T>(names: Names) -> impl TypedValueParser<Value = T>
 where
@@ -63,6 +68,7 @@ pub fn name_of(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bilevel::sample::Sampling;
     use bilevel::tune::{LossChoice, Method, Penalties};
 
     fn all_names_are_known<T: DeserializeOwned + Serialize + std::fmt::Debug>(names: Names) {
@@ -77,5 +83,6 @@ mod tests {
         all_names_are_known::<LossChoice>(MODELS);
         all_names_are_known::<Penalties>(PENALTIES);
         all_names_are_known::<Method>(METHODS);
+        all_names_are_known::<Sampling>(SAMPLINGS);
     }
 }

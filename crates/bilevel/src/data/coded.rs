@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::dense::DenseMatrix;
 use super::design::RowPick;
 use super::grid::Grid;
-use super::real::Real;
+use super::scratch::scratch;
 
 /// Values a code can have.
 const CODES: usize = 256;
@@ -116,7 +116,7 @@ impl CodedMatrix {
     }
 
     pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
-        f64::scratch(weights.len() + outputs, |buffer| {
+        scratch(weights.len() + outputs, |buffer| {
             let (scaled, offset) = buffer.split_at_mut(weights.len());
             self.scale_weights(weights, scaled, offset);
             self.codes.block_margins(rows, scaled, outputs, out);
@@ -127,7 +127,7 @@ impl CodedMatrix {
     }
 
     pub(super) fn add_block_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
-        f64::scratch(out.len() + outputs, |buffer| {
+        scratch(out.len() + outputs, |buffer| {
             buffer.fill(0.0);
             let (product, sums) = buffer.split_at_mut(out.len());
             self.codes.add_block_transpose(rows, g, outputs, product);
@@ -174,7 +174,7 @@ impl CodedMatrix {
         mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
     ) {
         let cols = self.cols();
-        f64::scratch((IN + OUT) * cols, |buffer| {
+        scratch((IN + OUT) * cols, |buffer| {
             let (scaled, products) = buffer.split_at_mut(IN * cols);
             products.fill(0.0);
             let mut parts = scaled.chunks_exact_mut(cols.max(1));

@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::coded::CodedMatrix;
 use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
-use super::real::Real;
 
 /// Bytes of a matrix that is near enough to the processor in any storage.
 const CACHE: usize = 2 << 20;
@@ -16,11 +15,6 @@ pub trait Element: Copy + Send + Sync + Default + PartialEq + std::fmt::Debug + 
     fn to_f64(self) -> f64;
     /// Rounded from double precision.
     fn from_f64(x: f64) -> Self;
-
-    /// The precision in which the products of a few rows are summed.
-    type Real: Real;
-    /// In the precision of short sums, which is exact.
-    fn to_real(self) -> Self::Real;
 }
 
 impl Element for f32 {
@@ -31,12 +25,6 @@ impl Element for f32 {
     #[inline(always)]
     fn from_f64(x: f64) -> Self {
         x as f32
-    }
-
-    type Real = f32;
-    #[inline(always)]
-    fn to_real(self) -> Self {
-        self
     }
 }
 
@@ -49,12 +37,6 @@ impl Element for f64 {
     fn from_f64(x: f64) -> Self {
         x
     }
-
-    type Real = f64;
-    #[inline(always)]
-    fn to_real(self) -> Self {
-        self
-    }
 }
 
 impl Element for u8 {
@@ -65,12 +47,6 @@ impl Element for u8 {
     #[inline(always)]
     fn from_f64(x: f64) -> Self {
         x as u8
-    }
-
-    type Real = f32;
-    #[inline(always)]
-    fn to_real(self) -> f32 {
-        self.into()
     }
 }
 

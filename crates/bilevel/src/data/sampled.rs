@@ -1,26 +1,26 @@
 //! One visit of a small sample: margins, what the loss makes of them, and the transposed product.
 //!
 //! A step of a stochastic method costs a microsecond or two, as much as a few allocations or a hundred exponentials one by
-//! one. So nothing is allocated here, rows are used again while they are in the nearest cache, and dense rows are multiplied
-//! in the precision of storage: dot products over [`SEGMENT`] chunks and sums over [`GROUP`] rows, both short enough for
-//! rounding errors near those of the stored numbers; longer sums are in double precision.
+//! one. So nothing is allocated here, rows are used again while they are in the nearest cache, and products go in chunks of
+//! a fixed width, which the compiler turns into vectors.
 
 use std::array;
+use std::hint::black_box;
 use std::ops::Range;
 
 use super::dense::DenseMatrix;
 use super::design::{DesignMatrix, Element, RowPick};
-use super::real::Real;
+use super::scratch::scratch;
 use crate::simd::{prefetch, vectorize};
 
-/// Rows whose products are summed in the precision of storage.
+/// Rows of which margins are held at a time.
 pub(crate) const GROUP: usize = 64;
-/// Chunks of columns over which a dot product is summed in the precision of storage.
-const SEGMENT: usize = 64;
 /// Bytes of the rows that wait in the cache for the transposed product.
 const TILE_BYTES: usize = 24 * 1024;
 /// Rows of one dot product: so many sums hide the latency of the processor.
 const ROWS: usize = 4;
+/// Rows that are added to the transposed product at a time: so rarely are its sums read and written.
+const COMBINED: usize = 8;
 /// Bytes of rows that are fetched ahead even where they are neighbours.
 const WIDE: usize = 512;
 /// How many rows ahead scattered rows are fetched.
@@ -57,7 +57,7 @@ impl DesignMatrix {
         mut out: [&mut [f64]; OUT],
         mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
     ) {
-        f64::scratch(IN * GROUP * outputs, |buffer| {
+        scratch(IN * GROUP * outputs, |buffer| {
             for first in (0..rows.len()).step_by(GROUP) {
                 let positions = first..(first + GROUP).min(rows.len());
                 let part = rows.part(positions.clone());
@@ -99,11 +99,11 @@ impl<T: Element> DenseMatrix<T> {
 /// A visit in chunks of `L` columns. The last chunk ends with the row and overlaps the one before; its weights are zero
 /// there and its sums are dropped.
 struct Visit<'v, T: Element, const L: usize, const IN: usize, const OUT: usize> {
-    cols: usize,
-    /// The weights, chunk after chunk, in the precision of short sums.
-    weights: [&'v [T::Real]; IN],
+    matrix: &'v DenseMatrix<T>,
+    /// The weights, chunk after chunk.
+    weights: [&'v [f64]; IN],
     /// `X^T G_k` of a group of rows, chunk after chunk.
-    sums: [&'v mut [T::Real]; OUT],
+    sums: [&'v mut [f64]; OUT],
 }
 
 impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T, L, IN, OUT> {
@@ -119,18 +119,18 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
             return no_columns(rows.len(), transform);
         }
         let length = cols.div_ceil(L) * L;
-        let tile = (TILE_BYTES / (cols * size_of::<T>())).clamp(ROWS, GROUP) / ROWS * ROWS;
-        T::Real::scratch((IN + OUT) * length, |buffer| {
-            let (narrow, sums) = buffer.split_at_mut(IN * length);
-            let mut parts = narrow.chunks_exact_mut(length);
-            let narrow: [&[T::Real]; IN] = array::from_fn(|i| {
+        let tile = (TILE_BYTES / (cols * size_of::<T>())).clamp(COMBINED, GROUP) / COMBINED * COMBINED;
+        scratch((IN + OUT) * length, |buffer| {
+            let (inputs, sums) = buffer.split_at_mut(IN * length);
+            let mut parts = inputs.chunks_exact_mut(length);
+            let inputs: [&[f64]; IN] = array::from_fn(|i| {
                 let part = parts.next().expect("one part for each of the weights");
-                narrow_into::<T::Real, L>(weights[i], part);
+                chunked::<L>(weights[i], part);
                 &*part
             });
             let mut parts = sums.chunks_exact_mut(length);
             let sums = array::from_fn(|_| parts.next().expect("one part for each of the sums"));
-            let mut visit = Visit::<T, L, IN, OUT> { cols, weights: narrow, sums };
+            let mut visit = Visit::<T, L, IN, OUT> { matrix, weights: inputs, sums };
             let mut picked: [&[T]; GROUP] = [&[]; GROUP];
             for first in (0..rows.len()).step_by(GROUP) {
                 let count = GROUP.min(rows.len() - first);
@@ -142,7 +142,7 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
                 if fetch {
                     picked[..count.min(AHEAD)].iter().for_each(|row| prefetch(row));
                 }
-                visit.sums.iter_mut().for_each(|sums| sums.fill(T::Real::ZERO));
+                visit.sums.iter_mut().for_each(|sums| sums.fill(0.0));
                 for start in (0..count).step_by(tile) {
                     let end = (start + tile).min(count);
                     let mut margins = [[0.0; GROUP]; IN];
@@ -182,20 +182,12 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
     fn dots<const R: usize>(&self, rows: &[&[T]; R], first: usize, margins: &mut [[f64; GROUP]; IN]) {
         for (weights, margins) in self.weights.iter().zip(margins) {
             let (weights, _) = weights.as_chunks::<L>();
-            let whole = self.cols / L;
-            let mut segment = 0;
-            while segment < weights.len() {
-                let end = (segment + SEGMENT).min(weights.len());
-                let body = segment..end.min(whole);
-                let sums = multiply(rows.map(|row| &row.as_chunks::<L>().0[body.clone()]), &weights[body]);
-                for r in 0..R {
-                    let mut sums = sums[r];
-                    if end > whole {
-                        sums = plus_product(sums, tail(rows[r]), &weights[whole]);
-                    }
-                    margins[first + r] += total(sums).widened();
-                }
-                segment = end;
+            let (body, last) = weights.split_at(self.matrix.cols() / L);
+            // Seen together with the totals, the sums would be torn out of their vectors.
+            let sums = black_box(multiply(rows.map(|row| &row.as_chunks::<L>().0[..body.len()]), body));
+            for r in 0..R {
+                let sums = last.iter().fold(sums[r], |sums, w| plus_product(sums, tail(rows[r]), w));
+                margins[first + r] = total(sums);
             }
         }
     }
@@ -206,11 +198,11 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
             #[inline(always)]
             || {
                 for (sums, g) in self.sums.iter_mut().zip(g) {
-                    let (blocks, rest) = rows.as_chunks::<8>();
-                    for (rows, g) in blocks.iter().zip(g.as_chunks::<8>().0) {
-                        combine::<T, L, 8>(rows, g, sums);
+                    let (blocks, rest) = rows.as_chunks::<COMBINED>();
+                    for (rows, g) in blocks.iter().zip(g.as_chunks::<COMBINED>().0) {
+                        combine::<T, L, COMBINED>(rows, g, sums);
                     }
-                    for (row, &g) in rest.iter().zip(&g[blocks.len() * 8..]) {
+                    for (row, &g) in rest.iter().zip(&g[blocks.len() * COMBINED..]) {
                         combine::<T, L, 1>(&[*row], &[g], sums);
                     }
                 }
@@ -224,14 +216,14 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
             #[inline(always)]
             || {
                 for k in 0..OUT {
-                    let whole = self.cols / L * L;
+                    let whole = self.matrix.cols() / L * L;
                     let (body, tail) = out[k].split_at_mut(whole);
                     for (out, sum) in body.iter_mut().zip(&self.sums[k][..whole]) {
-                        *out += sum.widened();
+                        *out += sum;
                     }
                     let sums = &self.sums[k][self.sums[k].len() - tail.len()..];
                     for (out, sum) in tail.iter_mut().zip(sums) {
-                        *out += sum.widened();
+                        *out += sum;
                     }
                 }
             },
@@ -247,20 +239,17 @@ fn tail<T, const L: usize>(row: &[T]) -> &[T; L] {
 
 /// `sums + x w`, lane by lane.
 #[inline(always)]
-fn plus_product<T: Element, const L: usize>(mut sums: [T::Real; L], x: &[T; L], w: &[T::Real; L]) -> [T::Real; L] {
+fn plus_product<T: Element, const L: usize>(mut sums: [f64; L], x: &[T; L], w: &[f64; L]) -> [f64; L] {
     for lane in 0..L {
-        sums[lane] = x[lane].to_real().times_plus(w[lane], sums[lane]);
+        sums[lane] = x[lane].to_f64().mul_add(w[lane], sums[lane]);
     }
     sums
 }
 
 /// The sums over chunks of `x w` of each row.
 #[inline(always)]
-fn multiply<T: Element, const L: usize, const R: usize>(
-    rows: [&[[T; L]]; R],
-    weights: &[[T::Real; L]],
-) -> [[T::Real; L]; R] {
-    let mut sums = [[T::Real::ZERO; L]; R];
+fn multiply<T: Element, const L: usize, const R: usize>(rows: [&[[T; L]]; R], weights: &[[f64; L]]) -> [[f64; L]; R] {
+    let mut sums = [[0.0; L]; R];
     for (chunk, w) in weights.iter().enumerate() {
         for r in 0..R {
             sums[r] = plus_product(sums[r], &rows[r][chunk], w);
@@ -271,31 +260,27 @@ fn multiply<T: Element, const L: usize, const R: usize>(
 
 /// `sums += sum_r g_r x_r`, chunk after chunk.
 #[inline(always)]
-fn combine<T: Element, const L: usize, const R: usize>(rows: &[&[T]; R], g: &[f64; R], sums: &mut [T::Real]) {
+fn combine<T: Element, const L: usize, const R: usize>(rows: &[&[T]; R], g: &[f64; R], sums: &mut [f64]) {
     let (sums, _) = sums.as_chunks_mut::<L>();
     let whole = rows[0].len() / L;
     let (body, last) = sums.split_at_mut(whole);
-    let mut narrow = [T::Real::ZERO; R];
-    for r in 0..R {
-        narrow[r] = T::Real::narrowed(g[r]);
-    }
     let chunks = rows.map(|row| &row.as_chunks::<L>().0[..whole]);
     for (chunk, sums) in body.iter_mut().enumerate() {
-        *sums = plus_combination(*sums, chunks.map(|chunks| &chunks[chunk]), &narrow);
+        *sums = plus_combination(*sums, chunks.map(|chunks| &chunks[chunk]), g);
     }
     for sums in last {
-        *sums = plus_combination(*sums, rows.map(|row| tail(row)), &narrow);
+        *sums = plus_combination(*sums, rows.map(|row| tail(row)), g);
     }
 }
 
 /// `sums + sum_r g_r x_r`, lane by lane, in two halves that do not wait for each other.
 #[inline(always)]
 fn plus_combination<T: Element, const L: usize, const R: usize>(
-    mut sums: [T::Real; L],
+    mut sums: [f64; L],
     rows: [&[T; L]; R],
-    g: &[T::Real; R],
-) -> [T::Real; L] {
-    let mut others = [T::Real::ZERO; L];
+    g: &[f64; R],
+) -> [f64; L] {
+    let mut others = [0.0; L];
     for r in 0..R / 2 {
         others = plus_product(others, rows[r], &[g[r]; L]);
     }
@@ -303,38 +288,28 @@ fn plus_combination<T: Element, const L: usize, const R: usize>(
         sums = plus_product(sums, rows[r], &[g[r]; L]);
     }
     for lane in 0..L {
-        sums[lane] = sums[lane] + others[lane];
+        sums[lane] += others[lane];
     }
     sums
 }
 
 /// `weights` in chunks of `L`, the last one with zeros where it overlaps the one before.
 #[inline(always)]
-fn narrow_into<R: Real, const L: usize>(weights: &[f64], narrow: &mut [R]) {
-    vectorize(
-        #[inline(always)]
-        || {
-            let whole = weights.len() / L * L;
-            for (narrow, w) in narrow.iter_mut().zip(&weights[..whole]) {
-                *narrow = R::narrowed(*w);
-            }
-            let idle = narrow.len() - weights.len();
-            let (zeros, tail) = narrow[whole..].split_at_mut(idle);
-            zeros.fill(R::ZERO);
-            for (narrow, w) in tail.iter_mut().zip(&weights[whole..]) {
-                *narrow = R::narrowed(*w);
-            }
-        },
-    );
+fn chunked<const L: usize>(weights: &[f64], chunks: &mut [f64]) {
+    let whole = weights.len() / L * L;
+    let idle = chunks.len() - weights.len();
+    chunks[..whole].copy_from_slice(&weights[..whole]);
+    chunks[whole..whole + idle].fill(0.0);
+    chunks[whole + idle..].copy_from_slice(&weights[whole..]);
 }
 
 /// The sum of the lanes, by halves.
 #[inline(always)]
-fn total<R: Real, const L: usize>(mut lanes: [R; L]) -> R {
+fn total<const L: usize>(mut lanes: [f64; L]) -> f64 {
     let mut width = L / 2;
     while width > 0 {
         for lane in 0..width {
-            lanes[lane] = lanes[lane] + lanes[lane + width];
+            lanes[lane] += lanes[lane + width];
         }
         width /= 2;
     }

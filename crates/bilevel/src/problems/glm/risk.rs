@@ -7,7 +7,7 @@ use super::loss::Loss;
 use crate::data::sampled::GROUP;
 use crate::data::{DesignMatrix, Pass, RowPick, RowRanges};
 use crate::lower::Dims;
-use crate::sample::{Rng, Sample};
+use crate::sample::{Rng, Sample, Sampling};
 use crate::upper::UpperObjective;
 
 /// How much each row counts.
@@ -38,6 +38,7 @@ pub struct EmpiricalRisk<'a> {
     pub(super) loss: Loss,
     pub(super) intercept: bool,
     pub(super) weighting: Weighting<'a>,
+    sampling: Sampling,
     /// `1 / sum_i c_i`.
     pub(super) scale: f64,
     /// Gram matrix of the squared loss, shared by clones.
@@ -64,6 +65,7 @@ impl<'a> EmpiricalRisk<'a> {
             loss,
             intercept,
             weighting: Weighting::Uniform,
+            sampling: Sampling::default(),
             scale,
             gram: Arc::default(),
             hyperparameters: 0,
@@ -108,6 +110,7 @@ impl<'a> EmpiricalRisk<'a> {
         let rows = self.rows.at_positions(positions);
         EmpiricalRisk::new(self.design, self.target, rows, self.loss, self.intercept)
             .weighted(self.weighting)
+            .sampled_by(self.sampling)
             .as_upper(self.hyperparameters)
     }
 
@@ -366,24 +369,15 @@ impl<'a> EmpiricalRisk<'a> {
         }
     }
 
-    /// Draws a contiguous block of `batch` rows: rows are shuffled once when the data are split, so that a block is a
-    /// sample without replacement. Blocks start at every position with equal probability and wrap around, so that every
-    /// row is as likely as any other.
+    /// The same mean with its samples drawn in another way than by blocks.
+    #[must_use]
+    pub fn sampled_by(mut self, sampling: Sampling) -> Self {
+        self.sampling = sampling;
+        self
+    }
+
     pub(super) fn draw_rows(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
-        let n = self.len();
-        let batch = batch.clamp(1, n);
-        let start = rng.below(n);
-        if start + batch <= n {
-            *sample = Sample::Block(start..start + batch);
-        } else {
-            let mut rows = match std::mem::replace(sample, Sample::Full) {
-                Sample::Rows(rows) => rows,
-                _ => Vec::with_capacity(batch),
-            };
-            rows.clear();
-            rows.extend((start..start + batch).map(|i| (i % n) as u32));
-            *sample = Sample::Rows(rows);
-        }
+        self.sampling.draw(self.len(), batch, rng, sample);
     }
 
     pub(super) fn sample_size(&self, zeta: &Sample) -> usize {
