@@ -21,7 +21,7 @@ use common::{Candidate, Data};
 
 const BATCH: usize = 64;
 /// Steps of a solve that is timed as a whole.
-const STEPS: usize = 256;
+const STEPS: usize = 64;
 
 /// One solve from `start`.
 fn solve(operator: &mut impl RandomOperator, x: &mut [f64], rng: &mut Rng, workspace: &mut Workspace) {

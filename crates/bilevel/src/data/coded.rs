@@ -3,7 +3,8 @@
 //! Pixels have 256 values, and still have as many after they were brought to mean 0 and variance 1. A byte an entry is a
 //! quarter of the memory traffic of single precision, and data that are too large for the caches fit them again. With
 //! `x_ij = shift_j + scale_j c_ij` the scale goes into the weights before a product and the shift is added after it, so
-//! that the kernels of dense storage see codes and nothing else.
+//! that the kernels of dense storage see codes and nothing else. Products are those of the numbers before they were rounded to
+//! single precision, which is what decoding does.
 
 use std::ops::Range;
 

@@ -21,8 +21,6 @@ const TILE_BYTES: usize = 24 * 1024;
 const ROWS: usize = 4;
 /// Rows that are added to the transposed product at a time: so rarely are its sums read and written.
 const COMBINED: usize = 8;
-/// Bytes of rows that are fetched ahead even where they are neighbours.
-const WIDE: usize = 512;
 /// How many rows ahead scattered rows are fetched.
 const AHEAD: usize = 8;
 
@@ -137,8 +135,8 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
                 for (i, picked) in picked[..count].iter_mut().enumerate() {
                     *picked = matrix.row(rows.row(first + i));
                 }
-                // Neighbours are fetched by the processor itself, but not across pages.
-                let fetch = matches!(rows, RowPick::List(_)) || cols * size_of::<T>() >= WIDE;
+                // Neighbours are fetched by the processor itself.
+                let fetch = matches!(rows, RowPick::List(_));
                 if fetch {
                     picked[..count.min(AHEAD)].iter().for_each(|row| prefetch(row));
                 }
