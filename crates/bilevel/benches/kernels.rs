@@ -34,7 +34,9 @@ fn passes(data: &Data, bytes: usize, threads: usize) {
     let pass = Pass::new(&data.design, &RowRanges::all(n));
     let (weights, mut out, mut columns) = (vec![0.01; p], vec![0.0; p], [0.0]);
     let mut candidates = [
-        Candidate::new("reading", || pool.install(|| drop(black_box(sum(&words))))),
+        Candidate::new("reading", || {
+            black_box(pool.install(|| sum(&words)));
+        }),
         Candidate::new("X w", || pool.install(|| drop(black_box(pass.all_margins(&weights, &[0.0]))))),
         Candidate::new("X^T (X w), one pass", || {
             pool.install(|| pass.margins_and_transpose(&weights, &[0.0], |_, _, _| 0.0, &mut out, &mut columns));
