@@ -78,12 +78,17 @@ impl Grid {
             high - low
         };
         let error = intervals.iter().map(|&(_, from, to)| to - from).fold(0.0, f64::max);
-        let (mut from, mut to) = (self.scale - 2.0 * error, self.scale + 2.0 * error);
-        for _ in 0..DIVISIONS {
-            let third = (to - from) / 3.0;
-            if room(from + third) < room(to - third) { from += third } else { to -= third }
-        }
-        let scale = 0.5 * (from + to);
+        // A value of zero leaves almost no room for the shift, at any scale that serves; the middle of these scales is safe.
+        let best = |leftmost: bool| {
+            let (mut from, mut to) = (self.scale - 2.0 * error, self.scale + 2.0 * error);
+            for _ in 0..DIVISIONS {
+                let third = (to - from) / 3.0;
+                let (left, right) = (room(from + third), room(to - third));
+                if left < right || left == right && !leftmost { from += third } else { to -= third }
+            }
+            0.5 * (from + to)
+        };
+        let scale = 0.5 * (best(true) + best(false));
         let (low, high) = shifts(scale);
         Some(Grid { shift: 0.5 * (low + high), scale }).filter(|grid| grid.reproduces(values))
     }
@@ -102,6 +107,7 @@ mod tests {
             (-3.1e-3, 0.737, (0..=255).step_by(3).collect()),
             (1e3, 0.1, (0..100).collect()),
             (7.5, 0.0, vec![0]),
+            (0.0, 1.0 / 255.0, vec![0, 61, 79, 85, 152]),
         ] {
             let values: Vec<f32> = codes.iter().map(|&k| (shift + scale * f64::from(k)) as f32).collect();
             let grid = Grid::of(&values).unwrap_or_else(|| panic!("{shift} + {scale} k"));
