@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bilevel::sample::Sampling;
 use bilevel::tune::{LossChoice, Method, Penalties, PreciseMethod};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::names::{self, METHODS, MODELS, PENALTIES, PRECISE_METHODS};
+use crate::names::{self, METHODS, MODELS, PENALTIES, PRECISE_METHODS, SAMPLINGS};
 use crate::reproduce::ReproduceArgs;
 use crate::study::StudyArgs;
 
@@ -150,6 +151,9 @@ pub struct ProblemArgs {
     #[arg(long, help_heading = "Model")]
     pub no_intercept: bool,
 
+    /// How rows are drawn where samples are taken.
+    #[arg(long, value_parser = names::parser::<Sampling>(SAMPLINGS), default_value = "blocks", help_heading = "Run")]
+    pub sampling: Sampling,
     /// Seed of everything random.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
     pub seed: u64,

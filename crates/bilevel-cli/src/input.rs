@@ -156,6 +156,7 @@ fn nonzero(design: &DesignMatrix) -> usize {
     match design {
         DesignMatrix::DenseF32(m) => count(m.values()),
         DesignMatrix::DenseF64(m) => count(m.values()),
+        DesignMatrix::Coded(m) => count(m.decode().values()),
         DesignMatrix::CsrF32(m) => count(m.values()),
         DesignMatrix::CsrF64(m) => count(m.values()),
     }

@@ -46,6 +46,11 @@ pub const PRECISE_METHODS: Names = &[
     ("sid-svrg", "samples and some passes: few rows, a high precision or weak penalties"),
 ];
 
+pub const SAMPLINGS: Names = &[
+    ("blocks", "consecutive rows of shuffled data from a random start, the fastest"),
+    ("rows", "independent random rows"),
+];
+
 /// Parser for the value of the library that bears one of these names.
 pub fn parser<T>(names: Names) -> impl TypedValueParser<Value = T>
 where
@@ -71,6 +76,7 @@ pub fn name_of(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bilevel::sample::Sampling;
     use bilevel::tune::{LossChoice, Method, Penalties, PreciseMethod};
 
     fn all_names_are_known<T: DeserializeOwned + Serialize + std::fmt::Debug>(names: Names) {
@@ -86,5 +92,6 @@ mod tests {
         all_names_are_known::<Penalties>(PENALTIES);
         all_names_are_known::<Method>(METHODS);
         all_names_are_known::<PreciseMethod>(PRECISE_METHODS);
+        all_names_are_known::<Sampling>(SAMPLINGS);
     }
 }

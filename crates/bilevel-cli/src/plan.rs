@@ -89,6 +89,7 @@ pub fn problem_options(args: &ProblemArgs, validation: Option<&Part>, kind: Targ
             _ => Criterion::Auto,
         },
         intercept: !args.no_intercept,
+        sampling: args.sampling,
         standardize: !args.no_standardize,
         seed: args.seed,
         ..TuneOptions::default()

@@ -45,6 +45,7 @@ pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> 
     option("model", Some(name_of(&options.loss)));
     option("penalties", Some(name_of(&options.penalties)));
     option("groups", path(&problem.groups));
+    option("sampling", Some(name_of(&options.sampling)));
     option("method", Some(name_of(&options.method)));
     option("lambda-min", args.lambda_min.map(|penalty| format!("{penalty:e}")));
     option("lambda-max", args.lambda_max.map(|penalty| format!("{penalty:e}")));

@@ -102,6 +102,7 @@ fn problem(file: &str) -> bilevel::Result<GlmProblem> {
         feature_names: encoded.feature_names,
         groups: encoded.groups,
         measured: encoded.measured,
+        arrangement: None,
     };
     if images && let Target::Classes { codes, names } = &mut data.target {
         let odd: Vec<u32> = names.iter().map(|name| name.parse::<u32>().unwrap_or(0) % 2).collect();

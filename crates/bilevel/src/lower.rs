@@ -4,6 +4,7 @@
 //! every method needs is a sub-trait, so that a method which needs more says so in its signature.
 
 use crate::sample::{Rng, Sample};
+use crate::vector;
 
 /// Sizes of a bilevel problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,13 +71,22 @@ pub trait StochasticLoss: Sync {
     /// `out = grad_w g_hat(w, lambda, zeta)`; returns `g_hat`.
     fn gradient(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) -> f64;
 
+    /// `out = grad_w g_hat(w, lambda, zeta)`, without the value where that saves work.
+    fn gradient_only(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
+        self.gradient(w, lambda, zeta, out);
+    }
+
     /// `out = (hess_w g_hat(w, lambda, zeta)) v`, `v` and `out` in R^d.
     fn hessian_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]);
 
     /// `out = (d/dlambda grad_w g_hat(w, lambda, zeta))^T v`, `v` in R^d, `out` in R^m.
     fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]);
 
-    /// All three at once, `gradient = grad_w g_hat`, `product = (hess_w g_hat) v` and `cross = (d/dlambda grad_w g_hat)^T v`.
+    /// [`gradient`](Self::gradient) into `gradient`, [`hessian_product`](Self::hessian_product) and
+    /// [`cross_product`](Self::cross_product) with `v` into the other two, on one sample; returns `g_hat`.
+    ///
+    /// All that a step of a method with a single loop needs (Dagreou et al., NeurIPS 2022, algorithm 1). A loss that can
+    /// serves them in one visit of the sample.
     #[allow(clippy::too_many_arguments)]
     fn directions(
         &self,
@@ -85,12 +95,13 @@ pub trait StochasticLoss: Sync {
         zeta: &Sample,
         v: &[f64],
         gradient: &mut [f64],
-        product: &mut [f64],
-        cross: &mut [f64],
+        hessian_product: &mut [f64],
+        cross_product: &mut [f64],
     ) -> f64 {
-        self.hessian_product(w, lambda, zeta, v, product);
-        self.cross_product(w, lambda, zeta, v, cross);
-        self.gradient(w, lambda, zeta, gradient)
+        let value = self.gradient(w, lambda, zeta, gradient);
+        self.hessian_product(w, lambda, zeta, v, hessian_product);
+        self.cross_product(w, lambda, zeta, v, cross_product);
+        value
     }
 }
 
@@ -169,17 +180,13 @@ impl<L: StochasticLoss + ?Sized> StochasticMap for GradientMap<'_, L> {
     }
 
     fn apply(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
-        self.loss.gradient(w, lambda, zeta, out);
-        for (o, w) in out.iter_mut().zip(w) {
-            *o = w - self.map_step * *o;
-        }
+        self.loss.gradient_only(w, lambda, zeta, out);
+        vector::step_from(w, self.map_step, out);
     }
 
     fn vjp_w(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
         self.loss.hessian_product(w, lambda, zeta, v, out);
-        for (o, v) in out.iter_mut().zip(v) {
-            *o = v - self.map_step * *o;
-        }
+        vector::step_from(v, self.map_step, out);
     }
 
     fn vjp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {

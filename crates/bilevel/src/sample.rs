@@ -46,6 +46,53 @@ pub enum Batch {
     Rows(usize),
 }
 
+/// How rows are drawn from a finite set; every row is equally likely either way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampling {
+    /// Consecutive rows of data that were shuffled once, from a uniformly random start, wrapping around: a sample without
+    /// replacement that is read at the speed of the memory.
+    #[default]
+    Blocks,
+    /// Independent uniform rows, with replacement.
+    Rows,
+}
+
+impl Sampling {
+    /// Draws `batch` of `n` rows; reuses the buffers of `sample` where it can. Blocks hold each row once at most, so they
+    /// are cut to `n` rows.
+    ///
+    /// # Panics
+    /// When `n` is zero.
+    pub fn draw(self, n: usize, batch: usize, rng: &mut Rng, sample: &mut Sample) {
+        match self {
+            Sampling::Blocks => sample.set_block(rng.below(n), batch.clamp(1, n), n),
+            Sampling::Rows => sample.set_rows((0..batch.max(1)).map(|_| rng.below(n) as u32)),
+        }
+    }
+}
+
+impl Sample {
+    /// The rows `start, start + 1, ..`, `size <= n` of them, wrapping around after row `n - 1`.
+    pub(crate) fn set_block(&mut self, start: usize, size: usize, n: usize) {
+        if start + size <= n {
+            *self = Sample::Block(start..start + size);
+        } else {
+            self.set_rows((start..start + size).map(|row| (row % n) as u32));
+        }
+    }
+
+    fn set_rows(&mut self, drawn: impl Iterator<Item = u32>) {
+        let mut rows = match std::mem::replace(self, Sample::Full) {
+            Sample::Rows(rows) => rows,
+            _ => Vec::new(),
+        };
+        rows.clear();
+        rows.extend(drawn);
+        *self = Sample::Rows(rows);
+    }
+}
+
 impl Batch {
     /// Checks that a drawn batch is not empty.
     ///

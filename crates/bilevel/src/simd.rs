@@ -24,3 +24,20 @@ impl<R, F: FnMut() -> R> WithSimd for Kernel<F> {
 pub(crate) fn vectorize<R>(kernel: impl FnMut() -> R) -> R {
     Arch::new().dispatch(Kernel(kernel))
 }
+
+/// Asks for `slice` to be brought into the cache; where the processor cannot be asked, does nothing.
+#[inline(always)]
+pub(crate) fn prefetch<T>(slice: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        const LINE: usize = 64;
+        let first = slice.as_ptr().cast::<i8>();
+        for offset in (0..size_of_val(slice)).step_by(LINE) {
+            // SAFETY: a hint about memory of the slice, which reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.add(offset)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = slice;
+}

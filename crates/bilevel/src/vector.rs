@@ -96,6 +96,21 @@ pub fn all_finite(x: &[f64]) -> bool {
     dispatch!(|| x.iter().fold(true, |ok, x| ok & x.is_finite()))
 }
 
+/// True when both have one length and the same elements.
+pub fn equal(x: &[f64], y: &[f64]) -> bool {
+    x.len() == y.len() && dispatch!(|| x.iter().zip(y).fold(true, |same, (x, y)| same & (x == y)))
+}
+
+/// `out = x - a out`: a gradient becomes the gradient step from `x`.
+pub fn step_from(x: &[f64], a: f64, out: &mut [f64]) {
+    assert_eq!(x.len(), out.len());
+    dispatch!(|| {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = x - a * *out;
+        }
+    })
+}
+
 /// `y += a x`.
 pub fn axpy(a: f64, x: &[f64], y: &mut [f64]) {
     assert_eq!(x.len(), y.len());

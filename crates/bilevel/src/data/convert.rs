@@ -41,6 +41,7 @@ pub(super) fn each_nonzero(design: &DesignMatrix, mut entry: impl FnMut(usize, u
     match design {
         DesignMatrix::DenseF32(matrix) => dense(matrix, &mut entry),
         DesignMatrix::DenseF64(matrix) => dense(matrix, &mut entry),
+        DesignMatrix::Coded(matrix) => dense(&matrix.decode(), &mut entry),
         DesignMatrix::CsrF32(matrix) => sparse(matrix, &mut entry),
         DesignMatrix::CsrF64(matrix) => sparse(matrix, &mut entry),
     }
@@ -130,6 +131,11 @@ pub(super) fn normalize_rows(design: &mut DesignMatrix) {
     match design {
         DesignMatrix::DenseF32(matrix) => dense(matrix),
         DesignMatrix::DenseF64(matrix) => dense(matrix),
+        DesignMatrix::Coded(matrix) => {
+            let mut decoded = matrix.decode();
+            dense(&mut decoded);
+            *design = DesignMatrix::DenseF32(decoded);
+        }
         DesignMatrix::CsrF32(matrix) => sparse(matrix),
         DesignMatrix::CsrF64(matrix) => sparse(matrix),
     }

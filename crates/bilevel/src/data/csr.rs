@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::buffer::{Access, Buffer};
+use super::csr_row as single;
 use super::design::{Element, RowPick};
 use super::reorder::reorder;
 use crate::simd::vectorize;
@@ -229,6 +230,13 @@ impl<T: Element> CsrMatrix<T> {
         vectorize(
             #[inline(always)]
             || {
+                if outputs == 1 {
+                    for (i, out) in out.iter_mut().enumerate() {
+                        let (indices, values) = self.row(rows.row(i));
+                        *out = single::dot(indices, values, weights);
+                    }
+                    return;
+                }
                 for i in 0..rows.len() {
                     let (indices, values) = self.row(rows.row(i));
                     let out = &mut out[i * outputs..(i + 1) * outputs];
@@ -260,6 +268,13 @@ impl<T: Element> CsrMatrix<T> {
         vectorize(
             #[inline(always)]
             || {
+                if outputs == 1 {
+                    for (i, &g) in g.iter().enumerate() {
+                        let (indices, values) = self.row(rows.row(i));
+                        single::scatter(indices, values, g, out, &f);
+                    }
+                    return;
+                }
                 for i in 0..rows.len() {
                     let (indices, values) = self.row(rows.row(i));
                     let g = &g[i * outputs..(i + 1) * outputs];

@@ -3,8 +3,12 @@
 use std::ops::Range;
 
 use super::buffer::Access;
+use super::coded::CodedMatrix;
 use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
+
+/// Bytes of a matrix that is near enough to the processor in any storage.
+const CACHE: usize = 2 << 20;
 
 /// Number type of a stored matrix.
 pub trait Element: Copy + Send + Sync + Default + PartialEq + std::fmt::Debug + 'static {
@@ -33,6 +37,17 @@ impl Element for f64 {
     #[inline(always)]
     fn from_f64(x: f64) -> Self {
         x
+    }
+}
+
+impl Element for u8 {
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x as u8
     }
 }
 
@@ -129,6 +144,8 @@ pub enum DesignMatrix {
     DenseF32(DenseMatrix<f32>),
     /// Dense, double precision.
     DenseF64(DenseMatrix<f64>),
+    /// Dense, a byte an entry.
+    Coded(CodedMatrix),
     /// Sparse, single precision.
     CsrF32(CsrMatrix<f32>),
     /// Sparse, double precision.
@@ -159,6 +176,14 @@ impl RowPick<'_> {
         self.len() == 0
     }
 
+    /// The rows at some positions of these.
+    pub(super) fn part(&self, positions: Range<usize>) -> RowPick<'_> {
+        match self {
+            RowPick::Span(span) => RowPick::Span(span.start + positions.start..span.start + positions.end),
+            RowPick::List(list) => RowPick::List(&list[positions]),
+        }
+    }
+
     /// The row at position `i`.
     #[inline(always)]
     pub fn row(&self, i: usize) -> usize {
@@ -174,6 +199,7 @@ macro_rules! each {
         match $self {
             DesignMatrix::DenseF32($matrix) => $body,
             DesignMatrix::DenseF64($matrix) => $body,
+            DesignMatrix::Coded($matrix) => $body,
             DesignMatrix::CsrF32($matrix) => $body,
             DesignMatrix::CsrF64($matrix) => $body,
         }
@@ -199,6 +225,7 @@ impl DesignMatrix {
         match self {
             DesignMatrix::DenseF32(m) => DesignMatrix::DenseF32(m.select_rows(order)),
             DesignMatrix::DenseF64(m) => DesignMatrix::DenseF64(m.select_rows(order)),
+            DesignMatrix::Coded(m) => DesignMatrix::Coded(m.select_rows(order)),
             DesignMatrix::CsrF32(m) => DesignMatrix::CsrF32(m.select_rows(order)),
             DesignMatrix::CsrF64(m) => DesignMatrix::CsrF64(m.select_rows(order)),
         }
@@ -213,6 +240,7 @@ impl DesignMatrix {
         match self {
             DesignMatrix::DenseF32(m) => DesignMatrix::DenseF32(m.into_order(order)),
             DesignMatrix::DenseF64(m) => DesignMatrix::DenseF64(m.into_order(order)),
+            DesignMatrix::Coded(m) => DesignMatrix::Coded(m.into_order(order)),
             DesignMatrix::CsrF32(m) => DesignMatrix::CsrF32(m.into_order(order)),
             DesignMatrix::CsrF64(m) => DesignMatrix::CsrF64(m.into_order(order)),
         }
@@ -227,6 +255,7 @@ impl DesignMatrix {
         match self {
             DesignMatrix::DenseF32(m) => DesignMatrix::DenseF32(m.range(rows)),
             DesignMatrix::DenseF64(m) => DesignMatrix::DenseF64(m.range(rows)),
+            DesignMatrix::Coded(m) => DesignMatrix::Coded(m.range(rows)),
             DesignMatrix::CsrF32(m) => DesignMatrix::CsrF32(m.range(rows)),
             DesignMatrix::CsrF64(m) => DesignMatrix::CsrF64(m.range(rows)),
         }
@@ -247,6 +276,7 @@ impl DesignMatrix {
         match self {
             DesignMatrix::DenseF32(m) => m.values().len(),
             DesignMatrix::DenseF64(m) => m.values().len(),
+            DesignMatrix::Coded(m) => m.codes().values().len(),
             DesignMatrix::CsrF32(m) => m.stored(),
             DesignMatrix::CsrF64(m) => m.stored(),
         }
@@ -275,8 +305,22 @@ impl DesignMatrix {
         match self {
             DesignMatrix::DenseF32(m) => squares(m.row(i)),
             DesignMatrix::DenseF64(m) => squares(m.row(i)),
+            DesignMatrix::Coded(m) => m.decoded_row(i).map(|x| f64::from(x) * f64::from(x)).sum(),
             DesignMatrix::CsrF32(m) => squares(m.row(i).1),
             DesignMatrix::CsrF64(m) => squares(m.row(i).1),
+        }
+    }
+
+    /// The same numbers, a byte each, where that is possible without loss and the matrix is too large for the nearest
+    /// caches; else the matrix as it is.
+    #[must_use]
+    pub fn compressed(self) -> Self {
+        match self {
+            DesignMatrix::DenseF32(m) if size_of_val(m.values()) > CACHE => match CodedMatrix::encode(&m) {
+                Some(coded) => DesignMatrix::Coded(coded),
+                None => DesignMatrix::DenseF32(m),
+            },
+            other => other,
         }
     }
 

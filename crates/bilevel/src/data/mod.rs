@@ -5,13 +5,16 @@
 //! inside the design matrix and nowhere else.
 
 mod buffer;
+mod coded;
 mod columns;
 mod convert;
 mod csr;
+mod csr_row;
 mod dataset;
 mod dense;
 mod design;
 mod encode;
+mod grid;
 mod groups;
 mod kernel;
 mod label_counts;
@@ -21,6 +24,8 @@ pub mod passes;
 mod profile;
 pub mod read;
 mod reorder;
+pub(crate) mod sampled;
+mod scratch;
 mod split;
 mod standardize;
 mod table;
@@ -28,6 +33,7 @@ mod target;
 mod tf_idf;
 
 pub use buffer::{Access, Buffer};
+pub use coded::CodedMatrix;
 pub use csr::CsrMatrix;
 pub use dataset::{Arrangement, Dataset, Groups, Target};
 pub use dense::DenseMatrix;

@@ -46,6 +46,7 @@ impl Standardization {
         match design {
             DesignMatrix::DenseF32(matrix) => Self::learn_dense(matrix, rows, intercept),
             DesignMatrix::DenseF64(matrix) => Self::learn_dense(matrix, rows, intercept),
+            DesignMatrix::Coded(matrix) => Self::learn_dense(&matrix.decode(), rows, intercept),
             DesignMatrix::CsrF32(matrix) => Self::learn_sparse(matrix, rows, intercept, measured),
             DesignMatrix::CsrF64(matrix) => Self::learn_sparse(matrix, rows, intercept, measured),
         }
@@ -174,6 +175,11 @@ impl Standardization {
         match design {
             DesignMatrix::DenseF32(matrix) => self.apply_dense(matrix),
             DesignMatrix::DenseF64(matrix) => self.apply_dense(matrix),
+            DesignMatrix::Coded(matrix) => {
+                let mut decoded = matrix.decode();
+                self.apply_dense(&mut decoded);
+                *design = DesignMatrix::DenseF32(decoded);
+            }
             _ if self.is_identity() => {}
             _ if (0..self.features()).any(|j| self.shift[j] != 0.0 && !self.constant[j]) => {
                 return Err(Error::input("a sparse matrix cannot be shifted").remedy("use dense storage"));

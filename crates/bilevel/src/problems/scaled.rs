@@ -130,6 +130,11 @@ impl<G: StochasticLoss + ?Sized, S: Units + ?Sized> StochasticLoss for Scaled<'_
         value
     }
 
+    fn gradient_only(&self, y: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
+        self.inner.gradient_only(&self.unscaled(y), lambda, zeta, out);
+        self.scale.apply_transpose(out);
+    }
+
     fn hessian_product(&self, y: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
         self.inner.hessian_product(&self.unscaled(y), lambda, zeta, &self.unscaled(v), out);
         self.scale.apply_transpose(out);
@@ -137,6 +142,23 @@ impl<G: StochasticLoss + ?Sized, S: Units + ?Sized> StochasticLoss for Scaled<'_
 
     fn cross_product(&self, y: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
         self.inner.cross_product(&self.unscaled(y), lambda, zeta, &self.unscaled(v), out);
+    }
+
+    fn directions(
+        &self,
+        y: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        v: &[f64],
+        gradient: &mut [f64],
+        hessian_product: &mut [f64],
+        cross_product: &mut [f64],
+    ) -> f64 {
+        let (w, v) = (self.unscaled(y), self.unscaled(v));
+        let value = self.inner.directions(&w, lambda, zeta, &v, gradient, hessian_product, cross_product);
+        self.scale.apply_transpose(gradient);
+        self.scale.apply_transpose(hessian_product);
+        value
     }
 }
 

@@ -62,6 +62,7 @@ fn standard_deviations(design: &DesignMatrix) -> Vec<f64> {
     let reference: Vec<f64> = match design {
         DesignMatrix::DenseF32(m) if m.rows() > 0 => m.row(0).iter().map(|x| x.to_f64()).collect(),
         DesignMatrix::DenseF64(m) if m.rows() > 0 => m.row(0).to_vec(),
+        DesignMatrix::Coded(m) if m.rows() > 0 => m.decoded_row(0).map(f64::from).collect(),
         _ => vec![0.0; design.cols()],
     };
     let mut sums = vec![(0.0, 0.0); design.cols()];
@@ -74,6 +75,7 @@ fn standard_deviations(design: &DesignMatrix) -> Vec<f64> {
         match design {
             DesignMatrix::DenseF32(m) => dense(m.row(i), &mut add),
             DesignMatrix::DenseF64(m) => dense(m.row(i), &mut add),
+            DesignMatrix::Coded(m) => m.decoded_row(i).enumerate().for_each(|(j, x)| add(j, x.into())),
             DesignMatrix::CsrF32(m) => sparse(m.row(i), &mut add),
             DesignMatrix::CsrF64(m) => sparse(m.row(i), &mut add),
         }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sample::Sampling;
+
 /// The loss to fit with.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -121,6 +123,8 @@ pub struct TuneOptions {
     pub method: Method,
     /// Fit an intercept (never penalised).
     pub intercept: bool,
+    /// How rows are drawn where a method draws samples.
+    pub sampling: Sampling,
     /// Bring features to variance 1 while fitting, and those of dense data to mean 0 ([`Standardization`]).
     ///
     /// [`Standardization`]: crate::data::Standardization
@@ -144,6 +148,7 @@ impl Default for TuneOptions {
             criterion: Criterion::Auto,
             method: Method::Auto,
             intercept: true,
+            sampling: Sampling::default(),
             standardize: true,
             lambda_min: None,
             lambda_max: None,

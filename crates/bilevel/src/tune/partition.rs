@@ -7,7 +7,7 @@ use super::objective::FoldRisks;
 use super::path::Division;
 use crate::data::{DesignMatrix, RowRanges, Target};
 use crate::problems::glm::{EmpiricalRisk, Loss};
-use crate::sample::{Purpose, Rng};
+use crate::sample::{Purpose, Rng, Sampling};
 
 /// A random order in which each class is spread evenly.
 pub(super) fn spread_order(target: &Target, seed: u64) -> Vec<u32> {
@@ -37,11 +37,12 @@ pub(super) fn spread_order(target: &Target, seed: u64) -> Vec<u32> {
 pub(super) struct Rows<'a> {
     pub design: &'a DesignMatrix,
     pub y: &'a [f64],
+    pub sampling: Sampling,
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn risk(self, rows: RowRanges, loss: Loss, intercept: bool) -> EmpiricalRisk<'a> {
-        EmpiricalRisk::new(self.design, self.y, rows, loss, intercept)
+        EmpiricalRisk::new(self.design, self.y, rows, loss, intercept).sampled_by(self.sampling)
     }
 }
 

@@ -11,6 +11,7 @@ use super::options::{Criterion, Penalties, TuneOptions};
 use super::partition::spread_order;
 use crate::data::{Access, Arrangement, Buffer, Dataset, Groups, RowRanges, Standardization};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
+use crate::sample::Sampling;
 use crate::{Error, Result};
 
 /// Share of the rows that judge, unless asked otherwise.
@@ -112,6 +113,7 @@ pub struct GlmProblem {
     judging: RowRanges,
     penalty: Penalty,
     intercept: bool,
+    sampling: Sampling,
 }
 
 impl GlmProblem {
@@ -162,6 +164,7 @@ impl GlmProblem {
             judging,
             penalty,
             intercept: options.intercept,
+            sampling: options.sampling,
         })
     }
 
@@ -169,6 +172,7 @@ impl GlmProblem {
     pub fn lower(&self) -> Glm<'_> {
         let Arranged { data, loss, .. } = &self.arranged;
         let risk = EmpiricalRisk::new(&data.design, &self.y, self.fitted.clone(), *loss, self.intercept);
+        let risk = risk.sampled_by(self.sampling);
         Glm::new(risk, self.penalty.clone())
     }
 
@@ -180,6 +184,7 @@ impl GlmProblem {
             None => (&data.design, &self.y),
         };
         EmpiricalRisk::new(design, y, self.judging.clone(), *loss, self.intercept)
+            .sampled_by(self.sampling)
             .as_upper(self.penalty.hyperparameters())
     }
 

@@ -53,7 +53,7 @@ pub(super) fn run(
     let y = target_numbers(&data);
     let validation_y = validation.as_ref().map(target_numbers);
     let test_y = test.as_ref().map(target_numbers);
-    let rows = Rows { design: &data.design, y: &y };
+    let rows = Rows { design: &data.design, y: &y, sampling: options.sampling };
     let (judges, criterion) = judges(&data, validation.as_ref().zip(validation_y.as_deref()), options)?;
     let test_risk = test
         .as_ref()
@@ -229,7 +229,10 @@ fn judges<'a>(
     options: &TuneOptions,
 ) -> Result<(Judges<'a>, String)> {
     if let Some((validation, y)) = validation {
-        return Ok((Judges::Separate(Rows { design: &validation.design, y }), "validation file".into()));
+        return Ok((
+            Judges::Separate(Rows { design: &validation.design, y, sampling: options.sampling }),
+            "validation file".into(),
+        ));
     }
     let n = data.rows();
     let smallest = match &data.target {

@@ -152,6 +152,7 @@ impl Template {
                 match matrix {
                     DesignMatrix::DenseF32(m) => add(Width::Fixed(cols), Numbers::F32(m.into_values())),
                     DesignMatrix::DenseF64(m) => add(Width::Fixed(cols), Numbers::F64(m.into_values())),
+                    DesignMatrix::Coded(m) => add(Width::Fixed(cols), Numbers::F32(m.decode().into_values())),
                     DesignMatrix::CsrF32(m) => ragged(m, Numbers::F32, &mut add),
                     DesignMatrix::CsrF64(m) => ragged(m, Numbers::F64, &mut add),
                 }

@@ -190,7 +190,19 @@ impl Loss {
 
     /// Replaces the margins by the derivatives of `c_i loss_i` in them; returns `sum_i c_i loss_i`.
     pub fn gradient(self, margins: &mut [f64], y: &[f64], weights: Option<&[f64]>) -> f64 {
-        let sum = self.dispatch(margins, y, weights, |jet| jet.1);
+        let sum = self.dispatch(margins, y, weights, |jet| jet.1, |sum| sum);
+        self.finish_gradient(margins, y, weights);
+        sum
+    }
+
+    /// [`Loss::gradient`] without the value, which costs a logarithm a row.
+    pub fn derivative(self, margins: &mut [f64], y: &[f64], weights: Option<&[f64]>) {
+        self.dispatch(margins, y, weights, |jet| jet.1, |_| ());
+        self.finish_gradient(margins, y, weights);
+    }
+
+    /// From class probabilities to derivatives.
+    fn finish_gradient(self, margins: &mut [f64], y: &[f64], weights: Option<&[f64]>) {
         if let Loss::Softmax { classes } = self {
             for (i, (row, &y)) in margins.chunks_exact_mut(classes).zip(y).enumerate() {
                 row[y as usize] -= 1.0;
@@ -199,28 +211,57 @@ impl Loss {
                 }
             }
         }
-        sum
     }
 
     /// Replaces the margins by what [`Loss::curvature_product`] needs: the second derivative of each row, or for the
     /// softmax the class probabilities, both without weights.
     pub fn curvature(self, margins: &mut [f64], y: &[f64]) {
-        self.dispatch(margins, y, None, |jet| jet.2);
+        self.dispatch(margins, y, None, |jet| jet.2, |_| ());
     }
 
-    fn dispatch(
+    /// [`Loss::gradient`] of the margins and, at the same margins, [`Loss::curvature_product`] of `u`; returns
+    /// `sum_i c_i loss_i`.
+    pub fn directions(self, margins: &mut [f64], u: &mut [f64], y: &[f64], weights: Option<&[f64]>) -> f64 {
+        const ROWS: usize = 64;
+        let outputs = self.outputs();
+        let mut curvature = [0.0; ROWS];
+        let (mut sum, mut first) = (0.0, 0);
+        if outputs == 1 {
+            for (m, u) in margins.chunks_mut(ROWS).zip(u.chunks_mut(ROWS)) {
+                let rows = first..first + m.len();
+                let (y, c) = (&y[rows.clone()], weights.map(|c| &c[rows]));
+                let curvature = &mut curvature[..m.len()];
+                curvature.copy_from_slice(m);
+                self.curvature(curvature, y);
+                self.curvature_product(curvature, c, u);
+                sum += self.gradient(m, y, c);
+                first += m.len();
+            }
+            return sum;
+        }
+        // The probabilities are on the way to the gradient.
+        sum = self.dispatch(margins, y, weights, |jet| jet.1, |sum| sum);
+        self.curvature_product(margins, weights, u);
+        self.finish_gradient(margins, y, weights);
+        sum
+    }
+
+    /// Keeps what `pick` selects in place, and returns what `keep` makes of the sum of the values; one that ignores it saves
+    /// its computation.
+    fn dispatch<R>(
         self,
         margins: &mut [f64],
         y: &[f64],
         weights: Option<&[f64]>,
         pick: impl Fn(Jet) -> f64 + Copy,
-    ) -> f64 {
+        keep: impl Fn(f64) -> R,
+    ) -> R {
         debug_assert_eq!(margins.len(), y.len() * self.outputs());
         vectorize(
             #[inline(always)]
             || match weights {
-                None => self.pass(margins, y, |_| 1.0, pick),
-                Some(c) => self.pass(margins, y, |i| c[i], pick),
+                None => keep(self.pass(margins, y, |_| 1.0, pick)),
+                Some(c) => keep(self.pass(margins, y, |i| c[i], pick)),
             },
         )
     }

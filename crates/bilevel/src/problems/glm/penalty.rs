@@ -3,7 +3,11 @@
 //! The kinds differ only in the map `h` from weights to hyperparameters. The exponential keeps the strength positive
 //! and makes equal steps equal factors.
 
+use std::cell::Cell;
+
 use serde::{Deserialize, Serialize};
+
+use crate::simd::vectorize;
 
 /// Which hyperparameter each weight obeys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,24 @@ impl Penalty {
         lambda.iter().map(|l| l.exp()).collect()
     }
 
+    /// Runs `body` on `exp(lambda_h)` of each hyperparameter. The last ones are remembered: the steps of a solve ask for the
+    /// same ones thousands of times.
+    pub fn with_strengths<R>(lambda: &[f64], body: impl FnOnce(&[f64]) -> R) -> R {
+        thread_local! {
+            static LAST: Cell<(Vec<f64>, Vec<f64>)> = const { Cell::new((Vec::new(), Vec::new())) };
+        }
+        let (mut known, mut strengths) = LAST.take();
+        if !crate::vector::equal(&known, lambda) {
+            known.clear();
+            known.extend_from_slice(lambda);
+            strengths.clear();
+            strengths.extend(lambda.iter().map(|l| l.exp()));
+        }
+        let result = body(&strengths);
+        LAST.set((known, strengths));
+        result
+    }
+
     /// The strengths as products of a factor for each feature and one for each output.
     pub fn factors(&self, lambda: &[f64], features: usize, outputs: usize) -> (Vec<f64>, Vec<f64>) {
         let strengths = Self::strengths(lambda);
@@ -89,13 +111,30 @@ impl Penalty {
 
     /// `out += strength * v`: the gradient at `v`, and the Hessian times `v`.
     pub fn add_product(&self, strengths: &[f64], v: &[f64], outputs: usize, out: &mut [f64]) {
-        self.for_each_weight(v.len(), outputs, |i, h| out[i] += strengths[h] * v[i]);
+        vectorize(
+            #[inline(always)]
+            || match self {
+                Penalty::Shared => out.iter_mut().zip(v).for_each(|(out, v)| *out += strengths[0] * v),
+                Penalty::PerFeature { .. } if outputs == 1 => {
+                    out.iter_mut().zip(strengths).zip(v).for_each(|((out, s), v)| *out += s * v);
+                }
+                _ => self.for_each_weight(v.len(), outputs, |i, h| out[i] += strengths[h] * v[i]),
+            },
+        );
     }
 
     /// `out_h = strength_h sum_{i obeys h} W_i v_i`: the derivative in `lambda` of `gradient^T v`.
     pub fn cross_product(&self, strengths: &[f64], weights: &[f64], v: &[f64], outputs: usize, out: &mut [f64]) {
         out.fill(0.0);
-        self.for_each_weight(weights.len(), outputs, |i, h| out[h] += weights[i] * v[i]);
+        vectorize(
+            #[inline(always)]
+            || match self {
+                Penalty::PerFeature { .. } if outputs == 1 => {
+                    out.iter_mut().zip(weights).zip(v).for_each(|((out, w), v)| *out = w * v);
+                }
+                _ => self.for_each_weight(weights.len(), outputs, |i, h| out[h] += weights[i] * v[i]),
+            },
+        );
         out.iter_mut().zip(strengths).for_each(|(o, s)| *o *= s);
     }
 

@@ -65,6 +65,11 @@ impl<'a> Glm<'a> {
         }
     }
 
+    fn penalty_cross_product(&self, strengths: &[f64], w: &[f64], v: &[f64], out: &mut [f64]) {
+        let weights = self.weights();
+        self.penalty.cross_product(strengths, &w[..weights], &v[..weights], self.risk.outputs(), out);
+    }
+
     fn quadratic_value(&self, strengths: &[f64], w: &[f64]) -> f64 {
         let (weights, intercept) = w.split_at(self.weights());
         let outputs = self.risk.outputs();
@@ -123,31 +128,67 @@ impl StochasticLoss for Glm<'_> {
         risk + self.quadratic_value(&strengths, w)
     }
 
+    fn gradient_only(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
+        if *zeta == Sample::Full {
+            self.gradient(w, lambda, zeta, out);
+            return;
+        }
+        out.fill(0.0);
+        self.risk.sampled_pass([w], zeta, [out], |y, c, [margins]| {
+            self.risk.loss.derivative(margins, y, c);
+            0.0
+        });
+        Penalty::with_strengths(lambda, |strengths| self.add_quadratic_product(strengths, w, out));
+    }
+
     fn hessian_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
         if *zeta == Sample::Full {
             return self.curvature(w, lambda).product(v, out);
         }
-        // Second derivatives at w first, then the product with v over the same sample.
-        let curvature = std::cell::RefCell::new(Vec::new());
-        let mut ignored = vec![0.0; w.len()];
         let loss = self.risk.loss;
-        self.risk.sampled_pass(w, zeta, &mut ignored, |y, _, margins| {
+        out.fill(0.0);
+        self.risk.sampled_pass([v, w], zeta, [out], |y, c, [u, margins]| {
             loss.curvature(margins, y);
-            curvature.borrow_mut().extend_from_slice(margins);
+            loss.curvature_product(margins, c, u);
             0.0
         });
-        let used = std::cell::Cell::new(0);
-        self.risk.sampled_pass(v, zeta, out, |_, c, margins| {
-            let first = used.replace(used.get() + margins.len());
-            loss.curvature_product(&curvature.borrow()[first..first + margins.len()], c, margins);
-            0.0
-        });
-        self.add_quadratic_product(&Penalty::strengths(lambda), v, out);
+        Penalty::with_strengths(lambda, |strengths| self.add_quadratic_product(strengths, v, out));
     }
 
     fn cross_product(&self, w: &[f64], lambda: &[f64], _zeta: &Sample, v: &[f64], out: &mut [f64]) {
-        let weights = self.weights();
-        self.penalty.cross_product(&Penalty::strengths(lambda), &w[..weights], &v[..weights], self.risk.outputs(), out);
+        Penalty::with_strengths(lambda, |strengths| self.penalty_cross_product(strengths, w, v, out));
+    }
+
+    fn directions(
+        &self,
+        w: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        v: &[f64],
+        gradient: &mut [f64],
+        hessian_product: &mut [f64],
+        cross_product: &mut [f64],
+    ) -> f64 {
+        let risk = match zeta {
+            Sample::Full => {
+                self.curvature(w, lambda).product(v, hessian_product);
+                self.risk.gradient(w, zeta, gradient)
+            }
+            _ => {
+                gradient.fill(0.0);
+                hessian_product.fill(0.0);
+                let out = [&mut *gradient, &mut *hessian_product];
+                self.risk.sampled_pass([w, v], zeta, out, |y, c, [m, u]| self.risk.loss.directions(m, u, y, c))
+            }
+        };
+        Penalty::with_strengths(lambda, |strengths| {
+            self.add_quadratic_product(strengths, w, gradient);
+            if *zeta != Sample::Full {
+                self.add_quadratic_product(strengths, v, hessian_product);
+            }
+            self.penalty_cross_product(strengths, w, v, cross_product);
+            risk + self.quadratic_value(strengths, w)
+        })
     }
 }
 

@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use super::loss::Loss;
+use crate::data::sampled::GROUP;
 use crate::data::{DesignMatrix, Pass, RowPick, RowRanges};
 use crate::lower::Dims;
-use crate::sample::{Rng, Sample};
+use crate::sample::{Rng, Sample, Sampling};
 use crate::upper::UpperObjective;
 
 /// How much each row counts.
@@ -37,6 +38,7 @@ pub struct EmpiricalRisk<'a> {
     pub(super) loss: Loss,
     pub(super) intercept: bool,
     pub(super) weighting: Weighting<'a>,
+    sampling: Sampling,
     /// `1 / sum_i c_i`.
     pub(super) scale: f64,
     /// Gram matrix of the squared loss, shared by clones.
@@ -63,6 +65,7 @@ impl<'a> EmpiricalRisk<'a> {
             loss,
             intercept,
             weighting: Weighting::Uniform,
+            sampling: Sampling::default(),
             scale,
             gram: Arc::default(),
             hyperparameters: 0,
@@ -107,6 +110,7 @@ impl<'a> EmpiricalRisk<'a> {
         let rows = self.rows.at_positions(positions);
         EmpiricalRisk::new(self.design, self.target, rows, self.loss, self.intercept)
             .weighted(self.weighting)
+            .sampled_by(self.sampling)
             .as_upper(self.hyperparameters)
     }
 
@@ -291,47 +295,51 @@ impl<'a> EmpiricalRisk<'a> {
         sum * self.scale
     }
 
-    /// `out += sum over the sample, / its size, of c_i x_i (transform of the margins)`; returns the mean of `transform`.
-    pub(super) fn sampled_pass(
+    /// `out[k] += mean over the sample of c_i x_i g_ki`, where `transform(y, c, margins)` makes `g_k` of the margins with
+    /// `w[i]`, in place, for some rows at a time; returns the mean of `transform`.
+    pub(super) fn sampled_pass<const IN: usize, const OUT: usize>(
         &self,
-        w: &[f64],
+        w: [&[f64]; IN],
         zeta: &Sample,
-        out: &mut [f64],
-        transform: impl Fn(&[f64], Option<&[f64]>, &mut [f64]) -> f64,
+        mut out: [&mut [f64]; OUT],
+        transform: impl Fn(&[f64], Option<&[f64]>, &mut [&mut [f64]; IN]) -> f64,
     ) -> f64 {
-        let (weights, intercept) = self.split(w);
-        let outputs = self.outputs();
-        out.fill(0.0);
-        let mut sum = 0.0;
-        let mut count = 0;
+        let (weights, outputs) = (self.features() * self.outputs(), self.outputs());
         // Each row drawn stands for all of them: its weight relative to the mean weight.
-        let factor = self.scale * self.len() as f64;
+        let factor = self.scale * self.len() as f64 / self.sample_size(zeta).max(1) as f64;
+        let mut sum = 0.0;
         self.for_each_pick(zeta, |pick| {
-            count += pick.len();
-            let mut margins = vec![0.0; pick.len() * outputs];
-            self.design.block_margins(&pick, weights, outputs, &mut margins);
-            for row in margins.chunks_exact_mut(outputs) {
-                row.iter_mut().zip(intercept.iter()).for_each(|(m, b)| *m += b);
+            let parts = out.each_mut().map(|out| out.split_at_mut(weights));
+            let (mut out_intercept, mut out_weights) =
+                ([(); OUT].map(|()| &mut [][..]), [(); OUT].map(|()| &mut [][..]));
+            for (k, (of_weights, of_intercept)) in parts.into_iter().enumerate() {
+                (out_weights[k], out_intercept[k]) = (of_weights, of_intercept);
             }
-            let gathered = |source: &[f64]| (0..pick.len()).map(|i| source[pick.row(i)]).collect::<Vec<_>>();
-            let row_weights = match self.weighting {
-                Weighting::Uniform => None,
-                Weighting::Rows(c) => Some(gathered(c)),
-            };
-            sum += match &pick {
-                RowPick::Span(rows) => transform(&self.target[rows.clone()], row_weights.as_deref(), &mut margins),
-                RowPick::List(_) => transform(&gathered(self.target), row_weights.as_deref(), &mut margins),
-            };
-            let (out_weights, out_intercept) = out.split_at_mut(weights.len());
-            self.design.add_block_transpose(&pick, &margins, outputs, out_weights);
-            if self.intercept {
-                for g in margins.chunks_exact(outputs) {
-                    out_intercept.iter_mut().zip(g).for_each(|(o, g)| *o += g);
+            self.design.sampled_pass(&pick, w.map(|w| &w[..weights]), outputs, out_weights, |positions, margins| {
+                if self.intercept {
+                    for (margins, w) in margins.iter_mut().zip(w) {
+                        for row in margins.chunks_exact_mut(outputs) {
+                            row.iter_mut().zip(&w[weights..]).for_each(|(m, b)| *m += b);
+                        }
+                    }
                 }
-            }
+                let (mut y, mut c) = ([0.0; GROUP], [0.0; GROUP]);
+                let y = gathered(self.target, &pick, positions.clone(), &mut y);
+                let c = match self.weighting {
+                    Weighting::Uniform => None,
+                    Weighting::Rows(all) => Some(gathered(all, &pick, positions, &mut c)),
+                };
+                sum += transform(y, c, margins);
+                for (g, out) in margins.iter_mut().zip(&mut out_intercept) {
+                    g.iter_mut().for_each(|g| *g *= factor);
+                    if self.intercept {
+                        for row in g.chunks_exact(outputs) {
+                            out.iter_mut().zip(row).for_each(|(o, g)| *o += g);
+                        }
+                    }
+                }
+            });
         });
-        let factor = factor / count.max(1) as f64;
-        out.iter_mut().for_each(|o| *o *= factor);
         sum * factor
     }
 
@@ -361,24 +369,15 @@ impl<'a> EmpiricalRisk<'a> {
         }
     }
 
-    /// Draws a contiguous block of `batch` rows: rows are shuffled once when the data are split, so that a block is a
-    /// sample without replacement. Blocks start at every position with equal probability and wrap around, so that every
-    /// row is as likely as any other.
+    /// The same mean with its samples drawn in another way than by blocks.
+    #[must_use]
+    pub fn sampled_by(mut self, sampling: Sampling) -> Self {
+        self.sampling = sampling;
+        self
+    }
+
     pub(super) fn draw_rows(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
-        let n = self.len();
-        let batch = batch.clamp(1, n);
-        let start = rng.below(n);
-        if start + batch <= n {
-            *sample = Sample::Block(start..start + batch);
-        } else {
-            let mut rows = match std::mem::replace(sample, Sample::Full) {
-                Sample::Rows(rows) => rows,
-                _ => Vec::with_capacity(batch),
-            };
-            rows.clear();
-            rows.extend((start..start + batch).map(|i| (i % n) as u32));
-            *sample = Sample::Rows(rows);
-        }
+        self.sampling.draw(self.len(), batch, rng, sample);
     }
 
     pub(super) fn sample_size(&self, zeta: &Sample) -> usize {
@@ -396,7 +395,27 @@ impl<'a> EmpiricalRisk<'a> {
             Sample::Full => self.full_pass(w, out, |rows, _, margins| {
                 self.loss.gradient(margins, &self.target[rows.clone()], self.weighting.of(rows))
             }),
-            _ => self.sampled_pass(w, zeta, out, |y, c, margins| self.loss.gradient(margins, y, c)),
+            _ => {
+                out.fill(0.0);
+                self.sampled_pass([w], zeta, [out], |y, c, [margins]| self.loss.gradient(margins, y, c))
+            }
+        }
+    }
+}
+
+/// The numbers in `all` of the rows at `positions` of `pick`; those of scattered rows are put into `buffer`.
+fn gathered<'s>(
+    all: &'s [f64],
+    pick: &RowPick<'_>,
+    positions: Range<usize>,
+    buffer: &'s mut [f64; GROUP],
+) -> &'s [f64] {
+    match pick {
+        RowPick::Span(span) => &all[span.start + positions.start..span.start + positions.end],
+        RowPick::List(list) => {
+            let rows = &list[positions];
+            buffer.iter_mut().zip(rows).for_each(|(number, &row)| *number = all[row as usize]);
+            &buffer[..rows.len()]
         }
     }
 }

@@ -1,0 +1,234 @@
+//! Dense storage of one byte an entry, for columns whose values are equally spaced.
+//!
+//! Pixels have 256 values, and still have as many after they were brought to mean 0 and variance 1. A byte an entry is a
+//! quarter of the memory traffic of single precision, and data that are too large for the caches fit them again. With
+//! `x_ij = shift_j + scale_j c_ij` the scale goes into the weights before a product and the shift is added after it, so
+//! that the kernels of dense storage see codes and nothing else. Products are those of the numbers before they were rounded to
+//! single precision, which is what decoding does.
+
+use std::ops::Range;
+
+use super::buffer::Access;
+use super::dense::DenseMatrix;
+use super::design::RowPick;
+use super::grid::Grid;
+use super::scratch::scratch;
+
+/// Values a code can have.
+const CODES: usize = 256;
+/// Rows that are decoded at a time where products with codes would lose digits.
+const DECODED_ROWS: usize = 256;
+
+/// An `n x p` matrix `x_ij = shift_j + scale_j c_ij` with codes `c_ij` in `0..256`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CodedMatrix {
+    codes: DenseMatrix<u8>,
+    grids: Vec<Grid>,
+}
+
+impl CodedMatrix {
+    /// `matrix` in codes that decode to exactly its numbers; `None` where a column has no such codes.
+    pub fn encode(matrix: &DenseMatrix<f32>) -> Option<Self> {
+        let mut values: Vec<Vec<f32>> = vec![Vec::new(); matrix.cols()];
+        for i in 0..matrix.rows() {
+            for (values, &x) in values.iter_mut().zip(matrix.row(i)) {
+                if let Err(place) = values.binary_search_by(|value| value.total_cmp(&(x + 0.0))) {
+                    values.insert(place, x + 0.0);
+                    if values.len() > CODES {
+                        return None;
+                    }
+                }
+            }
+        }
+        let grids: Vec<Grid> = values.iter().map(|values| Grid::of(values)).collect::<Option<_>>()?;
+        let mut codes = Vec::with_capacity(matrix.values().len());
+        for i in 0..matrix.rows() {
+            codes.extend(grids.iter().zip(matrix.row(i)).map(|(grid, &x)| grid.code(x)));
+        }
+        Some(CodedMatrix { codes: DenseMatrix::new(matrix.rows(), matrix.cols(), codes), grids })
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.codes.rows()
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.codes.cols()
+    }
+
+    /// The codes.
+    pub fn codes(&self) -> &DenseMatrix<u8> {
+        &self.codes
+    }
+
+    /// The numbers of row `i`.
+    pub fn decoded_row(&self, i: usize) -> impl Iterator<Item = f32> {
+        self.grids.iter().zip(self.codes.row(i)).map(|(grid, &code)| grid.value(code))
+    }
+
+    /// The numbers of all rows.
+    pub fn decode(&self) -> DenseMatrix<f32> {
+        self.decoded(&RowPick::Span(0..self.rows()))
+    }
+
+    /// The rows `order[0], order[1], ...` in that order, copied.
+    #[must_use]
+    pub fn select_rows(&self, order: &[u32]) -> Self {
+        CodedMatrix { codes: self.codes.select_rows(order), grids: self.grids.clone() }
+    }
+
+    /// The rows `order[0], order[1], ...` in that order, each of them once.
+    ///
+    /// # Panics
+    /// When `order` is no order of the rows.
+    #[must_use]
+    pub fn into_order(self, order: &[u32]) -> Self {
+        CodedMatrix { codes: self.codes.into_order(order), grids: self.grids }
+    }
+
+    /// The rows `rows`, whose codes stay where they are.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[must_use]
+    pub fn range(&self, rows: Range<usize>) -> Self {
+        CodedMatrix { codes: self.codes.range(rows), grids: self.grids.clone() }
+    }
+
+    pub(super) fn advise(&self, access: Access) {
+        self.codes.advise(access);
+    }
+
+    fn decoded(&self, rows: &RowPick<'_>) -> DenseMatrix<f32> {
+        let values = (0..rows.len()).flat_map(|i| self.decoded_row(rows.row(i))).collect();
+        DenseMatrix::new(rows.len(), self.cols(), values)
+    }
+
+    /// Puts `scale_j W_jc` into `scaled`, and `sum_j shift_j W_jc` into `offset`.
+    fn scale_weights(&self, weights: &[f64], scaled: &mut [f64], offset: &mut [f64]) {
+        let outputs = offset.len();
+        offset.fill(0.0);
+        if outputs == 1 {
+            let mut sum = 0.0;
+            for ((scaled, w), grid) in scaled.iter_mut().zip(weights).zip(&self.grids) {
+                *scaled = grid.scale * w;
+                sum += grid.shift * w;
+            }
+            offset[0] = sum;
+            return;
+        }
+        let rows = scaled.chunks_exact_mut(outputs).zip(weights.chunks_exact(outputs));
+        for ((scaled, w), grid) in rows.zip(&self.grids) {
+            for ((scaled, w), offset) in scaled.iter_mut().zip(w).zip(&mut *offset) {
+                *scaled = grid.scale * w;
+                *offset += grid.shift * w;
+            }
+        }
+    }
+
+    /// `out_jc += scale_j product_jc + shift_j sum_c`.
+    fn add_scaled(&self, product: &[f64], sums: &[f64], out: &mut [f64]) {
+        let outputs = sums.len();
+        let rows = out.chunks_exact_mut(outputs).zip(product.chunks_exact(outputs));
+        for ((out, product), grid) in rows.zip(&self.grids) {
+            for ((out, product), sum) in out.iter_mut().zip(product).zip(sums) {
+                *out += grid.scale * product + grid.shift * sum;
+            }
+        }
+    }
+
+    pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
+        scratch(weights.len() + outputs, |buffer| {
+            let (scaled, offset) = buffer.split_at_mut(weights.len());
+            self.scale_weights(weights, scaled, offset);
+            self.codes.block_margins(rows, scaled, outputs, out);
+            for row in out.chunks_exact_mut(outputs) {
+                row.iter_mut().zip(&*offset).for_each(|(out, offset)| *out += offset);
+            }
+        });
+    }
+
+    pub(super) fn add_block_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
+        scratch(out.len() + outputs, |buffer| {
+            buffer.fill(0.0);
+            let (product, sums) = buffer.split_at_mut(out.len());
+            self.codes.add_block_transpose(rows, g, outputs, product);
+            for row in g.chunks_exact(outputs) {
+                sums.iter_mut().zip(row).for_each(|(sum, g)| *sum += g);
+            }
+            self.add_scaled(product, sums, out);
+        });
+    }
+
+    /// Hands out the numbers of the rows, some at a time, with their positions.
+    fn decoded_blocks(&self, rows: &RowPick<'_>, mut visit: impl FnMut(Range<usize>, &DenseMatrix<f32>)) {
+        for first in (0..rows.len()).step_by(DECODED_ROWS) {
+            let positions = first..(first + DECODED_ROWS).min(rows.len());
+            visit(positions.clone(), &self.decoded(&rows.part(positions)));
+        }
+    }
+
+    pub(super) fn add_block_squared_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
+        self.decoded_blocks(rows, |positions, block| {
+            let g = &g[positions.start * outputs..positions.end * outputs];
+            block.add_block_squared_transpose(&RowPick::Span(0..block.rows()), g, outputs, out);
+        });
+    }
+
+    pub(super) fn add_block_gram(&self, rows: &RowPick<'_>, d: &[f64], out: &mut [f64]) {
+        self.decoded_blocks(rows, |positions, block| {
+            block.add_block_gram(&RowPick::Span(0..block.rows()), &d[positions], out);
+        });
+    }
+
+    pub(super) fn add_scaled_row(&self, i: usize, scale: &[f64], out: &mut [f64]) {
+        for ((out, x), scale) in out.iter_mut().zip(self.decoded_row(i)).zip(scale) {
+            *out += scale * f64::from(x);
+        }
+    }
+
+    /// One output; see [`DesignMatrix::sampled_pass`](super::DesignMatrix::sampled_pass).
+    pub(super) fn sampled_pass<const IN: usize, const OUT: usize>(
+        &self,
+        rows: &RowPick<'_>,
+        weights: [&[f64]; IN],
+        mut out: [&mut [f64]; OUT],
+        mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+    ) {
+        let cols = self.cols();
+        scratch((IN + OUT) * cols, |buffer| {
+            let (scaled, products) = buffer.split_at_mut(IN * cols);
+            products.fill(0.0);
+            let mut parts = scaled.chunks_exact_mut(cols.max(1));
+            let (mut offsets, mut sums) = ([0.0; IN], [0.0; OUT]);
+            let mut inputs: [&[f64]; IN] = [&[]; IN];
+            for ((weights, offset), input) in weights.iter().zip(&mut offsets).zip(&mut inputs) {
+                let scaled = parts.next().unwrap_or_default();
+                self.scale_weights(weights, scaled, std::slice::from_mut(offset));
+                *input = scaled;
+            }
+            let mut parts = products.chunks_exact_mut(cols.max(1));
+            let products = [(); OUT].map(|()| parts.next().unwrap_or_default());
+            let mut kept = products;
+            let borrowed = kept.each_mut().map(|product| &mut **product);
+            self.codes.sampled_pass(rows, inputs, borrowed, |positions, margins| {
+                for (margins, offset) in margins.iter_mut().zip(&offsets) {
+                    margins.iter_mut().for_each(|m| *m += offset);
+                }
+                transform(positions, margins);
+                for (g, sum) in margins.iter().zip(&mut sums) {
+                    *sum += g.iter().sum::<f64>();
+                }
+            });
+            for ((product, sum), out) in kept.iter().zip(&sums).zip(&mut out) {
+                for (((out, product), grid), sum) in
+                    out.iter_mut().zip(&**product).zip(&self.grids).zip(std::iter::repeat(*sum))
+                {
+                    *out += grid.scale * product + grid.shift * sum;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,205 @@
+//! How rows are drawn, and what a visit of a sample computes.
+
+#[path = "common/models.rs"]
+mod models;
+
+use std::collections::HashSet;
+
+use bilevel::data::{CodedMatrix, DenseMatrix, DesignMatrix, RowRanges};
+use bilevel::epochs::Epochs;
+use bilevel::lower::StochasticLoss;
+use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Weighting};
+use bilevel::problems::scaled::Scaled;
+use bilevel::sample::{Purpose, Rng, Sample, Sampling};
+use models::{LOSSES, Numbers, STORED, matrix};
+
+/// Numbers as tests of the losses need them: class codes, counts or reals.
+fn targets(loss: Loss, n: usize) -> Vec<f64> {
+    (0..n).map(|i| f64::from((i * 7 % 5) as u32 % loss.outputs().max(2) as u32)).collect()
+}
+
+fn rows_of(sample: &Sample) -> Vec<usize> {
+    match sample {
+        Sample::Block(block) => block.clone().collect(),
+        Sample::Rows(rows) => rows.iter().map(|&row| row as usize).collect(),
+        other => panic!("{other:?} holds no rows"),
+    }
+}
+
+/// Draws `counts[row] += 1` and compares with equal shares: Pearson's statistic, below its 1 - 1e-6 quantile (Laurent and
+/// Massart 2000: `n + 2 sqrt(n x) + 2 x` with `x = ln 1e6`).
+fn assert_uniform(counts: &[f64], what: &str) {
+    let mean = counts.iter().sum::<f64>() / counts.len() as f64;
+    let statistic: f64 = counts.iter().map(|count| (count - mean).powi(2) / mean).sum();
+    let (n, x) = (counts.len() as f64, 1e6_f64.ln());
+    assert!(statistic < n + 2.0 * (n * x).sqrt() + 2.0 * x, "{what}: {statistic} for {n} rows");
+}
+
+#[test]
+fn every_row_is_equally_likely() {
+    for (n, batch) in [(10, 3), (7, 7), (12, 4), (5, 64), (1, 1)] {
+        let mut rng = Rng::stream(3, Purpose::Lower, n as u64);
+        let (mut sample, mut first, mut any) = (Sample::Full, vec![0.0; n], vec![0.0; n]);
+        for _ in 0..20_000 {
+            Sampling::Blocks.draw(n, batch, &mut rng, &mut sample);
+            let rows = rows_of(&sample);
+            assert_eq!(rows.len(), batch.min(n));
+            assert_eq!(rows.iter().collect::<HashSet<_>>().len(), rows.len(), "a block holds no row twice");
+            first[rows[0]] += 1.0;
+            Sampling::Rows.draw(n, batch, &mut rng, &mut sample);
+            assert_eq!(rows_of(&sample).len(), batch);
+            rows_of(&sample).iter().for_each(|&row| any[row] += 1.0);
+        }
+        // A block is its start: uniform starts on a circle make every row exactly as likely as any other.
+        assert_uniform(&first, "starts of blocks");
+        assert_uniform(&any, "rows");
+    }
+}
+
+#[test]
+fn an_epoch_visits_no_row_twice_and_favours_none() {
+    for (n, batch) in [(10, 3), (12, 4), (7, 7), (9, 64), (11, 1), (5, 2)] {
+        let mut rng = Rng::stream(4, Purpose::Lower, n as u64);
+        let mut epochs = Epochs::new(n, batch);
+        let batch = batch.min(n);
+        assert_eq!(epochs.blocks(), n / batch);
+        let mut sample = Sample::Full;
+        let mut starts = vec![vec![0.0; n]; epochs.blocks()];
+        let mut orders = HashSet::new();
+        for _ in 0..6_000 {
+            let mut seen = HashSet::new();
+            let mut order = Vec::new();
+            for starts in &mut starts {
+                epochs.draw(&mut rng, &mut sample);
+                let rows = rows_of(&sample);
+                assert_eq!(rows.len(), batch);
+                starts[rows[0]] += 1.0;
+                order.push(rows[0]);
+                assert!(rows.iter().all(|&row| row < n && seen.insert(row)), "a row was visited twice");
+            }
+            assert_eq!(seen.len(), n / batch * batch);
+            orders.insert(order);
+        }
+        for (k, starts) in starts.iter().enumerate() {
+            assert_uniform(starts, &format!("draw {k} of an epoch, {n} rows in blocks of {batch}"));
+        }
+        assert!(n == 1 || orders.len() > 1, "the order must change from epoch to epoch");
+    }
+}
+
+#[test]
+fn sampled_gradients_average_to_the_full_one() {
+    let numbers = Numbers::random(45, 6, 1);
+    let (design, y) = (matrix(&numbers.x, 6, STORED[0]), targets(Loss::Logistic, 45));
+    let rows = RowRanges::new([0..17, 20..45]);
+    for sampling in [Sampling::Blocks, Sampling::Rows] {
+        let risk = EmpiricalRisk::new(&design, &y, rows.clone(), Loss::Logistic, true)
+            .weighted(Weighting::Rows(&numbers.row_weights))
+            .sampled_by(sampling);
+        let glm = Glm::new(risk, Penalty::Shared);
+        let (w, lambda) = ([0.3, -0.2, 0.1, 0.5, -0.4, 0.2, 0.1], [-1.0]);
+        let (mut full, mut one) = (vec![0.0; 7], vec![0.0; 7]);
+        glm.gradient(&w, &lambda, &Sample::Full, &mut full);
+        let (mut rng, mut sample) = (Rng::stream(5, Purpose::Lower, 0), Sample::Full);
+        let draws = 20_000.0;
+        let (mut sum, mut squares) = (vec![0.0; 7], vec![0.0; 7]);
+        for _ in 0..draws as usize {
+            glm.draw(8, &mut rng, &mut sample);
+            glm.gradient_only(&w, &lambda, &sample, &mut one);
+            for ((sum, square), g) in sum.iter_mut().zip(&mut squares).zip(&one) {
+                *sum += g;
+                *square += g * g;
+            }
+        }
+        for j in 0..7 {
+            let mean = sum[j] / draws;
+            let error = ((squares[j] / draws - mean * mean) / draws).sqrt();
+            // Six standard errors in each of 14 comparisons: wrong by chance with probability 3e-8.
+            assert!((mean - full[j]).abs() < 6.0 * error + 1e-12, "{sampling:?} {j}: {mean} {} +- {error}", full[j]);
+        }
+    }
+}
+
+#[test]
+fn one_visit_gives_what_three_give() {
+    for p in [1, 3, 5, 8, 13, 22, 70] {
+        let n = 150;
+        let numbers = Numbers::random(n, p, 2);
+        for (loss, stored) in LOSSES.iter().flat_map(|&loss| STORED.map(|stored| (loss, stored))) {
+            let (design, y) = (matrix(&numbers.x, p, stored), targets(loss, n));
+            let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(n), loss, true)
+                .weighted(Weighting::Rows(&numbers.row_weights));
+            let glm = Glm::new(risk, Penalty::PerFeature { features: p });
+            let dim = glm.dims().w;
+            let mut rng = Rng::stream(6, Purpose::Start, 0);
+            let mut random = |scale: f64| (0..dim).map(|_| scale * rng.normal()).collect::<Vec<f64>>();
+            let (w, v, lambda) = (random(0.1), random(1.0), vec![-0.7; p]);
+            let scale: Vec<f64> = random(0.1).iter().map(|s| 1.0 + s.abs()).collect();
+            let scaled = Scaled { inner: &glm, scale: &scale };
+            for zeta in [Sample::Full, Sample::Block(11..111), Sample::Rows((0..75).map(|i| i * 31 % 150).collect())] {
+                compare(&glm, &w, &v, &lambda, &zeta, &format!("{loss:?} {stored:?} p = {p}"));
+                compare(&scaled, &w, &v, &lambda, &zeta, &format!("scaled {loss:?} {stored:?} p = {p}"));
+            }
+        }
+    }
+}
+
+fn compare(g: &impl StochasticLoss, w: &[f64], v: &[f64], lambda: &[f64], zeta: &Sample, what: &str) {
+    let mut one = [vec![0.0; w.len()], vec![0.0; w.len()], vec![0.0; lambda.len()]];
+    let mut three = one.clone();
+    let [gradient, hessian, cross] = &mut one;
+    let value = g.directions(w, lambda, zeta, v, gradient, hessian, cross);
+    let expected = g.gradient(w, lambda, zeta, &mut three[0]);
+    g.hessian_product(w, lambda, zeta, v, &mut three[1]);
+    g.cross_product(w, lambda, zeta, v, &mut three[2]);
+    assert!((value - expected).abs() <= 1e-12 * (1.0 + expected.abs()), "{what}: value {value}, {expected}");
+    let mut only = vec![0.0; w.len()];
+    g.gradient_only(w, lambda, zeta, &mut only);
+    for (a, b) in one.iter().flatten().zip(three.iter().flatten()).chain(only.iter().zip(&three[0])) {
+        assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{what}: {a}, {b}");
+    }
+}
+
+#[test]
+fn codes_hold_the_same_numbers_and_give_the_same_products() {
+    let (n, p) = (130, 21);
+    let mut rng = Rng::stream(7, Purpose::Start, 0);
+    // Pixels, brought to mean 0 and variance 1 as the tuning does.
+    let mean: Vec<f64> = (0..p).map(|_| 100.0 * rng.uniform()).collect();
+    let deviation: Vec<f64> = (0..p).map(|_| 20.0 + 50.0 * rng.uniform()).collect();
+    let pixel = |at: usize, rng: &mut Rng| ((rng.below(256) as f64 - mean[at % p]) / deviation[at % p]) as f32;
+    let values: Vec<f32> = (0..n * p).map(|at| pixel(at, &mut rng)).collect();
+    let dense = DenseMatrix::new(n, p, values.clone());
+    let coded = CodedMatrix::encode(&dense).expect("pixels lie on grids");
+    assert_eq!(coded.decode().values(), values, "nothing is lost");
+    assert_eq!(coded.select_rows(&[3, 1]).decode(), dense.select_rows(&[3, 1]));
+    let mut broken = dense.clone();
+    broken.values_mut()[5 * p] += 0.001;
+    assert!(CodedMatrix::encode(&broken).is_none(), "a number off the grid has no code");
+
+    let designs = [DesignMatrix::DenseF32(dense), DesignMatrix::Coded(coded)];
+    for loss in LOSSES {
+        let y = targets(loss, n);
+        let results = designs.each_ref().map(|design| {
+            let glm = Glm::new(EmpiricalRisk::new(design, &y, RowRanges::all(n), loss, true), Penalty::Shared);
+            let dim = glm.dims().w;
+            let (w, v): (Vec<f64>, Vec<f64>) = (0..dim).map(|i| (0.01 * (i as f64).sin(), (i as f64).cos())).unzip();
+            let mut all = Vec::new();
+            for zeta in [Sample::Full, Sample::Block(5..99), Sample::Rows(vec![3, 77, 3, 129])] {
+                let mut out = [vec![0.0; dim], vec![0.0; dim], vec![0.0; 1]];
+                let [gradient, hessian, cross] = &mut out;
+                all.push(glm.directions(&w, &[-1.0], &zeta, &v, gradient, hessian, cross));
+                all.extend(out.concat());
+            }
+            let mut diagonal = vec![0.0; dim];
+            use bilevel::lower::Curved;
+            glm.curvature(&w, &[-1.0]).diagonal(&mut diagonal);
+            all.extend(diagonal);
+            all
+        });
+        for (a, b) in results[0].iter().zip(&results[1]) {
+            // The one rounds its numbers to single precision, the other does not.
+            assert!((a - b).abs() <= 1e-6 * (1.0 + a.abs()), "{loss:?}: {a}, {b}");
+        }
+    }
+}
