@@ -106,7 +106,7 @@ fn problem(file: &str) -> bilevel::Result<GlmProblem> {
     };
     if images && let Target::Classes { codes, names } = &mut data.target {
         let odd: Vec<u32> = names.iter().map(|name| name.parse::<u32>().unwrap_or(0) % 2).collect();
-        codes.iter_mut().for_each(|code| *code = odd[*code as usize]);
+        *codes = codes.iter().map(|&code| odd[code as usize]).collect::<Vec<u32>>().into();
         *names = vec!["even".into(), "odd".into()];
     }
     let (penalties, criterion) = (Penalties::PerFeature, Criterion::HeldOut(0.5));
