@@ -135,7 +135,7 @@ fn one_visit_gives_what_three_give() {
             let mut random = |scale: f64| (0..dim).map(|_| scale * rng.normal()).collect::<Vec<f64>>();
             let (w, v, lambda) = (random(0.1), random(1.0), vec![-0.7; p]);
             let scale: Vec<f64> = random(0.1).iter().map(|s| 1.0 + s.abs()).collect();
-            let scaled = Scaled { inner: &glm, scale: &scale };
+            let scaled = Scaled { inner: &glm, scale: &scale[..] };
             for zeta in [Sample::Full, Sample::Block(11..111), Sample::Rows((0..75).map(|i| i * 31 % 150).collect())] {
                 compare(&glm, &w, &v, &lambda, &zeta, &format!("{loss:?} {stored:?} p = {p}"));
                 compare(&scaled, &w, &v, &lambda, &zeta, &format!("scaled {loss:?} {stored:?} p = {p}"));
