@@ -26,21 +26,58 @@ pub struct CodedMatrix {
     grids: Vec<Grid>,
 }
 
+/// The distinct values of a column, as long as they are few.
+#[derive(Clone, Default)]
+struct Distinct {
+    /// Bit patterns by their hash; empty at first.
+    slots: Vec<Option<u32>>,
+    count: usize,
+}
+
+impl Distinct {
+    /// Bits of a hash; the table stays at most half full.
+    const BITS: u32 = (2 * CODES).ilog2();
+
+    /// Remembers `x`; false when there are too many values, or `x` is not finite.
+    #[inline]
+    fn hold(&mut self, x: f32) -> bool {
+        if self.slots.is_empty() {
+            self.slots = vec![None; 1 << Self::BITS];
+        }
+        let bits = x.to_bits();
+        let mut place = (bits.wrapping_mul(0x9e37_79b1) >> (32 - Self::BITS)) as usize;
+        loop {
+            match self.slots[place] {
+                Some(held) if held == bits => return true,
+                Some(_) => place = (place + 1) % self.slots.len(),
+                None => break,
+            }
+        }
+        self.slots[place] = Some(bits);
+        self.count += 1;
+        self.count <= CODES && x.is_finite()
+    }
+
+    /// The values in rising order.
+    fn rising(self) -> Vec<f32> {
+        let mut values: Vec<f32> = self.slots.into_iter().flatten().map(f32::from_bits).collect();
+        values.sort_by(f32::total_cmp);
+        values
+    }
+}
+
 impl CodedMatrix {
     /// `matrix` in codes that decode to exactly its numbers; `None` where a column has no such codes.
     pub fn encode(matrix: &DenseMatrix<f32>) -> Option<Self> {
-        let mut values: Vec<Vec<f32>> = vec![Vec::new(); matrix.cols()];
+        let mut values = vec![Distinct::default(); matrix.cols()];
         for i in 0..matrix.rows() {
             for (values, &x) in values.iter_mut().zip(matrix.row(i)) {
-                if let Err(place) = values.binary_search_by(|value| value.total_cmp(&(x + 0.0))) {
-                    values.insert(place, x + 0.0);
-                    if values.len() > CODES {
-                        return None;
-                    }
+                if !values.hold(x + 0.0) {
+                    return None;
                 }
             }
         }
-        let grids: Vec<Grid> = values.iter().map(|values| Grid::of(values)).collect::<Option<_>>()?;
+        let grids: Vec<Grid> = values.into_iter().map(|values| Grid::of(&values.rising())).collect::<Option<_>>()?;
         let mut codes = Vec::with_capacity(matrix.values().len());
         for i in 0..matrix.rows() {
             codes.extend(grids.iter().zip(matrix.row(i)).map(|(grid, &x)| grid.code(x)));
@@ -99,6 +136,16 @@ impl CodedMatrix {
 
     pub(super) fn advise(&self, access: Access) {
         self.codes.advise(access);
+    }
+
+    /// Replaces the numbers `x` of column `j` by `f_j(x) = (x - shift) / scale`, given `(shift, scale)`; by zeros without.
+    pub(super) fn transform(&mut self, f: impl Fn(usize) -> Option<(f64, f64)>) {
+        for (j, grid) in self.grids.iter_mut().enumerate() {
+            *grid = match f(j) {
+                Some((shift, scale)) => Grid { shift: (grid.shift - shift) / scale, scale: grid.scale / scale },
+                None => Grid { shift: 0.0, scale: 0.0 },
+            };
+        }
     }
 
     fn decoded(&self, rows: &RowPick<'_>) -> DenseMatrix<f32> {

@@ -316,6 +316,7 @@ impl DesignMatrix {
     #[must_use]
     pub fn compressed(self) -> Self {
         match self {
+            DesignMatrix::DenseF32(m) if m.rows() == 0 => DesignMatrix::DenseF32(m),
             DesignMatrix::DenseF32(m) if size_of_val(m.values()) > CACHE => match CodedMatrix::encode(&m) {
                 Some(coded) => DesignMatrix::Coded(coded),
                 None => DesignMatrix::DenseF32(m),

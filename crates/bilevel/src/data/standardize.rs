@@ -176,9 +176,7 @@ impl Standardization {
             DesignMatrix::DenseF32(matrix) => self.apply_dense(matrix),
             DesignMatrix::DenseF64(matrix) => self.apply_dense(matrix),
             DesignMatrix::Coded(matrix) => {
-                let mut decoded = matrix.decode();
-                self.apply_dense(&mut decoded);
-                *design = DesignMatrix::DenseF32(decoded);
+                matrix.transform(|j| (!self.constant[j]).then_some((self.shift[j], self.scale[j])));
             }
             _ if self.is_identity() => {}
             _ if (0..self.features()).any(|j| self.shift[j] != 0.0 && !self.constant[j]) => {

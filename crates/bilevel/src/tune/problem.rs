@@ -9,7 +9,9 @@ use super::loss_choice::choose_loss;
 use super::model::target_numbers;
 use super::options::{Criterion, Penalties, TuneOptions};
 use super::partition::spread_order;
-use crate::data::{Access, Arrangement, Buffer, Dataset, Groups, RowRanges, Standardization};
+use crate::data::{
+    Access, Arrangement, Buffer, Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Standardization,
+};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use crate::sample::Sampling;
 use crate::{Error, Result};
@@ -49,6 +51,7 @@ impl Arranged {
                 } else {
                     Standardization::identity(data.features())
                 };
+                compress(&mut data.design);
                 standardization.apply(&mut data.design)?;
                 (data, standardization)
             }
@@ -56,6 +59,13 @@ impl Arranged {
         let validation = validation.map(|rows| prepared(rows, &standardization, "validation")).transpose()?;
         Ok(Arranged { data, validation, standardization, loss })
     }
+}
+
+/// A byte an entry, where that is all a large dense matrix needs. Before the features are standardized: roundings of
+/// standardized values lie on no grid.
+fn compress(design: &mut DesignMatrix) {
+    let none = DesignMatrix::DenseF32(DenseMatrix::new(0, 0, Vec::new()));
+    *design = std::mem::replace(design, none).compressed();
 }
 
 /// The standardization of a mapped file, where it is the one that is asked for.
@@ -77,7 +87,10 @@ fn agreed(arrangement: &Arrangement, features: usize, options: &TuneOptions) -> 
 pub(super) fn prepared(rows: &Dataset, standardization: &Standardization, name: &str) -> Result<Dataset> {
     let mut rows = rows.clone();
     match &rows.arrangement {
-        None => standardization.apply(&mut rows.design)?,
+        None => {
+            compress(&mut rows.design);
+            standardization.apply(&mut rows.design)?;
+        }
         Some(done) => {
             let same = done.standardization.as_ref().map_or(standardization.is_identity(), |s| s == standardization);
             if !same {
