@@ -95,6 +95,7 @@ impl Learned {
             feature_names: encoded.feature_names,
             groups: groups.clone(),
             measured: encoded.measured,
+            weights: None,
         };
         Ok((Learned { encoder, labels: map, relabel, groups }, dataset))
     }
@@ -120,6 +121,7 @@ impl Learned {
             feature_names: encoded.feature_names,
             groups: self.groups.clone(),
             measured: encoded.measured,
+            weights: None,
         })
     }
 }

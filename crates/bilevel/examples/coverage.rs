@@ -82,6 +82,7 @@ fn encode(mut table: bilevel::data::Table) -> bilevel::Result<Dataset> {
         feature_names: encoded.feature_names,
         groups: encoded.groups,
         measured: encoded.measured,
+        weights: None,
     })
 }
 

@@ -26,6 +26,7 @@ fn main() -> Result<()> {
         feature_names: encoded.feature_names,
         groups: encoded.groups,
         measured: encoded.measured,
+        weights: None,
     };
     let seed: u64 = plain.get(3).map_or(0, |s| s.parse().expect("a seed"));
     let second = plain.get(1).map_or("0.3", |s| s.as_str());

@@ -101,5 +101,6 @@ fn dataset(n: usize, stream: u64) -> Dataset {
             names: (0..FEATURES).map(|j| format!("x{j}")).collect(),
         },
         measured: vec![true; FEATURES],
+        weights: None,
     }
 }

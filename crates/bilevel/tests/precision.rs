@@ -49,6 +49,7 @@ fn german() -> GlmProblem {
         feature_names: (0..features).map(|j| format!("x{j}")).collect(),
         groups: Groups { of_feature: (0..features as u32).collect(), names: vec![String::new(); features] },
         measured: vec![true; features],
+        weights: None,
         design,
     };
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };
@@ -230,6 +231,7 @@ fn simulated(n: usize) -> GlmProblem {
             feature_names: vec![String::new(); 8],
             groups: Groups { of_feature: (0..8).collect(), names: vec![String::new(); 8] },
             measured: vec![true; 8],
+            weights: None,
         }
     };
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };

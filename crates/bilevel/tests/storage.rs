@@ -35,6 +35,7 @@ fn tuned(file: &Scratch, storage: Storage, penalties: Penalties, intercept: bool
         feature_names: encoded.feature_names,
         groups: encoded.groups,
         measured: encoded.measured,
+        weights: None,
     };
     let options = TuneOptions { penalties, intercept, ..Default::default() };
     (tune(&data, None, None, &options, &mut Silent).unwrap(), data)

@@ -19,6 +19,10 @@ pub struct Dataset {
     ///
     /// Only [`Standardization::learn`](super::Standardization::learn) on sparse data asks; see there.
     pub measured: Vec<bool>,
+    /// How much each of the `n` rows counts, in fits and in figures alike; all count the same where absent.
+    ///
+    /// A row of weight 2 counts like two equal rows, one of weight 0 as if it were not there. Only ratios matter.
+    pub weights: Option<Vec<f64>>,
 }
 
 /// What is to be predicted.
@@ -112,6 +116,7 @@ impl Dataset {
             feature_names: self.feature_names.clone(),
             groups: self.groups.clone(),
             measured: self.measured.clone(),
+            weights: self.weights.as_ref().map(|weights| order.iter().map(|&row| weights[row as usize]).collect()),
         }
     }
 }

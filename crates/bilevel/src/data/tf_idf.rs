@@ -66,6 +66,7 @@ impl TfIdf {
             groups: Groups::singletons(&feature_names),
             measured: vec![false; feature_names.len()],
             feature_names,
+            weights: data.weights.clone(),
         })
     }
 
@@ -117,7 +118,14 @@ mod tests {
         assert_eq!(weights.features(), 3);
         let names: Vec<String> = "abcd".chars().map(String::from).collect();
         let (groups, measured) = (Groups::singletons(&names), vec![false; 4]);
-        let data = Dataset { design, target: Target::Values(vec![0.0; 4]), feature_names: names, groups, measured };
+        let data = Dataset {
+            design,
+            target: Target::Values(vec![0.0; 4]),
+            feature_names: names,
+            groups,
+            measured,
+            weights: None,
+        };
         let found = weights.apply(&data).unwrap();
         assert_eq!(found.feature_names, ["a", "b", "c"]);
         let DesignMatrix::CsrF64(matrix) = &found.design else { panic!("sparse stays sparse") };

@@ -49,12 +49,14 @@ impl LinearModel {
 
     /// Predictions set against the target of `data`; `rows_are` names the rows.
     pub fn diagnostics(&self, data: &Dataset, rows_are: impl Into<String>) -> Diagnostics {
-        Diagnostics::compute(self.loss, &self.margins(&data.design), &target_numbers(&data.target), rows_are)
+        let (margins, y) = (self.margins(&data.design), target_numbers(&data.target));
+        Diagnostics::compute(self.loss, &margins, &y, data.weights.as_deref(), rows_are)
     }
 
     /// How well the model predicts the target of `data`.
     pub fn metrics(&self, data: &Dataset) -> Metrics {
-        Metrics::compute(self.loss, &self.margins(&data.design), &target_numbers(&data.target))
+        let (margins, y) = (self.margins(&data.design), target_numbers(&data.target));
+        Metrics::compute(self.loss, &margins, &y, data.weights.as_deref())
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) struct FoldRisks<'a> {
 struct Fold<'a> {
     lower: Glm<'a>,
     upper: EmpiricalRisk<'a>,
-    /// Share of the judging rows of all folds.
+    /// Share of what the judging rows of all folds count.
     share: f64,
     w: Vec<f64>,
     v: Vec<f64>,
@@ -61,7 +61,7 @@ const PREDICTABLE_MOVE: f64 = 1.5;
 impl<'a> Objective<'a> {
     /// The criterion over `folds` for hyperparameters arranged by `penalty`.
     pub(super) fn new(folds: &[FoldRisks<'a>], penalty: &Penalty, solving: Solving) -> Self {
-        let total: usize = folds.iter().map(|fold| fold.judging.len()).sum();
+        let total: f64 = folds.iter().map(|fold| fold.judging.total_weight()).sum();
         let folds = folds
             .iter()
             .map(|fold| {
@@ -69,7 +69,7 @@ impl<'a> Objective<'a> {
                 let w = fold.fitted.null_parameters();
                 Fold {
                     upper: fold.judging.clone().as_upper(penalty.hyperparameters()),
-                    share: fold.judging.len() as f64 / total as f64,
+                    share: fold.judging.total_weight() / total,
                     v: vec![0.0; w.len()],
                     w,
                     dual: solving.engine.dual_solver(&lower),

@@ -5,10 +5,11 @@
 
 use super::loss_choice::choose_loss;
 use super::options::{Criterion, Penalties, TuneOptions};
-use super::partition::spread_order;
+use super::partition::{Rows, arrange};
 use crate::data::{Dataset, Groups, RowRanges, Standardization};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// Share of the rows that judge, unless asked otherwise.
 const HELD_OUT: f64 = 0.25;
@@ -17,6 +18,8 @@ const HELD_OUT: f64 = 0.25;
 #[derive(Debug, Clone)]
 pub(super) struct Arranged {
     pub data: Dataset,
+    /// The rows of each fold, where folds were given.
+    pub folds: Vec<Range<usize>>,
     pub validation: Option<Dataset>,
     pub standardization: Standardization,
     pub loss: Loss,
@@ -24,19 +27,40 @@ pub(super) struct Arranged {
 
 impl Arranged {
     pub(super) fn new(train: &Dataset, validation: Option<&Dataset>, options: &TuneOptions) -> Result<Self> {
+        for (data, name) in [(Some(train), "training"), (validation, "validation")] {
+            data.map_or(Ok(()), |data| check_weights(data, name))?;
+        }
         let loss = choose_loss(train, options.loss)?;
-        let mut data = train.select(&spread_order(&train.target, options.seed));
+        let (order, folds) = arrange(train, &options.criterion, options.seed)?;
+        let mut data = train.select(&order);
         let mut validation = validation.cloned();
         let standardization = if options.standardize {
-            Standardization::learn(&data.design, &RowRanges::all(data.rows()), options.intercept, &data.measured)
+            let (rows, weights) = (RowRanges::all(data.rows()), data.weights.as_deref());
+            Standardization::learn(&data.design, &rows, weights, options.intercept, &data.measured)
         } else {
             Standardization::identity(data.features())
         };
         for part in [Some(&mut data), validation.as_mut()].into_iter().flatten() {
             standardization.apply(&mut part.design)?;
         }
-        Ok(Arranged { data, validation, standardization, loss })
+        Ok(Arranged { data, folds, validation, standardization, loss })
     }
+}
+
+/// Weights that are given must weigh rows, and not all of them as nothing.
+pub(super) fn check_weights(data: &Dataset, name: &str) -> Result<()> {
+    let Some(weights) = &data.weights else { return Ok(()) };
+    if weights.len() != data.rows() {
+        return Err(Error::input(format!("{} weights for {} {name} rows", weights.len(), data.rows())));
+    }
+    if let Some(row) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+        return Err(Error::input(format!("the weight {} of {name} row {} is no weight", weights[row], row + 1))
+            .remedy("weights are finite numbers that are not negative"));
+    }
+    if weights.iter().all(|&weight| weight == 0.0) {
+        return Err(Error::input(format!("all {name} rows have weight 0")).remedy("leave the weights out"));
+    }
+    Ok(())
 }
 
 /// The penalty with the hyperparameters of this kind; one for all weights where the kind is still to be chosen.
@@ -80,14 +104,14 @@ impl GlmProblem {
         }
         let arranged = Arranged::new(train, validation, options)?;
         let n = arranged.data.rows();
-        let (fitted, judging) = match (&arranged.validation, options.criterion) {
-            (_, Criterion::Folds(_)) => {
+        let (fitted, judging) = match (&arranged.validation, &options.criterion) {
+            (_, Criterion::Folds(_) | Criterion::GivenFolds(_)) => {
                 return Err(Error::input("folds make several problems of one data set")
                     .remedy("give a validation file, or a fraction of the rows to hold out"));
             }
             (Some(validation), _) => (RowRanges::all(n), RowRanges::all(validation.rows())),
             (None, criterion) => {
-                let fraction = if let Criterion::HeldOut(fraction) = criterion { fraction } else { HELD_OUT };
+                let fraction = if let Criterion::HeldOut(fraction) = criterion { *fraction } else { HELD_OUT };
                 if !(fraction > 0.0 && fraction < 1.0) || n < 2 {
                     return Err(Error::input(format!("a fraction of {fraction} of {n} rows cannot be held out"))
                         .remedy("use a number between 0 and 1"));
@@ -114,19 +138,18 @@ impl GlmProblem {
     /// The lower level.
     pub fn lower(&self) -> Glm<'_> {
         let Arranged { data, loss, .. } = &self.arranged;
-        let risk = EmpiricalRisk::new(&data.design, &self.y, self.fitted.clone(), *loss, self.intercept);
+        let risk = Rows::new(data, &self.y).risk(self.fitted.clone(), *loss, self.intercept);
         Glm::new(risk, self.penalty.clone())
     }
 
     /// The upper level.
     pub fn upper(&self) -> EmpiricalRisk<'_> {
         let Arranged { data, validation, loss, .. } = &self.arranged;
-        let (design, y) = match validation {
-            Some(validation) => (&validation.design, &self.validation_y),
-            None => (&data.design, &self.y),
+        let rows = match validation {
+            Some(validation) => Rows::new(validation, &self.validation_y),
+            None => Rows::new(data, &self.y),
         };
-        EmpiricalRisk::new(design, y, self.judging.clone(), *loss, self.intercept)
-            .as_upper(self.penalty.hyperparameters())
+        rows.risk(self.judging.clone(), *loss, self.intercept).as_upper(self.penalty.hyperparameters())
     }
 
     /// The loss of both levels.
