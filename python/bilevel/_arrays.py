@@ -70,9 +70,10 @@ def dataset(
         The rows as the core holds them.
     """
     numbers, names = (None, []) if groups is None else groups
+    target: _core.Floats | _core.Codes = y.astype(np.float64, copy=False) if classes is None else y.astype(np.uint32)
     return _core.Dataset(
         core_matrix(X),
-        y.astype(np.float64 if classes is None else np.uint32, copy=False),
+        target,
         classes=[] if classes is None else [str(label) for label in classes],
         feature_names=feature_names,
         groups=numbers,

@@ -192,7 +192,9 @@ class TunedLinearModel(BaseEstimator):
         if held_out is not None:
             X_val, y_val, weights_val = held_out
             validation = data(X_val, self._coded(y_val, classes), weights_val)
-        callbacks = [*(self.callbacks or ()), *([ProgressBar()] if self.verbose else [])]
+        callbacks: list[Callback] = list(self.callbacks or ())
+        if self.verbose:
+            callbacks.append(ProgressBar())
         listener = Listener(callbacks) if callbacks else None
         try:
             record, raised = _core.tune(
@@ -209,7 +211,7 @@ class TunedLinearModel(BaseEstimator):
         low, high = (None, None) if self.penalty_range is None else self.penalty_range
         if low is not None and high is not None and not 0.0 < low < high < math.inf:
             raise ValueError(f"penalty_range={self.penalty_range} is no range; give two positive numbers that rise")
-        if not (isinstance(self.max_iter, numbers.Integral) and self.max_iter >= 1):
+        if not (isinstance(self.max_iter, numbers.Integral) and int(self.max_iter) >= 1):
             raise ValueError(f"max_iter={self.max_iter} must be a whole number of at least 1")
         if not 0.0 < self.precision < 1.0:
             raise ValueError(f"precision={self.precision} must be between 0 and 1")
@@ -241,7 +243,7 @@ class TunedLinearModel(BaseEstimator):
         return [float(np.mean(before))]
 
     def _seed(self) -> int:
-        if isinstance(self.random_state, numbers.Integral) and self.random_state >= 0:
+        if isinstance(self.random_state, numbers.Integral) and int(self.random_state) >= 0:
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
 

@@ -151,7 +151,7 @@ class ProgressBar:
             from IPython.display import display
 
             if hasattr(get_ipython(), "kernel"):
-                self._display = display(_Html(""), display_id=True)
+                self._display = display(_Html(""), display_id=True)  # type: ignore[no-untyped-call]
         return self._display is not None
 
 

@@ -158,9 +158,12 @@ def study(
         threads(n_jobs),
         None,
     )
-    about = {"hypergradient": record["hypergradient"], "objective": record["objective"]}
-    columns = {name: column for name, column in record.items() if isinstance(column, list) and name not in about}
-    curves = pd.DataFrame(columns)
+    about: dict[Any, Any] = {
+        "hypergradient": record["hypergradient"],
+        "objective": record["objective"],
+        "contraction": record["contraction"],
+    }
+    curves = pd.DataFrame({name: column for name, column in record.items() if name not in about})
     curves["eta"] = curves["eta"].astype(float)
-    curves.attrs = {**about, "contraction": record["contraction"]}
+    curves.attrs = about
     return curves

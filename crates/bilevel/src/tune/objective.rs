@@ -193,11 +193,17 @@ impl Fold<'_> {
             }
             return result;
         }
+        let before = self.w.clone();
         if matches!(solving.engine, Engine::Direct { .. }) {
             self.predict(lambda);
         }
         let nearby = self.solved.take().and_then(|solved| solved.factorization);
-        let minimum = solving.newton().minimize(&self.lower, lambda, &mut self.w, nearby, &solving.signal)?;
+        let minimum = solving.newton().minimize(&self.lower, lambda, &mut self.w, nearby, &solving.signal);
+        // Where a solve failed, nothing can begin.
+        if minimum.as_ref().is_err_and(|error| error.is_numeric()) {
+            self.w = before;
+        }
+        let minimum = minimum?;
         self.work += minimum.info.work;
         let nearby = minimum.factorization.as_deref().map(|nearby| nearby as &dyn Factorization);
         let implicit = Implicit { linear: solving.adjoint() };

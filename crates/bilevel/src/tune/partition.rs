@@ -144,8 +144,8 @@ pub(super) fn divide<'a>(
     }
 }
 
-/// As [`divide`]: each fold gives a part of its own rows to the monitor, another one than its neighbour, so that folds of
-/// one row do not all vanish at once.
+/// As [`divide`]: whole folds look on, the ones whose number is `index` modulo `of`. Whoever gives folds may have kept rows
+/// together that tell of each other, and then a part of a fold is no judge of the rest. At least two folds must steer.
 fn divide_given<'a>(
     train: Rows<'a>,
     folds: &[Range<usize>],
@@ -153,33 +153,17 @@ fn divide_given<'a>(
     loss: Loss,
     intercept: bool,
 ) -> Division<'a> {
-    let hole = |(number, fold): (usize, &Range<usize>)| match monitor {
-        None => fold.end..fold.end,
-        Some((index, of)) => {
-            let (index, n) = ((index + number) % of, fold.len());
-            fold.start + index * n / of..fold.start + (index + 1) * n / of
-        }
+    let watches = |number: usize| monitor.is_some_and(|(index, of)| number % of == index);
+    let (watching, steering): (Vec<_>, Vec<_>) = (0..folds.len()).partition(|&number| watches(number));
+    let risk = |numbers: &[usize], without: Option<usize>| {
+        let kept = numbers.iter().filter(|&&number| Some(number) != without);
+        train.risk(RowRanges::new(kept.map(|&number| folds[number].clone())), loss, intercept)
     };
-    let mut holes: Vec<Range<usize>> = folds.iter().enumerate().map(hole).collect();
-    let swallowed = |fold: &Range<usize>, hole: &Range<usize>| fold.len() == hole.len();
-    if folds.iter().zip(&holes).filter(|(fold, hole)| !swallowed(fold, hole)).count() < 2 {
-        let kept = folds.iter().zip(&mut holes).filter(|(fold, hole)| swallowed(fold, hole));
-        kept.for_each(|(fold, hole)| *hole = fold.end..fold.end);
-    }
-    let parts = |fold: &Range<usize>, hole: &Range<usize>| [fold.start..hole.start, hole.end..fold.end];
-    let steering = |without: Option<usize>| {
-        let others = folds.iter().zip(&holes).enumerate().filter(|(number, _)| Some(*number) != without);
-        RowRanges::new(others.flat_map(|(_, (fold, hole))| parts(fold, hole)))
-    };
-    let judged = folds.iter().zip(&holes).enumerate().filter(|(_, (fold, hole))| !swallowed(fold, hole));
-    let folds = judged.map(|(number, (fold, hole))| FoldRisks {
-        fitted: train.risk(steering(Some(number)), loss, intercept),
-        judging: train.risk(RowRanges::new(parts(fold, hole)), loss, intercept),
-    });
-    let watching = Some(RowRanges::new(holes.iter().cloned())).filter(|rows| !rows.is_empty());
     Division {
-        folds: folds.collect(),
-        refit: train.risk(steering(None), loss, intercept),
-        monitor: watching.map(|rows| train.risk(rows, loss, intercept)),
+        folds: (steering.iter())
+            .map(|&number| FoldRisks { fitted: risk(&steering, Some(number)), judging: risk(&[number], None) })
+            .collect(),
+        refit: risk(&steering, None),
+        monitor: (!watching.is_empty()).then(|| risk(&watching, None)),
     }
 }

@@ -79,10 +79,24 @@ pub(super) fn run(
     let mut ended = None;
     if options.penalties == Penalties::Auto {
         let steering = validation.as_ref().map_or(data.rows(), Dataset::rows);
-        let rotations = if steering < ONE_MONITOR_FROM { MONITOR_PARTS } else { 1 };
+        let parts = match judges {
+            Judges::Given(folds) => folds.len().min(MONITOR_PARTS),
+            Judges::Separate(_) | Judges::Tail(_) | Judges::Folds(_) => MONITOR_PARTS,
+        };
+        // Of two given folds none can be spared.
+        let rotations = if parts < 3 {
+            0
+        } else if steering < ONE_MONITOR_FROM {
+            parts
+        } else {
+            1
+        };
+        if rotations == 0 {
+            notes.push("two folds leave none to choose the kind of penalty by: one penalty for all was tuned".into());
+        }
         for rotation in 0..rotations {
             context.phase(&format!("comparing kinds of penalty, part {} of {rotations}", rotation + 1));
-            let part = divide(rows, judges, Some((rotation, MONITOR_PARTS)), loss, intercept);
+            let part = divide(rows, judges, Some((rotation, parts)), loss, intercept);
             match run_path(&part, &specs, &model, &mut context) {
                 Ok(path) => watched.push((part, path)),
                 Err(error) => ended = Some(error),
@@ -124,7 +138,9 @@ pub(super) fn run(
             &[],
             &crate::sample::Sample::Full,
         );
-        choose(&judged, constant)
+        // All losses but that of counts are 0 at best.
+        let gain = if loss == Loss::Poisson { f64::INFINITY } else { tried[0].criterion };
+        choose(&judged, constant, gain)
     } else {
         specs[specs.len() - 1]
     };

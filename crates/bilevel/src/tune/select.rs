@@ -78,8 +78,12 @@ pub(super) fn judge(watched: &[Watched<'_>]) -> Vec<Judged> {
 
 /// The spec to keep: the smallest monitor loss among those that beat the shared penalty by the margin.
 ///
-/// `constant` is the loss of the best constant prediction.
-pub(super) fn choose(judged: &[Judged], constant: f64) -> Spec {
+/// `constant` is the loss of the best constant prediction, `gain` what better penalties than the shared one can gain at most
+/// on the rows that steer: where that is not worth it, there is nothing to choose.
+pub(super) fn choose(judged: &[Judged], constant: f64, gain: f64) -> Spec {
+    if gain <= WORTH * constant {
+        return Spec::SHARED;
+    }
     judged
         .iter()
         .filter(|j| {
