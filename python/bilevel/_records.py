@@ -10,7 +10,7 @@ from bilevel import _core
 class Iteration(NamedTuple):
     """One iteration of the upper level.
 
-    Attributes
+    Parameters
     ----------
     penalties : str
         Kind of penalty being tuned.
@@ -43,7 +43,7 @@ class Iteration(NamedTuple):
 class Candidate(NamedTuple):
     """One setting of the penalties that was tuned and compared.
 
-    Attributes
+    Parameters
     ----------
     label : str
         What distinguishes it, in a few words.

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegressionCV, RidgeCV
-from sklearn.metrics import log_loss
+from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import KFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -102,7 +102,8 @@ def measure(name: str, folder: Path, model: str, repeat: int, answer: Any) -> No
     else:
         loss = float(np.mean((estimator.predict(X_test) - y_test) ** 2)) / 2
     found = getattr(estimator, "penalties_", "")
-    answer.put((X.shape, statistics.median(seconds), loss, estimator.score(X_test, y_test), found))
+    score = (accuracy_score if kind == "classes" else r2_score)(y_test, estimator.predict(X_test))
+    answer.put((X.shape, statistics.median(seconds), loss, score, found))
 
 
 def within(limit: float, *arguments: Any) -> Any:
@@ -127,7 +128,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(SETS), default=list(SETS))
     parser.add_argument("--limit", type=float, default=900.0)
     arguments = parser.parse_args()
-    print("| data | estimator | seconds | time ratio | test loss | test score |", flush=True)
+    print("| data | estimator | seconds | time ratio | test loss | accuracy or R² |", flush=True)
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     for name in arguments.only:
         kind, scale, load = SETS[name]

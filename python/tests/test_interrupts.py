@@ -14,39 +14,57 @@ import pytest
 import bilevel
 from bilevel import Iteration, LogisticRegressionTuned, ProgressBar
 
-PROMPT = 0.5
+LONGEST = 10.0
+"""Seconds from an interrupt to its exception, for a machine that is busy with other things; alone it takes one."""
 
 
 @pytest.fixture(scope="module")
 def long() -> tuple[Any, Any]:
-    """Takes minutes when nobody stops it."""
+    """Takes seconds when nobody stops it."""
     generator = np.random.default_rng(0)
     X = generator.normal(size=(20_000, 300))
     y = (X[:, :20].sum(axis=1) + 5 * generator.normal(size=len(X)) > 0).astype(int)
     return X, y
 
 
-@pytest.mark.parametrize("after", [0.6, 2.0])
-def test_an_interrupt_leaves_the_best_so_far(after: float, long: Any) -> None:
+@pytest.mark.parametrize("step", [1, 3])
+def test_an_interrupt_leaves_the_best_so_far(step: int, long: Any) -> None:
     X, y = long
-    model = LogisticRegressionTuned(penalties="per-feature")
-    sent = []
+    seen: list[Iteration] = []
+    sent: list[float] = []
 
-    def send() -> None:
-        sent.append(time.monotonic())
-        signal.raise_signal(signal.SIGINT)
+    def interrupt(row: Iteration) -> None:
+        seen.append(row)
+        if len(seen) == step:
+            sent.append(time.monotonic())
+            signal.raise_signal(signal.SIGINT)
 
-    timer = threading.Timer(after, send)
-    timer.start()
+    model = LogisticRegressionTuned(penalties="per-feature", callbacks=[interrupt])
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
-    seconds = time.monotonic() - sent[0]
-    if hasattr(model, "coef_"):
-        assert model.status_ == "interrupted"
-        assert model.score(X, y) > 0.6
-    else:
-        assert after < 1, "there must be something to keep by then"
-    assert seconds < 4 * PROMPT, f"{seconds} s"
+    assert model.status_ == "interrupted"
+    assert model.coef_.shape == (1, X.shape[1]) and np.isfinite(model.coef_).all()
+    assert len(model.history_) < 20, "it stopped at once"
+    assert time.monotonic() - sent[0] < LONGEST
+
+
+def test_an_interrupt_between_two_kinds_of_penalty_keeps_the_first() -> None:
+    X, y = bilevel.datasets.load("a9a", return_X_y=True)
+    kept = []
+    for step in range(12, 26, 2):
+        seen: list[Iteration] = []
+
+        def interrupt(row: Iteration, seen: list[Iteration] = seen, step: int = step) -> None:
+            seen.append(row)
+            if len(seen) == step:
+                signal.raise_signal(signal.SIGINT)
+
+        model = LogisticRegressionTuned(penalties="per-feature", callbacks=[interrupt])
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+        assert model.status_ == "interrupted", step
+        kept.append(model.penalties_)
+    assert "shared" in kept
 
 
 def test_a_callback_may_stop(heart: Any) -> None:
@@ -74,9 +92,9 @@ def test_what_a_callback_raises_is_raised(heart: Any) -> None:
 def test_a_limit_of_time(long: Any) -> None:
     X, y = long
     began = time.monotonic()
-    model = LogisticRegressionTuned(penalties="per-feature", max_time=1.5).fit(X, y)
+    model = LogisticRegressionTuned(penalties="auto", max_time=4.0).fit(X, y)
     assert model.status_ == "time-limit"
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 4.0 + LONGEST
 
 
 def test_other_threads_go_on(long: Any) -> None:
@@ -91,9 +109,11 @@ def test_other_threads_go_on(long: Any) -> None:
 
     thread = threading.Thread(target=count)
     thread.start()
-    LogisticRegressionTuned(penalties="shared", max_time=1.0).fit(X, y)
-    done.set()
-    thread.join()
+    try:
+        LogisticRegressionTuned(penalties="shared").fit(X, y)
+    finally:
+        done.set()
+        thread.join()
     assert ticks > 10
 
 

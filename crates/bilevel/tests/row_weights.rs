@@ -81,7 +81,7 @@ fn given_folds_are_the_folds() {
     // Two halves that contradict each other in the first feature: judged across, it must be penalised away.
     let n = 200;
     let noise = |i: usize| ((i as f64 * 12.9898).sin() * 43_758.547).fract();
-    let half = |i: usize| if i % 2 == 0 { 1.0 } else { -1.0 };
+    let half = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
     let rows = (0..n).flat_map(|i| [noise(i), noise(i + 1000)]).collect();
     let target = (0..n).map(|i| half(i / 2) * noise(i)).collect();
     let names = vec!["opposed".to_string(), "noise".to_string()];

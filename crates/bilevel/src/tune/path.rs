@@ -201,8 +201,8 @@ pub(super) fn run_path(
                 }
                 previous = Some((penalty, objective));
             }
-            // A candidate that cannot be computed is left out; the shared one must succeed.
-            Err(error) if error.is_numeric() && !tried.is_empty() => {}
+            // A candidate that cannot be computed, or not in time, is left out; the shared one must succeed.
+            Err(error) if (error.is_numeric() || error.is_interrupted()) && !tried.is_empty() => {}
             Err(error) => return Err(error),
         }
     }
