@@ -96,6 +96,7 @@ impl Learned {
             groups: groups.clone(),
             measured: encoded.measured,
             arrangement: None,
+            weights: None,
         };
         Ok((Learned { encoder, labels: map, relabel, groups }, dataset))
     }
@@ -122,6 +123,7 @@ impl Learned {
             groups: self.groups.clone(),
             measured: encoded.measured,
             arrangement: None,
+            weights: None,
         })
     }
 }

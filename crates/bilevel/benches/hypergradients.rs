@@ -33,6 +33,7 @@ fn dataset(data: Data) -> (String, Dataset) {
         groups: Groups::singletons(&feature_names),
         measured: vec![true; p],
         arrangement: None,
+        weights: None,
         target: Target::Classes { codes, names: vec!["0".into(), "1".into()] },
         design: data.design,
         feature_names,

@@ -87,6 +87,7 @@ fn encode(mut table: bilevel::data::Table) -> bilevel::Result<Dataset> {
         groups: encoded.groups,
         measured: encoded.measured,
         arrangement: None,
+        weights: None,
     })
 }
 

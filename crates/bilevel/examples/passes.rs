@@ -103,6 +103,7 @@ fn problem(file: &str) -> bilevel::Result<GlmProblem> {
         groups: encoded.groups,
         measured: encoded.measured,
         arrangement: None,
+        weights: None,
     };
     if images && let Target::Classes { codes, names } = &mut data.target {
         let odd: Vec<u32> = names.iter().map(|name| name.parse::<u32>().unwrap_or(0) % 2).collect();

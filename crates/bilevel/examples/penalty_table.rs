@@ -27,6 +27,7 @@ fn main() -> Result<()> {
         groups: encoded.groups,
         measured: encoded.measured,
         arrangement: None,
+        weights: None,
     };
     let seed: u64 = plain.get(3).map_or(0, |s| s.parse().expect("a seed"));
     let second = plain.get(1).map_or("0.3", |s| s.as_str());

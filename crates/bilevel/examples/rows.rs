@@ -102,5 +102,6 @@ fn dataset(n: usize, stream: u64) -> Dataset {
         },
         measured: vec![true; FEATURES],
         arrangement: None,
+        weights: None,
     }
 }

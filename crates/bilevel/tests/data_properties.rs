@@ -104,7 +104,7 @@ proptest! {
         // Columns: any numbers, a constant, indicators; two outputs.
         let rows: Vec<f64> = values.iter().enumerate().flat_map(|(i, x)| [*x, 3.0, (i % 2) as f64]).collect();
         let original = DesignMatrix::DenseF64(DenseMatrix::new(12, 3, rows.clone()));
-        let scaling = Standardization::learn(&original, &all_rows(0..12), with_intercept, &[true; 3]);
+        let scaling = Standardization::learn(&original, &all_rows(0..12), None, with_intercept, &[true; 3]);
         prop_assert_eq!((scaling.shift[2], scaling.scale[2]), (0.0, 1.0), "indicators stay");
         prop_assert_eq!(scaling.constant[1], with_intercept);
         let mut scaled = original.clone();
@@ -130,7 +130,7 @@ proptest! {
 fn standardized_columns_have_mean_zero_and_deviation_one() {
     let values: Vec<f64> = (0..50).flat_map(|i| [1e6 + f64::from(i), f64::from(i * i)]).collect();
     let mut design = DesignMatrix::DenseF64(DenseMatrix::new(50, 2, values));
-    let scaling = Standardization::learn(&design, &all_rows(0..50), true, &[true; 2]);
+    let scaling = Standardization::learn(&design, &all_rows(0..50), None, true, &[true; 2]);
     scaling.apply(&mut design).unwrap();
     let DesignMatrix::DenseF64(matrix) = &design else { panic!() };
     for j in 0..2 {
@@ -165,15 +165,15 @@ fn sparse_measurements_are_scaled_as_in_dense_storage_and_nothing_else_is() {
     let [dense, sparse] = four_columns(60);
     let rows = RowRanges::new([0..20, 30..60]);
     for intercept in [true, false] {
-        let of_dense = Standardization::learn(&dense, &rows, intercept, &[false; 4]);
-        let all = Standardization::learn(&sparse, &rows, intercept, &[true; 4]);
+        let of_dense = Standardization::learn(&dense, &rows, None, intercept, &[false; 4]);
+        let all = Standardization::learn(&sparse, &rows, None, intercept, &[true; 4]);
         for j in 0..4 {
             let (a, b) = (of_dense.scale[j], all.scale[j]);
             assert!((a - b).abs() <= 1e-11 * a, "column {j}: {a} {b}");
         }
         assert_eq!(all.constant, of_dense.constant);
         assert_eq!(all.shift, [0.0; 4]);
-        let some = Standardization::learn(&sparse, &rows, intercept, &[true, true, true, false]);
+        let some = Standardization::learn(&sparse, &rows, None, intercept, &[true, true, true, false]);
         assert_eq!(some.scale, [all.scale[0], 1.0, 1.0, 1.0]);
 
         let mut scaled = sparse.clone();
@@ -198,7 +198,7 @@ fn sparse_measurements_are_scaled_as_in_dense_storage_and_nothing_else_is() {
 fn a_sparse_matrix_is_never_shifted() {
     let mut design = DesignMatrix::CsrF64(CsrMatrix::new(2, vec![0, 1, 2], vec![0, 1], vec![3.0, 4.0]));
     let before = design.clone();
-    let scaling = Standardization::learn(&design, &all_rows(0..2), true, &[false; 2]);
+    let scaling = Standardization::learn(&design, &all_rows(0..2), None, true, &[false; 2]);
     assert!(scaling.is_identity());
     scaling.apply(&mut design).unwrap();
     assert_eq!(design, before);

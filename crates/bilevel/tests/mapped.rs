@@ -58,10 +58,11 @@ fn in_memory(input: &Path, options: &ConvertOptions<'_>) -> (Dataset, Encoder, L
         groups: encoded.groups,
         measured: encoded.measured,
         arrangement: None,
+        weights: None,
     };
     if options.standardize {
         let all = RowRanges::all(data.rows());
-        let standardization = Standardization::learn(&data.design, &all, options.intercept, &data.measured);
+        let standardization = Standardization::learn(&data.design, &all, None, options.intercept, &data.measured);
         standardization.apply(&mut data.design).unwrap();
     }
     (data, encoder, map)

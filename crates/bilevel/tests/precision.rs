@@ -50,6 +50,7 @@ fn german() -> GlmProblem {
         groups: Groups { of_feature: (0..features as u32).collect(), names: vec![String::new(); features] },
         measured: vec![true; features],
         arrangement: None,
+        weights: None,
         design,
     };
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };
@@ -232,6 +233,7 @@ fn simulated(n: usize) -> GlmProblem {
             groups: Groups { of_feature: (0..8).collect(), names: vec![String::new(); 8] },
             measured: vec![true; 8],
             arrangement: None,
+            weights: None,
         }
     };
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };

@@ -36,6 +36,7 @@ fn tuned(file: &Scratch, storage: Storage, penalties: Penalties, intercept: bool
         groups: encoded.groups,
         measured: encoded.measured,
         arrangement: None,
+        weights: None,
     };
     let options = TuneOptions { penalties, intercept, ..Default::default() };
     (tune(&data, None, None, &options, &mut Silent).unwrap(), data)

@@ -211,8 +211,9 @@ fn rates_on_ridge_regression() {
     let target = target.apply(&labels, &table.origin).unwrap();
     let encoded = Encoder::learn(&table, &EncodeOptions::default()).unwrap().encode(table).unwrap();
     let (design, feature_names, groups) = (encoded.design, encoded.feature_names, encoded.groups);
+    let measured = encoded.measured;
     let data =
-        bilevel::data::Dataset { design, target, feature_names, groups, measured: encoded.measured, arrangement: None };
+        bilevel::data::Dataset { design, target, feature_names, groups, measured, arrangement: None, weights: None };
     let options = TuneOptions { loss: LossChoice::Squared, penalties: Penalties::PerFeature, ..TuneOptions::default() };
     let problem = GlmProblem::new(&data, None, &options).unwrap();
     let (lower, upper, lambda) = (problem.lower(), problem.upper(), [3f64.ln(); 8]);

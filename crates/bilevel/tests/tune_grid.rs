@@ -25,6 +25,7 @@ fn shared_penalty_of_a9a_is_the_minimum_of_a_fine_grid() {
         groups: Groups { of_feature: (0..features as u32).collect(), names: vec![String::new(); features] },
         measured: vec![false; features],
         arrangement: None,
+        weights: None,
         design,
     };
     let (train, validation): (Vec<u32>, Vec<u32>) = (0..whole.rows() as u32).partition(|i| i % 4 != 3);

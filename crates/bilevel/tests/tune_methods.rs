@@ -22,7 +22,7 @@ fn dataset(name: &str, rows: usize) -> Dataset {
         names: (0..design.cols().div_ceil(2)).map(|g| format!("g{g}")).collect(),
     };
     let measured = vec![true; design.cols()];
-    Dataset { design, target, feature_names: names, groups: pairs, measured, arrangement: None }
+    Dataset { design, target, feature_names: names, groups: pairs, measured, arrangement: None, weights: None }
 }
 
 fn tuned(data: &Dataset, method: Method, penalties: Penalties, criterion: Criterion) -> Tuned {
@@ -47,12 +47,12 @@ fn every_method_tunes_every_penalty() {
     for (data, penalties) in &cases {
         for &penalties in penalties {
             let held_out = Criterion::HeldOut(0.3);
-            let exact = tuned(data, Method::Exact, penalties, held_out);
+            let exact = tuned(data, Method::Exact, penalties, held_out.clone());
             let untuned = exact.candidates[0].validation.loss;
             // Batch fixed-point steps are too slow for the softmax without strong penalties.
             let methods = if penalties == Penalties::PerClass { &METHODS[..2] } else { &METHODS[..] };
             for &method in methods {
-                let found = tuned(data, method, penalties, held_out);
+                let found = tuned(data, method, penalties, held_out.clone());
                 // Within a percent, or most of the way from the untuned criterion.
                 let (best, reached) = (criterion(&exact), criterion(&found));
                 let allowed = (0.01 * best.abs()).max(0.25 * (untuned - best));

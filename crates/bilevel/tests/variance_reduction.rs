@@ -264,6 +264,7 @@ fn german() -> GlmProblem {
         groups: Groups { of_feature: (0..features as u32).collect(), names: vec![String::new(); features] },
         measured: vec![true; features],
         arrangement: None,
+        weights: None,
         design,
     };
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };

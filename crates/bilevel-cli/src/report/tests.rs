@@ -12,6 +12,7 @@ fn noise(i: usize) -> f64 {
 fn metrics(loss: f64, kind: Loss) -> Metrics {
     Metrics {
         loss,
+        std_error: None,
         accuracy: kind.is_classifier().then_some(1.0 - loss / 2.0),
         auc: (kind == Loss::Logistic).then_some(0.9),
         r2: (kind == Loss::Squared).then_some(0.6),
@@ -79,7 +80,7 @@ fn tuned(kind: Loss, features: usize, monitored: bool) -> Tuned {
         lambda: (0..features).map(|i| -6.0 + 5.0 * noise(i + 3)).collect(),
         lambda_names: names(features),
         candidates,
-        diagnostics: Some(Diagnostics::compute(kind, &margins, &y, "test rows")),
+        diagnostics: Some(Diagnostics::compute(kind, &margins, &y, None, "test rows")),
         trace,
         rows: 32_561,
         features,

@@ -90,7 +90,7 @@ pub fn run(setting: &DescentSetting, inputs: &Inputs, progress: &mut Progress) -
             if due || point.epochs >= setting.epochs {
                 let metrics = |risk: &EmpiricalRisk<'_>| {
                     let (margins, y) = risk.margins_and_targets(point.w);
-                    Metrics::compute(problem.loss(), &margins, &y)
+                    Metrics::compute(problem.loss(), &margins, &y, None)
                 };
                 let (validation, test) = (metrics(&upper), metrics(&test));
                 let (iteration, epochs, seconds) = (point.iteration, point.epochs, point.seconds);

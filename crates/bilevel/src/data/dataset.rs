@@ -26,6 +26,10 @@ pub struct Dataset {
     pub measured: Vec<bool>,
     /// How the rows were arranged when they were written to a mapped file; none for rows as they come.
     pub arrangement: Option<Arrangement>,
+    /// How much each of the `n` rows counts, in fits and in figures alike; all count the same where absent.
+    ///
+    /// A row of weight 2 counts like two equal rows, one of weight 0 as if it were not there. Only ratios matter.
+    pub weights: Option<Vec<f64>>,
 }
 
 /// What was done to rows before they were written to a file from which they are used as they are.
@@ -147,7 +151,8 @@ impl Dataset {
     pub fn into_order(self, order: &[u32]) -> Self {
         let target = self.target.select(order);
         let arrangement = self.arrangement.as_ref().map(|arrangement| arrangement.select(order));
-        Dataset { design: self.design.into_order(order), target, arrangement, ..self }
+        let weights = self.weights.as_ref().map(|weights| order.iter().map(|&row| weights[row as usize]).collect());
+        Dataset { design: self.design.into_order(order), target, arrangement, weights, ..self }
     }
 
     /// The rows `rows`, which stay where they are.
@@ -158,6 +163,7 @@ impl Dataset {
     pub fn range(&self, rows: Range<usize>) -> Self {
         Dataset {
             design: self.design.range(rows.clone()),
+            weights: self.weights.as_ref().map(|weights| weights[rows.clone()].to_vec()),
             target: match &self.target {
                 Target::Classes { codes, names } => {
                     Target::Classes { codes: codes.slice(rows.clone()), names: names.clone() }
@@ -182,6 +188,7 @@ impl Dataset {
             groups: self.groups.clone(),
             measured: self.measured.clone(),
             arrangement: self.arrangement.as_ref().map(|arrangement| arrangement.select(order)),
+            weights: self.weights.as_ref().map(|weights| order.iter().map(|&row| weights[row as usize]).collect()),
         }
     }
 }

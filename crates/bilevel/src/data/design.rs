@@ -282,16 +282,17 @@ impl DesignMatrix {
         }
     }
 
-    /// Mean over the columns of their variance (`centred`) or mean square.
-    pub fn mean_variance(&self, centred: bool) -> f64 {
-        let (n, p) = (self.rows().max(1) as f64, self.cols());
+    /// Mean over the columns of their variance (`centred`) or mean square, rows weighted where `weights` are given.
+    pub fn mean_variance(&self, centred: bool, weights: Option<&[f64]>) -> f64 {
+        let p = self.cols();
+        let n = weights.map_or(self.rows().max(1) as f64, |weights| weights.iter().sum());
         let (mut sums, mut squares) = (vec![0.0; p], vec![0.0; p]);
         let ones = [1.0; 256];
         for start in (0..self.rows()).step_by(ones.len()) {
             let span = start..(start + ones.len()).min(self.rows());
-            let ones = &ones[..span.len()];
-            self.add_block_transpose(&RowPick::Span(span.clone()), ones, 1, &mut sums);
-            self.add_block_squared_transpose(&RowPick::Span(span), ones, 1, &mut squares);
+            let counts = weights.map_or(&ones[..span.len()], |weights| &weights[span.clone()]);
+            self.add_block_transpose(&RowPick::Span(span.clone()), counts, 1, &mut sums);
+            self.add_block_squared_transpose(&RowPick::Span(span), counts, 1, &mut squares);
         }
         let spread = |(sum, square): (&f64, &f64)| square / n - if centred { (sum / n).powi(2) } else { 0.0 };
         sums.iter().zip(&squares).map(spread).sum::<f64>() / p.max(1) as f64

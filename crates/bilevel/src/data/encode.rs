@@ -209,12 +209,7 @@ impl Encoder {
             Layout::Columns { columns, .. } => {
                 columns.iter().flat_map(|column| std::iter::repeat_n(column.is_number(), column.width())).collect()
             }
-            Layout::Matrix { .. } => {
-                let mut counts = vec![0usize; design.cols()];
-                each_nonzero(design, |_, j, _| counts[j] += 1);
-                let enough = DENSE_FROM * design.rows() as f64;
-                counts.iter().map(|&count| count > 0 && count as f64 >= enough).collect()
-            }
+            Layout::Matrix { .. } => measured_columns(design),
         }
     }
 
@@ -264,4 +259,15 @@ fn fit_width(mut matrix: DesignMatrix, width: usize, origin: &Origin) -> Result<
         _ => {}
     }
     Ok(matrix)
+}
+
+/// The columns of a matrix without names that are taken for measurements (see [`Dataset::measured`]): those that are
+/// nonzero in [`DENSE_FROM`] of the rows or more.
+///
+/// [`Dataset::measured`]: super::Dataset::measured
+pub fn measured_columns(design: &DesignMatrix) -> Vec<bool> {
+    let mut counts = vec![0usize; design.cols()];
+    each_nonzero(design, |_, j, _| counts[j] += 1);
+    let enough = DENSE_FROM * design.rows() as f64;
+    counts.iter().map(|&count| count > 0 && count as f64 >= enough).collect()
 }

@@ -38,7 +38,7 @@ pub use csr::CsrMatrix;
 pub use dataset::{Arrangement, Dataset, Groups, Target};
 pub use dense::DenseMatrix;
 pub use design::{DesignMatrix, Element, Precision, RowPick, RowRanges, Storage};
-pub use encode::{DENSE_FROM, EncodeOptions, Encoded, Encoder, Missing};
+pub use encode::{DENSE_FROM, EncodeOptions, Encoded, Encoder, Missing, measured_columns};
 pub use kernel::KernelRows;
 pub use passes::{Pass, chunk_rows};
 pub use profile::{ColumnProfile, Profile, TargetProfile, profile};

@@ -31,7 +31,8 @@ impl Standardization {
         Standardization { shift: vec![0.0; p], scale: vec![1.0; p], constant: vec![false; p] }
     }
 
-    /// Means and standard deviations over `rows`, zeros included.
+    /// Means and standard deviations over `rows`, zeros included; each row counts by its entry of `weights`, one for
+    /// each row of the matrix and all positive, where they are given.
     ///
     /// Features with values 0 and 1 only are left alone: they have no unit. Of a sparse matrix the same goes for all
     /// features that are not `measured` (see [`Encoded::measured`](super::Encoded)): counts of rare words say by their
@@ -41,49 +42,63 @@ impl Standardization {
     ///
     /// # Panics
     /// When `measured` does not have one entry per feature.
-    pub fn learn(design: &DesignMatrix, rows: &RowRanges, intercept: bool, measured: &[bool]) -> Self {
+    pub fn learn(
+        design: &DesignMatrix,
+        rows: &RowRanges,
+        weights: Option<&[f64]>,
+        intercept: bool,
+        measured: &[bool],
+    ) -> Self {
         assert_eq!(measured.len(), design.cols(), "each feature is a measurement or not");
         match design {
-            DesignMatrix::DenseF32(matrix) => Self::learn_dense(matrix, rows, intercept),
-            DesignMatrix::DenseF64(matrix) => Self::learn_dense(matrix, rows, intercept),
-            DesignMatrix::Coded(matrix) => Self::learn_dense(&matrix.decode(), rows, intercept),
-            DesignMatrix::CsrF32(matrix) => Self::learn_sparse(matrix, rows, intercept, measured),
-            DesignMatrix::CsrF64(matrix) => Self::learn_sparse(matrix, rows, intercept, measured),
+            DesignMatrix::DenseF32(matrix) => Self::learn_dense(matrix, rows, weights, intercept),
+            DesignMatrix::DenseF64(matrix) => Self::learn_dense(matrix, rows, weights, intercept),
+            DesignMatrix::Coded(matrix) => Self::learn_dense(&matrix.decode(), rows, weights, intercept),
+            DesignMatrix::CsrF32(matrix) => Self::learn_sparse(matrix, rows, weights, intercept, measured),
+            DesignMatrix::CsrF64(matrix) => Self::learn_sparse(matrix, rows, weights, intercept, measured),
         }
     }
 
     /// As [`Self::learn_dense`] with sums over the stored entries; those that are not stored are added as zeros.
-    fn learn_sparse<T: Element>(matrix: &CsrMatrix<T>, rows: &RowRanges, intercept: bool, measured: &[bool]) -> Self {
+    fn learn_sparse<T: Element>(
+        matrix: &CsrMatrix<T>,
+        rows: &RowRanges,
+        weights: Option<&[f64]>,
+        intercept: bool,
+        measured: &[bool],
+    ) -> Self {
         let p = matrix.cols();
         let mut this = Self::identity(p);
-        let n = rows.len() as f64;
+        let n = total(rows, weights);
         let each = || {
             rows.ranges().iter().flat_map(|range| range.clone()).flat_map(|i| {
                 let (indices, values) = matrix.row(i);
-                indices.iter().map(|&j| j as usize).zip(values.iter().map(|x| x.to_f64()))
+                let weight = weight_of(weights, i);
+                indices.iter().zip(values).map(move |(&j, x)| (weight, j as usize, x.to_f64()))
             })
         };
         let (mut first, mut sum, mut stored) = (vec![f64::NAN; p], vec![0.0; p], vec![0.0; p]);
-        let (mut indicator, mut constant) = (vec![true; p], vec![true; p]);
-        for (j, x) in each() {
-            if stored[j] == 0.0 {
+        let (mut indicator, mut constant, mut count) = (vec![true; p], vec![true; p], vec![0; p]);
+        for (weight, j, x) in each() {
+            if count[j] == 0 {
                 first[j] = x;
             }
-            stored[j] += 1.0;
-            sum[j] += x - first[j];
+            count[j] += 1;
+            stored[j] += weight;
+            sum[j] += weight * (x - first[j]);
             indicator[j] &= x == 0.0 || x == 1.0;
             constant[j] &= x == first[j];
         }
         let mut mean = vec![0.0; p];
         for j in (0..p).filter(|&j| stored[j] > 0.0) {
-            constant[j] &= stored[j] == n || first[j] == 0.0;
+            constant[j] &= count[j] == rows.len() || first[j] == 0.0;
             mean[j] = (first[j] + sum[j] / stored[j]) * (stored[j] / n);
         }
         // With the mean at hand both parts of the variance are sums of squares: nothing cancels.
         let mut variance: Vec<f64> =
             mean.iter().zip(&stored).map(|(mean, stored)| (n - stored) / n * mean * mean).collect();
-        for (j, x) in each() {
-            variance[j] += (x - mean[j]) * (x - mean[j]) / n;
+        for (weight, j, x) in each() {
+            variance[j] += weight * (x - mean[j]) * (x - mean[j]) / n;
         }
         for j in 0..p {
             let deviation = variance[j].sqrt();
@@ -96,29 +111,35 @@ impl Standardization {
         this
     }
 
-    fn learn_dense<T: Element>(matrix: &DenseMatrix<T>, rows: &RowRanges, intercept: bool) -> Self {
+    fn learn_dense<T: Element>(
+        matrix: &DenseMatrix<T>,
+        rows: &RowRanges,
+        weights: Option<&[f64]>,
+        intercept: bool,
+    ) -> Self {
         let p = matrix.cols();
         let mut this = Self::identity(p);
-        let n = rows.len() as f64;
+        let n = total(rows, weights);
         if rows.is_empty() {
             return this;
         }
-        let each = || rows.ranges().iter().flat_map(|range| range.clone()).map(|i| matrix.row(i));
+        let each =
+            || rows.ranges().iter().flat_map(|range| range.clone()).map(|i| (weight_of(weights, i), matrix.row(i)));
         let first: Vec<f64> = matrix.row(rows.row(0)).iter().map(|x| x.to_f64()).collect();
         let (mut mean, mut indicator, mut constant) = (vec![0.0; p], vec![true; p], vec![true; p]);
-        for row in each() {
+        for (weight, row) in each() {
             for (j, x) in row.iter().map(|x| x.to_f64()).enumerate() {
                 // Differences to the first row keep digits when a feature is far from 0.
-                mean[j] += x - first[j];
+                mean[j] += weight * (x - first[j]);
                 indicator[j] &= x == 0.0 || x == 1.0;
                 constant[j] &= x == first[j];
             }
         }
         mean.iter_mut().zip(&first).for_each(|(mean, first)| *mean = first + *mean / n);
         let mut variance = vec![0.0; p];
-        for row in each() {
+        for (weight, row) in each() {
             for (j, x) in row.iter().map(|x| x.to_f64()).enumerate() {
-                variance[j] += (x - mean[j]) * (x - mean[j]) / n;
+                variance[j] += weight * (x - mean[j]) * (x - mean[j]) / n;
             }
         }
         for j in 0..p {
@@ -243,5 +264,18 @@ impl Standardization {
                 }
             }
         }
+    }
+}
+
+/// What a row counts.
+fn weight_of(weights: Option<&[f64]>, row: usize) -> f64 {
+    weights.map_or(1.0, |weights| weights[row])
+}
+
+/// What all rows count together.
+fn total(rows: &RowRanges, weights: Option<&[f64]>) -> f64 {
+    match weights {
+        None => rows.len() as f64,
+        Some(weights) => rows.ranges().iter().flat_map(|range| &weights[range.clone()]).sum(),
     }
 }

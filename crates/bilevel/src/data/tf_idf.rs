@@ -67,6 +67,7 @@ impl TfIdf {
             measured: vec![false; feature_names.len()],
             arrangement: None,
             feature_names,
+            weights: data.weights.clone(),
         })
     }
 
@@ -118,8 +119,15 @@ mod tests {
         assert_eq!(weights.features(), 3);
         let names: Vec<String> = "abcd".chars().map(String::from).collect();
         let (groups, measured) = (Groups::singletons(&names), vec![false; 4]);
-        let target = Target::Values(vec![0.0; 4].into());
-        let data = Dataset { design, target, feature_names: names, groups, measured, arrangement: None };
+        let data = Dataset {
+            design,
+            target: Target::Values(vec![0.0; 4].into()),
+            feature_names: names,
+            groups,
+            measured,
+            arrangement: None,
+            weights: None,
+        };
         let found = weights.apply(&data).unwrap();
         assert_eq!(found.feature_names, ["a", "b", "c"]);
         let DesignMatrix::CsrF64(matrix) = &found.design else { panic!("sparse stays sparse") };

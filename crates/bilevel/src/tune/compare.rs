@@ -16,9 +16,37 @@ fn untuned_lambda(n: usize, bounds: (f64, f64)) -> f64 {
     (-(n as f64).ln()).clamp(bounds.0, bounds.1)
 }
 
+/// Predictions of models, each on rows of its own, beside the truth.
+#[derive(Default)]
+struct Predicted {
+    margins: Vec<f64>,
+    y: Vec<f64>,
+    weights: Vec<f64>,
+}
+
+impl Predicted {
+    fn new<'r, 'd: 'r, 'w>(parts: impl Iterator<Item = (&'r EmpiricalRisk<'d>, &'w [f64])>) -> Self {
+        let mut all = Predicted::default();
+        for (risk, w) in parts {
+            let (margins, y) = risk.margins_and_targets(w);
+            all.margins.extend(margins);
+            all.y.extend(y);
+            all.weights.extend(risk.row_weights().into_iter().flatten());
+        }
+        all
+    }
+
+    fn weights(&self) -> Option<&[f64]> {
+        (!self.weights.is_empty()).then_some(&self.weights)
+    }
+
+    fn metrics(&self, loss: Loss) -> Metrics {
+        Metrics::compute(loss, &self.margins, &self.y, self.weights())
+    }
+}
+
 fn metrics(risk: &EmpiricalRisk<'_>, loss: Loss, w: &[f64]) -> Metrics {
-    let (margins, y) = risk.margins_and_targets(w);
-    Metrics::compute(loss, &margins, &y)
+    Predicted::new(std::iter::once((risk, w))).metrics(loss)
 }
 
 pub(super) fn diagnose<'r>(
@@ -26,23 +54,12 @@ pub(super) fn diagnose<'r>(
     loss: Loss,
     rows_are: &str,
 ) -> Diagnostics {
-    let (mut margins, mut y) = (Vec::new(), Vec::new());
-    for (risk, w) in parts {
-        let (part_margins, part_y) = risk.margins_and_targets(w);
-        margins.extend(part_margins);
-        y.extend(part_y);
-    }
-    Diagnostics::compute(loss, &margins, &y, rows_are)
+    let all = Predicted::new(parts);
+    Diagnostics::compute(loss, &all.margins, &all.y, all.weights(), rows_are)
 }
 
 fn fold_metrics<'w>(division: &Division<'_>, loss: Loss, w: impl Iterator<Item = &'w [f64]>) -> Metrics {
-    let (mut margins, mut y) = (Vec::new(), Vec::new());
-    for (fold, w) in division.folds.iter().zip(w) {
-        let (part_margins, part_y) = fold.judging.margins_and_targets(w);
-        margins.extend(part_margins);
-        y.extend(part_y);
-    }
-    Metrics::compute(loss, &margins, &y)
+    Predicted::new(division.folds.iter().map(|fold| &fold.judging).zip(w)).metrics(loss)
 }
 
 pub(super) fn candidate(

@@ -81,15 +81,22 @@ pub struct Residuals {
 }
 
 impl Diagnostics {
-    /// Compares `margins` (row after row, `loss.outputs()` each) with the targets `y`; `rows_are` names the rows.
-    pub fn compute(loss: Loss, margins: &[f64], y: &[f64], rows_are: impl Into<String>) -> Self {
+    /// Compares `margins` (row after row, `loss.outputs()` each) with the targets `y`; `weights` are those of the metrics,
+    /// everything else counts rows; `rows_are` names the rows.
+    pub fn compute(
+        loss: Loss,
+        margins: &[f64],
+        y: &[f64],
+        weights: Option<&[f64]>,
+        rows_are: impl Into<String>,
+    ) -> Self {
         let mut predictions = margins.to_vec();
         loss.predict(&mut predictions);
         let probabilities = matches!(loss, Loss::Logistic | Loss::Softmax { .. });
         Diagnostics {
             rows_are: rows_are.into(),
             rows: y.len(),
-            metrics: Metrics::compute(loss, margins, y),
+            metrics: Metrics::compute(loss, margins, y, weights),
             confusion: Confusion::compute(loss, margins, y),
             calibration: (probabilities && !y.is_empty()).then(|| Calibration::compute(loss, &predictions, y)),
             residuals: (!loss.is_classifier() && !y.is_empty()).then(|| Residuals::compute(&predictions, y)),
@@ -173,7 +180,7 @@ mod tests {
 
     #[test]
     fn two_classes() {
-        let d = Diagnostics::compute(Loss::Logistic, &[-3.0, -3.0, 3.0, 3.0], &[0.0, 1.0, 1.0, 1.0], "test rows");
+        let d = Diagnostics::compute(Loss::Logistic, &[-3.0, -3.0, 3.0, 3.0], &[0.0, 1.0, 1.0, 1.0], None, "test rows");
         let confusion = d.confusion.unwrap();
         assert_eq!(confusion.counts, [1, 0, 1, 2]);
         assert_eq!((confusion.count(1, 0), confusion.rows_of(1)), (1, 3));
@@ -185,19 +192,19 @@ mod tests {
 
     #[test]
     fn the_hinge_has_no_probabilities() {
-        let d = Diagnostics::compute(Loss::SquaredHinge, &[-3.0, 3.0], &[0.0, 1.0], "test rows");
+        let d = Diagnostics::compute(Loss::SquaredHinge, &[-3.0, 3.0], &[0.0, 1.0], None, "test rows");
         assert!(d.calibration.is_none() && d.confusion.is_some());
     }
 
     #[test]
     fn residuals_are_all_counted() {
         let y: Vec<f64> = (0..2000).map(|i| f64::from(i % 17)).collect();
-        let d = Diagnostics::compute(Loss::Squared, &vec![8.0; 2000], &y, "test rows");
+        let d = Diagnostics::compute(Loss::Squared, &vec![8.0; 2000], &y, None, "test rows");
         let residuals = d.residuals.unwrap();
         assert_eq!(residuals.counts.iter().sum::<usize>(), 2000);
         assert_eq!(residuals.shown.len(), SHOWN_ROWS);
         assert!((residuals.from + residuals.width * residuals.counts.len() as f64 / 2.0).abs() < 1e-12);
-        let exact = Diagnostics::compute(Loss::Squared, &[1.0], &[1.0], "test rows").residuals.unwrap();
+        let exact = Diagnostics::compute(Loss::Squared, &[1.0], &[1.0], None, "test rows").residuals.unwrap();
         assert!(exact.width > 0.0 && exact.counts.iter().sum::<usize>() == 1);
     }
 }

@@ -25,9 +25,7 @@ pub(super) fn choose_loss(train: &Dataset, choice: LossChoice) -> Result<Loss> {
         LossChoice::Auto | LossChoice::Softmax if classes >= 2 => Ok(Loss::Softmax { classes }),
         LossChoice::SquaredHinge if classes == 2 => Ok(Loss::SquaredHinge),
         LossChoice::Squared if classes == 0 => Ok(Loss::Squared),
-        LossChoice::Huber if classes == 0 => {
-            Ok(Loss::Huber { delta: huber_delta(some_targets(train, &target_numbers(train))) })
-        }
+        LossChoice::Huber if classes == 0 => Ok(Loss::Huber { delta: huber_delta(train) }),
         LossChoice::Poisson if classes == 0 => {
             if target_numbers(train).iter().any(|&y| y < 0.0) {
                 return Err(Error::input("a Poisson model needs targets that are not negative"));
@@ -51,13 +49,38 @@ fn some_targets<'a>(train: &Dataset, y: &'a [f64]) -> &'a [f64] {
 }
 
 /// 1.345 robust standard deviations (from the median absolute deviation) of the target: 95 % efficient at the normal.
-fn huber_delta(y: &[f64]) -> f64 {
-    let median = |values: &mut Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    let mut values = y.to_vec();
-    let centre = median(&mut values);
-    let deviation = 1.4826 * median(&mut y.iter().map(|y| (y - centre).abs()).collect());
+fn huber_delta(train: &Dataset) -> f64 {
+    let y = target_numbers(train);
+    let y = some_targets(train, &y);
+    let weights = train.weights.as_deref();
+    let centre = weighted_median(y.to_vec(), weights);
+    let deviation = 1.4826 * weighted_median(y.iter().map(|y| (y - centre).abs()).collect(), weights);
     if deviation > 0.0 { 1.345 * deviation } else { 1.0 }
+}
+
+/// The smallest of `values` such that it and those below it weigh more than half of all.
+fn weighted_median(values: Vec<f64>, weights: Option<&[f64]>) -> f64 {
+    let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
+    let total: f64 = (0..values.len()).map(weight).sum();
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut below = 0.0;
+    let found = order.iter().find(|&&row| {
+        below += weight(row);
+        below > 0.5 * total
+    });
+    found.map_or(f64::NAN, |&row| values[row])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_stands_for_equal_values() {
+        let values = vec![3.0, 1.0, 2.0, 9.0];
+        assert_eq!(weighted_median(values.clone(), None), 3.0);
+        assert_eq!(weighted_median(values, Some(&[1.0, 4.0, 0.0, 2.0])), 1.0);
+        assert_eq!(weighted_median(vec![1.0, 1.0, 1.0, 1.0, 3.0, 9.0, 9.0], None), 1.0);
+    }
 }

@@ -9,6 +9,8 @@ use crate::problems::glm::Loss;
 pub struct Metrics {
     /// Mean loss.
     pub loss: f64,
+    /// Standard error of the mean loss, the rows taken as independent; absent for fewer than two.
+    pub std_error: Option<f64>,
     /// Share of right classes.
     pub accuracy: Option<f64>,
     /// Area under the ROC curve (two classes).
@@ -20,19 +22,22 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The figures of `margins` (row after row, `loss.outputs()` each) against the targets `y`.
+    /// The figures of `margins` (row after row, `loss.outputs()` each) against the targets `y`, with `weights` where rows
+    /// do not all count the same.
     ///
     /// A figure that the rows cannot give (one class only, a constant target, no rows) is absent as well.
-    pub fn compute(loss: Loss, margins: &[f64], y: &[f64]) -> Self {
-        let sum = loss.value(&mut margins.to_vec(), y, None);
+    pub fn compute(loss: Loss, margins: &[f64], y: &[f64], weights: Option<&[f64]>) -> Self {
+        let counts = Counts { weights, total: weights.map_or(y.len() as f64, |weights| weights.iter().sum()) };
+        let mean_loss = loss.value(&mut margins.to_vec(), y, weights) / counts.total;
         let two_classes = matches!(loss, Loss::Logistic | Loss::SquaredHinge);
         let regression = matches!(loss, Loss::Squared | Loss::Huber { .. });
         Metrics {
-            loss: sum / y.len() as f64,
-            accuracy: loss.is_classifier().then(|| accuracy(loss, margins, y)).flatten(),
-            auc: two_classes.then(|| auc(margins, y)).flatten(),
-            r2: regression.then(|| r2(margins, y)).flatten(),
-            deviance_explained: (loss == Loss::Poisson).then(|| deviance_explained(margins, y)).flatten(),
+            loss: mean_loss,
+            std_error: std_error(loss, margins, y, mean_loss, counts),
+            accuracy: loss.is_classifier().then(|| accuracy(loss, margins, y, counts)).flatten(),
+            auc: two_classes.then(|| auc(margins, y, counts)).flatten(),
+            r2: regression.then(|| r2(margins, y, counts)).flatten(),
+            deviance_explained: (loss == Loss::Poisson).then(|| deviance_explained(margins, y, counts)).flatten(),
         }
     }
 
@@ -52,20 +57,53 @@ pub fn predicted_classes(loss: Loss, margins: &[f64]) -> impl Iterator<Item = u3
     })
 }
 
-fn accuracy(loss: Loss, margins: &[f64], y: &[f64]) -> Option<f64> {
-    let right = predicted_classes(loss, margins).zip(y).filter(|&(class, &y)| f64::from(class) == y).count();
-    share(right as f64, y.len() as f64)
+/// What each row counts, and all of them together.
+#[derive(Clone, Copy)]
+pub(crate) struct Counts<'a> {
+    weights: Option<&'a [f64]>,
+    total: f64,
+}
+
+impl Counts<'_> {
+    fn of(self, row: usize) -> f64 {
+        self.weights.map_or(1.0, |weights| weights[row])
+    }
+
+    /// `sum_i c_i x_i` over the rows that `values` goes through.
+    fn sum(self, values: impl Iterator<Item = f64>) -> f64 {
+        values.enumerate().map(|(row, value)| self.of(row) * value).sum()
+    }
+}
+
+/// `sqrt(sum_i c_i^2 (l_i - l)^2) / sum_i c_i`, and a little more for few rows.
+fn std_error(loss: Loss, margins: &[f64], y: &[f64], mean: f64, counts: Counts<'_>) -> Option<f64> {
+    let n = y.len() as f64;
+    let mut row = vec![0.0; loss.outputs()];
+    let deviations = margins.chunks_exact(loss.outputs()).zip(y).map(|(margins, &y)| {
+        row.copy_from_slice(margins);
+        loss.value(&mut row, &[y], None) - mean
+    });
+    let squares: f64 = deviations.enumerate().map(|(row, d)| (counts.of(row) * d).powi(2)).sum();
+    let error = (squares * n / (n - 1.0)).sqrt() / counts.total;
+    Some(error).filter(|error| n > 1.0 && error.is_finite())
+}
+
+fn accuracy(loss: Loss, margins: &[f64], y: &[f64], counts: Counts<'_>) -> Option<f64> {
+    let right = predicted_classes(loss, margins).zip(y).map(|(class, &y)| f64::from(u8::from(f64::from(class) == y)));
+    share(counts.sum(right), counts.total)
 }
 
 /// Area under the ROC curve as the Mann-Whitney statistic: the probability that a row of class 1 has a larger score
 /// than one of class 0, equal scores counting one half.
-pub(crate) fn auc(scores: &[f64], y: &[f64]) -> Option<f64> {
+fn auc(scores: &[f64], y: &[f64], counts: Counts<'_>) -> Option<f64> {
     let mut order: Vec<u32> = (0..scores.len() as u32).collect();
     order.sort_unstable_by(|&a, &b| scores[a as usize].total_cmp(&scores[b as usize]));
     let (mut wins, mut positives, mut negatives) = (0.0, 0.0, 0.0);
     for equals in order.chunk_by(|&a, &b| scores[a as usize] == scores[b as usize]) {
-        let ones = equals.iter().filter(|&&row| y[row as usize] == 1.0).count() as f64;
-        let zeros = equals.len() as f64 - ones;
+        let (mut ones, mut zeros) = (0.0, 0.0);
+        for &row in equals {
+            *(if y[row as usize] == 1.0 { &mut ones } else { &mut zeros }) += counts.of(row as usize);
+        }
         wins += ones * (negatives + 0.5 * zeros);
         positives += ones;
         negatives += zeros;
@@ -73,19 +111,19 @@ pub(crate) fn auc(scores: &[f64], y: &[f64]) -> Option<f64> {
     share(wins, positives * negatives)
 }
 
-fn r2(predictions: &[f64], y: &[f64]) -> Option<f64> {
-    let mean = y.iter().sum::<f64>() / y.len() as f64;
-    let residual: f64 = predictions.iter().zip(y).map(|(p, y)| (p - y) * (p - y)).sum();
-    let total: f64 = y.iter().map(|y| (y - mean) * (y - mean)).sum();
+fn r2(predictions: &[f64], y: &[f64], counts: Counts<'_>) -> Option<f64> {
+    let mean = counts.sum(y.iter().copied()) / counts.total;
+    let residual = counts.sum(predictions.iter().zip(y).map(|(p, y)| (p - y) * (p - y)));
+    let total = counts.sum(y.iter().map(|y| (y - mean) * (y - mean)));
     share(residual, total).map(|unexplained| 1.0 - unexplained)
 }
 
-fn deviance_explained(log_rates: &[f64], y: &[f64]) -> Option<f64> {
-    let mean = y.iter().sum::<f64>() / y.len() as f64;
+fn deviance_explained(log_rates: &[f64], y: &[f64], counts: Counts<'_>) -> Option<f64> {
+    let mean = counts.sum(y.iter().copied()) / counts.total;
     // Half the deviance of one row; `y ln(y / rate)` is 0 at `y = 0`.
     let half = |y: f64, log_rate: f64, rate: f64| if y > 0.0 { y * (y.ln() - log_rate) } else { 0.0 } - (y - rate);
-    let model: f64 = log_rates.iter().zip(y).map(|(&m, &y)| half(y, m, m.exp())).sum();
-    let null: f64 = y.iter().map(|&y| half(y, mean.ln(), mean)).sum();
+    let model = counts.sum(log_rates.iter().zip(y).map(|(&m, &y)| half(y, m, m.exp())));
+    let null = counts.sum(y.iter().map(|&y| half(y, mean.ln(), mean)));
     share(model, null).map(|unexplained| 1.0 - unexplained)
 }
 
@@ -101,7 +139,7 @@ mod tests {
 
     #[test]
     fn classification() {
-        let m = Metrics::compute(Loss::Logistic, &[-1.0, 2.0, 0.5, -0.5], &[0.0, 1.0, 0.0, 1.0]);
+        let m = Metrics::compute(Loss::Logistic, &[-1.0, 2.0, 0.5, -0.5], &[0.0, 1.0, 0.0, 1.0], None);
         assert_eq!(m.accuracy, Some(0.5));
         assert_eq!(m.auc, Some(0.75));
         assert_eq!((m.r2, m.deviance_explained), (None, None));
@@ -112,26 +150,56 @@ mod tests {
         assert!((m.loss - by_hand / 4.0).abs() < 1e-14);
 
         let classes = Loss::Softmax { classes: 3 };
-        let m = Metrics::compute(classes, &[0.0, 1.0, 0.0, 3.0, 3.0, 1.0], &[1.0, 1.0]);
+        let m = Metrics::compute(classes, &[0.0, 1.0, 0.0, 3.0, 3.0, 1.0], &[1.0, 1.0], None);
         assert_eq!((m.accuracy, m.auc), (Some(0.5), None), "the first of equal margins is the prediction");
     }
 
     #[test]
     fn regression_and_counts() {
-        let m = Metrics::compute(Loss::Squared, &[1.0, 2.0, 4.0], &[1.0, 2.0, 3.0]);
+        let m = Metrics::compute(Loss::Squared, &[1.0, 2.0, 4.0], &[1.0, 2.0, 3.0], None);
         assert!((m.r2.unwrap() - 0.5).abs() < 1e-15 && (m.loss - 1.0 / 6.0).abs() < 1e-15);
         let y = [0.0, 2.0, 4.0];
-        let null = Metrics::compute(Loss::Poisson, &[2f64.ln(); 3], &y);
+        let null = Metrics::compute(Loss::Poisson, &[2f64.ln(); 3], &y, None);
         assert!(null.deviance_explained.unwrap().abs() < 1e-12);
-        let right = Metrics::compute(Loss::Poisson, &[-40.0, 2f64.ln(), 4f64.ln()], &y);
+        let right = Metrics::compute(Loss::Poisson, &[-40.0, 2f64.ln(), 4f64.ln()], &y, None);
         assert!((right.deviance_explained.unwrap() - 1.0).abs() < 1e-12);
     }
 
     #[test]
+    fn a_row_of_weight_two_counts_like_two_rows() {
+        let weights = [2.0, 1.0, 3.0, 1.0];
+        for loss in [Loss::Logistic, Loss::Squared, Loss::Poisson] {
+            let (margins, y) = ([-1.0, 2.0, 0.5, 2.0], [0.0, 1.0, 1.0, 0.0]);
+            let repeat = |x: &[f64; 4]| {
+                let copies = x.iter().zip(weights).flat_map(|(&x, count)| std::iter::repeat_n(x, count as usize));
+                copies.collect::<Vec<f64>>()
+            };
+            let weighted = Metrics::compute(loss, &margins, &y, Some(&weights));
+            let repeated = Metrics::compute(loss, &repeat(&margins), &repeat(&y), None);
+            let figures = |m: Metrics| [Some(m.loss), m.accuracy, m.auc, m.r2, m.deviance_explained];
+            for (a, b) in figures(weighted).into_iter().zip(figures(repeated)) {
+                assert_eq!(a.is_some(), b.is_some());
+                assert!((a.unwrap_or(0.0) - b.unwrap_or(0.0)).abs() < 1e-14, "{loss:?}: {a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_standard_error_is_that_of_a_mean() {
+        let (margins, y) = ([1.0, 2.0, 4.0], [1.0, 2.0, 3.0]);
+        let losses = [0.0f64, 0.0, 0.5];
+        let mean = losses.iter().sum::<f64>() / 3.0;
+        let variance = losses.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / 2.0;
+        let found = Metrics::compute(Loss::Squared, &margins, &y, None).std_error.unwrap();
+        assert!((found - (variance / 3.0).sqrt()).abs() < 1e-15);
+        assert_eq!(Metrics::compute(Loss::Squared, &[1.0], &[1.0], None).std_error, None);
+    }
+
+    #[test]
     fn figures_the_rows_cannot_give_are_absent() {
-        assert_eq!(Metrics::compute(Loss::Logistic, &[1.0, 2.0], &[1.0, 1.0]).auc, None);
-        assert_eq!(Metrics::compute(Loss::Squared, &[1.0, 2.0], &[3.0, 3.0]).r2, None);
-        assert_eq!(Metrics::compute(Loss::Poisson, &[1.0, 2.0], &[0.0, 0.0]).deviance_explained, None);
+        assert_eq!(Metrics::compute(Loss::Logistic, &[1.0, 2.0], &[1.0, 1.0], None).auc, None);
+        assert_eq!(Metrics::compute(Loss::Squared, &[1.0, 2.0], &[3.0, 3.0], None).r2, None);
+        assert_eq!(Metrics::compute(Loss::Poisson, &[1.0, 2.0], &[0.0, 0.0], None).deviance_explained, None);
     }
 
     proptest! {
@@ -148,7 +216,7 @@ mod tests {
                     wins += if s1 > s0 { 1.0 } else if s1 == s0 { 0.5 } else { 0.0 };
                 }
             }
-            match auc(&scores, &y) {
+            match auc(&scores, &y, Counts { weights: None, total: y.len() as f64 }) {
                 Some(area) => prop_assert!((area - wins / pairs).abs() < 1e-12),
                 None => prop_assert_eq!(pairs, 0.0),
             }

@@ -62,12 +62,14 @@ impl LinearModel {
 
     /// Predictions set against the target of `data`; `rows_are` names the rows.
     pub fn diagnostics(&self, data: &Dataset, rows_are: impl Into<String>) -> Diagnostics {
-        Diagnostics::compute(self.loss, &self.margins_of(data), &target_numbers(data), rows_are)
+        let (margins, y) = (self.margins_of(data), target_numbers(data));
+        Diagnostics::compute(self.loss, &margins, &y, data.weights.as_deref(), rows_are)
     }
 
     /// How well the model predicts the target of `data`.
     pub fn metrics(&self, data: &Dataset) -> Metrics {
-        Metrics::compute(self.loss, &self.margins_of(data), &target_numbers(data))
+        let (margins, y) = (self.margins_of(data), target_numbers(data));
+        Metrics::compute(self.loss, &margins, &y, data.weights.as_deref())
     }
 }
 

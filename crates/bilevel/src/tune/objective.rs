@@ -27,7 +27,7 @@ pub(super) struct FoldRisks<'a> {
 struct Fold<'a> {
     lower: Glm<'a>,
     upper: EmpiricalRisk<'a>,
-    /// Share of the judging rows of all folds.
+    /// Share of what the judging rows of all folds count.
     share: f64,
     w: Vec<f64>,
     v: Vec<f64>,
@@ -61,7 +61,7 @@ const PREDICTABLE_MOVE: f64 = 1.5;
 impl<'a> Objective<'a> {
     /// The criterion over `folds` for hyperparameters arranged by `penalty`.
     pub(super) fn new(folds: &[FoldRisks<'a>], penalty: &Penalty, solving: Solving) -> Self {
-        let total: usize = folds.iter().map(|fold| fold.judging.len()).sum();
+        let total: f64 = folds.iter().map(|fold| fold.judging.total_weight()).sum();
         let folds = folds
             .iter()
             .map(|fold| {
@@ -69,7 +69,7 @@ impl<'a> Objective<'a> {
                 let w = fold.fitted.null_parameters();
                 Fold {
                     upper: fold.judging.clone().as_upper(penalty.hyperparameters()),
-                    share: fold.judging.len() as f64 / total as f64,
+                    share: fold.judging.total_weight() / total,
                     v: vec![0.0; w.len()],
                     w,
                     dual: solving.engine.dual_solver(&lower),
@@ -193,11 +193,17 @@ impl Fold<'_> {
             }
             return result;
         }
+        let before = self.w.clone();
         if matches!(solving.engine, Engine::Direct { .. }) {
             self.predict(lambda);
         }
         let nearby = self.solved.take().and_then(|solved| solved.factorization);
-        let minimum = solving.newton().minimize(&self.lower, lambda, &mut self.w, nearby, &solving.signal)?;
+        let minimum = solving.newton().minimize(&self.lower, lambda, &mut self.w, nearby, &solving.signal);
+        // Where a solve failed, nothing can begin.
+        if minimum.as_ref().is_err_and(|error| error.is_numeric()) {
+            self.w = before;
+        }
+        let minimum = minimum?;
         self.work += minimum.info.work;
         let nearby = minimum.factorization.as_deref().map(|nearby| nearby as &dyn Factorization);
         let implicit = Implicit { linear: solving.adjoint() };

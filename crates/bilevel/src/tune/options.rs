@@ -58,7 +58,7 @@ impl Penalties {
 }
 
 /// What the hyperparameters are judged by.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Criterion {
     /// Held-out rows given separately if there are any; else 5 folds, or a quarter held out of large data.
@@ -68,6 +68,8 @@ pub enum Criterion {
     HeldOut(f64),
     /// The mean loss over `K` folds, each predicted by a fit on the others.
     Folds(usize),
+    /// The same with folds that are given: for each training row the number of its fold, from 0.
+    GivenFolds(Vec<u32>),
 }
 
 /// How hypergradients are computed.
@@ -134,6 +136,9 @@ pub struct TuneOptions {
     pub lambda_min: Option<f64>,
     /// Largest log-penalty; by default 8 above the logarithm of the mean variance of the features.
     pub lambda_max: Option<f64>,
+    /// Log-penalties to begin with, on the scale of [`Tuned::lambda`](super::Tuned::lambda): those of a similar tuning,
+    /// which spare the scan of the box. One for all, or as many as the kind of penalty that is asked for has.
+    pub start: Option<Vec<f64>>,
     /// Seed of all randomness.
     pub seed: u64,
     /// When to stop.
@@ -152,6 +157,7 @@ impl Default for TuneOptions {
             standardize: true,
             lambda_min: None,
             lambda_max: None,
+            start: None,
             seed: 0,
             limits: Limits::default(),
         }

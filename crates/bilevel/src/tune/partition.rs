@@ -3,14 +3,43 @@
 //! The rows are put in an order in which every run of consecutive rows has about the class shares of the whole. Then all
 //! parts are ranges of one matrix: folds cost no copies, and contiguous blocks are fair minibatches.
 
+use std::ops::Range;
+
 use super::objective::FoldRisks;
+use super::options::Criterion;
 use super::path::Division;
-use crate::data::{DesignMatrix, RowRanges, Target};
-use crate::problems::glm::{EmpiricalRisk, Loss};
+use crate::data::{Dataset, DesignMatrix, RowRanges, Target};
+use crate::problems::glm::{EmpiricalRisk, Loss, Weighting};
 use crate::sample::{Purpose, Rng, Sampling};
+use crate::{Error, Result};
+
+/// The order of the rows, without those of weight 0, and the rows of each fold where the criterion gives folds: then the
+/// rows of a fold follow one another.
+pub(super) fn arrange(data: &Dataset, criterion: &Criterion, seed: u64) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+    let mut order = spread_order(&data.target, seed);
+    if let Some(weights) = &data.weights {
+        order.retain(|&row| weights[row as usize] > 0.0);
+    }
+    let Criterion::GivenFolds(of_row) = criterion else { return Ok((order, Vec::new())) };
+    let n = data.rows();
+    if of_row.len() != n {
+        return Err(Error::input(format!("{} fold numbers for {n} rows", of_row.len())));
+    }
+    order.sort_by_key(|&row| of_row[row as usize]);
+    let sorted: Vec<u32> = order.iter().map(|&row| of_row[row as usize]).collect();
+    let mut folds: Vec<Range<usize>> = Vec::new();
+    for run in sorted.chunk_by(|a, b| a == b) {
+        let first = folds.last().map_or(0, |last| last.end);
+        folds.push(first..first + run.len());
+    }
+    if folds.len() < 2 {
+        return Err(Error::input("all rows are in one fold").remedy("give at least two folds"));
+    }
+    Ok((order, folds))
+}
 
 /// A random order in which each class is spread evenly.
-pub(super) fn spread_order(target: &Target, seed: u64) -> Vec<u32> {
+fn spread_order(target: &Target, seed: u64) -> Vec<u32> {
     let mut rng = Rng::stream(seed, Purpose::Split, 0);
     let mut order: Vec<u32> = (0..target.len() as u32).collect();
     rng.shuffle(&mut order);
@@ -32,17 +61,26 @@ pub(super) fn spread_order(target: &Target, seed: u64) -> Vec<u32> {
     keyed.into_iter().map(|(_, row)| row).collect()
 }
 
-/// A matrix with its targets as numbers.
+/// A matrix with its targets as numbers, and what its rows count.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub design: &'a DesignMatrix,
     pub y: &'a [f64],
     pub sampling: Sampling,
+    weighting: Weighting<'a>,
 }
 
 impl<'a> Rows<'a> {
+    /// The rows of `data` with their targets `y`, and how they are sampled.
+    pub(super) fn new(data: &'a Dataset, y: &'a [f64], sampling: Sampling) -> Self {
+        let weighting = data.weights.as_deref().map_or(Weighting::Uniform, Weighting::Rows);
+        Rows { design: &data.design, y, sampling, weighting }
+    }
+
     pub(super) fn risk(self, rows: RowRanges, loss: Loss, intercept: bool) -> EmpiricalRisk<'a> {
-        EmpiricalRisk::new(self.design, self.y, rows, loss, intercept).sampled_by(self.sampling)
+        EmpiricalRisk::new(self.design, self.y, rows, loss, intercept)
+            .weighted(self.weighting)
+            .sampled_by(self.sampling)
     }
 }
 
@@ -55,6 +93,8 @@ pub(super) enum Judges<'a> {
     Tail(usize),
     /// This many folds.
     Folds(usize),
+    /// These folds, one after the other.
+    Given(&'a [Range<usize>]),
 }
 
 /// Divides the rows; `monitor` is the part `(index, of)` that only looks on.
@@ -83,6 +123,9 @@ pub(super) fn divide<'a>(
             monitor: watching.map(|rows| judging.risk(rows, loss, intercept)),
         };
     }
+    if let Judges::Given(folds) = judges {
+        return divide_given(train, folds, monitor, loss, intercept);
+    }
     let (steering, watching) = split(all);
     let n = steering.len();
     let fold = |positions: std::ops::Range<usize>| FoldRisks {
@@ -95,11 +138,35 @@ pub(super) fn divide<'a>(
             vec![fold(n - size..n)]
         }
         Judges::Folds(k) => (0..k).map(|index| fold(part(n, (index, k)))).collect(),
-        Judges::Separate(_) => unreachable!("handled above"),
+        Judges::Separate(_) | Judges::Given(_) => unreachable!("handled above"),
     };
     Division {
         folds,
         refit: train.risk(steering.clone(), loss, intercept),
         monitor: watching.map(|rows| train.risk(rows, loss, intercept)),
+    }
+}
+
+/// As [`divide`]: whole folds look on, the ones whose number is `index` modulo `of`. Whoever gives folds may have kept rows
+/// together that tell of each other, and then a part of a fold is no judge of the rest. At least two folds must steer.
+fn divide_given<'a>(
+    train: Rows<'a>,
+    folds: &[Range<usize>],
+    monitor: Option<(usize, usize)>,
+    loss: Loss,
+    intercept: bool,
+) -> Division<'a> {
+    let watches = |number: usize| monitor.is_some_and(|(index, of)| number % of == index);
+    let (watching, steering): (Vec<_>, Vec<_>) = (0..folds.len()).partition(|&number| watches(number));
+    let risk = |numbers: &[usize], without: Option<usize>| {
+        let kept = numbers.iter().filter(|&&number| Some(number) != without);
+        train.risk(RowRanges::new(kept.map(|&number| folds[number].clone())), loss, intercept)
+    };
+    Division {
+        folds: (steering.iter())
+            .map(|&number| FoldRisks { fitted: risk(&steering, Some(number)), judging: risk(&[number], None) })
+            .collect(),
+        refit: risk(&steering, None),
+        monitor: (!watching.is_empty()).then(|| risk(&watching, None)),
     }
 }

@@ -145,8 +145,11 @@ pub(super) fn run_path(
             }
             (Some(shared), _) => {
                 let start = model.coarser(&tried, spec.penalties).unwrap_or(shared);
-                let mut starts = vec![model.refine(start, &penalty)];
-                if start.spec == Spec::SHARED && !objective.engine().is_steep() {
+                let asked = context.options.start.as_ref().filter(|_| context.options.penalties == spec.penalties);
+                let given = asked.filter(|start| start.len() == penalty.hyperparameters()).cloned();
+                let known = given.is_some();
+                let mut starts = vec![given.unwrap_or_else(|| model.refine(start, &penalty))];
+                if !known && start.spec == Spec::SHARED && !objective.engine().is_steep() {
                     let stronger = knees.iter().filter(|knee| **knee > shared.lambda[0] + 1.0);
                     starts.extend(stronger.map(|&knee| vec![knee; penalty.hyperparameters()]));
                 }
@@ -198,8 +201,8 @@ pub(super) fn run_path(
                 }
                 previous = Some((penalty, objective));
             }
-            // A candidate that cannot be computed is left out; the shared one must succeed.
-            Err(error) if error.is_numeric() && !tried.is_empty() => {}
+            // A candidate that cannot be computed, or not in time, is left out; the shared one must succeed.
+            Err(error) if (error.is_numeric() || error.is_interrupted()) && !tried.is_empty() => {}
             Err(error) => return Err(error),
         }
     }

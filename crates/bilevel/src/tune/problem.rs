@@ -8,13 +8,14 @@ use std::borrow::Cow;
 use super::loss_choice::choose_loss;
 use super::model::target_numbers;
 use super::options::{Criterion, Penalties, TuneOptions};
-use super::partition::spread_order;
+use super::partition::{Rows, arrange};
 use crate::data::{
     Access, Arrangement, Buffer, Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Standardization,
 };
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use crate::sample::Sampling;
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// Share of the rows that judge, unless asked otherwise.
 const HELD_OUT: f64 = 0.25;
@@ -23,6 +24,8 @@ const HELD_OUT: f64 = 0.25;
 #[derive(Debug, Clone)]
 pub(super) struct Arranged {
     pub data: Dataset,
+    /// The rows of each fold, where folds were given.
+    pub folds: Vec<Range<usize>>,
     pub validation: Option<Dataset>,
     pub standardization: Standardization,
     pub loss: Loss,
@@ -32,33 +35,58 @@ impl Arranged {
     /// Rows that are handed over are arranged where they are, those that are lent are copied; rows of a mapped file are
     /// arranged already.
     pub(super) fn new(train: Cow<'_, Dataset>, validation: Option<&Dataset>, options: &TuneOptions) -> Result<Self> {
+        for (data, name) in [(Some(&*train), "training"), (validation, "validation")] {
+            data.map_or(Ok(()), |data| check_weights(data, name))?;
+        }
         let loss = choose_loss(&train, options.loss)?;
-        let (data, standardization) = match &train.arrangement {
+        let (data, folds, standardization) = match &train.arrangement {
             Some(arrangement) => {
+                if let Criterion::GivenFolds(_) = options.criterion {
+                    return Err(Error::input("rows of a mapped file are in random order already")
+                        .remedy("ask for a number of folds"));
+                }
                 let standardization = agreed(arrangement, train.features(), options)?;
-                (train.into_owned(), standardization)
+                (train.into_owned(), Vec::new(), standardization)
             }
             None => {
-                let order = spread_order(&train.target, options.seed);
+                let (order, folds) = arrange(&train, &options.criterion, options.seed)?;
                 let mut data = match train {
-                    Cow::Owned(train) => train.into_order(&order),
-                    Cow::Borrowed(train) => train.select(&order),
+                    // Rows of weight zero are left out.
+                    Cow::Owned(train) if order.len() == train.rows() => train.into_order(&order),
+                    train => train.select(&order),
                 };
                 drop(order);
                 let all = RowRanges::all(data.rows());
                 let standardization = if options.standardize {
-                    Standardization::learn(&data.design, &all, options.intercept, &data.measured)
+                    let weights = data.weights.as_deref();
+                    Standardization::learn(&data.design, &all, weights, options.intercept, &data.measured)
                 } else {
                     Standardization::identity(data.features())
                 };
                 compress(&mut data.design);
                 standardization.apply(&mut data.design)?;
-                (data, standardization)
+                (data, folds, standardization)
             }
         };
         let validation = validation.map(|rows| prepared(rows, &standardization, "validation")).transpose()?;
-        Ok(Arranged { data, validation, standardization, loss })
+        Ok(Arranged { data, folds, validation, standardization, loss })
     }
+}
+
+/// Weights that are given must weigh rows, and not all of them as nothing.
+pub(super) fn check_weights(data: &Dataset, name: &str) -> Result<()> {
+    let Some(weights) = &data.weights else { return Ok(()) };
+    if weights.len() != data.rows() {
+        return Err(Error::input(format!("{} weights for {} {name} rows", weights.len(), data.rows())));
+    }
+    if let Some(row) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+        return Err(Error::input(format!("the weight {} of {name} row {} is no weight", weights[row], row + 1))
+            .remedy("weights are finite numbers that are not negative"));
+    }
+    if weights.iter().all(|&weight| weight == 0.0) {
+        return Err(Error::input(format!("all {name} rows have weight 0")).remedy("leave the weights out"));
+    }
+    Ok(())
 }
 
 /// A byte an entry, where that is all a large dense matrix needs. Before the features are standardized: roundings of
@@ -150,14 +178,14 @@ impl GlmProblem {
         }
         let arranged = Arranged::new(train, validation, options)?;
         let n = arranged.data.rows();
-        let (fitted, judging) = match (&arranged.validation, options.criterion) {
-            (_, Criterion::Folds(_)) => {
+        let (fitted, judging) = match (&arranged.validation, &options.criterion) {
+            (_, Criterion::Folds(_) | Criterion::GivenFolds(_)) => {
                 return Err(Error::input("folds make several problems of one data set")
                     .remedy("give a validation file, or a fraction of the rows to hold out"));
             }
             (Some(validation), _) => (RowRanges::all(n), RowRanges::all(validation.rows())),
             (None, criterion) => {
-                let fraction = if let Criterion::HeldOut(fraction) = criterion { fraction } else { HELD_OUT };
+                let fraction = if let Criterion::HeldOut(fraction) = criterion { *fraction } else { HELD_OUT };
                 if !(fraction > 0.0 && fraction < 1.0) || n < 2 {
                     return Err(Error::input(format!("a fraction of {fraction} of {n} rows cannot be held out"))
                         .remedy("use a number between 0 and 1"));
@@ -184,21 +212,18 @@ impl GlmProblem {
     /// The lower level.
     pub fn lower(&self) -> Glm<'_> {
         let Arranged { data, loss, .. } = &self.arranged;
-        let risk = EmpiricalRisk::new(&data.design, &self.y, self.fitted.clone(), *loss, self.intercept);
-        let risk = risk.sampled_by(self.sampling);
+        let risk = Rows::new(data, &self.y, self.sampling).risk(self.fitted.clone(), *loss, self.intercept);
         Glm::new(risk, self.penalty.clone())
     }
 
     /// The upper level.
     pub fn upper(&self) -> EmpiricalRisk<'_> {
         let Arranged { data, validation, loss, .. } = &self.arranged;
-        let (design, y) = match validation {
-            Some(validation) => (&validation.design, &self.validation_y),
-            None => (&data.design, &self.y),
+        let rows = match validation {
+            Some(validation) => Rows::new(validation, &self.validation_y, self.sampling),
+            None => Rows::new(data, &self.y, self.sampling),
         };
-        EmpiricalRisk::new(design, y, self.judging.clone(), *loss, self.intercept)
-            .sampled_by(self.sampling)
-            .as_upper(self.penalty.hyperparameters())
+        rows.risk(self.judging.clone(), *loss, self.intercept).as_upper(self.penalty.hyperparameters())
     }
 
     /// The loss of both levels.

@@ -1,6 +1,7 @@
 //! The tuning from beginning to end.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -13,12 +14,12 @@ use super::options::{Criterion, Method, Penalties, TuneOptions};
 use super::outcome::{Law, Tuned};
 use super::partition::{Judges, Rows, divide};
 use super::path::{Division, Model, Tried, run_path};
-use super::problem::{Arranged, prepared};
+use super::problem::{Arranged, check_weights, prepared};
 use super::progress::Observer;
-use super::select::{choose, judge};
+use super::select::{Watched, choose, judge};
 use crate::data::{Dataset, RowRanges, Target};
 use crate::optimize::StopReason;
-use crate::problems::glm::{EmpiricalRisk, Loss, Penalty};
+use crate::problems::glm::{Loss, Penalty};
 use crate::{Error, Result};
 
 /// Rows above which a quarter is held out instead of folds, unless asked otherwise.
@@ -45,20 +46,22 @@ pub(super) fn run(
     check(&train, validation, test)?;
     let train_rows = train.rows();
     observer.phase("arranging the rows");
-    let Arranged { data, validation, standardization, loss } = Arranged::new(train, validation, options)?;
+    let Arranged { data, folds, validation, standardization, loss } = Arranged::new(train, validation, options)?;
+    check_rows(&data)?;
     let intercept = options.intercept;
     let test = test.map(|test| prepared(test, &standardization, "test")).transpose()?;
-    let bounds = bounds(options, data.design.mean_variance(intercept))?;
+    let bounds = bounds(options, data.design.mean_variance(intercept, data.weights.as_deref()))?;
+    check_start(options)?;
     let mut context = Context::new(options, observer, train_rows, bounds);
     let y = target_numbers(&data);
     let validation_y = validation.as_ref().map(target_numbers);
     let test_y = test.as_ref().map(target_numbers);
-    let rows = Rows { design: &data.design, y: &y, sampling: options.sampling };
-    let (judges, criterion) = judges(&data, validation.as_ref().zip(validation_y.as_deref()), options)?;
+    let rows = Rows::new(&data, &y, options.sampling);
+    let (judges, criterion) = judges(&data, &folds, validation.as_ref().zip(validation_y.as_deref()), options)?;
     let test_risk = test
         .as_ref()
         .zip(test_y.as_deref())
-        .map(|(test, y)| EmpiricalRisk::new(&test.design, y, RowRanges::all(test.rows()), loss, intercept));
+        .map(|(test, y)| Rows::new(test, y, options.sampling).risk(RowRanges::all(test.rows()), loss, intercept));
 
     let mut division = divide(rows, judges, None, loss, intercept);
     let model = Model {
@@ -76,10 +79,24 @@ pub(super) fn run(
     let mut ended = None;
     if options.penalties == Penalties::Auto {
         let steering = validation.as_ref().map_or(data.rows(), Dataset::rows);
-        let rotations = if steering < ONE_MONITOR_FROM { MONITOR_PARTS } else { 1 };
+        let parts = match judges {
+            Judges::Given(folds) => folds.len().min(MONITOR_PARTS),
+            Judges::Separate(_) | Judges::Tail(_) | Judges::Folds(_) => MONITOR_PARTS,
+        };
+        // Of two given folds none can be spared.
+        let rotations = if parts < 3 {
+            0
+        } else if steering < ONE_MONITOR_FROM {
+            parts
+        } else {
+            1
+        };
+        if rotations == 0 {
+            notes.push("two folds leave none to choose the kind of penalty by: one penalty for all was tuned".into());
+        }
         for rotation in 0..rotations {
             context.phase(&format!("comparing kinds of penalty, part {} of {rotations}", rotation + 1));
-            let part = divide(rows, judges, Some((rotation, MONITOR_PARTS)), loss, intercept);
+            let part = divide(rows, judges, Some((rotation, parts)), loss, intercept);
             match run_path(&part, &specs, &model, &mut context) {
                 Ok(path) => watched.push((part, path)),
                 Err(error) => ended = Some(error),
@@ -89,7 +106,7 @@ pub(super) fn run(
             }
         }
     }
-    let judged = judge(&watched.iter().map(|(_, path)| &path[..]).collect::<Vec<_>>());
+    let judged = judge(&watched.iter().map(|(part, path)| Watched::new(part, path)).collect::<Vec<_>>());
     let mut tried = Vec::new();
     if ended.is_none() && (watched.is_empty() || !context.must_stop()) {
         context.phase("tuning on all rows");
@@ -121,7 +138,9 @@ pub(super) fn run(
             &[],
             &crate::sample::Sample::Full,
         );
-        choose(&judged, constant)
+        // All losses but that of counts are 0 at best.
+        let gain = if loss == Loss::Poisson { f64::INFINITY } else { tried[0].criterion };
+        choose(&judged, constant, gain)
     } else {
         specs[specs.len() - 1]
     };
@@ -206,9 +225,7 @@ fn bounds(options: &TuneOptions, variance: f64) -> Result<(f64, f64)> {
 }
 
 fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>) -> Result<()> {
-    if train.rows() < 4 {
-        return Err(Error::input(format!("{} training rows are too few to tune on", train.rows())));
-    }
+    check_rows(train)?;
     for (other, name) in [(validation, "validation"), (test, "test")] {
         let Some(other) = other else { continue };
         if other.features() != train.features() {
@@ -219,20 +236,57 @@ fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>) 
         if other.rows() == 0 {
             return Err(Error::input(format!("the {name} data have no rows")));
         }
+        check_weights(other, name)?;
     }
     Ok(())
 }
 
+fn check_start(options: &TuneOptions) -> Result<()> {
+    match &options.start {
+        Some(start) if start.is_empty() || !crate::vector::all_finite(start) => {
+            Err(Error::input("the log-penalties to begin with are no finite numbers")
+                .remedy("give one, or leave them out"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_rows(data: &Dataset) -> Result<()> {
+    match data.rows() {
+        0..4 => Err(Error::input(format!("{} training rows are too few to tune on", data.rows()))),
+        _ => Ok(()),
+    }
+}
+
+/// A class that only one fold has cannot be learned for it.
+fn check_given(data: &Dataset, folds: &[Range<usize>]) -> Result<()> {
+    let Target::Classes { codes, names } = &data.target else { return Ok(()) };
+    let holder = |class: usize| {
+        let mut holders = folds.iter().enumerate().filter(|(_, fold)| {
+            let rows = &codes[fold.start..fold.end];
+            rows.contains(&(class as u32))
+        });
+        holders.next().filter(|_| holders.next().is_none()).map(|(number, _)| number)
+    };
+    match (0..names.len()).find_map(|class| Some((class, holder(class)?))) {
+        Some((class, number)) => Err(Error::input(format!("class {} is in fold {number} only", names[class]))
+            .remedy("spread each class over the folds (stratify them), or merge rare classes")),
+        None => Ok(()),
+    }
+}
+
 fn judges<'a>(
     data: &Dataset,
+    folds: &'a [Range<usize>],
     validation: Option<(&'a Dataset, &'a [f64])>,
     options: &TuneOptions,
 ) -> Result<(Judges<'a>, String)> {
     if let Some((validation, y)) = validation {
-        return Ok((
-            Judges::Separate(Rows { design: &validation.design, y, sampling: options.sampling }),
-            "validation file".into(),
-        ));
+        return Ok((Judges::Separate(Rows::new(validation, y, options.sampling)), "validation file".into()));
+    }
+    if !folds.is_empty() {
+        check_given(data, folds)?;
+        return Ok((Judges::Given(folds), format!("{} given folds", folds.len())));
     }
     let n = data.rows();
     let smallest = match &data.target {
@@ -243,7 +297,7 @@ fn judges<'a>(
         }
         Target::Values(_) => None,
     };
-    let criterion = match options.criterion {
+    let criterion = match options.criterion.clone() {
         Criterion::Auto if n <= FOLDS_UP_TO => {
             Criterion::Folds(smallest.as_ref().map_or(5, |(size, _)| 5.min(*size)).clamp(2, 5))
         }
@@ -270,7 +324,7 @@ fn judges<'a>(
             let size = ((fraction * n as f64).round() as usize).clamp(1, n - 1);
             Ok((Judges::Tail(size), format!("{} % held out", (fraction * 1000.0).round() / 10.0)))
         }
-        Criterion::Auto => unreachable!("replaced above"),
+        Criterion::Auto | Criterion::GivenFolds(_) => unreachable!("replaced above"),
     }
 }
 

@@ -1,7 +1,20 @@
 //! Which candidate to keep: judged on rows that steered none of them.
 
 use super::context::Spec;
-use super::path::Tried;
+use super::path::{Division, Tried};
+
+/// A path with what its monitor rows count; nothing where all count the same.
+pub(super) struct Watched<'p> {
+    path: &'p [Tried],
+    weights: Option<Vec<f64>>,
+}
+
+impl<'p> Watched<'p> {
+    /// What was tried on `division`.
+    pub(super) fn new(division: &Division<'_>, path: &'p [Tried]) -> Self {
+        Watched { path, weights: division.monitor.as_ref().and_then(|monitor| monitor.row_weights()) }
+    }
+}
 
 /// Monitor figures of one candidate over all divisions.
 #[derive(Debug, Clone)]
@@ -29,29 +42,34 @@ const FEW_ROWS: f64 = 30.0;
 const WORTH: f64 = 2e-4;
 
 /// Judges the candidates of all paths by their common specs; the first spec is the shared one.
-pub(super) fn judge(paths: &[&[Tried]]) -> Vec<Judged> {
-    let Some(first) = paths.first() else { return Vec::new() };
+pub(super) fn judge(watched: &[Watched<'_>]) -> Vec<Judged> {
+    let Some(first) = watched.first() else { return Vec::new() };
     let losses = |spec: Spec| -> Option<Vec<f64>> {
         let mut all = Vec::new();
-        for path in paths {
-            all.extend_from_slice(path.iter().find(|t| t.spec == spec)?.monitor.as_deref()?);
+        for part in watched {
+            all.extend_from_slice(part.path.iter().find(|t| t.spec == spec)?.monitor.as_deref()?);
         }
         Some(all)
     };
     let Some(shared) = losses(Spec::SHARED) else { return Vec::new() };
     let n = shared.len() as f64;
+    let mut counts: Vec<f64> = watched.iter().flat_map(|part| part.weights.iter().flatten().copied()).collect();
+    counts.resize(shared.len(), 1.0);
+    let total: f64 = counts.iter().sum();
+    let mean = |of: &dyn Fn(usize) -> f64| counts.iter().enumerate().map(|(i, c)| c * of(i)).sum::<f64>() / total;
     first
+        .path
         .iter()
         .filter_map(|tried| {
             let losses = losses(tried.spec)?;
-            let difference = losses.iter().zip(&shared).map(|(a, b)| a - b).sum::<f64>() / n;
-            let variance =
-                losses.iter().zip(&shared).map(|(a, b)| (a - b - difference).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+            let difference = mean(&|i| losses[i] - shared[i]);
+            // That of a weighted mean over independent rows; with equal weights the usual one.
+            let spread = mean(&|i| counts[i] * (losses[i] - shared[i] - difference).powi(2));
             Some(Judged {
                 spec: tried.spec,
-                loss: losses.iter().sum::<f64>() / n,
+                loss: mean(&|i| losses[i]),
                 difference,
-                std_error: (variance / n).sqrt(),
+                std_error: (spread / total * n / (n - 1.0).max(1.0)).sqrt(),
                 rows: n,
             })
         })
@@ -60,8 +78,12 @@ pub(super) fn judge(paths: &[&[Tried]]) -> Vec<Judged> {
 
 /// The spec to keep: the smallest monitor loss among those that beat the shared penalty by the margin.
 ///
-/// `constant` is the loss of the best constant prediction.
-pub(super) fn choose(judged: &[Judged], constant: f64) -> Spec {
+/// `constant` is the loss of the best constant prediction, `gain` what better penalties than the shared one can gain at most
+/// on the rows that steer: where that is not worth it, there is nothing to choose.
+pub(super) fn choose(judged: &[Judged], constant: f64, gain: f64) -> Spec {
+    if gain <= WORTH * constant {
+        return Spec::SHARED;
+    }
     judged
         .iter()
         .filter(|j| {

@@ -23,6 +23,9 @@ const HOPELESS_ITERATIVE: (usize, f64) = (0, 0.05);
 /// The same where they are solved in the space of the rows.
 const HOPELESS_DUAL: (usize, f64) = (0, 0.0);
 
+/// First step away from the optimum of a similar tuning; later ones are twice as long each.
+const START_STEP: f64 = 0.25;
+
 /// One evaluated log-penalty.
 #[derive(Debug, Clone, Copy)]
 struct Point {
@@ -44,7 +47,9 @@ pub(super) struct SharedOptimum {
 /// How much worse than the best the criterion may be at a knee.
 const KNEES: [f64; 2] = [0.01, 0.1];
 
-/// The minimum of `objective` over one log-penalty in the box.
+/// The minimum of `objective` over one log-penalty in the box; with a start of [`TuneOptions`] a local one near it.
+///
+/// [`TuneOptions`]: super::options::TuneOptions
 pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<SharedOptimum> {
     let (low, high) = context.bounds;
     let (accuracy, steep) = (objective.engine().accuracy(), objective.engine().is_steep());
@@ -72,13 +77,17 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         iteration += 1;
         Ok((Point { lambda, value, slope: slope[0] }, flow.is_break()))
     };
-    // From strong to weak penalties: each solution is a good start for the next.
-    let count = ((high - low) / SCAN_STEP).ceil().max(1.0);
     let mut points: Vec<Point> = Vec::new();
+    if let Some(start) = &context.options.start {
+        let mean = start.iter().sum::<f64>() / start.len().max(1) as f64;
+        points = bracket(mean, (low, high), |lambda| evaluate(lambda, context))?;
+    }
+    // From strong to weak penalties: each solution is a good start for the next.
+    let count = if points.is_empty() { ((high - low) / SCAN_STEP).ceil().max(1.0) } else { -1.0 };
     let mut best = f64::INFINITY;
     let mut hopeless = 0;
-    for i in 0..=count as usize {
-        let lambda = high + (low - high) * i as f64 / count;
+    for i in (0..).take_while(|&i| f64::from(i) <= count) {
+        let lambda = high + (low - high) * f64::from(i) / count;
         let (point, stop) = match evaluate(lambda, context) {
             Ok(evaluated) => evaluated,
             // Weaker penalties only make a failing solve worse.
@@ -134,6 +143,35 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         }
     }
     Ok(SharedOptimum { lambda: best.lambda, knees })
+}
+
+/// Points downhill from `start`, as far as the criterion falls, by falling log-penalty.
+fn bracket(
+    start: f64,
+    (low, high): (f64, f64),
+    mut evaluate: impl FnMut(f64) -> Result<(Point, bool)>,
+) -> Result<Vec<Point>> {
+    let (first, mut stop) = evaluate(start.clamp(low, high))?;
+    let downhill = -first.slope.signum();
+    let mut points = vec![first];
+    let mut step = START_STEP;
+    while let (Some(last), false) = (points.last().copied(), stop) {
+        let next = (last.lambda + downhill * step).clamp(low, high);
+        if last.slope * downhill >= 0.0 || last.value > first.value || next == last.lambda {
+            break;
+        }
+        match evaluate(next) {
+            Ok((point, asked)) => {
+                points.push(point);
+                stop = asked;
+            }
+            Err(error) if error.is_numeric() || error.is_interrupted() => break,
+            Err(error) => return Err(error),
+        }
+        step *= 2.0;
+    }
+    points.sort_by(|a, b| b.lambda.total_cmp(&a.lambda));
+    Ok(points)
 }
 
 /// Minimum of the cubic through values and slopes of two points, kept inside.

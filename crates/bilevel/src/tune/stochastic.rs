@@ -137,9 +137,9 @@ pub(super) fn descend_stochastic(
     let options = context.options;
     let (low, high) = context.bounds;
     let domain = Domain::uniform(penalty.hyperparameters(), low, high)?;
-    let total: usize = division.folds.iter().map(|fold| fold.judging.len()).sum();
+    let total: f64 = division.folds.iter().map(|fold| fold.judging.total_weight()).sum();
     let folds = division.folds.iter().enumerate().map(|(index, fold)| {
-        let share = fold.judging.len() as f64 / total as f64;
+        let share = fold.judging.total_weight() / total;
         SampledFold::new(fold, penalty, share, options.seed ^ (index as u64).wrapping_mul(FOLD_SEED))
     });
     let mut objective = SampledObjective { folds: folds.collect(), method, prior, best: None, seen: f64::NAN };

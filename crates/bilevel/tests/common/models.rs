@@ -160,7 +160,7 @@ impl Bundled {
         };
         let mut design = design.select_rows(&order);
         let rows = RowRanges::all(design.rows());
-        Standardization::learn(&design, &rows, true, &vec![true; design.cols()]).apply(&mut design).unwrap();
+        Standardization::learn(&design, &rows, None, true, &vec![true; design.cols()]).apply(&mut design).unwrap();
         Bundled { design, target, classes }
     }
 

@@ -165,7 +165,7 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch:
 
 /// The standardization of all rows, which keeps the values of features that are constant and will be stored as 0.
 fn learn(design: &DesignMatrix, intercept: bool, measured: &[bool]) -> Standardization {
-    let mut found = Standardization::learn(design, &RowRanges::all(design.rows()), intercept, measured);
+    let mut found = Standardization::learn(design, &RowRanges::all(design.rows()), None, intercept, measured);
     let p = found.features();
     let mut first = vec![0.0; p];
     design.add_scaled_row(0, &vec![1.0; p], &mut first);

@@ -218,6 +218,7 @@ impl MappedRows {
                 standardization: self.header.standardization.clone(),
                 numbers,
             }),
+            weights: None,
         })
     }
 }

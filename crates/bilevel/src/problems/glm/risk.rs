@@ -240,6 +240,17 @@ impl<'a> EmpiricalRisk<'a> {
         rows.map(|i| self.design.row_norm_squared(i) + intercept).collect()
     }
 
+    /// `sum_i c_i`: the number of rows where all count the same.
+    pub fn total_weight(&self) -> f64 {
+        self.rows.ranges().iter().map(|r| self.weighting.of(r.clone()).map_or(r.len() as f64, |c| c.iter().sum())).sum()
+    }
+
+    /// `c_i` of every row, in the order of the rows; nothing where all count the same.
+    pub fn row_weights(&self) -> Option<Vec<f64>> {
+        let Weighting::Rows(c) = self.weighting else { return None };
+        Some(self.rows.ranges().iter().flat_map(|range| &c[range.clone()]).copied().collect())
+    }
+
     /// `c_i n / sum_i c_i` of every row: what it counts, relative to the mean row.
     pub fn relative_weights(&self) -> Vec<f64> {
         let factor = self.scale * self.len() as f64;

@@ -1,0 +1,78 @@
+//! A data set held by Python: made once from arrays, used by everything that computes.
+
+use bilevel::data::{Dataset, Groups, Target, measured_columns};
+use numpy::PyReadonlyArray1;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::matrix;
+
+/// Rows of features with their target, names, groups and weights.
+#[pyclass(name = "Dataset", module = "bilevel._core", frozen)]
+pub struct PyDataset {
+    pub inner: Dataset,
+}
+
+/// What is to be predicted, as Python hands it over.
+#[derive(FromPyObject)]
+pub enum TargetArray<'py> {
+    /// Codes of the classes, from 0.
+    #[pyo3(transparent)]
+    Codes(PyReadonlyArray1<'py, u32>),
+    /// Numbers.
+    #[pyo3(transparent)]
+    Values(PyReadonlyArray1<'py, f64>),
+}
+
+#[pymethods]
+impl PyDataset {
+    /// `classes` are the names of the codes in `y`; `groups` the number of each feature's group in `group_names`.
+    #[new]
+    #[pyo3(signature = (x, y, *, classes, feature_names, groups, group_names, weights))]
+    fn new(
+        x: &Bound<'_, PyAny>,
+        y: TargetArray<'_>,
+        classes: Vec<String>,
+        feature_names: Vec<String>,
+        groups: Option<PyReadonlyArray1<'_, u32>>,
+        group_names: Vec<String>,
+        weights: Option<PyReadonlyArray1<'_, f64>>,
+    ) -> PyResult<Self> {
+        let design = matrix::design(x)?;
+        let target = match y {
+            TargetArray::Codes(codes) => Target::Classes { codes: codes.as_array().to_vec().into(), names: classes },
+            TargetArray::Values(values) => Target::Values(values.as_array().to_vec().into()),
+        };
+        let groups = match groups {
+            Some(of_feature) => Groups { of_feature: of_feature.as_array().to_vec(), names: group_names },
+            None => Groups::singletons(&feature_names),
+        };
+        let weights = weights.map(|weights| weights.as_array().to_vec());
+        let (rows, features) = (design.rows(), design.cols());
+        let wrong = match &target {
+            Target::Classes { codes, names } => codes.iter().any(|&code| code as usize >= names.len()),
+            Target::Values(values) => values.iter().any(|value| !value.is_finite()),
+        };
+        if target.len() != rows || wrong {
+            return Err(PyValueError::new_err(
+                "the target must be one finite number, or one known class, for each row",
+            ));
+        }
+        let unknown = groups.of_feature.iter().any(|&group| group as usize >= groups.len());
+        if feature_names.len() != features || groups.of_feature.len() != features || unknown {
+            return Err(PyValueError::new_err("each feature must have one name and one known group"));
+        }
+        let measured = if design.is_sparse() { measured_columns(&design) } else { vec![true; features] };
+        Ok(PyDataset { inner: Dataset { design, target, feature_names, groups, measured, arrangement: None, weights } })
+    }
+
+    /// `(rows, features)`.
+    #[getter]
+    fn shape(&self) -> (usize, usize) {
+        (self.inner.rows(), self.inner.features())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Dataset({} rows, {} features)", self.inner.rows(), self.inner.features())
+    }
+}

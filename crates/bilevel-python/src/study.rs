@@ -1,0 +1,142 @@
+//! The error of one hypergradient against its cost, as columns of numbers.
+
+use bilevel::lower::StochasticMap;
+use bilevel::sample::Batch;
+use bilevel::stop::StopSignal;
+use bilevel::study::{
+    Checkpoints, CurveKind, Job, Reference, Replicate, StudySettings, Subject, choose_curves, run, summarize,
+};
+use bilevel::tune::{GlmProblem, TuneOptions};
+use bilevel::{Error, Result};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::attended::{Attended, attended};
+use crate::dataset::PyDataset;
+use crate::errors::raise;
+use crate::names::named;
+use crate::tune::Options;
+
+/// What is measured, and how often.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct StudyArguments {
+    /// One log-penalty for all, or as many as there are.
+    at: Vec<f64>,
+    methods: Vec<String>,
+    etas: Vec<f64>,
+    replicates: u64,
+    batch: usize,
+    cross_batch: Option<usize>,
+    max_epochs: f64,
+    checkpoints: Option<Vec<usize>>,
+}
+
+/// Measures curves; returns the points of all of them, column by column, and the exact hypergradient.
+///
+/// `listener`, where given, is called with the number of replicates that are done and that of all.
+#[pyfunction]
+#[pyo3(signature = (train, validation, options, settings, threads, listener))]
+pub fn study<'py>(
+    py: Python<'py>,
+    train: &Bound<'py, PyDataset>,
+    validation: Option<&Bound<'py, PyDataset>>,
+    options: &Bound<'py, PyDict>,
+    settings: &Bound<'py, PyDict>,
+    threads: usize,
+    listener: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let options = options.extract::<Options<'_>>()?.parse()?;
+    let asked = settings.extract::<StudyArguments>()?;
+    let kinds: Vec<CurveKind> = asked.methods.iter().map(|name| named("methods", name)).collect::<PyResult<_>>()?;
+    let (train, validation) = (&train.get().inner, validation.map(|data| &data.get().inner));
+    let work = |events: std::sync::mpsc::Sender<(usize, usize)>, flag| {
+        let problem = GlmProblem::new(train, validation, &options)?;
+        let signal = StopSignal::new(None, Some(flag));
+        measure(&problem, &asked, kinds, &options, threads, &signal, |done, of| {
+            let _ = events.send((done, of));
+        })
+    };
+    let listen = |py: Python<'_>, (done, of): (usize, usize)| match &listener {
+        Some(listener) => listener.bind(py).call1((done, of))?.is_truthy(),
+        None => Ok(false),
+    };
+    let Attended { result, raised } = attended(py, threads, work, listen)?;
+    if let Some(raised) = raised {
+        return Err(raised);
+    }
+    let (replicates, reference) = result.map_err(raise)?;
+    let record = columns(py, &replicates)?;
+    record.set_item("hypergradient", reference.hypergradient)?;
+    record.set_item("objective", reference.objective)?;
+    record.set_item("contraction", reference.contraction)?;
+    Ok(record)
+}
+
+fn measure(
+    problem: &GlmProblem,
+    asked: &StudyArguments,
+    kinds: Vec<CurveKind>,
+    options: &TuneOptions,
+    threads: usize,
+    signal: &StopSignal,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<(Vec<Replicate>, Reference)> {
+    let (lower, upper) = (problem.lower(), problem.upper());
+    let lambda = match asked.at[..] {
+        [one] => vec![one; problem.hyperparameters()],
+        _ => asked.at.clone(),
+    };
+    if lambda.len() != problem.hyperparameters() {
+        let (found, needed) = (lambda.len(), problem.hyperparameters());
+        return Err(Error::input(format!("{found} penalties where {needed} are needed")).remedy("give one, or all"));
+    }
+    let rows = lower.risk().len();
+    let batch = asked.batch.min(rows.div_ceil(4));
+    let settings = StudySettings {
+        batch,
+        cross_batch: Batch::Rows(asked.cross_batch.unwrap_or(batch)),
+        max_epochs: asked.max_epochs,
+        checkpoints: asked.checkpoints.clone().map_or(Checkpoints::PerDecade(4), Checkpoints::At),
+        seed: options.seed,
+    };
+    settings.validate()?;
+    let reference = Reference::new(&lower, &upper, &lambda, 0)?;
+    let map = reference.map(&lower);
+    debug_assert_eq!(map.dims().lambda, lambda.len());
+    let curves = choose_curves(&map, &reference, &lambda, &kinds, &asked.etas, batch, options.seed)?;
+    let jobs = Job::all(&curves, asked.replicates);
+    let mut done = Vec::with_capacity(jobs.len());
+    let subject = Subject { map: &map, upper: &upper, lambda: &lambda, rows, reference: &reference.hypergradient };
+    run(&subject, &settings, &jobs, threads, signal, |job, measurements| {
+        let Job { curve, replicate } = *job;
+        done.push(Replicate { kind: curve.kind(), eta: curve.eta(), replicate, measurements });
+        progress(done.len(), jobs.len());
+        Ok(())
+    })?;
+    Ok((done, reference))
+}
+
+fn columns<'py>(py: Python<'py>, replicates: &[Replicate]) -> PyResult<Bound<'py, PyDict>> {
+    let (mut methods, mut etas, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+    let names = ["samples", "epochs", "seconds", "mse", "relative_mse", "low", "high"];
+    let mut numbers: [Vec<f64>; 7] = Default::default();
+    for summary in summarize(replicates) {
+        for point in &summary.points {
+            methods.push(summary.kind.name());
+            etas.push(summary.eta);
+            steps.push(point.t);
+            let values =
+                [point.samples, point.epochs, point.seconds, point.mse, point.relative_mse, point.low, point.high];
+            numbers.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+        }
+    }
+    let record = PyDict::new(py);
+    record.set_item("method", methods)?;
+    record.set_item("eta", etas)?;
+    record.set_item("t", steps)?;
+    for (name, column) in names.iter().zip(numbers) {
+        record.set_item(*name, column)?;
+    }
+    Ok(record)
+}

@@ -1,0 +1,41 @@
+"""Linear models whose penalties, one or thousands, are tuned by bilevel optimisation.
+
+The penalties of a linear model are found by following the gradient of a validation loss in their logarithms (Grazzi,
+Pontil and Salzo, AISTATS 2021), one for all weights or one per group, class or feature. The estimators behave as those
+of scikit-learn do; the work is done by a library in Rust, without the interpreter lock.
+
+Examples
+--------
+>>> import bilevel
+>>> heart = bilevel.datasets.load("heart")
+>>> model = bilevel.LogisticRegressionTuned().fit(heart.data, heart.target)
+>>> model.status_
+'converged'
+>>> model.coef_.shape
+(1, 13)
+"""
+
+from bilevel import datasets
+from bilevel._classifiers import LinearSVCTuned, LogisticRegressionTuned
+from bilevel._core import __version__
+from bilevel._groups import SourceColumns, column_groups
+from bilevel._progress import ProgressBar
+from bilevel._records import Candidate, Iteration
+from bilevel._regressors import HuberTuned, PoissonTuned, RidgeTuned
+from bilevel._study import study
+
+__all__ = [
+    "Candidate",
+    "HuberTuned",
+    "Iteration",
+    "LinearSVCTuned",
+    "LogisticRegressionTuned",
+    "PoissonTuned",
+    "ProgressBar",
+    "RidgeTuned",
+    "SourceColumns",
+    "__version__",
+    "column_groups",
+    "datasets",
+    "study",
+]

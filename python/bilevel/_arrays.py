@@ -1,0 +1,103 @@
+"""Arrays in the form that the core takes, without a copy where theirs will do."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bilevel import _core
+
+FLOATS = (np.float64, np.float32)
+"""Number types that are kept; all others become the first."""
+
+
+def core_matrix(X: Any) -> _core.Matrix:
+    """Give the parts of a validated matrix.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix
+        Of 32-bit or 64-bit floating-point numbers; compressed rows where it is sparse.
+
+    Returns
+    -------
+    ndarray or tuple
+        The array itself, or ``(data, indices, indptr, n_features)``.
+    """
+    if not sparse.issparse(X):
+        array: npt.NDArray[Any] = X
+        return array
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X.data, X.indices, X.indptr, X.shape[1]
+
+
+def dataset(
+    X: Any,
+    y: npt.NDArray[Any],
+    *,
+    classes: npt.NDArray[Any] | None,
+    feature_names: list[str],
+    groups: tuple[npt.NDArray[np.uint32], list[str]] | None,
+    weights: npt.NDArray[np.float64] | None,
+) -> _core.Dataset:
+    """Put validated arrays together.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n_samples, n_features)
+        The features.
+    y : ndarray of shape (n_samples,)
+        Codes of the classes, or numbers.
+    classes : ndarray or None
+        The labels that the codes stand for; None for numbers.
+    feature_names : list of str
+        One for each feature.
+    groups : tuple or None
+        The number of each feature's group and the names of the groups; None where each feature is its own.
+    weights : ndarray of shape (n_samples,) or None
+        What each row counts.
+
+    Returns
+    -------
+    Dataset
+        The rows as the core holds them.
+    """
+    numbers, names = (None, []) if groups is None else groups
+    target: _core.Floats | _core.Codes = y.astype(np.float64, copy=False) if classes is None else y.astype(np.uint32)
+    return _core.Dataset(
+        core_matrix(X),
+        target,
+        classes=[] if classes is None else [str(label) for label in classes],
+        feature_names=feature_names,
+        groups=numbers,
+        group_names=names,
+        weights=weights,
+    )
+
+
+def threads(n_jobs: int | None) -> int:
+    """Decide on the number of threads.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As in joblib; None is one thread per core, or as many as ``OMP_NUM_THREADS`` allows, by which joblib
+        keeps its workers from taking all cores each.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    if n_jobs is not None:
+        return max(1, int(joblib.effective_n_jobs(n_jobs)) if n_jobs < 0 else int(n_jobs))
+    cores = int(joblib.cpu_count())
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(cores, int(limit))) if limit.isdigit() and int(limit) > 0 else max(1, cores)

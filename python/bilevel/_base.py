@@ -1,0 +1,375 @@
+"""What all estimators share: from arguments to a tuning, and from its result to attributes."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d, validate_data
+
+from bilevel import _core, _display, _folds, _plots
+from bilevel._arrays import FLOATS, dataset, threads
+from bilevel._groups import GroupsArgument, numbered
+from bilevel._progress import Callback, Listener, ProgressBar
+from bilevel._records import Candidate, Iteration, candidate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEAST_ROWS = 4
+"""Rows below which the library refuses to tune."""
+
+
+class TunedLinearModel(BaseEstimator):
+    """A linear model whose penalties are tuned while it is fitted.
+
+    Parameters
+    ----------
+    penalties : {"auto", "shared", "per-group", "per-class", "per-feature"}
+        How many penalties there are.
+    groups : None, sequence, mapping or callable
+        Groups of features.
+    cv : None, int, float, splitter or iterable
+        What judges the penalties.
+    method : str
+        How hypergradients are computed.
+    precision : float
+        Relative precision of the tuned criterion.
+    fit_intercept : bool
+        Whether to fit an intercept.
+    standardize : bool
+        Whether to bring features to one scale while fitting.
+    penalty_range : None or tuple of float
+        Smallest and largest penalty.
+    max_iter : int
+        Most steps of each candidate.
+    max_time : float or None
+        Seconds after which to stop.
+    warm_start : bool
+        Whether to begin where the last fit ended.
+    random_state : int, RandomState or None
+        What all randomness follows from.
+    n_jobs : int or None
+        Number of threads.
+    callbacks : sequence of callable or None
+        Called after each step.
+    verbose : bool
+        Whether to show progress.
+    """
+
+    _loss: ClassVar[str]
+
+    coef_: npt.NDArray[Any]
+    intercept_: Any
+    hyperparameters_: npt.NDArray[np.float64]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        *,
+        penalties: str,
+        groups: GroupsArgument,
+        cv: Any,
+        method: str,
+        precision: float,
+        fit_intercept: bool,
+        standardize: bool,
+        penalty_range: tuple[float, float] | None,
+        max_iter: int,
+        max_time: float | None,
+        warm_start: bool,
+        random_state: Any,
+        n_jobs: int | None,
+        callbacks: Sequence[Callback] | None,
+        verbose: bool,
+    ) -> None:
+        self.penalties = penalties
+        self.groups = groups
+        self.cv = cv
+        self.method = method
+        self.precision = precision
+        self.fit_intercept = fit_intercept
+        self.standardize = standardize
+        self.penalty_range = penalty_range
+        self.max_iter = max_iter
+        self.max_time = max_time
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Tune the penalties and fit the model with them on all rows.
+
+        An interrupt (Ctrl-C) ends the tuning: the estimator is fitted with the best that was found, its ``status_`` is
+        ``"interrupted"``, and `KeyboardInterrupt` is raised. What a callback raises is handed on in the same way.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Training rows. Numbers of 32 bits stay so. Sparse matrices other than CSR are converted.
+        y : array-like of shape (n_samples,)
+            What is to be predicted.
+        sample_weight : array-like of shape (n_samples,), default=None
+            What each row counts, while fitting and judging alike. A weight of 2 is like two equal rows.
+        X_val : {array-like, sparse matrix, data frame} of shape (n_val, n_features), default=None
+            Rows that judge the penalties, instead of folds; the model is fitted on `X` alone.
+        y_val : array-like of shape (n_val,), default=None
+            Their target.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            What each of them counts.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together; give both or neither")
+        if X_val is not None and self.cv is not None:
+            raise ValueError("cv and X_val both say what judges the penalties; give one of them")
+        X, y = self._validated(X, y, reset=True)
+        weights = _weights(sample_weight, X)
+        judged = _folds.criterion(self.cv, X, y, classifier=self._is_classifier())
+        held_out: tuple[Any, npt.NDArray[Any], Any] | None = None
+        if isinstance(judged, tuple):
+            train, test = judged
+            held_out = (X[test], y[test], None if weights is None else weights[test])
+            X, y, weights = X[train], y[train], None if weights is None else weights[train]
+            judged = None
+        if X_val is not None:
+            X_other, y_other = self._validated(X_val, y_val, reset=False)
+            held_out = (X_other, y_other, _weights(sample_weight_val, X_other))
+        if weights is not None and not weights.all():
+            present = np.flatnonzero(weights)
+            X, y, weights = X[present], y[present], weights[present]
+            judged = judged[present] if isinstance(judged, np.ndarray) else judged
+        if len(y) < LEAST_ROWS:
+            raise ValueError(f"n_samples={len(y)} rows to fit are too few; give at least {LEAST_ROWS}")
+        self._tune(X, y, weights, held_out, judged)
+        return self
+
+    def _tune(
+        self,
+        X: Any,
+        y: npt.NDArray[Any],
+        weights: npt.NDArray[np.float64] | None,
+        held_out: tuple[Any, npt.NDArray[Any], npt.NDArray[np.float64] | None] | None,
+        criterion: _folds.Criterion,
+    ) -> None:
+        classes, codes = self._encoded(y)
+        names = self._feature_names()
+        groups = numbered(self.groups, names)
+
+        def data(X: Any, y: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None) -> _core.Dataset:
+            counts = self._weighed(y, weights, classes)
+            return dataset(X, y, classes=classes, feature_names=names, groups=groups, weights=counts)
+
+        train = data(X, codes, weights)
+        validation = None
+        if held_out is not None:
+            X_val, y_val, weights_val = held_out
+            validation = data(X_val, self._coded(y_val, classes), weights_val)
+        callbacks: list[Callback] = list(self.callbacks or ())
+        if self.verbose:
+            callbacks.append(ProgressBar())
+        listener = Listener(callbacks) if callbacks else None
+        try:
+            record, raised = _core.tune(
+                train, validation, self._options(classes, criterion), threads(self.n_jobs), listener
+            )
+        finally:
+            if listener is not None:
+                listener.finish()
+        self._keep(record, classes)
+        if raised is not None:
+            raise raised
+
+    def _options(self, classes: npt.NDArray[Any] | None, criterion: _folds.Criterion) -> _core.Options:
+        low, high = (None, None) if self.penalty_range is None else self.penalty_range
+        if low is not None and high is not None and not 0.0 < low < high < math.inf:
+            raise ValueError(f"penalty_range={self.penalty_range} is no range; give two positive numbers that rise")
+        if not (isinstance(self.max_iter, numbers.Integral) and int(self.max_iter) >= 1):
+            raise ValueError(f"max_iter={self.max_iter} must be a whole number of at least 1")
+        if not 0.0 < self.precision < 1.0:
+            raise ValueError(f"precision={self.precision} must be between 0 and 1")
+        if self.max_time is not None and not 0.0 < self.max_time < 1e9:
+            raise ValueError(f"max_time={self.max_time} must be a positive number of seconds, or None")
+        return {
+            "loss": self._loss if classes is None or len(classes) == 2 else "softmax",
+            "penalties": self.penalties,
+            "method": self.method,
+            "criterion": criterion,
+            "intercept": bool(self.fit_intercept),
+            "standardize": bool(self.standardize),
+            "lambda_min": None if low is None else math.log(low),
+            "lambda_max": None if high is None else math.log(high),
+            "start": self._start(),
+            "seed": self._seed(),
+            "max_time": None if self.max_time is None else float(self.max_time),
+            "max_iter": int(self.max_iter),
+            "tolerance": float(self.precision),
+        }
+
+    def _start(self) -> list[float] | None:
+        """Where the last fit ended, as far as it says anything about this one."""
+        before = getattr(self, "hyperparameters_", None)
+        if not self.warm_start or before is None:
+            return None
+        if self.penalties == self.penalties_:
+            return [float(value) for value in before]
+        return [float(np.mean(before))]
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, numbers.Integral) and int(self.random_state) >= 0:
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _keep(self, record: _core.TunedRecord, classes: npt.NDArray[Any] | None) -> None:
+        coef, intercept = np.ascontiguousarray(record["coef"].T), record["intercept"]
+        self.coef_ = coef if classes is not None else coef[0]
+        self.intercept_ = intercept if classes is not None else float(intercept[0])
+        if classes is not None:
+            self.classes_ = classes
+        self.hyperparameters_ = record["lambda"]
+        self.hyperparameter_names_ = np.array(record["lambda_names"], dtype=object)
+        self.penalties_ = record["penalties"]
+        self.penalty_path_: list[Candidate] = [candidate(each) for each in record["candidates"]]
+        self.history_: list[Iteration] = [Iteration(*values) for values in record["trace"]]
+        self.status_ = record["status"]
+        self.n_iter_ = max(1, len(self.history_))
+        chosen = next(each for each in self.penalty_path_ if each.chosen)
+        self.validation_loss_ = chosen.validation_loss
+        self.std_error_ = chosen.validation_std_error
+        self.criterion_ = record["criterion"]
+        self.method_ = record["method"]
+        self.notes_ = record["notes"]
+        self.fit_seconds_ = record["seconds"]
+        self._keep_more(record)
+
+    def _keep_more(self, record: _core.TunedRecord) -> None:
+        """Keep what only one kind of model has."""
+
+    def _validated(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, npt.NDArray[Any]]:
+        """Check input; an array or CSR matrix of floating-point numbers is given back as it is."""
+        least = LEAST_ROWS if reset else 1
+        X, y = validate_data(
+            self, X, y, reset=reset, accept_sparse="csr", dtype=FLOATS, ensure_min_samples=least, y_numeric=False
+        )
+        return X, self._checked(column_or_1d(y, warn=True))
+
+    def _inputs(self, X: Any) -> Any:
+        return validate_data(self, X, reset=False, accept_sparse="csr", dtype=FLOATS)
+
+    def _margins(self, X: Any) -> npt.NDArray[Any]:
+        """`X W + b`, in the precision of `X`."""
+        coef = self.coef_.astype(X.dtype, copy=False)
+        margins: npt.NDArray[Any] = np.asarray(X @ coef.T) + np.asarray(self.intercept_, dtype=X.dtype)
+        return margins
+
+    def _feature_names(self) -> list[str]:
+        names = getattr(self, "feature_names_in_", None)
+        return [f"x{j}" for j in range(self.n_features_in_)] if names is None else [str(name) for name in names]
+
+    def _is_classifier(self) -> bool:
+        return False
+
+    def _checked(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Check a target."""
+        return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")  # type: ignore[no-any-return]
+
+    def _encoded(self, y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any] | None, npt.NDArray[Any]]:
+        """Give the classes, where there are any, and the target as the core takes it."""
+        return None, y
+
+    def _coded(self, y: npt.NDArray[Any], classes: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+        """Give the target of further rows as the core takes it."""
+        return y
+
+    def _weighed(
+        self,
+        y: npt.NDArray[Any],
+        weights: npt.NDArray[np.float64] | None,
+        classes: npt.NDArray[Any] | None,
+    ) -> npt.NDArray[np.float64] | None:
+        """Give what each row counts, or None if they all count the same."""
+        return None if weights is None or (weights == weights[0]).all() else weights
+
+    def _html_repr(self) -> str:
+        return str(super()._html_repr()) + _display.summary(self)
+
+    def plot_curves(self, ax: "Axes | None" = None) -> "Axes":
+        """Plot the losses while the penalties were tuned.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
+        return _plots.curves(self, ax)
+
+    def plot_penalties(self, ax: "Axes | None" = None) -> "Axes":
+        """Plot the penalties, by group where there is more than one.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
+        return _plots.penalties(self, ax)
+
+    def plot(self) -> "npt.NDArray[np.object_]":
+        """Plot the losses and the penalties side by side.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes
+            The two that were drawn on.
+        """
+        axes = _plots.side_by_side()
+        self.plot_curves(axes[0])
+        self.plot_penalties(axes[1])
+        return axes
+
+
+def _weights(sample_weight: Any, X: Any) -> npt.NDArray[np.float64] | None:
+    if sample_weight is None:
+        return None
+    weights: npt.NDArray[np.float64] = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    if not weights.any():
+        raise ValueError("all rows have sample_weight 0; leave it out, or give at least one positive weight")
+    return weights

@@ -1,0 +1,153 @@
+"""Types of the extension module; the estimators are in the modules around it."""
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any, Protocol, TypeAlias, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Codes: TypeAlias = npt.NDArray[np.uint32]
+Matrix: TypeAlias = npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], int]
+TraceValues: TypeAlias = tuple[str, str, int, float, float, float, float, float]
+
+class Dataset:
+    """Rows of features with their target, names, groups and weights."""
+
+    def __init__(
+        self,
+        x: Matrix,
+        y: Floats | Codes,
+        *,
+        classes: Sequence[str],
+        feature_names: Sequence[str],
+        groups: Codes | None,
+        group_names: Sequence[str],
+        weights: Floats | None,
+    ) -> None: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+class Options(TypedDict):
+    """How to tune."""
+
+    loss: str
+    penalties: str
+    method: str
+    criterion: Codes | int | float | None
+    intercept: bool
+    standardize: bool
+    lambda_min: float | None
+    lambda_max: float | None
+    start: list[float] | None
+    seed: int
+    max_time: float | None
+    max_iter: int
+    tolerance: float
+
+class CandidateRecord(TypedDict):
+    """One setting of the penalties that was tried."""
+
+    label: str
+    penalties: str
+    law: str
+    hyperparameters: int
+    train_loss: float
+    validation_loss: float
+    validation_std_error: float | None
+    monitor_loss: float | None
+    monitor_std_error: float | None
+    chosen: bool
+
+# "lambda" is a keyword, so this one cannot be a class.
+TunedRecord = TypedDict(
+    "TunedRecord",
+    {
+        "coef": Floats,
+        "intercept": Floats,
+        "loss": str,
+        "delta": float | None,
+        "status": str,
+        "method": str,
+        "penalties": str,
+        "lambda": Floats,
+        "lambda_names": list[str],
+        "candidates": list[CandidateRecord],
+        "trace": list[TraceValues],
+        "criterion": str,
+        "notes": list[str],
+        "seconds": float,
+        "passes": float,
+    },
+)
+
+class StudySettings(TypedDict):
+    """What a study measures."""
+
+    at: list[float]
+    methods: list[str]
+    etas: list[float]
+    replicates: int
+    batch: int
+    cross_batch: int | None
+    max_epochs: float
+    checkpoints: list[int] | None
+
+class StudyRecord(TypedDict):
+    """The points of all curves, column by column."""
+
+    method: list[str]
+    eta: list[float | None]
+    t: list[int]
+    samples: list[float]
+    epochs: list[float]
+    seconds: list[float]
+    mse: list[float]
+    relative_mse: list[float]
+    low: list[float]
+    high: list[float]
+    hypergradient: list[float]
+    objective: float
+    contraction: float
+
+class FileRecord(TypedDict):
+    """The contents of a file."""
+
+    x: Matrix
+    y: Floats | Codes | None
+    classes: list[str] | None
+    target_name: str | None
+    feature_names: list[str]
+    groups: Codes
+    group_names: list[str]
+
+class Listener(Protocol):
+    """What is told of a tuning."""
+
+    def phase(self, text: str, /) -> None: ...
+    def iteration(self, values: TraceValues, /) -> bool: ...
+
+def tune(
+    train: Dataset, validation: Dataset | None, options: Options, threads: int, listener: Listener | None
+) -> tuple[TunedRecord, BaseException | None]: ...
+def study(
+    train: Dataset,
+    validation: Dataset | None,
+    options: Options,
+    settings: StudySettings,
+    threads: int,
+    listener: Callable[[int, int], object] | None,
+) -> StudyRecord: ...
+def read(
+    path: str | PathLike[str],
+    *,
+    target: str | None = None,
+    labels: str | PathLike[str] | None = None,
+    features: int | None = None,
+    double: bool = True,
+    impute: bool = False,
+) -> FileRecord: ...
+def command(arguments: list[str]) -> int: ...

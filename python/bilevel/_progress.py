@@ -1,0 +1,168 @@
+"""Progress of a tuning: in a notebook, on a terminal, or as plain lines."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO, TypeAlias
+
+from bilevel import _core
+from bilevel._records import Iteration
+
+Callback: TypeAlias = Callable[[Iteration], object]
+
+
+class Listener:
+    """Passes on what the core tells.
+
+    Parameters
+    ----------
+    callbacks : sequence of callable
+        Each is called with every `Iteration`; one that returns True ends the tuning with the best so far. Methods
+        ``phase(text)`` and ``finish()`` are called where a callback has them.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self.callbacks = callbacks
+
+    def phase(self, text: str) -> None:
+        """Tell that a new phase began.
+
+        Parameters
+        ----------
+        text : str
+            A few words.
+        """
+        self._call("phase", text)
+
+    def iteration(self, values: _core.TraceValues) -> bool:
+        """Tell that an iteration ended.
+
+        Parameters
+        ----------
+        values : tuple
+            The numbers of an `Iteration`.
+
+        Returns
+        -------
+        bool
+            Whether to stop.
+        """
+        row = Iteration(*values)
+        # All are called, whatever the first of them says.
+        return any([callback(row) is True for callback in self.callbacks])
+
+    def finish(self) -> None:
+        """Tell that there is nothing more to come."""
+        self._call("finish")
+
+    def _call(self, name: str, *arguments: object) -> None:
+        for callback in self.callbacks:
+            method = getattr(callback, name, None)
+            if method is not None:
+                method(*arguments)
+
+
+class ProgressBar:
+    """Show how far a tuning is.
+
+    In a notebook a bar that is updated in place, on a terminal a line that is overwritten, and otherwise one line for
+    each phase.
+
+    Parameters
+    ----------
+    stream : file, default=None
+        Where to write; standard error by default. A notebook is only used by default.
+    interval : float, default=0.1
+        Least number of seconds between two updates.
+    """
+
+    def __init__(self, stream: TextIO | None = None, interval: float = 0.1) -> None:
+        self.stream = stream
+        self.interval = interval
+        self._text = ""
+        self._shown = -math.inf
+        self._width = 0
+        self._display: Any = None
+        self._first = math.nan
+
+    def phase(self, text: str) -> None:
+        """Show that a new phase began.
+
+        Parameters
+        ----------
+        text : str
+            A few words.
+        """
+        self._text = text
+        if not self._terminal() and not self._notebook():
+            self._out().write(f"{text}\n")
+        self._shown = -math.inf
+
+    def __call__(self, row: Iteration) -> bool:
+        """Show an iteration.
+
+        Parameters
+        ----------
+        row : Iteration
+            Where the tuning stands.
+
+        Returns
+        -------
+        bool
+            False: a bar never stops anything.
+        """
+        now = time.monotonic()
+        if now - self._shown < self.interval:
+            return False
+        self._shown = now
+        kind = row.penalties if row.law == "free" else f"{row.penalties}, {row.law}"
+        line = f"{self._text}: {kind}, step {row.iteration}, loss {row.validation_loss:.5g}, {row.seconds:.1f} s"
+        if self._notebook():
+            self._display.update(_Html(f"<progress></progress> {line}"))
+        elif self._terminal():
+            self._out().write("\r" + line.ljust(self._width))
+            self._out().flush()
+            self._width = len(line)
+        return False
+
+    def finish(self) -> None:
+        """Leave the place as it was found."""
+        if self._display is not None:
+            self._display.update(_Html(""))
+            self._display = None
+        elif self._terminal() and self._width:
+            self._out().write("\r" + " " * self._width + "\r")
+            self._out().flush()
+        self._width = 0
+
+    def _out(self) -> TextIO:
+        return sys.stderr if self.stream is None else self.stream
+
+    def _terminal(self) -> bool:
+        return self._out().isatty()
+
+    def _notebook(self) -> bool:
+        """Open a display where a kernel with a screen for it runs this."""
+        if self._display is None and self.stream is None and "ipykernel" in sys.modules:
+            from IPython import get_ipython
+            from IPython.display import display
+
+            if hasattr(get_ipython(), "kernel"):
+                self._display = display(_Html(""), display_id=True)  # type: ignore[no-untyped-call]
+        return self._display is not None
+
+
+class _Html:
+    """Text that a notebook shows as it is meant and everything else as text."""
+
+    def __init__(self, html: str) -> None:
+        self.html = html
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.html.replace("<progress></progress> ", "")

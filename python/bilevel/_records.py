@@ -1,0 +1,107 @@
+"""What a tuning leaves behind, as tuples with names that pandas and polars take as rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bilevel import _core
+
+
+class Iteration(NamedTuple):
+    """One iteration of the upper level.
+
+    Parameters
+    ----------
+    penalties : str
+        Kind of penalty being tuned.
+    law : str
+        How freely it is tuned: ``"free"``, ``"shrinkage s"`` or ``"by relevance"``.
+    iteration : int
+        Number of the iteration of this candidate, from 0.
+    seconds : float
+        Seconds since the tuning began.
+    validation_loss : float
+        Loss on the rows that steer.
+    train_loss : float
+        Loss on the training rows.
+    projected_gradient : float
+        Largest component of the projected hypergradient.
+    passes : float
+        Passes over the training rows so far.
+    """
+
+    penalties: str
+    law: str
+    iteration: int
+    seconds: float
+    validation_loss: float
+    train_loss: float
+    projected_gradient: float
+    passes: float
+
+
+class Candidate(NamedTuple):
+    """One setting of the penalties that was tuned and compared.
+
+    Parameters
+    ----------
+    label : str
+        What distinguishes it, in a few words.
+    penalties : str
+        Kind of penalty.
+    law : str
+        How freely the penalties were tuned.
+    n_hyperparameters : int
+        Number of hyperparameters.
+    train_loss : float
+        Mean loss on the training rows.
+    validation_loss : float
+        Mean loss on the rows that steered the tuning.
+    validation_std_error : float
+        Standard error of the validation loss, as that of a mean over independent rows.
+    monitor_loss : float or None
+        Mean loss on rows that did not steer, where there were such rows.
+    monitor_std_error : float or None
+        Standard error of the difference between this and the shared penalty's monitor loss.
+    chosen : bool
+        True for the one that the model was fitted with.
+    """
+
+    label: str
+    penalties: str
+    law: str
+    n_hyperparameters: int
+    train_loss: float
+    validation_loss: float
+    validation_std_error: float
+    monitor_loss: float | None
+    monitor_std_error: float | None
+    chosen: bool
+
+
+def candidate(record: _core.CandidateRecord) -> Candidate:
+    """Make a candidate from what the core says of it.
+
+    Parameters
+    ----------
+    record : dict
+        One of the candidates in the record of a tuning.
+
+    Returns
+    -------
+    Candidate
+        The same with names.
+    """
+    error = record["validation_std_error"]
+    return Candidate(
+        label=record["label"],
+        penalties=record["penalties"],
+        law=record["law"],
+        n_hyperparameters=record["hyperparameters"],
+        train_loss=record["train_loss"],
+        validation_loss=record["validation_loss"],
+        validation_std_error=float("nan") if error is None else error,
+        monitor_loss=record["monitor_loss"],
+        monitor_std_error=record["monitor_std_error"],
+        chosen=record["chosen"],
+    )

@@ -1,0 +1,169 @@
+"""The error of one hypergradient against its cost, as a data frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_X_y
+
+from bilevel import _core
+from bilevel._arrays import FLOATS, dataset, threads
+from bilevel._groups import GroupsArgument, numbered
+
+METHODS = ("sid-constant", "sid-decreasing", "aid-fp", "aid-cg")
+
+
+def study(
+    X: Any,
+    y: Any,
+    at: float | Sequence[float],
+    *,
+    loss: str = "auto",
+    penalties: str = "shared",
+    groups: GroupsArgument = None,
+    X_val: Any = None,
+    y_val: Any = None,
+    validation_fraction: float = 0.25,
+    methods: Sequence[str] = METHODS,
+    eta: Sequence[float] = (),
+    replicates: int = 20,
+    batch: int = 32,
+    cross_batch: int | None = None,
+    max_epochs: float = 50.0,
+    checkpoints: Sequence[int] | None = None,
+    fit_intercept: bool = True,
+    standardize: bool = True,
+    random_state: Any = 0,
+    n_jobs: int | None = None,
+) -> Any:
+    """Measure the mean squared error of one hypergradient against samples, epochs and seconds.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Training rows.
+    y : array-like of shape (n_samples,)
+        Target: classes, or numbers.
+    at : float or sequence of float
+        The penalty at which to look, or all of them.
+    loss : str, default="auto"
+        ``"logistic"``, ``"softmax"``, ``"squared"``, ``"huber"``, ``"squared-hinge"`` or ``"poisson"``; found from the
+        target by default.
+    penalties : {"shared", "per-group", "per-class", "per-feature"}, default="shared"
+        How many penalties there are.
+    groups : None, sequence, mapping or callable, default=None
+        Groups of features, as in the estimators.
+    X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+        Rows of the upper level; by default a part of `X`.
+    y_val : array-like of shape (n_val,), default=None
+        Their target.
+    validation_fraction : float, default=0.25
+        The part of `X` that is held out for the upper level without `X_val`.
+    methods : sequence of str, default=("sid-constant", "sid-decreasing", "aid-fp", "aid-cg")
+        What is compared.
+    eta : sequence of float, default=()
+        Constant steps; by default a half, a quarter and an eighth of the longest that no minibatch expands.
+    replicates : int, default=20
+        Independent repetitions of each sampled method.
+    batch : int, default=32
+        Rows drawn at each step, but at most a quarter of all.
+    cross_batch : int, default=None
+        Rows of the cross derivative; as many as at each step by default.
+    max_epochs : float, default=50.0
+        Samples of the longest hypergradient, in passes over the rows.
+    checkpoints : sequence of int, default=None
+        Numbers of steps to look at; four a decade by default.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept.
+    standardize : bool, default=True
+        Whether to bring features to one scale.
+    random_state : int, RandomState or None, default=0
+        What all randomness follows from.
+    n_jobs : int, default=None
+        Number of threads, as in the estimators.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each point of each curve: ``method``, ``eta``, ``t``, ``samples``, ``epochs``, ``seconds``, ``mse``,
+        ``relative_mse``, and the ``low`` and ``high`` tenth of the relative squared errors. Its ``attrs`` hold the exact
+        ``hypergradient``, the ``objective`` and the ``contraction`` of the map.
+
+    Examples
+    --------
+    >>> import bilevel
+    >>> X, y = bilevel.datasets.load("heart", return_X_y=True)
+    >>> curves = bilevel.study(X, y, at=0.1, methods=["sid-constant", "aid-fp"], replicates=2, max_epochs=5)
+    >>> sorted(curves["method"].unique())
+    ['aid-fp', 'sid-constant']
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("a study gives a data frame, which needs pandas; pip install pandas") from error
+
+    X, y = check_X_y(X, y, accept_sparse="csr", dtype=FLOATS)
+    classes = None
+    if loss in ("logistic", "softmax", "squared-hinge") or (
+        loss == "auto" and type_of_target(y) in ("binary", "multiclass") and np.asarray(y).dtype.kind != "f"
+    ):
+        classes, y = np.unique(y, return_inverse=True)
+    names = [f"x{j}" for j in range(X.shape[1])]
+    numbers = numbered(groups, names)
+
+    def data(X: Any, y: Any) -> _core.Dataset:
+        return dataset(X, y, classes=classes, feature_names=names, groups=numbers, weights=None)
+
+    validation = None
+    if X_val is not None:
+        X_val, y_val = check_X_y(X_val, y_val, accept_sparse="csr", dtype=FLOATS)
+        validation = data(X_val, y_val if classes is None else np.searchsorted(classes, y_val))
+    options: _core.Options = {
+        "loss": loss,
+        "penalties": penalties,
+        "method": "auto",
+        "criterion": None if validation is not None else float(validation_fraction),
+        "intercept": fit_intercept,
+        "standardize": standardize,
+        "lambda_min": None,
+        "lambda_max": None,
+        "start": None,
+        "seed": random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31)),
+        "max_time": None,
+        "max_iter": 1,
+        "tolerance": 1e-5,
+    }
+    strengths = np.atleast_1d(np.asarray(at, dtype=float))
+    if not (strengths > 0).all():
+        raise ValueError(f"at={at} must be positive: it is a penalty, or one for each hyperparameter")
+    record = _core.study(
+        data(X, y),
+        validation,
+        options,
+        {
+            "at": [math.log(strength) for strength in strengths],
+            "methods": list(methods),
+            "etas": [float(step) for step in eta],
+            "replicates": int(replicates),
+            "batch": int(batch),
+            "cross_batch": cross_batch,
+            "max_epochs": float(max_epochs),
+            "checkpoints": None if checkpoints is None else list(checkpoints),
+        },
+        threads(n_jobs),
+        None,
+    )
+    about: dict[Any, Any] = {
+        "hypergradient": record["hypergradient"],
+        "objective": record["objective"],
+        "contraction": record["contraction"],
+    }
+    curves = pd.DataFrame({name: column for name, column in record.items() if name not in about})
+    curves["eta"] = curves["eta"].astype(float)
+    curves.attrs = about
+    return curves

@@ -1,0 +1,138 @@
+"""Ctrl-C, callbacks, limits of time, and the lock of the interpreter."""
+
+from __future__ import annotations
+
+import io
+import signal
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bilevel
+from bilevel import Iteration, LogisticRegressionTuned, ProgressBar
+
+LONGEST = 10.0
+"""Seconds from an interrupt to its exception, for a machine that is busy with other things; alone it takes one."""
+
+
+@pytest.fixture(scope="module")
+def long() -> tuple[Any, Any]:
+    """Takes seconds when nobody stops it."""
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(20_000, 300))
+    y = (X[:, :20].sum(axis=1) + 5 * generator.normal(size=len(X)) > 0).astype(int)
+    return X, y
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_an_interrupt_leaves_the_best_so_far(step: int, long: Any) -> None:
+    X, y = long
+    seen: list[Iteration] = []
+    sent: list[float] = []
+
+    def interrupt(row: Iteration) -> None:
+        seen.append(row)
+        if len(seen) == step:
+            sent.append(time.monotonic())
+            signal.raise_signal(signal.SIGINT)
+
+    model = LogisticRegressionTuned(penalties="per-feature", callbacks=[interrupt])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert model.status_ == "interrupted"
+    assert model.coef_.shape == (1, X.shape[1]) and np.isfinite(model.coef_).all()
+    assert len(model.history_) < 20, "it stopped at once"
+    assert time.monotonic() - sent[0] < LONGEST
+
+
+def test_an_interrupt_between_two_kinds_of_penalty_keeps_the_first() -> None:
+    X, y = bilevel.datasets.load("a9a", return_X_y=True)
+    kept = []
+    for step in range(12, 26, 2):
+        seen: list[Iteration] = []
+
+        def interrupt(row: Iteration, seen: list[Iteration] = seen, step: int = step) -> None:
+            seen.append(row)
+            if len(seen) == step:
+                signal.raise_signal(signal.SIGINT)
+
+        model = LogisticRegressionTuned(penalties="per-feature", callbacks=[interrupt])
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+        assert model.status_ == "interrupted", step
+        kept.append(model.penalties_)
+    assert "shared" in kept
+
+
+def test_a_callback_may_stop(heart: Any) -> None:
+    seen: list[Iteration] = []
+
+    def stop(row: Iteration) -> bool:
+        seen.append(row)
+        return len(seen) == 12
+
+    model = LogisticRegressionTuned(penalties="per-feature", callbacks=[stop], n_jobs=1).fit(heart.data, heart.target)
+    assert model.status_ in {"interrupted", "converged"}
+    assert seen[0] == model.history_[0] and len(seen) >= 12
+    assert model.score(heart.data, heart.target) > 0.7
+
+
+def test_what_a_callback_raises_is_raised(heart: Any) -> None:
+    def fail(row: Iteration) -> None:
+        raise RuntimeError("enough")
+
+    model = LogisticRegressionTuned(penalties="per-feature", callbacks=[fail])
+    with pytest.raises(RuntimeError, match="enough"):
+        model.fit(heart.data, heart.target)
+
+
+def test_a_limit_of_time(long: Any) -> None:
+    X, y = long
+    began = time.monotonic()
+    model = LogisticRegressionTuned(penalties="auto", max_time=4.0).fit(X, y)
+    assert model.status_ == "time-limit"
+    assert time.monotonic() - began < 4.0 + LONGEST
+
+
+def test_other_threads_go_on(long: Any) -> None:
+    X, y = long
+    ticks = 0
+    done = threading.Event()
+
+    def count() -> None:
+        nonlocal ticks
+        while not done.wait(0.01):
+            ticks += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        LogisticRegressionTuned(penalties="shared").fit(X, y)
+    finally:
+        done.set()
+        thread.join()
+    assert ticks > 10
+
+
+def test_the_bar_as_text(heart: Any) -> None:
+    out = io.StringIO()
+    bar = ProgressBar(stream=out, interval=0)
+    LogisticRegressionTuned(callbacks=[bar]).fit(heart.data, heart.target)
+    assert "fitting on all rows\n" in out.getvalue() and "\r" not in out.getvalue()
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    LogisticRegressionTuned(callbacks=[ProgressBar(stream=terminal, interval=0)]).fit(heart.data, heart.target)
+    assert "\r" in terminal.getvalue() and "loss" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r"), "the line is cleared"
+
+
+def test_verbose(heart: Any, capsys: Any) -> None:
+    bilevel.RidgeTuned(verbose=True).fit(heart.data, heart.target)
+    assert "tuning on all rows" in capsys.readouterr().err

@@ -1,0 +1,132 @@
+"""The package around the estimators: data, study, command, pictures, documentation, types."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bilevel
+
+PACKAGE = Path(bilevel.__file__).parent
+
+
+def test_data_sets(tmp_path: Path) -> None:
+    for name in bilevel.datasets.names():
+        if not name.startswith("adult"):
+            found = bilevel.datasets.load(name)
+            assert found.data.shape == (len(found.target), len(found.feature_names)) and len(found.groups)
+    X, y = bilevel.datasets.load("heart", return_X_y=True)
+    assert X.shape == (270, 13) and set(y) == {0, 1}
+    with pytest.raises(ValueError, match="heart"):
+        bilevel.datasets.load("nothing")
+    path = tmp_path / "table.csv"
+    path.write_text("size,kind,price\n1,a,3\n2,b,4\n3,a,9.5\n4,b,2\n")
+    table = bilevel.datasets.read(path, target="price", dtype=np.float32)
+    assert table.feature_names == ["size", "kind=a", "kind=b"] and list(table.groups) == ["size", "kind", "kind"]
+    assert table.data.dtype == np.float32 and list(table.target) == [3, 4, 9.5, 2]
+    path.write_text("size,price\n1,2\nx,\n")
+    with pytest.raises(ValueError, match=r"table.csv"):
+        bilevel.datasets.read(path)
+
+
+def test_study(heart: Any) -> None:
+    pytest.importorskip("pandas")
+    curves = bilevel.study(heart.data, heart.target, at=0.1, replicates=8, max_epochs=40)
+    assert set(curves["method"]) == {"sid-constant", "sid-decreasing", "aid-fp", "aid-cg"}
+    assert (curves["mse"] >= 0).all() and len(curves.attrs["hypergradient"]) == 1
+    for _, curve in curves.groupby(["method", "eta"], dropna=False):
+        assert curve["t"].is_monotonic_increasing
+        assert curve["relative_mse"].iloc[-1] < curve["relative_mse"].iloc[0]
+    again = bilevel.study(heart.data, heart.target, at=0.1, replicates=8, max_epochs=40, n_jobs=1)
+    assert (again["mse"] == curves["mse"]).all()
+    with pytest.raises(ValueError, match="penalties"):
+        bilevel.study(heart.data, heart.target, at=[0.1, 0.2])
+    with pytest.raises(ValueError, match="positive"):
+        bilevel.study(heart.data, heart.target, at=0.0)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bilevel", *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
+        )
+
+    done = run("tune", str(PACKAGE / "data" / "heart_scale.gz"), "--quiet", "--penalties", "shared")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "bilevel-out" / "summary.json").read_text())
+    assert summary["rows"] == 270
+    missing = run("tune", "nothing.csv")
+    assert missing.returncode == 2 and missing.stderr.count("\n") == 1
+    assert "Usage" in run("--help").stdout
+
+
+def test_pictures(heart: Any) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    groups = ["one", "two"] * 6 + ["one"]
+    model = bilevel.LogisticRegressionTuned(penalties="per-feature", groups=groups).fit(heart.data, heart.target)
+    curves, penalties = model.plot()
+    assert len(curves.get_lines()) >= 4
+    assert [label.get_text() for label in penalties.get_yticklabels()] in (["one", "two"], ["two", "one"])
+    assert model.plot_penalties(curves) is curves
+
+
+def test_how_it_looks_in_a_notebook(heart: Any) -> None:
+    model = bilevel.RidgeTuned()
+    assert "judged by" not in model._repr_html_()
+    html = model.fit(heart.data, heart.target)._repr_html_()
+    assert "judged by 5 folds" in html and "untuned" in html
+
+
+PUBLIC = [name for name in bilevel.__all__ if name != "__version__"]
+
+
+def documented_objects() -> list[str]:
+    found = []
+    for name in PUBLIC:
+        value = getattr(bilevel, name)
+        found.append(f"bilevel.{name}")
+        if inspect.ismodule(value):
+            found += [f"bilevel.{name}.{n}" for n, f in inspect.getmembers(value, inspect.isfunction) if n[0] != "_"]
+        elif inspect.isclass(value):
+            methods = inspect.getmembers(value, inspect.isfunction)
+            found += [f"bilevel.{name}.{n}" for n, f in methods if n[0] != "_" and f.__module__.startswith("bilevel")]
+    return found
+
+
+@pytest.mark.parametrize("name", documented_objects())
+def test_docstrings(name: str) -> None:
+    validate = pytest.importorskip("numpydoc.validate").validate
+    # A summary may end a class of named fields; examples and references are for those that need them.
+    optional = {"GL01", "EX01", "SA01", "ES01", "RT02", "SA04", "YD01", "PR02"}
+    if inspect.ismodule(getattr(bilevel, name.split(".")[1])) and name.count(".") == 1:
+        optional |= {"SS06"}
+    faults = [f"{code}: {text}" for code, text in validate(name)["errors"] if code not in optional]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("name", [n for n in PUBLIC if inspect.isclass(getattr(bilevel, n)) and n.endswith("Tuned")])
+def test_every_parameter_and_attribute_is_documented(name: str, heart: Any) -> None:
+    cls = getattr(bilevel, name)
+    text = inspect.getdoc(cls) or ""
+    assert "{" not in text.replace('{"', "").replace("{array-like", "").replace("{0", ""), "a part was not filled in"
+    for parameter in inspect.signature(cls).parameters:
+        assert f"\n{parameter} : " in text, parameter
+    model = cls().fit(heart.data, heart.target)
+    for attribute in vars(model):
+        if attribute.endswith("_") and not attribute.startswith("_"):
+            assert f"\n{attribute} : " in text, attribute
+
+
+def test_types() -> None:
+    pytest.importorskip("mypy")
+    sources = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "mypy", "--config-file", str(sources / "pyproject.toml"), "--no-incremental"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=sources, check=False)
+    assert done.returncode == 0, done.stdout
