@@ -1,7 +1,7 @@
 //! Long work on threads of its own, while the thread that asked for it listens.
 //!
 //! Python delivers signals and runs callbacks only where its lock is held, and the work never holds it. So the calling
-//! thread waits without the lock, wakes for every event of the work and at least every [`POLL`], takes the lock, calls
+//! thread waits without the lock, wakes for every event of the work and at least every `POLL`, takes the lock, calls
 //! back and looks for signals. Whatever is raised there asks the work to stop, which then returns the best it has.
 
 use std::sync::Arc;

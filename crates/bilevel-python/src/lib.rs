@@ -1,7 +1,7 @@
 //! The extension module `bilevel._core`: arrays and options in, arrays out.
 //!
-//! Thin on purpose. It turns what NumPy and SciPy hold into the library's data set ([`matrix`] is the only place that knows
-//! how), calls the library without the interpreter lock while it listens for interrupts ([`attended`]), and hands back plain
+//! Thin on purpose. It turns what NumPy and SciPy hold into the library's data set (`matrix.rs` is the only place that knows
+//! how), calls the library without the interpreter lock while it listens for interrupts (`attended.rs`), and hands back plain
 //! arrays. Estimators, checks of input, pictures and everything else a person sees is written in Python on top of it.
 
 mod attended;
