@@ -47,21 +47,21 @@ fn a_race_is_continued_and_does_not_depend_on_threads() {
     let heart = data("heart_scale.gz");
     let on = text(&heart);
     let (code, printed, errors) =
-        race(on, &one, &[&SHORT[..], &["--algorithms", "soba,srba", "--threads", "1"]].concat());
+        race(on, &one, &[&SHORT[..], &["--algorithms", "soba,vrbo", "--threads", "1"]].concat());
     assert_eq!((code, errors.as_str()), (0, ""), "{printed}");
-    for expected in ["soba", "srba", "200", "finished", "race.html", "(2 new)"] {
+    for expected in ["soba", "vrbo", "200", "finished", "race.html", "(2 new)"] {
         assert!(printed.contains(expected), "'{expected}' is missing in\n{printed}");
     }
     for name in ["race-samples.svg", "race-seconds.svg", "race.html"] {
         let file = std::fs::read_to_string(one.join(name)).unwrap();
         assert!(file.contains("soba") && !file.contains("NaN"), "{name}");
     }
-    for algorithm in ["soba", "srba"] {
+    for algorithm in ["soba", "vrbo"] {
         let (first, last) = last_value(&one, algorithm);
         assert!(last < first, "{algorithm} ends lower than it began: {first} {last}");
     }
     let before = std::fs::read_to_string(one.join("race.csv")).unwrap();
-    let more = [&SHORT[..], &["--algorithms", "soba,srba,hoag", "--seeds", "2", "--threads", "2"]].concat();
+    let more = [&SHORT[..], &["--algorithms", "soba,vrbo,hoag", "--seeds", "2", "--threads", "2"]].concat();
     assert!(race(on, &one, &more).1.contains("(4 new)"));
     let after = std::fs::read_to_string(one.join("race.csv")).unwrap();
     assert!(before.lines().all(|line| after.lines().any(|other| other == line)), "runs that were there are kept");
@@ -80,7 +80,7 @@ fn the_simulated_problem_is_solved() {
     let folder = Scratch::new();
     let out = folder.join("out");
     let sizes = ["--rows", "100", "--dim", "5", "--hyperparameters", "3", "--condition", "2", "--batch", "all"];
-    let more = ["--algorithms", "soba,amigo", "--steps", "0.5,0.5,0.05", "--passes", "20000"];
+    let more = ["--algorithms", "soba,amigo", "--steps", "0.5,0.5,0.2", "--passes", "20000"];
     let (code, printed, errors) = race("quadratic", &out, &[&sizes[..], &more].concat());
     assert_eq!((code, errors.as_str()), (0, ""), "{printed}");
     let json: Value = serde_json::from_str(&std::fs::read_to_string(out.join("race.json")).unwrap()).unwrap();
@@ -89,7 +89,7 @@ fn the_simulated_problem_is_solved() {
         assert!(last["cost"]["work"]["rows"].as_f64().unwrap() >= 20_000.0 * 100.0, "{last}");
         let gradient = last["judgement"]["gradient_squared"].as_f64().unwrap();
         assert!(gradient < 1e-12, "all rows, a linear rate: {run}");
-        assert_eq!(run["steps"], serde_json::json!([0.5, 0.5, 0.05]));
+        assert_eq!(run["steps"], serde_json::json!([0.5, 0.5, 0.2]));
     }
 }
 
