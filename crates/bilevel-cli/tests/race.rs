@@ -4,6 +4,8 @@ mod common;
 
 use std::path::Path;
 
+#[cfg(unix)]
+use common::interrupted;
 use common::{Scratch, bilevel, data};
 use serde_json::Value;
 
@@ -80,16 +82,16 @@ fn the_simulated_problem_is_solved() {
     let folder = Scratch::new();
     let out = folder.join("out");
     let sizes = ["--rows", "100", "--dim", "5", "--hyperparameters", "3", "--condition", "2", "--batch", "all"];
-    let more = ["--algorithms", "soba,amigo", "--steps", "0.5,0.5,0.2", "--passes", "20000"];
+    let more = ["--algorithms", "soba,amigo", "--steps", "0.5,0.5,0.05", "--passes", "40000"];
     let (code, printed, errors) = race("quadratic", &out, &[&sizes[..], &more].concat());
     assert_eq!((code, errors.as_str()), (0, ""), "{printed}");
     let json: Value = serde_json::from_str(&std::fs::read_to_string(out.join("race.json")).unwrap()).unwrap();
     for run in json["runs"].as_array().unwrap() {
         let last = run["curve"].as_array().unwrap().last().unwrap();
-        assert!(last["cost"]["work"]["rows"].as_f64().unwrap() >= 20_000.0 * 100.0, "{last}");
+        assert!(last["cost"]["work"]["rows"].as_f64().unwrap() >= 40_000.0 * 100.0, "{last}");
         let gradient = last["judgement"]["gradient_squared"].as_f64().unwrap();
         assert!(gradient < 1e-12, "all rows, a linear rate: {run}");
-        assert_eq!(run["steps"], serde_json::json!([0.5, 0.5, 0.2]));
+        assert_eq!(run["steps"], serde_json::json!([0.5, 0.5, 0.05]));
     }
 }
 
@@ -116,4 +118,21 @@ fn bad_options_leave_nothing() {
         assert_eq!(errors.trim_end().lines().count(), 1, "{errors}");
         assert!(!out.exists(), "{more:?}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_keeps_finished_runs() {
+    let folder = Scratch::new();
+    let out = folder.join("out");
+    let heart = data("heart_scale.gz");
+    let common = ["--algorithms", "soba", "--steps", "0.1,0.1,1", "--seconds", "0.2"];
+    let endless = ["race", text(&heart), "--seeds", "1000000", "--out", text(&out)];
+    let end = interrupted(endless.into_iter().chain(common));
+    assert_eq!(end.code, Some(130), "{}", end.printed);
+    assert!(out.join("race.html").exists() && end.printed.contains("finished"), "{}", end.printed);
+    let kept = rows(&out);
+    assert!(kept.iter().any(|row| row[1] == "0"));
+    assert!(race(text(&heart), &out, &common).1.contains("(0 new)"));
+    assert_eq!(rows(&out), kept);
 }
