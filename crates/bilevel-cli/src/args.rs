@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bilevel::sample::Sampling;
+use bilevel::sample::{Batch, Sampling};
 use bilevel::tune::{LossChoice, Method, Penalties, PreciseMethod};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::names::{self, METHODS, MODELS, PENALTIES, PRECISE_METHODS, SAMPLINGS};
+use crate::race::RaceArgs;
 use crate::reproduce::ReproduceArgs;
 use crate::study::StudyArgs;
 
@@ -37,6 +38,8 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// Measure the error of one hypergradient against samples, epochs and seconds.
     Study(Box<StudyArgs>),
+    /// Race the stochastic bilevel algorithms of the literature from one start on one budget.
+    Race(Box<RaceArgs>),
     /// Repeat the experiments of a paper and say what agrees with it.
     Reproduce(ReproduceArgs),
 }
@@ -389,6 +392,15 @@ pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x > 0.0 && x.is_finite() => Ok(x),
         _ => Err("a positive number is needed".into()),
+    }
+}
+
+/// A number of rows, or `all`.
+pub fn batch(text: &str) -> Result<Batch, String> {
+    match (text, text.parse::<usize>()) {
+        ("all", _) => Ok(Batch::All),
+        (_, Ok(rows)) if rows > 0 => Ok(Batch::Rows(rows)),
+        _ => Err("a positive number of rows is needed, or all".into()),
     }
 }
 

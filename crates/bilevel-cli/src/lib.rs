@@ -21,10 +21,12 @@ mod plan;
 mod predict;
 mod problem;
 mod progress;
+mod race;
 mod repeat;
 mod report;
 mod reproduce;
 mod results;
+mod settings;
 mod study;
 mod table;
 mod tune;
@@ -56,6 +58,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Convert(args) => convert::run(args),
         Command::Check(args) => check::run(args),
         Command::Study(args) => study::run(args),
+        Command::Race(args) => race::run(args),
         Command::Reproduce(args) => reproduce::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -46,6 +46,26 @@ pub const PRECISE_METHODS: Names = &[
     ("sid-svrg", "samples and some passes: few rows, a high precision or weak penalties"),
 ];
 
+pub const ALGORITHMS: Names = &[
+    ("hoag", "all rows, falling tolerances, adaptive outer step"),
+    ("bsa", "growing lower loops, one random term of a Neumann series"),
+    ("ttsa", "one lower step, one random term of a Neumann series"),
+    ("stocbio", "ten lower steps, Neumann series"),
+    ("sustain", "STORM directions, one random term of a Neumann series"),
+    ("mrbo", "STORM directions, Neumann series"),
+    ("vrbo", "SPIDER directions, Neumann series"),
+    ("amigo", "ten steps of each level, warm starts"),
+    ("fsla", "single loop, STORM direction of lambda"),
+    ("soba", "single loop, plain directions"),
+    ("saba", "single loop, SAGA directions"),
+    ("bome", "first order, dynamic barrier"),
+    ("pzobo", "differences of lower runs along a random direction"),
+    ("bsgm", "cold starts, growing loops of both levels"),
+    ("f2sa", "first order, growing penalty"),
+    ("ma-soba", "single loop, moving average of the outer direction"),
+    ("srba", "single loop, SARAH directions"),
+];
+
 pub const SAMPLINGS: Names = &[
     ("blocks", "consecutive rows of shuffled data from a random start, the fastest"),
     ("rows", "independent random rows"),
@@ -76,6 +96,7 @@ pub fn name_of(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bilevel::algorithms::Algorithm;
     use bilevel::sample::Sampling;
     use bilevel::tune::{LossChoice, Method, Penalties, PreciseMethod};
 
@@ -93,5 +114,7 @@ mod tests {
         all_names_are_known::<Method>(METHODS);
         all_names_are_known::<PreciseMethod>(PRECISE_METHODS);
         all_names_are_known::<Sampling>(SAMPLINGS);
+        all_names_are_known::<Algorithm>(ALGORITHMS);
+        assert_eq!(ALGORITHMS.len(), Algorithm::ALL.len());
     }
 }

@@ -6,7 +6,7 @@ use bilevel::sample::Batch;
 use bilevel::study::{Checkpoints, CurveKind};
 use clap::Args;
 
-use crate::args::{ProblemArgs, positive};
+use crate::args::{ProblemArgs, batch, positive};
 use crate::names::{self, Names};
 
 const EXAMPLES: &str = "\
@@ -49,7 +49,7 @@ pub struct StudyArgs {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Study")]
     pub batch: u32,
     /// Rows J of the cross derivative, or `all` [default: as many as at each step].
-    #[arg(long, value_name = "N", value_parser = cross_batch, help_heading = "Study")]
+    #[arg(long, value_name = "N", value_parser = batch, help_heading = "Study")]
     pub cross_batch: Option<Batch>,
     /// Samples of the longest hypergradient, in passes over the rows.
     #[arg(long, value_name = "X", default_value_t = 50.0, value_parser = positive, help_heading = "Study")]
@@ -84,13 +84,5 @@ impl StudyArgs {
             true => Checkpoints::PerDecade(4),
             false => Checkpoints::At(self.checkpoints.clone()),
         }
-    }
-}
-
-fn cross_batch(text: &str) -> Result<Batch, String> {
-    match (text, text.parse::<usize>()) {
-        ("all", _) => Ok(Batch::All),
-        (_, Ok(rows)) if rows > 0 => Ok(Batch::Rows(rows)),
-        _ => Err("a positive number of rows is needed, or all".into()),
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::csv;
 use crate::output::Files;
+use crate::settings::difference;
 
 pub const ROWS: &str = "study.csv";
 const SETTINGS: &str = "study.json";
@@ -101,16 +102,6 @@ impl StudyFile {
         }
         text
     }
-}
-
-/// The first setting that differs.
-fn difference(found: &Map<String, Value>, asked: &Map<String, Value>) -> Option<(String, String, String)> {
-    let names = asked.keys().chain(found.keys().filter(|name| !asked.contains_key(*name)));
-    let shown = |value: Option<&Value>| value.map_or("not given".into(), |value| value.to_string());
-    names
-        .map(|name| (name, found.get(name), asked.get(name)))
-        .find(|(_, there, here)| there != here)
-        .map(|(name, there, here)| (name.clone(), shown(there), shown(here)))
 }
 
 fn parse(text: &str) -> Result<Vec<Replicate>> {

@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use crate::mapped::Verify;
 use crate::progress::Progress;
 use crate::report::page;
+use crate::settings::fingerprint;
 use crate::{at, interrupt, numbers, output, problem};
 
 pub use args::StudyArgs;
@@ -151,18 +152,11 @@ impl<'a> Question<'a> {
     pub fn identity(&self, settings: &StudySettings) -> Map<String, Value> {
         // The exact hypergradient and the constants depend on all of the data, the model and lambda.
         let numbers = [&self.reference.hypergradient[..], &self.reference.solution, &self.lambda].concat();
-        let fingerprint = numbers.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, number| {
-            number
-                .to_bits()
-                .to_le_bytes()
-                .iter()
-                .fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-        });
         let value = json!({
             "format": 1,
             "rows": self.lower.risk().len(),
             "hyperparameters": self.lambda.len(),
-            "problem": format!("{fingerprint:016x}"),
+            "problem": fingerprint(&numbers),
             "map_step": self.reference.map_step,
             "batch": settings.batch,
             "cross_batch": settings.cross_batch,

@@ -1,0 +1,111 @@
+//! Options of `bilevel race`.
+
+use std::path::PathBuf;
+
+use bilevel::algorithms::Algorithm;
+use bilevel::race::Budget;
+use bilevel::sample::Batch;
+use bilevel::{Error, Result};
+use clap::Args;
+
+use super::simulated::SimulatedArgs;
+use crate::args::{ProblemArgs, batch, positive};
+use crate::names::{self, ALGORITHMS};
+
+const EXAMPLES: &str = "\
+Examples:
+  bilevel race data/german.numer_scale --seconds 1
+  bilevel race train.svm.bz2 --validation valid.svm.bz2 --penalties per-feature --algorithms soba,saba,srba --seeds 3
+  bilevel race quadratic --condition 100 --batch 16 --passes 200
+
+DATA is a file, or `quadratic` for a simulated problem. Running again with the same settings keeps the runs in race.json;
+algorithms and seeds may be added. Exit codes: 0 done, 1 the computation failed, 2 bad input, 130 interrupted (finished runs
+are kept).";
+
+/// Seconds of each run, where no budget is given.
+const SECONDS: f64 = 5.0;
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RaceArgs {
+    #[command(flatten)]
+    pub problem: ProblemArgs,
+
+    /// The penalty where all start: a number for all, a list, or a model file [default: 0.1].
+    #[arg(long, value_name = "LAMBDA", help_heading = "Race")]
+    pub at: Option<String>,
+    /// Who races [default: all].
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Race")]
+    #[arg(value_parser = names::parser::<Algorithm>(ALGORITHMS))]
+    pub algorithms: Vec<Algorithm>,
+    /// Rows of each sample, or `all`.
+    #[arg(long, value_name = "N", default_value = "64", value_parser = batch, help_heading = "Race")]
+    pub batch: Batch,
+    /// Stop each run after this time, exact values apart [default: 5, where no other limit is given].
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Race")]
+    pub seconds: Option<f64>,
+    /// Stop each run after so many passes over the training rows.
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Race")]
+    pub passes: Option<f64>,
+    /// Stop each run after so many iterations.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Race")]
+    pub iterations: Option<u64>,
+    /// Runs of each algorithm, with the seeds --seed, --seed + 1, ...
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Race")]
+    pub seeds: u32,
+    /// First steps of w, v and lambda for all [default: each algorithm chooses from a grid].
+    #[arg(long, value_name = "LOWER,LINEAR,OUTER", value_delimiter = ',', value_parser = positive)]
+    #[arg(help_heading = "Race")]
+    pub steps: Vec<f64>,
+
+    #[command(flatten, next_help_heading = "Simulated problem")]
+    pub simulated: SimulatedArgs,
+
+    /// Folder for the runs, the figures and the page.
+    #[arg(long, value_name = "DIR", default_value = "bilevel-race", help_heading = "Output")]
+    pub out: PathBuf,
+    /// Begin anew if the folder holds another race.
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
+    /// Print nothing but errors.
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+impl RaceArgs {
+    /// Who races, each once.
+    pub fn contestants(&self) -> Vec<Algorithm> {
+        let chosen = |algorithm: &Algorithm| self.algorithms.is_empty() || self.algorithms.contains(algorithm);
+        Algorithm::ALL.into_iter().filter(chosen).collect()
+    }
+
+    /// Seeds of the runs of each.
+    pub fn seeds(&self) -> impl Iterator<Item = u64> + use<> {
+        let first = self.problem.seed;
+        (0..u64::from(self.seeds)).map(move |number| first.wrapping_add(number))
+    }
+
+    /// What each run may spend on a problem of `rows` rows.
+    pub fn budget(&self, rows: usize) -> Budget {
+        let unlimited = self.passes.is_none() && self.iterations.is_none();
+        let seconds = self.seconds.or(if unlimited { Some(SECONDS) } else { None });
+        Budget {
+            seconds: seconds.unwrap_or(f64::INFINITY),
+            rows: self.passes.map_or(f64::INFINITY, |passes| passes * rows as f64),
+            iterations: self.iterations.map_or(usize::MAX, |iterations| iterations as usize),
+        }
+    }
+
+    /// The steps for all, where they are given.
+    ///
+    /// # Errors
+    /// Input, unless there are three or none.
+    pub fn steps(&self) -> Result<Option<[f64; 3]>> {
+        match self.steps[..] {
+            [] => Ok(None),
+            [lower, linear, outer] => Ok(Some([lower, linear, outer])),
+            _ => Err(Error::input(format!("--steps gives {} numbers", self.steps.len()))
+                .remedy("give three, the first steps of w, v and lambda, such as 0.1,0.1,0.01")),
+        }
+    }
+}

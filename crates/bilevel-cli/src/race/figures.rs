@@ -1,0 +1,147 @@
+//! Runs as tables and curves.
+
+use bilevel::race::{Cost, End};
+
+use super::file::{Lane, place};
+use crate::numbers;
+use crate::report::charts::{Band, COLOURS, escape, legend, log_log, standalone};
+use crate::report::page::{figure, scrolling};
+use crate::table::TextTable;
+
+/// Differences below this part of the best value are rounding.
+const ROUNDING: f64 = 1e-11;
+
+/// A horizontal axis.
+struct Against {
+    name: &'static str,
+    of: fn(&Cost) -> f64,
+}
+
+const AXES: [Against; 2] = [
+    Against { name: "seconds", of: |cost| cost.seconds },
+    Against { name: "samples", of: |cost| cost.work.rows as f64 },
+];
+
+/// The least value at any checkpoint.
+fn best(lanes: &[Lane]) -> f64 {
+    let values = lanes.iter().flat_map(|lane| lane.entry.curve.iter().map(|point| point.judgement.value));
+    values.fold(f64::INFINITY, f64::min)
+}
+
+/// The curves against one cost, colours by algorithm: the chart, and what it shows.
+fn chart(lanes: &[Lane], against: &Against) -> (String, Vec<(String, String)>) {
+    let best = best(lanes);
+    let floor = ROUNDING * best.abs().max(f64::MIN_POSITIVE);
+    let mut keys: Vec<(String, String)> = Vec::new();
+    let mut bands = Vec::new();
+    for lane in lanes {
+        let at = place(lane.entry.algorithm);
+        let class = format!("c{}{}", at % COLOURS, if at < COLOURS { "" } else { " dashed" });
+        let name = lane.entry.algorithm.to_string();
+        let point = |x: f64, y: f64| if x > 0.0 && y > floor { Some([x, y, y, y]) } else { None };
+        let points =
+            lane.entry.curve.iter().filter_map(|p| point((against.of)(&p.cost), p.judgement.value - best)).collect();
+        if keys.iter().all(|(_, known)| *known != name) {
+            keys.push((class.clone(), name.clone()));
+        }
+        bands.push(Band { class, name, points });
+    }
+    let description = format!("Value above the best against {}", against.name);
+    (log_log(&description, against.name, "value − best value", &bands, None), keys)
+}
+
+fn borrowed(keys: &[(String, String)]) -> Vec<(&str, &str)> {
+    keys.iter().map(|(class, name)| (class.as_str(), name.as_str())).collect()
+}
+
+/// Both charts for a page.
+pub fn figures(lanes: &[Lane]) -> String {
+    let caption = "f(λ) at the iterate, found exactly outside the clock, above the least that was seen in any run.";
+    let one = |against: &Against| {
+        let (chart, keys) = chart(lanes, against);
+        let chart = format!("{chart}{}", legend(&borrowed(&keys)));
+        figure(&format!("Value against {}", against.name), &chart, caption)
+    };
+    AXES.iter().map(one).collect()
+}
+
+/// The same as files: `race-seconds.svg` and `race-samples.svg`.
+pub fn files(lanes: &[Lane], title: &str) -> Vec<(String, String)> {
+    let one = |against: &Against| {
+        let (chart, keys) = chart(lanes, against);
+        (format!("race-{}.svg", against.name), standalone(&chart, title, &borrowed(&keys)))
+    };
+    AXES.iter().map(one).collect()
+}
+
+const HEADINGS: [&str; 15] = [
+    "algorithm",
+    "seed",
+    "steps w, v, λ",
+    "iterations",
+    "a second",
+    "samples",
+    "gradients",
+    "Hessian",
+    "cross",
+    "value",
+    "|∇f|²",
+    "|w − w(λ)|²",
+    "time",
+    "choosing steps",
+    "end",
+];
+
+/// A row for each run, the lowest value first.
+fn rows(lanes: &[Lane]) -> Vec<Vec<String>> {
+    let mut sorted: Vec<&Lane> = lanes.iter().collect();
+    sorted.sort_by(|a, b| a.entry.value().total_cmp(&b.entry.value()));
+    sorted.into_iter().map(row).collect()
+}
+
+fn row(lane: &Lane) -> Vec<String> {
+    let entry = &lane.entry;
+    let end = match entry.end {
+        End::Finished => "finished",
+        End::Diverged => "diverged",
+    };
+    let steps = entry.steps.map(numbers::short).join(", ");
+    let mut cells = vec![entry.algorithm.to_string(), entry.seed.to_string(), steps];
+    match lane.last() {
+        Some(point) => {
+            let (cost, judged) = (point.cost, point.judgement);
+            let rate = cost.iterations as f64 / cost.seconds;
+            cells.push(numbers::count(cost.iterations));
+            cells.push(if rate.is_finite() { numbers::count(rate.round() as usize) } else { numbers::NONE.into() });
+            let work = cost.work;
+            let counts = [work.rows, work.gradients, work.hessian_products, work.cross_products];
+            cells.extend(counts.map(|count| numbers::count(count as usize)));
+            cells.push(numbers::loss(entry.value()));
+            cells.extend([judged.gradient_squared, judged.distance_squared].map(numbers::short));
+            cells.push(numbers::seconds(cost.seconds));
+        }
+        None => cells.extend([numbers::NONE; 10].map(String::from)),
+    }
+    cells.push(numbers::seconds(lane.screening_seconds));
+    cells.push(end.into());
+    cells
+}
+
+/// The table for the terminal.
+pub fn text_table(lanes: &[Lane]) -> String {
+    let mut table = TextTable::new(HEADINGS);
+    rows(lanes).into_iter().for_each(|row| table.row(row));
+    table.render()
+}
+
+/// The table for a page.
+pub fn table(lanes: &[Lane]) -> String {
+    let cells = |cells: &[String], tag: &str| -> String {
+        cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect()
+    };
+    let head = cells(&HEADINGS.map(String::from), "th");
+    let body: String = rows(lanes).iter().map(|row| format!("<tr>{}</tr>\n", cells(row, "td"))).collect();
+    let note = "<p class=\"muted\">Samples are rows visited; gradients, Hessian and cross products are rows visited for each \
+                of these. All figures are those of the last checkpoint.</p>\n";
+    scrolling(&format!("<table>\n<tr>{head}</tr>\n{body}</table>\n")) + note
+}

@@ -1,0 +1,138 @@
+//! `bilevel race`: files, resumption, the simulated problem, refusals.
+
+mod common;
+
+use std::path::Path;
+
+#[cfg(unix)]
+use common::interrupted;
+use common::{Scratch, bilevel, data};
+use serde_json::Value;
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Runs `bilevel race` and gives its exit code, standard output and standard error.
+fn race(on: &str, out: &Path, more: &[&str]) -> (i32, String, String) {
+    let args = [&["race", on, "--out", text(out)], more].concat();
+    let output = bilevel().args(&args).output().unwrap();
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    (output.status.code().unwrap(), stdout, stderr)
+}
+
+/// The lines of `race.csv` in cells, without the seconds.
+fn rows(out: &Path) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(out.join("race.csv")).unwrap();
+    let row = |line: &str| {
+        let mut cells: Vec<String> = line.split(',').map(String::from).collect();
+        assert_eq!(cells.len(), 12, "{line}");
+        cells.remove(3);
+        cells
+    };
+    text.lines().skip(1).map(row).collect()
+}
+
+fn last_value(out: &Path, algorithm: &str) -> (f64, f64) {
+    let rows = rows(out);
+    let value = |row: &Vec<String>| row[8].parse::<f64>().unwrap();
+    let of: Vec<_> = rows.iter().filter(|row| row[0] == algorithm).collect();
+    (value(of[0]), value(of[of.len() - 1]))
+}
+
+const SHORT: [&str; 6] = ["--iterations", "200", "--batch", "16", "--penalties", "per-feature"];
+
+#[test]
+fn a_race_is_continued_and_does_not_depend_on_threads() {
+    let folder = Scratch::new();
+    let (one, two) = (folder.join("one"), folder.join("two"));
+    let heart = data("heart_scale.gz");
+    let on = text(&heart);
+    let (code, printed, errors) =
+        race(on, &one, &[&SHORT[..], &["--algorithms", "soba,vrbo", "--threads", "1"]].concat());
+    assert_eq!((code, errors.as_str()), (0, ""), "{printed}");
+    for expected in ["soba", "vrbo", "200", "finished", "race.html", "(2 new)"] {
+        assert!(printed.contains(expected), "'{expected}' is missing in\n{printed}");
+    }
+    for name in ["race-samples.svg", "race-seconds.svg", "race.html"] {
+        let file = std::fs::read_to_string(one.join(name)).unwrap();
+        assert!(file.contains("soba") && !file.contains("NaN"), "{name}");
+    }
+    for algorithm in ["soba", "vrbo"] {
+        let (first, last) = last_value(&one, algorithm);
+        assert!(last < first, "{algorithm} ends lower than it began: {first} {last}");
+    }
+    let before = std::fs::read_to_string(one.join("race.csv")).unwrap();
+    let more = [&SHORT[..], &["--algorithms", "soba,vrbo,hoag", "--seeds", "2", "--threads", "2"]].concat();
+    assert!(race(on, &one, &more).1.contains("(4 new)"));
+    let after = std::fs::read_to_string(one.join("race.csv")).unwrap();
+    assert!(before.lines().all(|line| after.lines().any(|other| other == line)), "runs that were there are kept");
+    assert_eq!(race(on, &two, &more).0, 0);
+    assert_eq!(rows(&one), rows(&two), "at once or in two runs, on one or two threads");
+    let other = ["--iterations", "201", "--batch", "16", "--penalties", "per-feature"];
+    let (code, _, errors) = race(on, &one, &other);
+    assert!(code == 2 && errors.contains("holds another race: iterations was 200"), "{errors}");
+    assert_eq!(race(on, &one, &[&other[..], &["--overwrite", "--algorithms", "soba", "-q"]].concat()).0, 0);
+    assert!(rows(&one).iter().all(|row| row[0] == "soba"));
+}
+
+/// With steps that are given, and as many passes as are asked for.
+#[test]
+fn the_simulated_problem_is_solved() {
+    let folder = Scratch::new();
+    let out = folder.join("out");
+    let sizes = ["--rows", "100", "--dim", "5", "--hyperparameters", "3", "--condition", "2", "--batch", "all"];
+    let more = ["--algorithms", "soba,amigo", "--steps", "0.5,0.5,0.05", "--passes", "40000"];
+    let (code, printed, errors) = race("quadratic", &out, &[&sizes[..], &more].concat());
+    assert_eq!((code, errors.as_str()), (0, ""), "{printed}");
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(out.join("race.json")).unwrap()).unwrap();
+    for run in json["runs"].as_array().unwrap() {
+        let last = run["curve"].as_array().unwrap().last().unwrap();
+        assert!(last["cost"]["work"]["rows"].as_f64().unwrap() >= 40_000.0 * 100.0, "{last}");
+        let gradient = last["judgement"]["gradient_squared"].as_f64().unwrap();
+        assert!(gradient < 1e-12, "all rows, a linear rate: {run}");
+        assert_eq!(run["steps"], serde_json::json!([0.5, 0.5, 0.05]));
+    }
+}
+
+#[test]
+fn bad_options_leave_nothing() {
+    let folder = Scratch::new();
+    let out = folder.join("out");
+    let heart = data("heart_scale.gz");
+    for (on, more) in [
+        (text(&heart), &["--algorithms", "sobas"][..]),
+        (text(&heart), &["--steps", "0.1,0.1"]),
+        (text(&heart), &["--steps", "0.1,0.1,-1"]),
+        (text(&heart), &["--batch", "0"]),
+        (text(&heart), &["--seconds", "0"]),
+        (text(&heart), &["--at", "-1"]),
+        (text(&heart), &["--condition", "2"]),
+        ("quadratic", &["--condition", "0.5"]),
+        ("quadratic", &["--at", "1"]),
+        ("quadratic", &["--rows", "1000000000"]),
+        ("no-such-file", &[]),
+    ] {
+        let (code, _, errors) = race(on, &out, more);
+        assert_eq!(code, 2, "{more:?}: {errors}");
+        assert_eq!(errors.trim_end().lines().count(), 1, "{errors}");
+        assert!(!out.exists(), "{more:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_keeps_finished_runs() {
+    let folder = Scratch::new();
+    let out = folder.join("out");
+    let heart = data("heart_scale.gz");
+    let common = ["--algorithms", "soba", "--steps", "0.1,0.1,1", "--seconds", "0.2"];
+    let endless = ["race", text(&heart), "--seeds", "1000000", "--out", text(&out)];
+    let end = interrupted(endless.into_iter().chain(common));
+    assert_eq!(end.code, Some(130), "{}", end.printed);
+    assert!(out.join("race.html").exists() && end.printed.contains("finished"), "{}", end.printed);
+    let kept = rows(&out);
+    assert!(kept.iter().any(|row| row[1] == "0"));
+    assert!(race(text(&heart), &out, &common).1.contains("(0 new)"));
+    assert_eq!(rows(&out), kept);
+}
