@@ -24,7 +24,7 @@ def arguments():
     parser.add_argument("--narrow-labels", type=Path, help="their labels, where those are apart")
     parser.add_argument("--wide", type=Path, default=bundled / "a9a.gz", help="data of many features")
     parser.add_argument("--wide-labels", type=Path, help="their labels, where those are apart")
-    parser.add_argument("--cv", type=Path, default=bundled / "a9a.gz", help="svmlight rows for cross-validation")
+    parser.add_argument("--cv", type=Path, default=bundled / "a9a.gz", help="svmlight rows of two classes for cross-validation and hypergradients")
     parser.add_argument("--cv-test", type=Path, help="its test rows; a quarter is held out otherwise")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results", help="folder of the results")
     return parser.parse_args()
@@ -131,12 +131,13 @@ def main():
         say(f"{path.name}: steps, Python")
         with threadpoolctl.threadpool_limits(1):
             found = own_steps(printed, path) | steps.measure(features, target)
-        say(f"{path.name}: hypergradients, Rust")
+        parts += [f"## Steps, {path.name}", table_of_steps(found, *features.shape)]
+    for path, labels in ((args.narrow, args.narrow_labels), (args.cv, None)):
+        say(f"{path.name}: hypergradients")
         variables = {"BILEVEL_BENCH_FILE": path, "BILEVEL_BENCH_FILE_LABELS": labels}
         own = own_hypergradients(cargo_bench("hypergradients", variables))
-        say(f"{path.name}: hypergradients, Python")
-        others = hypergradients.measure(features, target)
-        parts += [f"## {path.name}", table_of_steps(found, *features.shape), table_of_hypergradients(own, others)]
+        others = hypergradients.measure(*data.dense(path, labels))
+        parts += [f"## Hypergradients, {path.name}", table_of_hypergradients(own, others)]
     say(f"{args.cv.name}: cross-validation")
     validated = cross_validation.measure(ROOT / "target" / "release" / "bilevel", args.cv, args.cv_test)
     test = args.cv_test.name if args.cv_test else "a quarter held out"
