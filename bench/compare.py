@@ -144,8 +144,8 @@ def main():
     parts += [f"## Cross-validation, {args.cv.name}, test {test}", table_of_cross_validation(validated)]
     head = [
         f"# {date}, {model}, {cores} cores",
-        f"Load average {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end: above 0 and {cores}, the machine was "
-        "shared and times are upper limits. "
+        f"Load average {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end. Where it is above the number of cores, "
+        "the machine was shared with other programs, and times are upper limits. "
         "`quiet` is the fastest tenth of the repetitions. Ratios are to bilevel: of quiet times on dense numbers for steps, "
         "of medians otherwise; above 1, bilevel is faster.",
         "; ".join(versions()) + ".",
