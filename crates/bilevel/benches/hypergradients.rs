@@ -5,6 +5,7 @@
 //! ```
 //! On bundled data, or on the file that `BILEVEL_BENCH_FILE` names (labels by `BILEVEL_BENCH_FILE_LABELS`). Errors are
 //! relative to the exact hypergradient. AID-CG doubles its steps until its error is no larger; only the last run is timed.
+//! `BILEVEL_BENCH_STEPS` is the number of steps of both solves of SID, instead of 300 and then 3000.
 
 mod common;
 
@@ -41,6 +42,14 @@ fn dataset(data: Data) -> (String, Dataset) {
     (data.name, set)
 }
 
+/// Steps of SID, one comparison each.
+fn steps() -> Vec<usize> {
+    match std::env::var("BILEVEL_BENCH_STEPS") {
+        Ok(steps) => vec![steps.parse().expect("BILEVEL_BENCH_STEPS is a number of steps")],
+        Err(_) => vec![300, 3_000],
+    }
+}
+
 fn compare(data: Data) -> bilevel::Result<()> {
     let (name, data) = dataset(data);
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };
@@ -53,7 +62,7 @@ fn compare(data: Data) -> bilevel::Result<()> {
     let rows = lower.risk().len();
     let constants = diagnose::loss_constants(&*lower.curvature(&zeros, &lambda), zeros.len(), rows, 20, 0)?;
     let map = GradientMap { loss: &lower, map_step: constants.map_step };
-    for steps in [300, 3_000] {
+    for steps in steps() {
         let sid = Sid::new(steps, BATCH, StepSize::Constant { eta: 30.0 / steps as f64 });
         let sampled = sid.estimate(&map, &upper, &lambda, None, 1, 0)?;
         let reached = error(&sampled.value);

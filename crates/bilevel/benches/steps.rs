@@ -70,7 +70,7 @@ fn steps(data: &Data) {
 fn main() -> bilevel::Result<()> {
     println!("microseconds a step                           median    quiet");
     let narrow =
-        common::named("BILEVEL_BENCH_NARROW", Storage::Auto).unwrap_or_else(|| common::pixels(49_990, 22, 0.6));
+        common::named("BILEVEL_BENCH_NARROW", Storage::Dense).unwrap_or_else(|| common::pixels(49_990, 22, 0.6));
     let wide = common::named("BILEVEL_BENCH_WIDE", Storage::Dense).unwrap_or_else(|| common::pixels(30_000, 784, 0.19));
     for data in [narrow, wide] {
         steps(&data);

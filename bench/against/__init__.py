@@ -1,0 +1,1 @@
+"""What bench/compare measures: one module for each kind of question."""
