@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::contest::Contested;
 use crate::algorithms::Point;
 use crate::domain::Domain;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hypergradient::Implicit;
 use crate::lower::Factorization;
 use crate::newton::Newton;
 use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
+
+/// Squared distance of `w` from `w(lambda)`, in units of `1 + |w(lambda)|^2`, that no run recovers from.
+const FAR: f64 = 1e16;
 
 /// A `lambda` in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -50,7 +53,8 @@ impl<'a> Judge<'a> {
     /// Judges `point`.
     ///
     /// # Errors
-    /// Numeric, where the lower level cannot be solved at its `lambda`.
+    /// Numeric, where the lower level cannot be solved at its `lambda`, or its `w` has diverged: a `lambda` that moves along such
+    /// a `w` is no result, whatever its value.
     pub fn judge(&mut self, point: &Point) -> Result<Judgement> {
         let lambda = point.lambda();
         let minimum =
@@ -58,13 +62,19 @@ impl<'a> Judge<'a> {
         self.nearby = minimum.factorization;
         let nearby = self.nearby.as_deref().map(|nearby| nearby as &dyn Factorization);
         let exact = Implicit::default().at_solution(self.lower, self.upper, &self.w, lambda, &mut self.u, nearby)?;
+        let distance_squared = vector::distance_squared(point.w(), &self.w);
+        let far = FAR * (1.0 + vector::norm_squared(&self.w));
+        if distance_squared.is_nan() || distance_squared > far {
+            return Err(Error::numeric("the lower variable has left every neighbourhood of its solution")
+                .remedy("use smaller steps"));
+        }
         let mut moved = lambda.to_vec();
         vector::axpy(-1.0, &exact.value, &mut moved);
         self.domain.project(&mut moved);
         Ok(Judgement {
             value: exact.objective,
             gradient_squared: vector::distance_squared(&moved, lambda),
-            distance_squared: vector::distance_squared(point.w(), &self.w),
+            distance_squared,
         })
     }
 }
