@@ -37,7 +37,7 @@ use super::constants::loss_constants;
 use super::lanczos::lanczos;
 use crate::error::{Error, Result};
 use crate::lower::{Curved, StochasticLoss};
-use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
+use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting};
 use crate::sample::Sample;
 use crate::vector;
 use crate::work::Work;
@@ -155,6 +155,10 @@ impl GlmBounds {
         let GlmBallOptions { map_step, batch, radius, .. } = *options;
         if !(map_step > 0.0 && radius >= 0.0 && batch > 0 && options.steps > 0) {
             return Err(Error::input(format!("the formulas need positive settings, not {options:?}")));
+        }
+        if lower.reweighting() != Reweighting::Fixed || lower.penalty_hyperparameters() != lambda.len() {
+            return Err(Error::input("the formulas are those of hyperparameters of the penalty, and of no others")
+                .remedy("measure the constants instead"));
         }
         let risk = lower.risk();
         let strengths = Penalty::strengths(lambda);

@@ -40,7 +40,7 @@ pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn
             let span = range.start..range.end.min(range.start + rows - position);
             let mut d = vec![0.0; span.len() * outputs];
             let own = &curvature.rows[position * outputs..position * outputs + d.len()];
-            risk.loss.curvature_diagonal(own, risk.weighting.of(span.clone()), &mut d);
+            risk.loss.curvature_diagonal(own, curvature.weighting().of(span.clone()), &mut d);
             let d: Vec<f64> = d.iter().skip(output).step_by(outputs).copied().collect();
             position += span.len();
             let pick = RowPick::Span(span);

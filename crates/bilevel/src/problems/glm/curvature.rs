@@ -2,8 +2,8 @@
 
 use super::block_diagonal::block_diagonal;
 use super::direct;
-use super::penalty::Penalty;
 use super::problem::Glm;
+use super::weighting::Weighting;
 use crate::data::passes::SharedSlots;
 use crate::lower::{Curvature, Factorization};
 use crate::problems::scaled::Whitening;
@@ -24,6 +24,8 @@ pub struct GlmCurvature<'p, 'a> {
     /// What [`super::Loss::curvature`] leaves for each row, in the order of the rows.
     pub(super) rows: Vec<f64>,
     pub(super) strengths: Vec<f64>,
+    /// What the rows of the matrix count, where that depends on `lambda`.
+    counts: Option<Vec<f64>>,
 }
 
 impl<'p, 'a> GlmCurvature<'p, 'a> {
@@ -39,7 +41,17 @@ impl<'p, 'a> GlmCurvature<'p, 'a> {
             slots.at(position, span.len()).copy_from_slice(margins);
             0.0
         });
-        GlmCurvature { glm, rows, strengths: Penalty::strengths(lambda) }
+        GlmCurvature { glm, rows, strengths: glm.strengths(lambda), counts: glm.learned_counts(lambda) }
+    }
+
+    /// What the rows of the matrix count here.
+    pub(super) fn weighting(&self) -> Weighting<'_> {
+        self.counts.as_deref().map_or(self.glm.risk.weighting, Weighting::Rows)
+    }
+
+    /// True where the second derivatives are the same at every point and every `lambda`, the penalty apart.
+    pub(super) fn is_constant(&self) -> bool {
+        matches!(self.glm.risk.loss, super::Loss::Squared) && self.counts.is_none()
     }
 
     /// The units in which this Hessian is the identity: of some of the rows, it preconditions the gradient
@@ -66,7 +78,7 @@ impl Curvature for GlmCurvature<'_, '_> {
         let outputs = risk.outputs();
         risk.full_pass(v, out, |rows, position, margins| {
             let curvature = &self.rows[position * outputs..position * outputs + margins.len()];
-            risk.loss.curvature_product(curvature, risk.weighting.of(rows), margins);
+            risk.loss.curvature_product(curvature, self.weighting().of(rows), margins);
             0.0
         });
         self.glm.add_quadratic_product(&self.strengths, v, out);
@@ -81,7 +93,7 @@ impl Curvature for GlmCurvature<'_, '_> {
             |rows, position, partial| {
                 let mut d = vec![0.0; rows.len() * outputs];
                 let curvature = &self.rows[position * outputs..position * outputs + d.len()];
-                risk.loss.curvature_diagonal(curvature, risk.weighting.of(rows.clone()), &mut d);
+                risk.loss.curvature_diagonal(curvature, self.weighting().of(rows.clone()), &mut d);
                 let (weights, intercept) = partial.split_at_mut(risk.features() * outputs);
                 let pick = crate::data::RowPick::Span(rows);
                 risk.design.add_block_squared_transpose(&pick, &d, outputs, weights);
@@ -118,7 +130,7 @@ impl Curvature for GlmCurvature<'_, '_> {
 
     fn factorization_cost(&self) -> f64 {
         let risk = &self.glm.risk;
-        if matches!(risk.loss, super::Loss::Squared) {
+        if self.is_constant() {
             // The Gram matrix does not change and is kept.
             return 0.0;
         }

@@ -7,7 +7,6 @@ use faer::linalg::matmul::triangular;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 
 use super::curvature::GlmCurvature;
-use super::loss::Loss;
 use crate::data::RowPick;
 use crate::lower::Factorization;
 use crate::problems::scaled::Whitening;
@@ -70,9 +69,9 @@ impl Sums {
 
 /// The sums at the point of `curvature`; those of the squared loss are the same everywhere and computed once.
 fn sums_at(curvature: &GlmCurvature<'_, '_>) -> Arc<Sums> {
-    match curvature.glm.risk.loss {
-        Loss::Squared => curvature.glm.risk.gram.get_or_init(|| Arc::new(collect_sums(curvature))).clone(),
-        _ => Arc::new(collect_sums(curvature)),
+    match curvature.is_constant() {
+        true => curvature.glm.risk.gram.get_or_init(|| Arc::new(collect_sums(curvature))).clone(),
+        false => Arc::new(collect_sums(curvature)),
     }
 }
 
@@ -88,7 +87,7 @@ fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
         parts,
         |rows, position, partial| {
             let count = rows.len();
-            let weights = risk.weighting.of(rows.clone());
+            let weights = curvature.weighting().of(rows.clone());
             let block = &curvature.rows[position * outputs..(position + count) * outputs];
             let (grams, products) = partial.split_at_mut(outputs * size);
             for (output, gram) in grams.chunks_exact_mut(size).enumerate() {
@@ -235,7 +234,7 @@ pub(super) fn by_rows(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factor
     let d: Vec<f64> = matrix_rows
         .iter()
         .zip(&curvature.rows)
-        .map(|(&i, d)| d * risk.scale * risk.weighting.of(i..i + 1).map_or(1.0, |c| c[0]))
+        .map(|(&i, d)| d * risk.scale * curvature.weighting().of(i..i + 1).map_or(1.0, |c| c[0]))
         .collect();
     let mut z = vec![0.0; n * p];
     for ((z, &row), d) in z.chunks_exact_mut(p).zip(&matrix_rows).zip(&d) {

@@ -2,6 +2,9 @@
 //!
 //! `g(w, lambda) = sum_i c_i loss(x_i^T W + b, y_i) / sum_i c_i + 1/2 sum_jc exp(lambda_{h(j,c)}) W_jc^2`.
 //!
+//! A row may have a hyperparameter of its own, whose sigmoid is a factor of `c_i` in the upper sum ([`Reweighting`]);
+//! `lambda` then holds the hyperparameters of the penalty, unless they are held fixed, and those of the rows after them.
+//!
 //! Losses see margins and never matrices; penalties see weights and never data; so each of the products of a bilevel
 //! problem is written once for all of them. The parameters `w` are the `p x C` weights, feature after feature, followed
 //! by the `C` intercepts if there are any; intercepts are never penalised.
@@ -12,13 +15,16 @@ mod direct;
 mod loss;
 mod penalty;
 mod problem;
+mod reweighted;
 mod risk;
 mod row_loss;
 mod row_sums;
+mod weighting;
 
 pub use curvature::GlmCurvature;
 pub use loss::Loss;
 pub use penalty::Penalty;
 pub use problem::Glm;
-pub use risk::{EmpiricalRisk, Weighting};
+pub use risk::EmpiricalRisk;
 pub use row_loss::RowLoss;
+pub use weighting::{Reweighting, Weighting};

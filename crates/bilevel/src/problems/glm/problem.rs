@@ -1,13 +1,19 @@
 //! The lower level: mean loss plus penalty.
 
+use std::borrow::Cow;
+
 use super::curvature::GlmCurvature;
 use super::penalty::Penalty;
 use super::risk::EmpiricalRisk;
+use super::weighting::{Counts, Reweighting};
 use crate::data::KernelRows;
 use crate::lower::{Curvature, Curved, Dims, FirstOrder, StochasticLoss};
 use crate::sample::{Rng, Sample};
 
 /// `g(w, lambda) = risk(w) + 1/2 sum exp(lambda_h) W^2`.
+///
+/// With hyperparameters of the rows ([`Glm::reweighted`]) the risk is `sum_i c_i s(lambda_i) loss_i / sum_i c_i`. Data
+/// cleaning is that with the penalty held ([`Glm::holding`]) and the loss of rows that are known to be right above it.
 ///
 /// The intercepts of a softmax are only determined up to a common constant, so `(sum_c b_c)^2 / (2 C)` is added: it is
 /// zero at the minimum, changes nothing else, and makes `g` strongly convex.
@@ -15,6 +21,9 @@ use crate::sample::{Rng, Sample};
 pub struct Glm<'a> {
     pub(super) risk: EmpiricalRisk<'a>,
     pub(super) penalty: Penalty,
+    /// The hyperparameters of the penalty, where they are none of the problem.
+    held: Option<Vec<f64>>,
+    reweighting: Reweighting,
 }
 
 impl<'a> Glm<'a> {
@@ -31,7 +40,63 @@ impl<'a> Glm<'a> {
             Penalty::PerClass { outputs } => assert_eq!(*outputs, risk.outputs(), "a penalty per output"),
             Penalty::PerFeature { features } => assert_eq!(*features, risk.features(), "a penalty per feature"),
         }
-        Glm { risk, penalty }
+        Glm { risk, penalty, held: None, reweighting: Reweighting::Fixed }
+    }
+
+    /// The same with the penalty held at these hyperparameters, which `lambda` does not hold any more: the penalty
+    /// `1/2 sum exp(held_h) W^2`, whatever `lambda`.
+    ///
+    /// # Panics
+    /// When the penalty has another number of hyperparameters.
+    #[must_use]
+    pub fn holding(mut self, held: Vec<f64>) -> Self {
+        assert_eq!(held.len(), self.penalty.hyperparameters(), "a number for each hyperparameter of the penalty");
+        self.held = Some(held);
+        self
+    }
+
+    /// The same with hyperparameters for the weights of the rows, which come after those of the penalty in `lambda`.
+    #[must_use]
+    pub fn reweighted(mut self, reweighting: Reweighting) -> Self {
+        self.reweighting = reweighting;
+        self
+    }
+
+    /// How the weights of the rows depend on `lambda`.
+    pub fn reweighting(&self) -> Reweighting {
+        self.reweighting
+    }
+
+    /// Number of hyperparameters that belong to the penalty; they are the first ones.
+    pub fn penalty_hyperparameters(&self) -> usize {
+        self.held.as_ref().map_or(self.penalty.hyperparameters(), |_| 0)
+    }
+
+    /// The hyperparameters of the penalty.
+    fn penalty_lambda<'l>(&'l self, lambda: &'l [f64]) -> &'l [f64] {
+        self.held.as_deref().unwrap_or(&lambda[..self.penalty.hyperparameters()])
+    }
+
+    /// `exp` of each hyperparameter of the penalty.
+    pub fn strengths(&self, lambda: &[f64]) -> Vec<f64> {
+        Penalty::strengths(self.penalty_lambda(lambda))
+    }
+
+    /// What the rows count.
+    pub(super) fn counts<'l>(&'l self, lambda: &'l [f64]) -> Counts<'l> {
+        Counts::new(self.risk.weighting, self.reweighting, &lambda[self.penalty_hyperparameters()..])
+    }
+
+    /// The same for all rows of the matrix, where it depends on `lambda`.
+    pub(super) fn learned_counts(&self, lambda: &[f64]) -> Option<Vec<f64>> {
+        match self.reweighting {
+            Reweighting::Fixed => None,
+            Reweighting::Sigmoid => self.counts(lambda).of(0..self.risk.design.rows()).map(Cow::into_owned),
+        }
+    }
+
+    fn is_reweighted(&self) -> bool {
+        self.reweighting != Reweighting::Fixed
     }
 
     /// The mean loss.
@@ -44,8 +109,12 @@ impl<'a> Glm<'a> {
         &self.penalty
     }
 
-    /// The rows of the mean loss for products with their kernel; `None` where they are stored densely.
+    /// The rows of the mean loss for products with their kernel; `None` where they are stored densely, or have
+    /// hyperparameters of their own, which solvers in the space of the rows know nothing of.
     pub fn kernel_rows(&self) -> Option<KernelRows> {
+        if self.is_reweighted() || self.held.is_some() {
+            return None;
+        }
         KernelRows::new(self.risk.design, &self.risk.rows)
     }
 
@@ -65,9 +134,14 @@ impl<'a> Glm<'a> {
         }
     }
 
+    /// The penalty's part of the cross product; what belongs to the rows becomes zero.
     fn penalty_cross_product(&self, strengths: &[f64], w: &[f64], v: &[f64], out: &mut [f64]) {
         let weights = self.weights();
-        self.penalty.cross_product(strengths, &w[..weights], &v[..weights], self.risk.outputs(), out);
+        let (own, of_rows) = out.split_at_mut(self.penalty_hyperparameters());
+        if self.held.is_none() {
+            self.penalty.cross_product(strengths, &w[..weights], &v[..weights], self.risk.outputs(), own);
+        }
+        of_rows.fill(0.0);
     }
 
     fn quadratic_value(&self, strengths: &[f64], w: &[f64]) -> f64 {
@@ -85,19 +159,20 @@ impl<'a> Glm<'a> {
     pub fn tangent(&self, w: &[f64], lambda: &[f64], delta: &[f64], out: &mut [f64]) {
         out.fill(0.0);
         let weights = self.weights();
-        self.penalty.tangent(
-            &Penalty::strengths(lambda),
-            &w[..weights],
-            delta,
-            self.risk.outputs(),
-            &mut out[..weights],
-        );
+        if self.held.is_none() {
+            let strengths = self.strengths(lambda);
+            self.penalty.tangent(&strengths, &w[..weights], delta, self.risk.outputs(), &mut out[..weights]);
+        }
+        if self.is_reweighted() {
+            self.add_row_tangent(w, lambda, delta, out);
+        }
     }
 }
 
 impl StochasticLoss for Glm<'_> {
     fn dims(&self) -> Dims {
-        Dims { w: self.risk.parameters(), lambda: self.penalty.hyperparameters() }
+        let of_rows = self.reweighting.hyperparameters(self.risk.design.rows());
+        Dims { w: self.risk.parameters(), lambda: self.penalty_hyperparameters() + of_rows }
     }
 
     fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
@@ -108,22 +183,23 @@ impl StochasticLoss for Glm<'_> {
         self.risk.sample_size(zeta)
     }
 
-    /// None: only the penalty depends on `lambda`.
-    fn cross_size(&self, _zeta: &Sample) -> usize {
-        0
+    /// None where only the penalty depends on `lambda`.
+    fn cross_size(&self, zeta: &Sample) -> usize {
+        if self.is_reweighted() { self.size(zeta) } else { 0 }
     }
 
     fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64 {
+        let counts = self.counts(lambda);
         let risk = match zeta {
-            Sample::Full => self.risk.full_value(w),
-            _ => self.risk.gradient(w, zeta, &mut vec![0.0; w.len()]),
+            Sample::Full => self.risk.counted_value(counts, w),
+            _ => self.risk.counted_gradient(counts, w, zeta, &mut vec![0.0; w.len()]),
         };
-        risk + self.quadratic_value(&Penalty::strengths(lambda), w)
+        risk + self.quadratic_value(&self.strengths(lambda), w)
     }
 
     fn gradient(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
-        let strengths = Penalty::strengths(lambda);
-        let risk = self.risk.gradient(w, zeta, out);
+        let strengths = self.strengths(lambda);
+        let risk = self.risk.counted_gradient(self.counts(lambda), w, zeta, out);
         self.add_quadratic_product(&strengths, w, out);
         risk + self.quadratic_value(&strengths, w)
     }
@@ -134,11 +210,11 @@ impl StochasticLoss for Glm<'_> {
             return;
         }
         out.fill(0.0);
-        self.risk.sampled_pass([w], zeta, [out], |y, c, [margins]| {
-            self.risk.loss.derivative(margins, y, c);
+        self.risk.sampled_pass(self.counts(lambda), [w], zeta, [out], |rows, [margins]| {
+            self.risk.loss.derivative(margins, rows.y, rows.c);
             0.0
         });
-        Penalty::with_strengths(lambda, |strengths| self.add_quadratic_product(strengths, w, out));
+        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| self.add_quadratic_product(strengths, w, out));
     }
 
     fn hessian_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
@@ -147,16 +223,21 @@ impl StochasticLoss for Glm<'_> {
         }
         let loss = self.risk.loss;
         out.fill(0.0);
-        self.risk.sampled_pass([v, w], zeta, [out], |y, c, [u, margins]| {
-            loss.curvature(margins, y);
-            loss.curvature_product(margins, c, u);
+        self.risk.sampled_pass(self.counts(lambda), [v, w], zeta, [out], |rows, [u, margins]| {
+            loss.curvature(margins, rows.y);
+            loss.curvature_product(margins, rows.c, u);
             0.0
         });
-        Penalty::with_strengths(lambda, |strengths| self.add_quadratic_product(strengths, v, out));
+        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| self.add_quadratic_product(strengths, v, out));
     }
 
-    fn cross_product(&self, w: &[f64], lambda: &[f64], _zeta: &Sample, v: &[f64], out: &mut [f64]) {
-        Penalty::with_strengths(lambda, |strengths| self.penalty_cross_product(strengths, w, v, out));
+    fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
+        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| {
+            self.penalty_cross_product(strengths, w, v, out)
+        });
+        if self.is_reweighted() {
+            self.add_row_cross_product(w, lambda, zeta, v, out);
+        }
     }
 
     fn directions(
@@ -169,24 +250,41 @@ impl StochasticLoss for Glm<'_> {
         hessian_product: &mut [f64],
         cross_product: &mut [f64],
     ) -> f64 {
+        let (counts, loss) = (self.counts(lambda), self.risk.loss);
+        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| {
+            self.penalty_cross_product(strengths, w, v, cross_product)
+        });
         let risk = match zeta {
             Sample::Full => {
                 self.curvature(w, lambda).product(v, hessian_product);
-                self.risk.gradient(w, zeta, gradient)
+                if self.is_reweighted() {
+                    self.add_row_cross_product(w, lambda, zeta, v, cross_product);
+                }
+                self.risk.counted_gradient(counts, w, zeta, gradient)
             }
             _ => {
                 gradient.fill(0.0);
                 hessian_product.fill(0.0);
                 let out = [&mut *gradient, &mut *hessian_product];
-                self.risk.sampled_pass([w, v], zeta, out, |y, c, [m, u]| self.risk.loss.directions(m, u, y, c))
+                let factor = self.risk.sample_scale(zeta);
+                let mut along = Vec::new();
+                self.risk.sampled_pass(counts, [w, v], zeta, out, |rows, [m, u]| {
+                    if !self.is_reweighted() {
+                        return loss.directions(m, u, rows.y, rows.c);
+                    }
+                    along.clear();
+                    along.extend_from_slice(u);
+                    let value = loss.directions(m, u, rows.y, rows.c);
+                    self.scatter_cross(lambda, &rows, m, &along, factor, cross_product);
+                    value
+                })
             }
         };
-        Penalty::with_strengths(lambda, |strengths| {
+        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| {
             self.add_quadratic_product(strengths, w, gradient);
             if *zeta != Sample::Full {
                 self.add_quadratic_product(strengths, v, hessian_product);
             }
-            self.penalty_cross_product(strengths, w, v, cross_product);
             risk + self.quadratic_value(strengths, w)
         })
     }
@@ -195,8 +293,11 @@ impl StochasticLoss for Glm<'_> {
 impl FirstOrder for Glm<'_> {
     fn gradient_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
         // The penalty is half a quadratic form in the weights.
-        self.cross_product(w, lambda, zeta, w, out);
+        self.penalty_cross_product(&self.strengths(lambda), w, w, out);
         out.iter_mut().for_each(|o| *o *= 0.5);
+        if self.is_reweighted() {
+            self.add_row_gradient(w, lambda, zeta, out);
+        }
     }
 }
 

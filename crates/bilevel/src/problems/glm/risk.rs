@@ -4,27 +4,25 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use super::loss::Loss;
+use super::weighting::{Counts, Weighting, gathered};
 use crate::data::sampled::GROUP;
 use crate::data::{DesignMatrix, Pass, RowPick, RowRanges};
 use crate::lower::Dims;
 use crate::sample::{Rng, Sample, Sampling};
 use crate::upper::UpperObjective;
 
-/// How much each row counts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Weighting<'a> {
-    /// All rows alike.
-    Uniform,
-    /// By a nonnegative number per row of the matrix.
-    Rows(&'a [f64]),
+/// Rows of a sample that are visited together: targets, weights, and which they are.
+pub(super) struct Visited<'v> {
+    pub y: &'v [f64],
+    pub c: Option<&'v [f64]>,
+    pick: &'v RowPick<'v>,
+    first: usize,
 }
 
-impl<'a> Weighting<'a> {
-    pub(super) fn of(&self, rows: Range<usize>) -> Option<&'a [f64]> {
-        match self {
-            Weighting::Uniform => None,
-            Weighting::Rows(weights) => Some(&weights[rows]),
-        }
+impl Visited<'_> {
+    /// The row of the matrix that is the `i`-th of these.
+    pub(super) fn row(&self, i: usize) -> usize {
+        self.pick.row(self.first + i)
     }
 }
 
@@ -213,9 +211,14 @@ impl<'a> EmpiricalRisk<'a> {
 
     /// The mean over all rows.
     pub fn full_value(&self, w: &[f64]) -> f64 {
+        self.counted_value(self.weighting.into(), w)
+    }
+
+    /// The same with other weights of the rows in the sum; what it is divided by stays.
+    pub(super) fn counted_value(&self, counts: Counts<'_>, w: &[f64]) -> f64 {
         let (weights, intercept) = self.split(w);
         let sum = self.pass.margins(weights, &intercept, |rows, _, margins| {
-            self.loss.value(margins, &self.target[rows.clone()], self.weighting.of(rows))
+            self.loss.value(margins, &self.target[rows.clone()], counts.of(rows).as_deref())
         });
         sum * self.scale
     }
@@ -306,18 +309,18 @@ impl<'a> EmpiricalRisk<'a> {
         sum * self.scale
     }
 
-    /// `out[k] += mean over the sample of c_i x_i g_ki`, where `transform(y, c, margins)` makes `g_k` of the margins with
+    /// `out[k] += mean over the sample of c_i x_i g_ki`, where `transform(rows, margins)` makes `g_k` of the margins with
     /// `w[i]`, in place, for some rows at a time; returns the mean of `transform`.
     pub(super) fn sampled_pass<const IN: usize, const OUT: usize>(
         &self,
+        counts: Counts<'_>,
         w: [&[f64]; IN],
         zeta: &Sample,
         mut out: [&mut [f64]; OUT],
-        transform: impl Fn(&[f64], Option<&[f64]>, &mut [&mut [f64]; IN]) -> f64,
+        mut transform: impl FnMut(Visited<'_>, &mut [&mut [f64]; IN]) -> f64,
     ) -> f64 {
         let (weights, outputs) = (self.features() * self.outputs(), self.outputs());
-        // Each row drawn stands for all of them: its weight relative to the mean weight.
-        let factor = self.scale * self.len() as f64 / self.sample_size(zeta).max(1) as f64;
+        let factor = self.sample_scale(zeta);
         let mut sum = 0.0;
         self.for_each_pick(zeta, |pick| {
             let parts = out.each_mut().map(|out| out.split_at_mut(weights));
@@ -336,11 +339,8 @@ impl<'a> EmpiricalRisk<'a> {
                 }
                 let (mut y, mut c) = ([0.0; GROUP], [0.0; GROUP]);
                 let y = gathered(self.target, &pick, positions.clone(), &mut y);
-                let c = match self.weighting {
-                    Weighting::Uniform => None,
-                    Weighting::Rows(all) => Some(gathered(all, &pick, positions, &mut c)),
-                };
-                sum += transform(y, c, margins);
+                let c = counts.gathered(&pick, positions.clone(), &mut c);
+                sum += transform(Visited { y, c, pick: &pick, first: positions.start }, margins);
                 for (g, out) in margins.iter_mut().zip(&mut out_intercept) {
                     g.iter_mut().for_each(|g| *g *= factor);
                     if self.intercept {
@@ -352,6 +352,11 @@ impl<'a> EmpiricalRisk<'a> {
             });
         });
         sum * factor
+    }
+
+    /// What the sum over a sample is multiplied by: each row drawn stands for all of them.
+    pub(super) fn sample_scale(&self, zeta: &Sample) -> f64 {
+        self.scale * self.len() as f64 / self.sample_size(zeta).max(1) as f64
     }
 
     /// Turns positions among the rows into rows of the matrix.
@@ -402,31 +407,21 @@ impl<'a> EmpiricalRisk<'a> {
 
     /// `out = grad` of the mean over the sample; returns the mean.
     pub fn gradient(&self, w: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
+        self.counted_gradient(self.weighting.into(), w, zeta, out)
+    }
+
+    /// The same with other weights of the rows in the sum; what it is divided by stays.
+    pub(super) fn counted_gradient(&self, counts: Counts<'_>, w: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
         match zeta {
             Sample::Full => self.full_pass(w, out, |rows, _, margins| {
-                self.loss.gradient(margins, &self.target[rows.clone()], self.weighting.of(rows))
+                self.loss.gradient(margins, &self.target[rows.clone()], counts.of(rows).as_deref())
             }),
             _ => {
                 out.fill(0.0);
-                self.sampled_pass([w], zeta, [out], |y, c, [margins]| self.loss.gradient(margins, y, c))
+                self.sampled_pass(counts, [w], zeta, [out], |rows, [margins]| {
+                    self.loss.gradient(margins, rows.y, rows.c)
+                })
             }
-        }
-    }
-}
-
-/// The numbers in `all` of the rows at `positions` of `pick`; those of scattered rows are put into `buffer`.
-fn gathered<'s>(
-    all: &'s [f64],
-    pick: &RowPick<'_>,
-    positions: Range<usize>,
-    buffer: &'s mut [f64; GROUP],
-) -> &'s [f64] {
-    match pick {
-        RowPick::Span(span) => &all[span.start + positions.start..span.start + positions.end],
-        RowPick::List(list) => {
-            let rows = &list[positions];
-            buffer.iter_mut().zip(rows).for_each(|(number, &row)| *number = all[row as usize]);
-            &buffer[..rows.len()]
         }
     }
 }

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::loss::Loss;
-use super::risk::{EmpiricalRisk, Weighting};
+use super::risk::EmpiricalRisk;
+use super::weighting::Weighting;
 
 /// Rows of one task.
 const ROWS: usize = 512;

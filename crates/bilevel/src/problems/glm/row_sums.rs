@@ -1,10 +1,11 @@
 //! Each row enters by `C` numbers, the derivatives of its loss in the margins; the penalty is the rest.
 
-use super::penalty::Penalty;
 use super::problem::Glm;
 use super::risk::EmpiricalRisk;
+use super::weighting::{Counts, gathered};
 use crate::data::RowPick;
 use crate::data::passes::SharedSlots;
+use crate::data::sampled::GROUP;
 use crate::row_sums::RowSumLoss;
 use crate::sample::Sample;
 
@@ -12,6 +13,7 @@ impl EmpiricalRisk<'_> {
     /// `out` = the margins of the sample's rows for the parameters `w`, after `transform`, which sees targets and weights.
     fn row_numbers(
         &self,
+        counts: Counts<'_>,
         w: &[f64],
         zeta: &Sample,
         transform: impl Fn(usize, &[f64], Option<&[f64]>, &mut [f64]) + Sync,
@@ -22,7 +24,7 @@ impl EmpiricalRisk<'_> {
         if *zeta == Sample::Full {
             let slots = SharedSlots::new(out, outputs);
             self.pass.margins(weights, &intercept, |rows, position, margins| {
-                transform(position, &self.target[rows.clone()], self.weighting.of(rows.clone()), margins);
+                transform(position, &self.target[rows.clone()], counts.of(rows.clone()).as_deref(), margins);
                 slots.at(position, rows.len()).copy_from_slice(margins);
                 0.0
             });
@@ -36,12 +38,13 @@ impl EmpiricalRisk<'_> {
             for row in margins.chunks_exact_mut(outputs) {
                 row.iter_mut().zip(intercept.iter()).for_each(|(m, b)| *m += b);
             }
-            let picked = |source: &[f64]| (0..pick.len()).map(|i| source[pick.row(i)]).collect::<Vec<_>>();
-            let counts = match self.weighting {
-                super::Weighting::Uniform => None,
-                super::Weighting::Rows(c) => Some(picked(c)),
-            };
-            transform(done, &picked(self.target), counts.as_deref(), margins);
+            for first in (0..pick.len()).step_by(GROUP) {
+                let positions = first..(first + GROUP).min(pick.len());
+                let (mut y, mut c) = ([0.0; GROUP], [0.0; GROUP]);
+                let y = gathered(self.target, &pick, positions.clone(), &mut y);
+                let c = counts.gathered(&pick, positions.clone(), &mut c);
+                transform(done + first, y, c, &mut margins[first * outputs..positions.end * outputs]);
+            }
             done += pick.len();
         });
     }
@@ -52,22 +55,23 @@ impl RowSumLoss for Glm<'_> {
         self.risk.outputs()
     }
 
-    fn gradient_numbers(&self, w: &[f64], _lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
+    fn gradient_numbers(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
         let loss = self.risk.loss;
         let gradient = |_, y: &[f64], c: Option<&[f64]>, margins: &mut [f64]| {
             loss.gradient(margins, y, c);
         };
-        self.risk.row_numbers(w, zeta, gradient, out);
+        self.risk.row_numbers(self.counts(lambda), w, zeta, gradient, out);
     }
 
-    fn product_numbers(&self, w: &[f64], _lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
+    fn product_numbers(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
         let (loss, outputs) = (self.risk.loss, self.risk.outputs());
         let mut curvature = vec![0.0; out.len()];
-        self.risk.row_numbers(w, zeta, |_, y, _, margins| loss.curvature(margins, y), &mut curvature);
+        let counts = self.counts(lambda);
+        self.risk.row_numbers(counts, w, zeta, |_, y, _, margins| loss.curvature(margins, y), &mut curvature);
         let product = |first: usize, _: &[f64], c: Option<&[f64]>, margins: &mut [f64]| {
             loss.curvature_product(&curvature[first * outputs..][..margins.len()], c, margins);
         };
-        self.risk.row_numbers(v, zeta, product, out);
+        self.risk.row_numbers(counts, v, zeta, product, out);
     }
 
     fn add_rows(&self, zeta: &Sample, numbers: &[f64], out: &mut [f64]) {
@@ -99,7 +103,7 @@ impl RowSumLoss for Glm<'_> {
 
     fn gradient_rest(&self, w: &[f64], lambda: &[f64], out: &mut [f64]) {
         out.fill(0.0);
-        self.add_quadratic_product(&Penalty::strengths(lambda), w, out);
+        self.add_quadratic_product(&self.strengths(lambda), w, out);
     }
 
     fn product_rest(&self, _w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
