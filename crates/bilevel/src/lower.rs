@@ -47,6 +47,26 @@ pub trait StochasticMap: Sync {
 /// A map whose `d1 Phi` is symmetric, so that conjugate gradients apply to `I - d1 Phi`.
 pub trait Symmetric: StochasticMap {}
 
+/// A map whose Jacobian in `w` multiplies vectors as well as its transpose does.
+///
+/// What the normal equations and forward mode need. A symmetric map has it, as it is its own transpose.
+pub trait Jvp: StochasticMap {
+    /// `out = d1 Phi_hat(w, lambda, zeta) x`, `x` and `out` in R^d.
+    fn jvp_w(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]);
+}
+
+impl<M: Symmetric + ?Sized> Jvp for M {
+    fn jvp_w(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        self.vjp_w(w, lambda, zeta, x, out);
+    }
+}
+
+/// A map whose Jacobian in `lambda` multiplies vectors too, so that derivatives can be carried forward along the iterates.
+pub trait JvpLambda: Jvp {
+    /// `out = d2 Phi_hat(w, lambda, zeta) x`, `x` in R^m, `out` in R^d.
+    fn jvp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]);
+}
+
 /// Lower level as a loss: `w(lambda) = argmin_w g(w, lambda)`, `g = E_zeta[g_hat]`, strongly convex in `w`.
 ///
 /// Every `out` has the right length and is overwritten.
@@ -109,6 +129,12 @@ pub trait StochasticLoss: Sync {
 pub trait FirstOrder: StochasticLoss {
     /// `out = grad_lambda g_hat(w, lambda, zeta)`, `out` in R^m.
     fn gradient_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]);
+}
+
+/// A loss whose cross derivative multiplies directions in `lambda`: makes its gradient map [`JvpLambda`].
+pub trait CrossJvp: StochasticLoss {
+    /// `out = (d/dlambda grad_w g_hat(w, lambda, zeta)) x`, `x` in R^m, `out` in R^d.
+    fn cross_jvp(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]);
 }
 
 /// A loss whose second derivatives at one point can be prepared once and used many times (Newton, CG, exact adjoints).
@@ -198,3 +224,10 @@ impl<L: StochasticLoss + ?Sized> StochasticMap for GradientMap<'_, L> {
 }
 
 impl<L: StochasticLoss + ?Sized> Symmetric for GradientMap<'_, L> {}
+
+impl<L: CrossJvp + ?Sized> JvpLambda for GradientMap<'_, L> {
+    fn jvp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        self.loss.cross_jvp(w, lambda, zeta, x, out);
+        vector::scale(-self.map_step, out);
+    }
+}

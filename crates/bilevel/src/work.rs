@@ -15,9 +15,9 @@ pub struct Work {
     pub rows: u64,
     /// Evaluations of the map or of gradients (lower and upper).
     pub gradients: u64,
-    /// Products `d1Phi_hat^T v`, or with the Hessian of a loss.
+    /// Products `d1Phi_hat^T v` and `d1Phi_hat x`, or with the Hessian of a loss.
     pub hessian_products: u64,
-    /// Products `d2Phi_hat^T v`, or with the cross derivative of a loss.
+    /// Products `d2Phi_hat^T v` and `d2Phi_hat x`, or with the cross derivative of a loss.
     pub cross_products: u64,
     /// Factorisations of a matrix of the size of `w` (a number, not rows).
     pub factorizations: u64,

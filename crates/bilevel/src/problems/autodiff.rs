@@ -23,7 +23,7 @@ use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssi
 use echidna::{BReverse, BytecodeTape};
 use num_traits::{Float, ToPrimitive};
 
-use super::closures::{RowLoss, RowMap, RowObjective};
+use super::closures::{CrossProducts, ForwardProducts, RowLoss, RowMap, RowObjective};
 use crate::error::Result;
 use crate::lower::Dims;
 
@@ -186,6 +186,12 @@ impl Trace {
         direction.resize(self.point.len(), 0.0);
         self.tape.hvp(&self.point, &direction).1
     }
+
+    /// The Hessian in `(w, lambda)` times `(0, x)`.
+    fn hessian_product_lambda(&self, x: &[f64]) -> Vec<f64> {
+        let direction = [&vec![0.0; self.point.len() - x.len()], x].concat();
+        self.tape.hvp(&self.point, &direction).1
+    }
 }
 
 /// A loss `g = (1/n) sum_i g_i` from its values `g_i(w, lambda)`.
@@ -196,9 +202,9 @@ pub fn loss<'a>(
     dims: Dims,
     rows: usize,
     value: impl Fn(usize, &[Var], &[Var]) -> Var + Send + Sync + Clone + 'a,
-) -> Result<RowLoss<'a>> {
+) -> Result<RowLoss<'a, CrossProducts<'a>>> {
     let d = dims.w;
-    let [g1, g2, g3, g4] = [value.clone(), value.clone(), value.clone(), value];
+    let [g1, g2, g3, g4, g5] = std::array::from_fn(|_| value.clone());
     RowLoss::builder(dims, rows)
         .value(move |i, w, lambda| Trace::of(w, lambda, |w, lambda| g1(i, w, lambda)).value)
         .gradient(move |i, w, lambda, out| {
@@ -209,6 +215,9 @@ pub fn loss<'a>(
         })
         .cross_product(move |i, w, lambda, v, out| {
             out.copy_from_slice(&Trace::of(w, lambda, |w, lambda| g4(i, w, lambda)).hessian_product(v)[d..]);
+        })
+        .cross_jvp(move |i, w, lambda, x, out| {
+            out.copy_from_slice(&Trace::of(w, lambda, |w, lambda| g5(i, w, lambda)).hessian_product_lambda(x)[..d]);
         })
         .build()
 }
@@ -221,9 +230,9 @@ pub fn map<'a>(
     dims: Dims,
     rows: usize,
     value: impl Fn(usize, &[Var], &[Var], &mut [Var]) + Send + Sync + Clone + 'a,
-) -> Result<RowMap<'a>> {
+) -> Result<RowMap<'a, ForwardProducts<'a>>> {
     let d = dims.w;
-    let [f1, f2, f3] = [value.clone(), value.clone(), value];
+    let [f1, f2, f3, f4, f5] = std::array::from_fn(|_| value.clone());
     RowMap::builder(dims, rows)
         .apply(move |i, w, lambda, out| {
             Trace::of(w, lambda, |w, lambda| {
@@ -239,6 +248,16 @@ pub fn map<'a>(
         .vjp_lambda(move |i, w, lambda, v, out| {
             out.copy_from_slice(&vjp(w, lambda, v, |w, lambda, out| f3(i, w, lambda, out))[d..]);
         })
+        .forward(
+            move |i, w, lambda, x, out| {
+                let along = [x, &vec![0.0; lambda.len()]].concat();
+                jvp(w, lambda, &along, |w, lambda, out| f4(i, w, lambda, out), out);
+            },
+            move |i, w, lambda, x, out| {
+                let along = [&vec![0.0; w.len()], x].concat();
+                jvp(w, lambda, &along, |w, lambda, out| f5(i, w, lambda, out), out);
+            },
+        )
         .build()
 }
 
@@ -273,4 +292,20 @@ fn vjp(w: &[f64], lambda: &[f64], v: &[f64], f: impl Fn(&[Var], &[Var], &mut [Va
         out.iter().zip(v).map(|(&out, &v)| out * v).sum()
     };
     Trace::of(w, lambda, along).gradient()
+}
+
+/// `out = ` the derivative of `Phi_i` along `along`, a direction of `(w, lambda)`.
+///
+/// `u'Phi_i` as a function of `(w, lambda, u)` has the mixed second derivative `dPhi_i`, so a Hessian product holds it.
+fn jvp(w: &[f64], lambda: &[f64], along: &[f64], f: impl Fn(&[Var], &[Var], &mut [Var]), out: &mut [f64]) {
+    let d = w.len();
+    let point = [lambda, &vec![1.0; d]].concat();
+    let paired = |w: &[Var], rest: &[Var]| {
+        let (lambda, u) = rest.split_at(lambda.len());
+        let mut image = vec![Var::from(0.0); d];
+        f(w, lambda, &mut image);
+        image.iter().zip(u).map(|(&x, &u)| x * u).sum()
+    };
+    let product = Trace::of(w, &point, paired).hessian_product(along);
+    out.copy_from_slice(&product[product.len() - d..]);
 }

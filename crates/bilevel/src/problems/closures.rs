@@ -23,6 +23,7 @@
 
 use rayon::prelude::*;
 
+pub use super::row_jvp::{CrossProducts, ForwardProducts};
 use super::{draw_rows, for_each_row, sample_size};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, StochasticLoss, StochasticMap};
@@ -44,7 +45,7 @@ pub type RowGradients<'a> = Box<dyn Fn(usize, &[f64], &[f64], &mut [f64], &mut [
 const CHUNK: usize = 256;
 
 /// `out = ` the mean over a sample of what `row` writes; returns the mean of what it returns.
-fn mean(rows: usize, zeta: &Sample, out: &mut [f64], row: impl Fn(usize, &mut [f64]) -> f64 + Sync) -> f64 {
+pub(super) fn mean(rows: usize, zeta: &Sample, out: &mut [f64], row: impl Fn(usize, &mut [f64]) -> f64 + Sync) -> f64 {
     let add = |i: usize, one: &mut [f64], sum: &mut [f64]| {
         let value = row(i, one);
         vector::axpy(1.0, one, sum);
@@ -97,31 +98,49 @@ macro_rules! part {
 }
 
 /// A map `Phi = (1/n) sum_i Phi_i` by closures; made by [`RowMap::builder`].
-pub struct RowMap<'a> {
+///
+/// `J` is [`ForwardProducts`] where those were given too, and then the map is [`Jvp`](crate::lower::Jvp) and
+/// [`JvpLambda`](crate::lower::JvpLambda).
+pub struct RowMap<'a, J = ()> {
     dims: Dims,
-    rows: usize,
+    pub(super) rows: usize,
     apply: RowVector<'a>,
     vjp_w: RowProduct<'a>,
     vjp_lambda: RowProduct<'a>,
+    pub(super) forward: J,
 }
 
 /// The closures of a [`RowMap`] so far.
-pub struct RowMapBuilder<'a> {
+pub struct RowMapBuilder<'a, J = ()> {
     dims: Dims,
     rows: usize,
     apply: Option<RowVector<'a>>,
     vjp_w: Option<RowProduct<'a>>,
     vjp_lambda: Option<RowProduct<'a>>,
+    forward: J,
 }
 
 impl<'a> RowMap<'a> {
     /// Starts a map over `rows` rows.
     pub fn builder(dims: Dims, rows: usize) -> RowMapBuilder<'a> {
-        RowMapBuilder { dims, rows, apply: None, vjp_w: None, vjp_lambda: None }
+        RowMapBuilder { dims, rows, apply: None, vjp_w: None, vjp_lambda: None, forward: () }
     }
 }
 
-impl<'a> RowMapBuilder<'a> {
+impl<'a, J> RowMapBuilder<'a, J> {
+    /// Adds products with the Jacobians themselves: `jvp_w` writes `d1Phi_i(w, lambda) x` for `x` in R^d and `jvp_lambda`
+    /// `d2Phi_i(w, lambda) x` for `x` in R^m, both in R^d.
+    #[must_use]
+    pub fn forward(
+        self,
+        jvp_w: impl Fn(usize, &[f64], &[f64], &[f64], &mut [f64]) + Send + Sync + 'a,
+        jvp_lambda: impl Fn(usize, &[f64], &[f64], &[f64], &mut [f64]) + Send + Sync + 'a,
+    ) -> RowMapBuilder<'a, ForwardProducts<'a>> {
+        let RowMapBuilder { dims, rows, apply, vjp_w, vjp_lambda, .. } = self;
+        let forward = ForwardProducts { jvp_w: Box::new(jvp_w), jvp_lambda: Box::new(jvp_lambda) };
+        RowMapBuilder { dims, rows, apply, vjp_w, vjp_lambda, forward }
+    }
+
     part! {
         /// `out = Phi_i(w, lambda)`, `out` in R^d.
         apply: Fn(usize, &[f64], &[f64], &mut [f64])
@@ -139,7 +158,7 @@ impl<'a> RowMapBuilder<'a> {
     ///
     /// # Errors
     /// Input, where a closure is missing or the sizes are impossible.
-    pub fn build(self) -> Result<RowMap<'a>> {
+    pub fn build(self) -> Result<RowMap<'a, J>> {
         check(self.dims, self.rows)?;
         Ok(RowMap {
             dims: self.dims,
@@ -147,11 +166,12 @@ impl<'a> RowMapBuilder<'a> {
             apply: given(self.apply, "apply")?,
             vjp_w: given(self.vjp_w, "vjp_w")?,
             vjp_lambda: given(self.vjp_lambda, "vjp_lambda")?,
+            forward: self.forward,
         })
     }
 }
 
-impl StochasticMap for RowMap<'_> {
+impl<J: Sync> StochasticMap for RowMap<'_, J> {
     fn dims(&self) -> Dims {
         self.dims
     }
@@ -189,33 +209,49 @@ impl StochasticMap for RowMap<'_> {
 /// A loss `g = (1/n) sum_i g_i` by closures; made by [`RowLoss::builder`].
 ///
 /// It is [`Curved`] by products alone: Newton's method and exact hypergradients solve their systems by conjugate gradients.
-pub struct RowLoss<'a> {
+///
+/// `J` is [`CrossProducts`] where those were given too, and then the loss is [`CrossJvp`](crate::lower::CrossJvp).
+pub struct RowLoss<'a, J = ()> {
     dims: Dims,
-    rows: usize,
+    pub(super) rows: usize,
     value: RowValue<'a>,
     gradient: RowVector<'a>,
     hessian_product: RowProduct<'a>,
     cross_product: RowProduct<'a>,
+    pub(super) forward: J,
 }
 
 /// The closures of a [`RowLoss`] so far.
-pub struct RowLossBuilder<'a> {
+pub struct RowLossBuilder<'a, J = ()> {
     dims: Dims,
     rows: usize,
     value: Option<RowValue<'a>>,
     gradient: Option<RowVector<'a>>,
     hessian_product: Option<RowProduct<'a>>,
     cross_product: Option<RowProduct<'a>>,
+    forward: J,
 }
 
 impl<'a> RowLoss<'a> {
     /// Starts a loss over `rows` rows.
     pub fn builder(dims: Dims, rows: usize) -> RowLossBuilder<'a> {
-        RowLossBuilder { dims, rows, value: None, gradient: None, hessian_product: None, cross_product: None }
+        let (value, gradient) = (None, None);
+        RowLossBuilder { dims, rows, value, gradient, hessian_product: None, cross_product: None, forward: () }
     }
 }
 
-impl<'a> RowLossBuilder<'a> {
+impl<'a, J> RowLossBuilder<'a, J> {
+    /// Adds the cross derivative the other way round: `cross_jvp` writes `(d/dlambda grad_w g_i(w, lambda)) x` in R^d for `x` in R^m.
+    #[must_use]
+    pub fn cross_jvp(
+        self,
+        cross_jvp: impl Fn(usize, &[f64], &[f64], &[f64], &mut [f64]) + Send + Sync + 'a,
+    ) -> RowLossBuilder<'a, CrossProducts<'a>> {
+        let RowLossBuilder { dims, rows, value, gradient, hessian_product, cross_product, .. } = self;
+        let forward = CrossProducts { cross_jvp: Box::new(cross_jvp) };
+        RowLossBuilder { dims, rows, value, gradient, hessian_product, cross_product, forward }
+    }
+
     part! {
         /// `g_i(w, lambda)`.
         value: Fn(usize, &[f64], &[f64]) -> f64
@@ -237,7 +273,7 @@ impl<'a> RowLossBuilder<'a> {
     ///
     /// # Errors
     /// Input, where a closure is missing or the sizes are impossible.
-    pub fn build(self) -> Result<RowLoss<'a>> {
+    pub fn build(self) -> Result<RowLoss<'a, J>> {
         check(self.dims, self.rows)?;
         Ok(RowLoss {
             dims: self.dims,
@@ -246,13 +282,14 @@ impl<'a> RowLossBuilder<'a> {
             gradient: given(self.gradient, "gradient")?,
             hessian_product: given(self.hessian_product, "hessian_product")?,
             cross_product: given(self.cross_product, "cross_product")?,
+            forward: self.forward,
         })
     }
 }
 
-impl RowSumLoss for RowLoss<'_> {}
+impl<J: Sync> RowSumLoss for RowLoss<'_, J> {}
 
-impl StochasticLoss for RowLoss<'_> {
+impl<J: Sync> StochasticLoss for RowLoss<'_, J> {
     fn dims(&self) -> Dims {
         self.dims
     }
@@ -291,20 +328,20 @@ impl StochasticLoss for RowLoss<'_> {
     }
 }
 
-impl Curved for RowLoss<'_> {
+impl<J: Sync> Curved for RowLoss<'_, J> {
     fn curvature<'a>(&'a self, w: &[f64], lambda: &[f64]) -> Box<dyn Curvature + 'a> {
         Box::new(Products { loss: self, w: w.to_vec(), lambda: lambda.to_vec() })
     }
 }
 
 /// A Hessian that is known by its products.
-struct Products<'a> {
-    loss: &'a RowLoss<'a>,
+struct Products<'a, J> {
+    loss: &'a RowLoss<'a, J>,
     w: Vec<f64>,
     lambda: Vec<f64>,
 }
 
-impl Curvature for Products<'_> {
+impl<J: Sync> Curvature for Products<'_, J> {
     fn product(&self, v: &[f64], out: &mut [f64]) {
         self.loss.hessian_product(&self.w, &self.lambda, &Sample::Full, v, out);
     }

@@ -15,7 +15,7 @@ use std::ops::Range;
 use faer::Mat;
 use faer::linalg::solvers::{PartialPivLu, Solve};
 
-use crate::lower::{Dims, StochasticMap};
+use crate::lower::{Dims, Jvp, JvpLambda, StochasticMap};
 use crate::sample::{Purpose, Rng, Sample};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -203,6 +203,28 @@ impl StochasticMap for LinearContraction {
         self.for_each_noise(zeta, |weight, normal| {
             let [u, _, y, _] = self.element(normal);
             vector::axpy(weight * vector::dot(&u, v), &y, out);
+        });
+    }
+}
+
+impl Jvp for LinearContraction {
+    fn jvp_w(&self, _w: &[f64], _lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        out.fill(0.0);
+        self.add_columns(&self.m, x, out);
+        self.for_each_noise(zeta, |weight, normal| {
+            let [u, z, ..] = self.element(normal);
+            vector::axpy(weight * vector::dot(&z, x), &u, out);
+        });
+    }
+}
+
+impl JvpLambda for LinearContraction {
+    fn jvp_lambda(&self, _w: &[f64], _lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        out.fill(0.0);
+        self.add_columns(&self.c, x, out);
+        self.for_each_noise(zeta, |weight, normal| {
+            let [u, _, y, _] = self.element(normal);
+            vector::axpy(weight * vector::dot(&y, x), &u, out);
         });
     }
 }

@@ -7,6 +7,7 @@ pub mod glm;
 pub mod linear_contraction;
 pub mod policy_evaluation;
 pub mod quadratic;
+mod row_jvp;
 pub mod scaled;
 pub mod target;
 

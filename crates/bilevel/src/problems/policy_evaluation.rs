@@ -21,7 +21,7 @@ use faer::Mat;
 use faer::linalg::solvers::{PartialPivLu, Solve};
 
 use crate::error::{Error, Result};
-use crate::lower::{Dims, StochasticMap};
+use crate::lower::{Dims, Jvp, JvpLambda, StochasticMap};
 use crate::sample::{Purpose, Rng, Sample};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -219,5 +219,23 @@ impl StochasticMap for PolicyEvaluation {
     fn vjp_lambda(&self, _w: &[f64], _lambda: &[f64], _zeta: &Sample, v: &[f64], out: &mut [f64]) {
         out.fill(0.0);
         self.add_features_transpose(v, out);
+    }
+}
+
+impl Jvp for PolicyEvaluation {
+    fn jvp_w(&self, _w: &[f64], _lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        out.fill(0.0);
+        if *zeta == Sample::Full {
+            for (out, row) in out.iter_mut().zip(self.transitions.chunks_exact(x.len())) {
+                *out = self.discount * vector::dot(row, x);
+            }
+        }
+        self.for_each_transition(zeta, |s, next, _, weight| out[s] += weight * self.discount * x[next]);
+    }
+}
+
+impl JvpLambda for PolicyEvaluation {
+    fn jvp_lambda(&self, _w: &[f64], _lambda: &[f64], _zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        self.rewards(x, out);
     }
 }

@@ -14,7 +14,7 @@ use faer::{Mat, Side};
 
 use super::{draw_rows, for_each_row, sample_size, target::Target};
 use crate::error::{Error, Result};
-use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
+use crate::lower::{CrossJvp, Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::RowSumLoss;
 use crate::sample::{Purpose, Rng, Sample};
 use crate::upper::UpperObjective;
@@ -264,6 +264,16 @@ impl FirstOrder for Quadratic {
         for (j, w) in w.iter().enumerate() {
             out[j % lambda.len()] -= 0.5 * self.penalty(lambda, j) * w * w;
         }
+    }
+}
+
+impl CrossJvp for Quadratic {
+    fn cross_jvp(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        let (d, m) = (self.dims.w, self.dims.lambda);
+        for (j, out) in out.iter_mut().enumerate() {
+            *out = self.penalty(lambda, j) * w[j] * x[j % m];
+        }
+        self.visit(zeta, |weight, row| add_product(&row[d * d + d..], x, -weight, out));
     }
 }
 

@@ -6,7 +6,7 @@
 //! of variables, not as a matrix inside a solver, it leaves everything else as it was: the map stays symmetric, it contracts
 //! in the plain norm, and all bounds of the theory hold with the constants of the scaled problem.
 
-use crate::lower::{Dims, StochasticLoss};
+use crate::lower::{CrossJvp, Dims, StochasticLoss};
 use crate::row_sums::RowSumLoss;
 use crate::sample::{Rng, Sample};
 use crate::upper::UpperObjective;
@@ -159,6 +159,13 @@ impl<G: StochasticLoss + ?Sized, S: Units + ?Sized> StochasticLoss for Scaled<'_
         self.scale.apply_transpose(gradient);
         self.scale.apply_transpose(hessian_product);
         value
+    }
+}
+
+impl<G: CrossJvp + ?Sized, S: Units + ?Sized> CrossJvp for Scaled<'_, G, S> {
+    fn cross_jvp(&self, y: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        self.inner.cross_jvp(&self.unscaled(y), lambda, zeta, x, out);
+        self.scale.apply_transpose(out);
     }
 }
 

@@ -7,7 +7,7 @@ use super::penalty::Penalty;
 use super::risk::EmpiricalRisk;
 use super::weighting::{Counts, Reweighting};
 use crate::data::KernelRows;
-use crate::lower::{Curvature, Curved, Dims, FirstOrder, StochasticLoss};
+use crate::lower::{CrossJvp, Curvature, Curved, Dims, FirstOrder, StochasticLoss};
 use crate::sample::{Rng, Sample};
 
 /// `g(w, lambda) = risk(w) + 1/2 sum exp(lambda_h) W^2`.
@@ -298,6 +298,12 @@ impl FirstOrder for Glm<'_> {
         if self.is_reweighted() {
             self.add_row_gradient(w, lambda, zeta, out);
         }
+    }
+}
+
+impl CrossJvp for Glm<'_> {
+    fn cross_jvp(&self, w: &[f64], lambda: &[f64], _zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        self.tangent(w, lambda, x, out);
     }
 }
 
