@@ -1,20 +1,25 @@
-//! Approximate implicit differentiation on the exact mean, by fixed-point iteration or by conjugate gradients.
+//! Approximate implicit differentiation on the exact mean: the lower level by the iteration `w <- Phi(w)`, the linear system
+//! `(I - d1Phi^T) v = grad1 E` by that of a solver.
 //!
 //! AID-FP and AID-CG of Grazzi, Franceschi, Pontil, Salzo, ICML 2020: the batch methods a stochastic one is compared with.
-//! Every step costs a pass over the rows.
+//! Every step costs a pass over the rows. AID-CG needs a symmetric `d1Phi`; for other maps there are conjugate gradients on
+//! the normal equations, which need products with `d1Phi` too, and GMRES, which needs memory.
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{Sampled, check_sizes, conjugate_gradient, differentiate};
+use super::frame::Frame;
+use super::parts::conjugate_gradient;
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::{FixedPoint, Workspace};
-use crate::linear_system::ConjugateGradient;
-use crate::lower::{StochasticMap, Symmetric};
-use crate::operator::{AdjointOperator, LowerOperator, RandomOperator};
-use crate::sample::{Purpose, Rng};
-use crate::status::Info;
+use crate::linear_system::{ConjugateGradient, Gmres, NormalEquations};
+use crate::lower::{Jvp, StochasticMap, Symmetric};
+use crate::sample::Sample;
 use crate::upper::UpperObjective;
+use crate::vector;
+
+/// Samples of methods that draw none.
+const UNUSED: (u64, u64) = (0, 0);
 
 /// Both solves by the iteration `x <- T(x)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -45,8 +50,9 @@ impl AidFixedPoint {
     {
         let linear = FixedPoint::exact(self.linear_steps, self.tolerance);
         linear.validate()?;
-        estimate(map, upper, lambda, start, (self.lower_steps, self.tolerance), |mut operator, v| {
-            linear.solve(&mut operator, v, &mut unused_rng(), &mut Workspace::new(v.len()))
+        let lower = FixedPoint::exact(self.lower_steps, self.tolerance);
+        Frame::exact(&lower).estimate(map, upper, lambda, start, UNUSED, |mut operator, v, rng| {
+            linear.solve(&mut operator, v, rng, &mut Workspace::new(v.len()))
         })
     }
 }
@@ -83,44 +89,99 @@ impl AidConjugateGradient {
     {
         let linear = ConjugateGradient { steps: self.linear_steps, tolerance: self.linear_tolerance };
         linear.validate()?;
-        estimate(map, upper, lambda, start, (self.lower_steps, self.lower_tolerance), |operator, v| {
+        let lower = FixedPoint::exact(self.lower_steps, self.lower_tolerance);
+        Frame::exact(&lower).estimate(map, upper, lambda, start, UNUSED, |operator, v, _| {
             conjugate_gradient(&linear, &operator, v)
         })
     }
 }
 
-/// The frame of both methods: `linear` solves the adjoint system from `v` and leaves the solution there.
-fn estimate<M, U>(
-    map: &M,
-    upper: &U,
-    lambda: &[f64],
-    start: Option<&mut WarmStart>,
-    (lower_steps, lower_tolerance): (usize, f64),
-    linear: impl FnOnce(AdjointOperator<'_, M>, &mut [f64]) -> Info,
-) -> Result<Hypergradient>
-where
-    M: StochasticMap + ?Sized,
-    U: UpperObjective + ?Sized,
-{
-    let solver = FixedPoint::exact(lower_steps, lower_tolerance);
-    solver.validate()?;
-    check_sizes(map.dims(), upper.dims(), lambda, start.as_deref())?;
-    let mut point = start.as_deref().cloned().unwrap_or_else(|| WarmStart::zeros(map.dims()));
-    let mut rng = unused_rng();
-
-    let mut operator = LowerOperator { map, lambda };
-    let mut workspace = Workspace::new(operator.dim());
-    let lower = solver.solve(&mut operator, &mut point.w, &mut rng, &mut workspace).usable("lower level")?;
-
-    let everything = (Sampled::all(), Sampled::all());
-    let estimate = differentiate(map, upper, &mut point, lambda, everything, linear)?.after(&lower);
-    if let Some(start) = start {
-        *start = point;
-    }
-    Ok(estimate)
+/// The lower solve by the iteration `w <- Phi(w)`, the linear system by conjugate gradients on its normal equations
+/// `(I - d1Phi) (I - d1Phi^T) v = (I - d1Phi) grad1 E` (Grazzi et al. 2020, section 2.2, for maps that are not symmetric).
+///
+/// The residual falls like `((kappa - 1)/(kappa + 1))^k`, `kappa <= (1 + q)/(1 - q)` the condition number of `I - d1Phi`. Two
+/// products a step, five vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AidNormalEquations {
+    /// Largest number of steps `t` of the lower solve.
+    pub lower_steps: usize,
+    /// Relative residual at which the lower solve stops; zero makes all steps.
+    pub lower_tolerance: f64,
+    /// The linear solver.
+    pub linear: NormalEquations,
 }
 
-/// The solvers take a generator; on the exact mean none of them draws from it.
-fn unused_rng() -> Rng {
-    Rng::stream(0, Purpose::Lower, 0)
+impl AidNormalEquations {
+    /// Computes `grad f(lambda)`; `start` as in [`Sid::estimate`](super::Sid::estimate).
+    ///
+    /// # Errors
+    /// Input, for unusable settings or sizes; numeric, when the map does not contract, `I - d1Phi` is singular or anything is
+    /// not finite.
+    pub fn estimate<M, U>(
+        &self,
+        map: &M,
+        upper: &U,
+        lambda: &[f64],
+        start: Option<&mut WarmStart>,
+    ) -> Result<Hypergradient>
+    where
+        M: Jvp + ?Sized,
+        U: UpperObjective + ?Sized,
+    {
+        self.linear.validate()?;
+        let lower = FixedPoint::exact(self.lower_steps, self.lower_tolerance);
+        Frame::exact(&lower).estimate(map, upper, lambda, start, UNUSED, |operator, v, _| {
+            let product = |p: &[f64], out: &mut [f64]| {
+                map.vjp_w(operator.w, lambda, &Sample::Full, p, out);
+                vector::xpby(p, -1.0, out);
+            };
+            let transposed = |p: &[f64], out: &mut [f64]| {
+                map.jvp_w(operator.w, lambda, &Sample::Full, p, out);
+                vector::xpby(p, -1.0, out);
+            };
+            self.linear.solve(product, transposed, operator.grad_w, v, map.size(&Sample::Full))
+        })
+    }
+}
+
+/// The lower solve by the iteration `w <- Phi(w)`, the linear system by GMRES on `I - d1Phi^T`.
+///
+/// After `k` steps without a restart the residual is the least over polynomials of degree `k`, so at most that of AID-FP. One product a step
+/// and `restart + 1` vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AidGmres {
+    /// Largest number of steps `t` of the lower solve.
+    pub lower_steps: usize,
+    /// Relative residual at which the lower solve stops; zero makes all steps.
+    pub lower_tolerance: f64,
+    /// The linear solver.
+    pub linear: Gmres,
+}
+
+impl AidGmres {
+    /// Computes `grad f(lambda)`; `start` as in [`Sid::estimate`](super::Sid::estimate).
+    ///
+    /// # Errors
+    /// As [`AidNormalEquations::estimate`].
+    pub fn estimate<M, U>(
+        &self,
+        map: &M,
+        upper: &U,
+        lambda: &[f64],
+        start: Option<&mut WarmStart>,
+    ) -> Result<Hypergradient>
+    where
+        M: StochasticMap + ?Sized,
+        U: UpperObjective + ?Sized,
+    {
+        self.linear.validate()?;
+        let lower = FixedPoint::exact(self.lower_steps, self.lower_tolerance);
+        Frame::exact(&lower).estimate(map, upper, lambda, start, UNUSED, |operator, v, _| {
+            let product = |p: &[f64], out: &mut [f64]| {
+                map.vjp_w(operator.w, lambda, &Sample::Full, p, out);
+                vector::xpby(p, -1.0, out);
+            };
+            self.linear.solve(product, operator.grad_w, v, map.size(&Sample::Full))
+        })
+    }
 }

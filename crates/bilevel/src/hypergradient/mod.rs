@@ -6,17 +6,27 @@
 
 mod aid;
 mod anchor;
+mod capable;
+mod differentiated_iterates;
 mod exact;
+mod forward_mode;
+mod frame;
 mod method;
+mod mixed;
+mod multilevel;
+mod neumann;
+mod nystrom;
 pub(crate) mod parts;
 mod precise_sid;
 mod precise_svrg;
 mod precision;
 mod replicates;
+mod reverse_mode;
 mod sid;
 mod spread;
 mod trial;
 mod variance_reduced;
+mod zeroth_order;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,15 +34,23 @@ use crate::lower::Dims;
 use crate::status::Status;
 use crate::work::Work;
 
-pub use aid::{AidConjugateGradient, AidFixedPoint};
+pub use aid::{AidConjugateGradient, AidFixedPoint, AidGmres, AidNormalEquations};
+pub use capable::Capable;
 pub use exact::{ExactLinear, Implicit};
+pub use forward_mode::ForwardMode;
 pub use method::Method;
+pub use mixed::MixedFixedPoint;
+pub use multilevel::UnbiasedSid;
+pub use neumann::{Neumann, SeriesLength};
+pub use nystrom::Nystrom;
 pub use precise_sid::{PreciseSid, Stage};
 pub use precise_svrg::PreciseSvrg;
 pub use precision::{PreciseHypergradient, Precision, Tolerance};
 pub use replicates::replicate;
+pub use reverse_mode::{ReverseMode, TruncatedReverse};
 pub use sid::Sid;
 pub use variance_reduced::{SidSaga, SidSvrg};
+pub use zeroth_order::ZerothOrder;
 
 /// A hypergradient and how far to trust it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -53,6 +53,29 @@ impl Sid {
         }
     }
 
+    /// The estimator of BSGM (Grazzi, Pontil, Salzo, JMLR 24(167), 2023, Algorithm 1): minibatches in every part.
+    ///
+    /// Both solves draw `batch` elements at each of their steps, `d2Phi` and the upper objective `minibatch` elements once. The
+    /// algorithm of the paper restarts both solves at every upper iteration, with steps that do not fall and numbers of steps
+    /// that may grow: call [`Sid::estimate`] without a start. Its sign of `v` is the one used here.
+    pub fn bsgm(
+        (lower_steps, linear_steps): (usize, usize),
+        batch: usize,
+        minibatch: usize,
+        lower_step: StepSize,
+        linear_step: StepSize,
+    ) -> Self {
+        let of_minibatch = Batch::Rows(minibatch);
+        Sid {
+            lower_steps,
+            linear_steps,
+            cross_batch: of_minibatch,
+            upper_batch: of_minibatch,
+            linear_step,
+            ..Sid::new(lower_steps, batch, lower_step)
+        }
+    }
+
     /// Estimates `grad f(lambda)` with the samples number `index` under `seed` (a replicate, or an upper iteration).
     ///
     /// Without `start` both solves begin at zero. With it they begin there, and it is left at `(w_t, v_k)`; after an error

@@ -56,7 +56,7 @@ pub struct DescentPoint<'a> {
 ///
 /// # Errors
 /// Those of the method at the start, or where smaller steps do not help; interrupted, once `stop` is raised.
-pub fn descend<M: Symmetric + RowSums + ?Sized, U: UpperObjective + ?Sized>(
+pub fn descend<M: Symmetric + RowSums, U: UpperObjective + ?Sized>(
     (map, upper, rows): (&M, &U, usize),
     descent: &Descent,
     domain: &Domain,
