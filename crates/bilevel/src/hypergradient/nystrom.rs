@@ -9,7 +9,7 @@
 //!
 //! `A_k` agrees with `A` on the span of the columns, and is `A` when the rank of `A` is at most that of `B`. The paper inverts by
 //! Woodbury's formula, whose `k x k` system has the square of the condition number; here `A_k = U S U^T` is diagonalised by way of a
-//! factor `C B^{-1/2}`, and `v = U ((S + rho)^{-1} - rho^{-1}) U^T c + c / rho`. For gradient steps `A` is `map_step` times the
+//! factor `C B^{-1/2}`, and `v = U (S + rho)^{-1} U^T c + (I - U U^T) c / rho`. For gradient steps `A` is `map_step` times the
 //! Hessian and `rho` is `map_step` times the damping of the paper.
 //!
 //! No iteration and no step size, `k` products that could run side by side, `k d` numbers of memory. The bias does not vanish
@@ -142,10 +142,17 @@ fn approximate_inverse(columns: MatRef<'_, f64>, chosen: &[usize], rho: f64, c: 
     let root = Mat::from_fn(k, kept.len(), |i, j| eigen.U()[(i, kept[j])] / values[kept[j]].sqrt());
     // A_k = F F^T. Of F the left singular vectors are the eigenvectors of A_k.
     let svd = (columns * &root).thin_svd().ok()?;
-    vector::scaled_copy(1.0 / rho, c, v);
-    for (j, sigma) in svd.S().column_vector().iter().enumerate() {
-        let u: Vec<f64> = svd.U().col(j).iter().copied().collect();
-        vector::axpy(vector::dot(&u, c) * (1.0 / (sigma * sigma + rho) - 1.0 / rho), &u, v);
+    let vectors: Vec<Vec<f64>> = (0..kept.len()).map(|j| svd.U().col(j).iter().copied().collect()).collect();
+    // What is outside of the span. Rounding leaves some of the inside in it, to be multiplied by 1/rho; hence twice.
+    v.copy_from_slice(c);
+    for _ in 0..2 {
+        for u in &vectors {
+            vector::axpy(-vector::dot(u, v), u, v);
+        }
+    }
+    vector::scale(1.0 / rho, v);
+    for (u, sigma) in vectors.iter().zip(svd.S().column_vector().iter()) {
+        vector::axpy(vector::dot(u, c) / (sigma * sigma + rho), u, v);
     }
     Some(())
 }
