@@ -181,3 +181,37 @@ fn an_interrupt_keeps_finished_replicates() {
     assert_eq!(kept[..few.len()], few[..], "what was kept is what an undisturbed run gives");
     assert!(study(&out, &[&common[..], &["--replicates", "2"]].concat()).1.contains("(0 new)"));
 }
+
+/// Those that are not in the default list: each by its name, each with an error that falls or at least numbers that make sense.
+#[test]
+fn every_other_estimator_is_offered_by_name() {
+    let folder = Scratch::new();
+    let out = folder.join("others");
+    let deterministic = ["aid-normal", "aid-gmres", "itd", "itd-truncated", "itd-forward"];
+    let sampled = ["nystrom", "neumann", "neumann-random", "mixed-fp", "sid-multilevel", "pzobo"];
+    let methods = [&deterministic[..], &sampled].concat().join(",");
+    let more = ["--methods", &methods, "--replicates", "2", "--batch", "8", "--penalties", "shared"];
+    let (code, printed, errors) = study(&out, &more);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let rows = rows(&out);
+    let of = |name: &str| rows.iter().filter(|row| row[0] == name).collect::<Vec<_>>();
+    let number = |row: &[String], at: usize| row[at].parse::<f64>().unwrap();
+    for name in deterministic {
+        let rows = of(name);
+        assert!(printed.contains(name) && rows.iter().all(|row| row[4] == "0" && row[1].is_empty()), "{name}");
+        let (first, last) = (rows.first().unwrap(), rows.last().unwrap());
+        assert!(number(last, 8) < 0.1 * number(first, 8), "{name}: {first:?} to {last:?}");
+    }
+    for name in sampled {
+        let rows = of(name);
+        assert!(printed.contains(name) && rows.iter().any(|row| row[4] == "1"), "{name}");
+        assert_eq!(name == "nystrom", rows[0][1].is_empty(), "{name}: {:?}", rows[0]);
+    }
+    // Forwards and backwards are the same number, at 2 and at 3 passes a step; a stretch of one step is not computed twice.
+    for (forward, reverse) in of("itd-forward").iter().zip(of("itd")) {
+        let (t, one, other) = (number(forward, 2), number(forward, 7), number(reverse, 7));
+        assert!((one - other).abs() <= 1e-6 * one, "{forward:?} {reverse:?}");
+        let n = number(forward, 5) / (2.0 * t);
+        assert!(number(reverse, 5) <= 3.0 * t * n && number(reverse, 5) >= 2.0 * t * n, "{forward:?} {reverse:?}");
+    }
+}

@@ -64,10 +64,8 @@ fn deterministic_estimators_reach_exact() {
         let steps = (1.3 * 1e-8_f64.ln() / q.ln()).ceil() as usize;
         let lower = FixedPoint::exact(steps, 1e-10);
         let d = point.w.len();
-        let (normal, gmres) = (
-            NormalEquations { steps: 1000, tolerance: 1e-10 },
-            Gmres { steps: 500, restart: 60, tolerance: 1e-10 },
-        );
+        let (normal, gmres) =
+            (NormalEquations { steps: 1000, tolerance: 1e-10 }, Gmres { steps: 500, restart: 60, tolerance: 1e-10 });
         let reverse = ReverseMode::new(lower);
         let mut methods = vec![
             Method::AidNormalEquations(AidNormalEquations {

@@ -109,12 +109,7 @@ fn forward_mode_is_reverse_mode() {
 }
 
 /// The recursion of the module documentation with every iterate kept.
-fn reference<M: StochasticMap, U: UpperObjective>(
-    solver: &FixedPoint,
-    window: usize,
-    map: &M,
-    upper: &U,
-) -> Vec<f64> {
+fn reference<M: StochasticMap, U: UpperObjective>(solver: &FixedPoint, window: usize, map: &M, upper: &U) -> Vec<f64> {
     let Dims { w: d, lambda: m } = map.dims();
     let mut rng = Rng::stream(SAMPLES.0, Purpose::Lower, SAMPLES.1);
     let (mut w, mut image, mut visited) = (vec![0.0; d], vec![0.0; d], Vec::new());
@@ -153,10 +148,11 @@ fn recomputed_iterates_are_the_ones_that_were_computed() {
                 let truncated = TruncatedReverse { reverse: ReverseMode::new(solver), window };
                 let found = truncated.estimate(&map, problem.upper(), &LAMBDA, None, seed, index).unwrap();
                 assert_close(&found.value, &reference(&solver, window, &map, problem.upper()), 1e-13);
-                let products = window.min(steps) * map.size(&Sample::Full).min(match solver.batch {
-                    Batch::All => 100,
-                    Batch::Rows(rows) => rows,
-                });
+                let products = window.min(steps)
+                    * map.size(&Sample::Full).min(match solver.batch {
+                        Batch::All => 100,
+                        Batch::Rows(rows) => rows,
+                    });
                 assert_eq!(found.work.hessian_products, products as u64);
                 if window >= steps {
                     assert_eq!(found.value, whole.value, "a window of {window} steps is all {steps}");
@@ -173,8 +169,7 @@ fn errors_fall_like_the_contraction() {
     let (map, q) = gradient_map(&problem);
     let exact = problem.hypergradient(&LAMBDA);
     let error = |t: usize| vector::distance(&reverse(FixedPoint::exact(t, 0.0), &map, problem.upper()).value, &exact);
-    let scaled: Vec<f64> =
-        [10, 20, 40].iter().map(|&t| error(t) / (t as f64 * q.powi(t as i32))).collect();
+    let scaled: Vec<f64> = [10, 20, 40].iter().map(|&t| error(t) / (t as f64 * q.powi(t as i32))).collect();
     assert!(scaled.iter().all(|c| (scaled[0] / 4.0..4.0 * scaled[0]).contains(c)), "{scaled:?}");
     let far = FixedPoint::exact(120, 0.0);
     let truncated = |window| {
@@ -261,8 +256,14 @@ fn unusable_settings_and_divergence_are_errors() {
         ZerothOrder::new(solver, 0, 1e-3).estimate(&map, problem.upper(), &LAMBDA, None, 0, 0),
         ZerothOrder::new(solver, 1, 0.0).estimate(&map, problem.upper(), &LAMBDA, None, 0, 0),
         ForwardMode::new(solver).estimate(&map, problem.upper(), &LAMBDA[..3], None, 0, 0),
-        ReverseMode { upper_batch: Batch::Rows(0), ..ReverseMode::new(solver) }
-            .estimate(&map, problem.upper(), &LAMBDA, None, 0, 0),
+        ReverseMode { upper_batch: Batch::Rows(0), ..ReverseMode::new(solver) }.estimate(
+            &map,
+            problem.upper(),
+            &LAMBDA,
+            None,
+            0,
+            0,
+        ),
     ]
     .into_iter()
     .enumerate()

@@ -138,10 +138,9 @@ fn a_singular_system_is_an_error_and_not_a_number() {
         .build()
         .unwrap();
     let upper = Target::random(dims, 1, 0.0, 0.2, 5);
-    for result in [
-        normal_equations(50).estimate(&map, &upper, &[0.4], None),
-        gmres(50, 10).estimate(&map, &upper, &[0.4], None),
-    ] {
+    for result in
+        [normal_equations(50).estimate(&map, &upper, &[0.4], None), gmres(50, 10).estimate(&map, &upper, &[0.4], None)]
+    {
         let error = result.unwrap_err();
         assert!(error.is_numeric() && error.to_string().contains("linear system"), "{error}");
     }
@@ -190,10 +189,7 @@ fn random_lengths_change_the_variance_and_geometric_ones_remove_the_bias() {
     let exact = map.hypergradient(&upper, &LAMBDA);
     let mean = |length, seed| {
         let (lower, start) = solved(map.solution(&LAMBDA));
-        let series = Neumann {
-            cross_batch: Batch::Rows(2),
-            ..Neumann::new(lower, length, 1.0, Batch::Rows(2))
-        };
+        let series = Neumann { cross_batch: Batch::Rows(2), ..Neumann::new(lower, length, 1.0, Batch::Rows(2)) };
         let one = |index| series.estimate(&map, &upper, &LAMBDA, Some(&mut start.clone()), seed, index);
         replicate(2000, one).unwrap()
     };
@@ -321,7 +317,8 @@ fn mixed_fixed_point_converges_and_varies_less_than_the_neumann_iteration() {
         };
         (0..100).map(error).sum::<f64>() / 100.0
     };
-    let (neumann, mixed) = (mse(MixedFixedPoint::plain(lower, 150, 1, 1.0)), mse(MixedFixedPoint::plain(lower, 150, 1, 0.05)));
+    let (neumann, mixed) =
+        (mse(MixedFixedPoint::plain(lower, 150, 1, 1.0)), mse(MixedFixedPoint::plain(lower, 150, 1, 0.05)));
     assert!(mixed < 0.3 * neumann, "Mixed FP {mixed:e}, Neumann {neumann:e}");
     // Steps beta/(gamma + s): an error that falls like 1/k. Sixteen times the steps divide it by sixteen; means of 100 have
     // a relative standard error near 0.12, so a factor outside of 8 to 32 has error probability below 1e-4.

@@ -239,3 +239,11 @@ fn rates_on_ridge_regression() {
     }
     assert_rates(&summarize(&replicates));
 }
+
+#[test]
+fn the_names_of_curves_are_those_of_their_serialised_form() {
+    for kind in CurveKind::ALL {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+    }
+    assert!(CurveKind::DEFAULT.iter().all(|kind| CurveKind::ALL.contains(kind)));
+}

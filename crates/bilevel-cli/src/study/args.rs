@@ -24,6 +24,17 @@ pub const METHODS: Names = &[
     ("sid-saga", "stochastic implicit differentiation, noise reduced by a memory of each row"),
     ("aid-fp", "fixed-point iteration over all rows"),
     ("aid-cg", "fixed-point iteration and conjugate gradients over all rows"),
+    ("aid-normal", "the same with conjugate gradients on the normal equations"),
+    ("aid-gmres", "the same with GMRES"),
+    ("nystrom", "the same with a low-rank inverse from k random columns"),
+    ("itd", "fixed-point iteration over all rows, differentiated backwards"),
+    ("itd-truncated", "the same through the later half of the steps"),
+    ("itd-forward", "the same forwards, for few penalties"),
+    ("neumann", "sampled lower solve and a Neumann series of k terms on samples"),
+    ("neumann-random", "the same with one random term of the series"),
+    ("mixed-fp", "the same with a mixture of Neumann and unrolled sums (Mixed FP-KM)"),
+    ("sid-multilevel", "sid-constant without bias, by a random number of levels above t steps"),
+    ("pzobo", "differences of sampled lower solves along 10 random directions"),
 ];
 
 #[derive(Debug, Clone, Args)]
@@ -35,7 +46,7 @@ pub struct StudyArgs {
     /// The penalty at which the hypergradient is looked at: a number for all, a list, or a model file.
     #[arg(long, value_name = "LAMBDA", help_heading = "Study")]
     pub at: String,
-    /// What is compared [default: all].
+    /// What is compared [default: the first six].
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Study")]
     #[arg(value_parser = names::parser::<CurveKind>(METHODS))]
     pub methods: Vec<CurveKind>,
@@ -72,7 +83,7 @@ pub struct StudyArgs {
 impl StudyArgs {
     /// The methods to compare.
     pub fn kinds(&self) -> Vec<CurveKind> {
-        let mut kinds = if self.methods.is_empty() { CurveKind::ALL.to_vec() } else { self.methods.clone() };
+        let mut kinds = if self.methods.is_empty() { CurveKind::DEFAULT.to_vec() } else { self.methods.clone() };
         kinds.sort();
         kinds.dedup();
         kinds

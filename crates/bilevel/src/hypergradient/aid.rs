@@ -90,9 +90,8 @@ impl AidConjugateGradient {
         let linear = ConjugateGradient { steps: self.linear_steps, tolerance: self.linear_tolerance };
         linear.validate()?;
         let lower = FixedPoint::exact(self.lower_steps, self.lower_tolerance);
-        Frame::exact(&lower).estimate(map, upper, lambda, start, UNUSED, |operator, v, _| {
-            conjugate_gradient(&linear, &operator, v)
-        })
+        Frame::exact(&lower)
+            .estimate(map, upper, lambda, start, UNUSED, |operator, v, _| conjugate_gradient(&linear, &operator, v))
     }
 }
 

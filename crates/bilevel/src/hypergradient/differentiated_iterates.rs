@@ -42,7 +42,9 @@ impl<'a, M: StochasticMap + ?Sized> Iterates<'a, M> {
         solver.validate()?;
         upper_batch.validate("upper_batch")?;
         if solver.average != Average::Last {
-            return Err(Error::input("only the last iterate can be differentiated").remedy("do not average the iterates"));
+            return Err(
+                Error::input("only the last iterate can be differentiated").remedy("do not average the iterates")
+            );
         }
         check_sizes(map.dims(), upper.dims(), lambda, start)?;
         Ok(Iterates { map, lambda, solver })

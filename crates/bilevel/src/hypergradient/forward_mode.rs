@@ -95,14 +95,7 @@ impl Jacobian {
         self.columns.chunks_exact(self.image.len())
     }
 
-    fn advance<M: JvpLambda + ?Sized>(
-        &mut self,
-        map: &M,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        eta: f64,
-    ) -> Work {
+    fn advance<M: JvpLambda + ?Sized>(&mut self, map: &M, w: &[f64], lambda: &[f64], zeta: &Sample, eta: f64) -> Work {
         for (j, column) in self.columns.chunks_exact_mut(w.len()).enumerate() {
             self.unit[j] = 1.0;
             map.jvp_w(w, lambda, zeta, column, &mut self.image);

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AidConjugateGradient, AidFixedPoint, AidGmres, AidNormalEquations, Capable, ForwardMode, Hypergradient,
-    MixedFixedPoint, Neumann, Nystrom, ReverseMode, SeriesLength, Sid, SidSaga, SidSvrg, TruncatedReverse,
-    UnbiasedSid, WarmStart, ZerothOrder,
+    MixedFixedPoint, Neumann, Nystrom, ReverseMode, SeriesLength, Sid, SidSaga, SidSvrg, TruncatedReverse, UnbiasedSid,
+    WarmStart, ZerothOrder,
 };
 use crate::error::Result;
 use crate::lower::Symmetric;

@@ -103,8 +103,7 @@ impl ZerothOrder {
         terms.iter().for_each(|term| vector::axpy(1.0, term, &mut sum));
         let mut estimate = at.assemble(1.0 / self.directions as f64, &sum, status, work)?;
         if self.directions >= 2 && self.lower.batch == Batch::All && self.upper_batch == Batch::All {
-            estimate.std_error =
-                Some((0..lambda.len()).map(|j| std_error(terms.iter().map(|term| term[j]))).collect());
+            estimate.std_error = Some((0..lambda.len()).map(|j| std_error(terms.iter().map(|term| term[j]))).collect());
         }
         if let Some(start) = start {
             start.w = w;

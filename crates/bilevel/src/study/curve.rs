@@ -20,11 +20,54 @@ pub enum CurveKind {
     AidFp,
     /// The lower solve as AID-FP, the linear system by conjugate gradients.
     AidCg,
+    /// The same by conjugate gradients on the normal equations.
+    AidNormal,
+    /// The same by GMRES.
+    AidGmres,
+    /// The lower solve as AID-FP, the linear system by a low-rank inverse from random columns.
+    Nystrom,
+    /// The iterates of AID-FP, differentiated backwards.
+    Itd,
+    /// The same through the later half of them.
+    ItdTruncated,
+    /// The same forwards through all of them.
+    ItdForward,
+    /// A sampled lower solve and a Neumann series on samples.
+    Neumann,
+    /// The same with one random term of the series.
+    NeumannRandom,
+    /// The same with a mixture of the Neumann iteration and the unrolled sum (Mixed FP-KM).
+    MixedFp,
+    /// SID without bias, by a random number of levels.
+    SidMultilevel,
+    /// Differences of sampled lower solves along random directions.
+    Pzobo,
 }
 
 impl CurveKind {
     /// All of them.
-    pub const ALL: [CurveKind; 6] = [
+    pub const ALL: [CurveKind; 17] = [
+        CurveKind::SidConstant,
+        CurveKind::SidDecreasing,
+        CurveKind::SidSvrg,
+        CurveKind::SidSaga,
+        CurveKind::AidFp,
+        CurveKind::AidCg,
+        CurveKind::AidNormal,
+        CurveKind::AidGmres,
+        CurveKind::Nystrom,
+        CurveKind::Itd,
+        CurveKind::ItdTruncated,
+        CurveKind::ItdForward,
+        CurveKind::Neumann,
+        CurveKind::NeumannRandom,
+        CurveKind::MixedFp,
+        CurveKind::SidMultilevel,
+        CurveKind::Pzobo,
+    ];
+
+    /// Those of a study that does not say which.
+    pub const DEFAULT: [CurveKind; 6] = [
         CurveKind::SidConstant,
         CurveKind::SidDecreasing,
         CurveKind::SidSvrg,
@@ -42,12 +85,24 @@ impl CurveKind {
             CurveKind::SidSaga => "sid-saga",
             CurveKind::AidFp => "aid-fp",
             CurveKind::AidCg => "aid-cg",
+            CurveKind::AidNormal => "aid-normal",
+            CurveKind::AidGmres => "aid-gmres",
+            CurveKind::Nystrom => "nystrom",
+            CurveKind::Itd => "itd",
+            CurveKind::ItdTruncated => "itd-truncated",
+            CurveKind::ItdForward => "itd-forward",
+            CurveKind::Neumann => "neumann",
+            CurveKind::NeumannRandom => "neumann-random",
+            CurveKind::MixedFp => "mixed-fp",
+            CurveKind::SidMultilevel => "sid-multilevel",
+            CurveKind::Pzobo => "pzobo",
         }
     }
 
-    /// True for the methods that draw samples; the others give the same at every replicate.
+    /// True for the methods that draw something at random; the others give the same at every replicate.
     pub fn is_sampled(self) -> bool {
-        !matches!(self, CurveKind::AidFp | CurveKind::AidCg)
+        use CurveKind::*;
+        !matches!(self, AidFp | AidCg | AidNormal | AidGmres | Itd | ItdTruncated | ItdForward)
     }
 }
 
@@ -83,6 +138,46 @@ pub enum Curve {
     AidFp,
     /// AID-CG.
     AidCg,
+    /// AID by conjugate gradients on the normal equations.
+    AidNormal,
+    /// AID by GMRES.
+    AidGmres,
+    /// A low-rank inverse from as many columns as steps.
+    Nystrom,
+    /// Iterative differentiation backwards.
+    Itd,
+    /// The same through the later half of the steps.
+    ItdTruncated,
+    /// The same forwards.
+    ItdForward {
+        /// Hyperparameters, each of which costs a product a step.
+        hyperparameters: usize,
+    },
+    /// Neumann series of as many terms as steps, each factor relaxed by `eta`.
+    Neumann {
+        /// The step.
+        eta: f64,
+    },
+    /// One random term of that series.
+    NeumannRandom {
+        /// The step.
+        eta: f64,
+    },
+    /// Mixed FP-KM.
+    MixedFp {
+        /// The step.
+        eta: f64,
+    },
+    /// Unbiased SID whose level 0 makes as many steps.
+    SidMultilevel {
+        /// The step.
+        eta: f64,
+    },
+    /// Differences along random directions.
+    Pzobo {
+        /// The step.
+        eta: f64,
+    },
 }
 
 impl Curve {
@@ -95,25 +190,40 @@ impl Curve {
             Curve::SidSaga { .. } => CurveKind::SidSaga,
             Curve::AidFp => CurveKind::AidFp,
             Curve::AidCg => CurveKind::AidCg,
+            Curve::AidNormal => CurveKind::AidNormal,
+            Curve::AidGmres => CurveKind::AidGmres,
+            Curve::Nystrom => CurveKind::Nystrom,
+            Curve::Itd => CurveKind::Itd,
+            Curve::ItdTruncated => CurveKind::ItdTruncated,
+            Curve::ItdForward { .. } => CurveKind::ItdForward,
+            Curve::Neumann { .. } => CurveKind::Neumann,
+            Curve::NeumannRandom { .. } => CurveKind::NeumannRandom,
+            Curve::MixedFp { .. } => CurveKind::MixedFp,
+            Curve::SidMultilevel { .. } => CurveKind::SidMultilevel,
+            Curve::Pzobo { .. } => CurveKind::Pzobo,
         }
     }
 
     /// The constant step, where there is one.
     pub fn eta(&self) -> Option<f64> {
-        match self {
-            Curve::SidConstant { eta } | Curve::SidSvrg { eta, .. } | Curve::SidSaga { eta } => Some(*eta),
-            Curve::SidDecreasing { .. } | Curve::AidFp | Curve::AidCg => None,
+        match *self {
+            Curve::SidConstant { eta }
+            | Curve::SidSvrg { eta, .. }
+            | Curve::SidSaga { eta }
+            | Curve::Neumann { eta }
+            | Curve::NeumannRandom { eta }
+            | Curve::MixedFp { eta }
+            | Curve::SidMultilevel { eta }
+            | Curve::Pzobo { eta } => Some(eta),
+            _ => None,
         }
     }
 
-    /// The steps of a sampled method.
+    /// The steps of a method that samples its lower solve.
     pub fn step(&self) -> Option<StepSize> {
         match *self {
-            Curve::SidConstant { eta } | Curve::SidSvrg { eta, .. } | Curve::SidSaga { eta } => {
-                Some(StepSize::Constant { eta })
-            }
             Curve::SidDecreasing { beta, gamma } => Some(StepSize::Decreasing { beta, gamma }),
-            Curve::AidFp | Curve::AidCg => None,
+            _ => self.eta().map(|eta| StepSize::Constant { eta }),
         }
     }
 }

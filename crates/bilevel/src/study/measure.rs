@@ -17,7 +17,7 @@ use crate::fixed_point::{FixedPoint, Workspace};
 use crate::hypergradient::WarmStart;
 use crate::hypergradient::parts::{Differentiated, Sampled, check_sizes, conjugate_gradient, differentiate};
 use crate::linear_system::ConjugateGradient;
-use crate::lower::{StochasticMap, Symmetric};
+use crate::lower::{JvpLambda, StochasticMap, Symmetric};
 use crate::operator::{AdjointOperator, Direction, LowerOperator, Plain, RandomOperator, SagaDirection, SvrgDirection};
 use crate::row_sums::RowSums;
 use crate::sample::{Batch, Purpose, Rng};
@@ -52,8 +52,8 @@ pub struct Measurement {
     pub t: usize,
     /// Steps of the linear solve that were allowed; conjugate gradients may need fewer.
     pub k: usize,
-    /// Elements drawn or visited: `t batch + k batch + J` by a sampled method, `n (t + k)` by a batch method; passes of
-    /// variance-reduced methods count like any other visit. Rows of the
+    /// Elements drawn or visited: `t batch + k batch + J` by SID, `n (t + k)` by a batch method; what a method visits
+    /// beyond that (passes of variance reduction, iterates computed twice, levels) counts like any other visit. Rows of the
     /// upper level are not counted.
     pub samples: u64,
     /// `samples` over the rows of the lower level.
@@ -206,7 +206,7 @@ impl<M: Symmetric + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
     }
 }
 
-impl<M: Symmetric + RowSums + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
+impl<M: Symmetric + RowSums + JvpLambda, U: UpperObjective + ?Sized> Subject<'_, M, U> {
     /// Replicate number `replicate` of any curve.
     ///
     /// # Errors
@@ -226,9 +226,12 @@ impl<M: Symmetric + RowSums + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M,
             (Some(step), Curve::SidSaga { .. }) => {
                 self.sid_by(&SagaDirection, settings, step, replicate, (&checkpoints, stop))
             }
-            (Some(step), _) => self.sid(settings, step, replicate, &checkpoints, stop),
-            (None, Curve::AidCg) => self.aid_conjugate_gradient(&checkpoints, stop),
-            (None, _) => self.aid_fixed_point(&checkpoints, stop),
+            (Some(step), Curve::SidConstant { .. } | Curve::SidDecreasing { .. }) => {
+                self.sid(settings, step, replicate, &checkpoints, stop)
+            }
+            (_, Curve::AidCg) => self.aid_conjugate_gradient(&checkpoints, stop),
+            (_, Curve::AidFp) => self.aid_fixed_point(&checkpoints, stop),
+            _ => self.one_by_one(settings, curve, replicate, (&checkpoints, stop)),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! replicates of [`Curve`]s at a [`Subject`], and [`summarize`] fits slopes and floors to them. [`descend`] does the same
 //! for a whole bilevel optimisation.
 
+mod by_method;
 mod curve;
 mod descent;
 mod fits;

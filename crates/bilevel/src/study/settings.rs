@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::by_method::DIRECTIONS;
 use super::curve::Curve;
 use crate::error::{Error, Result};
+use crate::hypergradient::UnbiasedSid;
 use crate::sample::Batch;
 
 /// The numbers of steps `t = k` at which the error is measured.
@@ -53,7 +55,8 @@ impl StudySettings {
 
     /// The checkpoints of a curve on a problem of `rows` rows: those whose hypergradient takes at most
     /// [`max_epochs`](Self::max_epochs): `2 t batch + J` samples of a sampled method and `2 t rows` of a batch one. A step of
-    /// SVRG visits three batches in the two solves instead of two, and its passes come on top; SAGA begins with two.
+    /// SVRG visits three batches in the two solves instead of two, and its passes come on top; SAGA begins with two. Other methods
+    /// as they need, those with a random cost by its mean.
     ///
     /// # Errors
     /// Input, when there is none.
@@ -66,7 +69,16 @@ impl StudySettings {
             Curve::SidConstant { .. } | Curve::SidDecreasing { .. } => (cross, 2.0 * batch),
             Curve::SidSvrg { period, .. } => (cross + 2.0 * rows, 3.0 * batch + 2.0 * rows / period.max(1) as f64),
             Curve::SidSaga { .. } => (cross + 2.0 * rows, 2.0 * batch),
-            Curve::AidFp | Curve::AidCg => (0.0, 2.0 * rows),
+            Curve::AidFp | Curve::AidCg | Curve::AidNormal | Curve::AidGmres | Curve::Nystrom => (0.0, 2.0 * rows),
+            // Forward, once more where it was forgotten, and back; through one half of the steps; a product for each column.
+            Curve::Itd => (0.0, 3.0 * rows),
+            Curve::ItdTruncated => (0.0, 2.0 * rows),
+            Curve::ItdForward { hyperparameters } => (0.0, (1.0 + hyperparameters as f64) * rows),
+            Curve::Neumann { .. } => (cross, 2.0 * batch),
+            Curve::NeumannRandom { .. } => (cross, 1.5 * batch),
+            Curve::MixedFp { .. } => (cross, 3.0 * batch),
+            Curve::SidMultilevel { .. } => (cross, 2.0 * batch * UnbiasedSid::MEAN_COST),
+            Curve::Pzobo { .. } => (0.0, (1 + DIRECTIONS) as f64 * batch),
         };
         let most = ((budget - fixed) / per_step).floor().max(0.0) as usize;
         let mut list: Vec<usize> = match &self.checkpoints {

@@ -61,7 +61,7 @@ pub fn decreasing_step(contraction: f64, longest: f64) -> Result<StepSize> {
 /// The curves of a study of a loss: one for each kind, and of constant steps one for each of `etas`; without any, a
 /// half, a quarter and an eighth of the longest step (in two digits).
 ///
-/// Variance-reduced methods take the longest of these alone without `etas`, and an anchor for every pass of samples.
+/// Other sampled methods take the longest of these alone without `etas`; SVRG an anchor for every pass of samples.
 ///
 /// Decreasing steps are those of [`decreasing_step`], with the contraction of the reference and the [`longest_step`] at
 /// zero and at the solution.
@@ -96,10 +96,21 @@ pub fn choose_curves<M: Symmetric + ?Sized>(
                     curves.push(Curve::SidDecreasing { beta, gamma });
                 }
             }
-            CurveKind::SidSvrg | CurveKind::SidSaga => {
+            CurveKind::SidSvrg
+            | CurveKind::SidSaga
+            | CurveKind::Neumann
+            | CurveKind::NeumannRandom
+            | CurveKind::MixedFp
+            | CurveKind::SidMultilevel
+            | CurveKind::Pzobo => {
                 let period = map.size(&Sample::Full).div_ceil(batch.max(1));
                 let of = |eta| match kind {
                     CurveKind::SidSvrg => Curve::SidSvrg { eta, period },
+                    CurveKind::Neumann => Curve::Neumann { eta },
+                    CurveKind::NeumannRandom => Curve::NeumannRandom { eta },
+                    CurveKind::MixedFp => Curve::MixedFp { eta },
+                    CurveKind::SidMultilevel => Curve::SidMultilevel { eta },
+                    CurveKind::Pzobo => Curve::Pzobo { eta },
                     _ => Curve::SidSaga { eta },
                 };
                 match etas {
@@ -109,6 +120,12 @@ pub fn choose_curves<M: Symmetric + ?Sized>(
             }
             CurveKind::AidFp => curves.push(Curve::AidFp),
             CurveKind::AidCg => curves.push(Curve::AidCg),
+            CurveKind::AidNormal => curves.push(Curve::AidNormal),
+            CurveKind::AidGmres => curves.push(Curve::AidGmres),
+            CurveKind::Nystrom => curves.push(Curve::Nystrom),
+            CurveKind::Itd => curves.push(Curve::Itd),
+            CurveKind::ItdTruncated => curves.push(Curve::ItdTruncated),
+            CurveKind::ItdForward => curves.push(Curve::ItdForward { hyperparameters: lambda.len() }),
         }
     }
     for step in curves.iter().filter_map(Curve::step) {
