@@ -96,7 +96,7 @@ impl AidConjugateGradient {
 }
 
 /// The lower solve by the iteration `w <- Phi(w)`, the linear system by conjugate gradients on its normal equations
-/// `(I - d1Phi) (I - d1Phi^T) v = (I - d1Phi) grad1 E` (Grazzi et al. 2020, section 2.2, for maps that are not symmetric).
+/// `(I - d1Phi) (I - d1Phi^T) v = (I - d1Phi) grad1 E` (as in Grazzi et al. 2020 for maps that are not symmetric).
 ///
 /// The residual falls like `((kappa - 1)/(kappa + 1))^k`, `kappa <= (1 + q)/(1 - q)` the condition number of `I - d1Phi`. Two
 /// products a step, five vectors.

@@ -34,7 +34,7 @@ pub enum SeriesLength {
         terms: usize,
     },
     /// One of the first `terms`, drawn uniformly, times their number: the mean of `Fixed` at half of its products, with more
-    /// variance (Ghadimi, Wang 2018, Algorithm 3).
+    /// variance (Ghadimi, Wang 2018, equation 3.10).
     Uniform {
         /// Terms `K`.
         terms: usize,

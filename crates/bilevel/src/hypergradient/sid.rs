@@ -53,11 +53,11 @@ impl Sid {
         }
     }
 
-    /// The estimator of BSGM (Grazzi, Pontil, Salzo, JMLR 24(167), 2023, Algorithm 1): minibatches in every part.
+    /// The estimator of BSGM (Grazzi, Pontil, Salzo, JMLR 24(167), 2023): minibatches in every part.
     ///
     /// Both solves draw `batch` elements at each of their steps, `d2Phi` and the upper objective `minibatch` elements once. The
-    /// algorithm of the paper restarts both solves at every upper iteration, with steps that do not fall and numbers of steps
-    /// that may grow: call [`Sid::estimate`] without a start. Its sign of `v` is the one used here.
+    /// algorithm of the paper starts both solves anew at every upper iteration: call [`Sid::estimate`] without a start. Its sign of
+    /// `v` is the one used here.
     pub fn bsgm(
         (lower_steps, linear_steps): (usize, usize),
         batch: usize,

@@ -1,7 +1,7 @@
 //! Conjugate gradients on the normal equations, for matrices that are neither symmetric nor definite.
 //!
-//! `A x = b` is solved as `A' A x = A' b` without ever forming `A' A` (CGLS: Hestenes, Stiefel 1952; Bjorck 1996, section
-//! 7.4). The residual falls at every step, like `((kappa - 1)/(kappa + 1))^k` with the condition number `kappa` of `A`
+//! `A x = b` is solved as `A' A x = A' b` without ever forming `A' A` (CGLS: Hestenes, Stiefel 1952; Bjorck 1996, chapter
+//! 7). The residual falls at every step, like `((kappa - 1)/(kappa + 1))^k` with the condition number `kappa` of `A`
 //! itself, so a system that conjugate gradients could solve takes about the square of their steps here, two products each.
 //! In exchange there is no matrix but a singular one that it cannot solve, and that one it recognises: a residual that
 //! vanishes under `A'` and not by itself is reported as [`Status::NotContraction`].
