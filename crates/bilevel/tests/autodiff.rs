@@ -3,7 +3,7 @@
 
 use bilevel::diagnose::{SolvedDifference, Taylor, Unbiased, ensure};
 use bilevel::hypergradient::{AidFixedPoint, Implicit, Sid};
-use bilevel::lower::{Dims, GradientMap, StochasticLoss, StochasticMap};
+use bilevel::lower::{Dims, GradientMap, JvpLambda, StochasticLoss, StochasticMap};
 use bilevel::newton::Newton;
 use bilevel::problems::autodiff::{self, Var};
 use bilevel::sample::Sample;
@@ -89,6 +89,34 @@ fn maps_may_branch() {
     ensure(&SolvedDifference::default().map(&linear, &upper, &LAMBDA).unwrap()).unwrap();
     let method = AidFixedPoint { lower_steps: 1000, linear_steps: 1000, tolerance: 1e-12 };
     assert!(method.estimate(&linear, &upper, &LAMBDA, None).is_ok());
+}
+
+#[test]
+fn forward_products_are_those_of_the_transposes_turned_around() {
+    let loss = autodiff::loss(DIMS, 4, |i, w: &[Var], l: &[Var]| {
+        (w[0] * X[i][0] + w[1] * l[1]).sin() + 0.5 * l[0].exp() * w[0] * w[1]
+    })
+    .unwrap();
+    let map = autodiff::map(DIMS, 3, |i, w: &[Var], l: &[Var], out: &mut [Var]| {
+        out[0] = (w[0] * 0.3 + w[1] * l[0]).sin();
+        out[1] = w[0] * w[1] * 0.1 + l[1].exp() * (i as f64) * w[0];
+    })
+    .unwrap();
+    fn check<M: JvpLambda>(map: &M) {
+        let (x, v) = ([0.6, -1.1], [0.8, 0.3]);
+        for zeta in [Sample::Full, Sample::Rows(vec![2, 0])] {
+            let (mut jx, mut jv) = ([0.0; 2], [0.0; 2]);
+            map.jvp_w(&W, &LAMBDA, &zeta, &x, &mut jx);
+            map.vjp_w(&W, &LAMBDA, &zeta, &v, &mut jv);
+            assert!((vector::dot(&v, &jx) - vector::dot(&jv, &x)).abs() < 1e-14, "{jx:?} {jv:?}");
+            map.jvp_lambda(&W, &LAMBDA, &zeta, &x, &mut jx);
+            map.vjp_lambda(&W, &LAMBDA, &zeta, &v, &mut jv);
+            assert!((vector::dot(&v, &jx) - vector::dot(&jv, &x)).abs() < 1e-14, "{jx:?} {jv:?}");
+            assert!(vector::norm(&jx) > 0.1);
+        }
+    }
+    check(&map);
+    check(&GradientMap { loss: &loss, map_step: 0.8 });
 }
 
 #[test]

@@ -9,11 +9,12 @@ use bilevel::hypergradient::{
     Nystrom, SeriesLength, Sid, SidSaga, WarmStart, replicate,
 };
 use bilevel::linear_system::{Gmres, NormalEquations};
-use bilevel::lower::{Dims, GradientMap, Jvp, JvpLambda, StochasticLoss, StochasticMap};
-use bilevel::problems::closures::RowMap;
+use bilevel::lower::{Dims, GradientMap, JvpLambda, StochasticMap};
+use bilevel::problems::closures::{RowLoss, RowMap};
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::policy_evaluation::PolicyEvaluation;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
+use bilevel::problems::scaled::Scaled;
 use bilevel::problems::target::Target;
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
 use bilevel::status::Status;
@@ -421,7 +422,33 @@ fn products_with_jacobians_agree_with_those_of_their_transposes() {
     check(&map, &samples);
     check(&chain, &samples);
     check(&gradient, &samples);
-    assert_eq!(problem.dims().w, 10);
-    fn has_jvp(_: &impl Jvp) {}
-    has_jvp(&gradient);
+    let scale: Vec<f64> = (0..10).map(|i| 0.5 + 0.1 * f64::from(i)).collect();
+    let scaled = Scaled { inner: &problem, scale: &scale[..] };
+    check(&GradientMap { loss: &scaled, map_step: 0.3 }, &samples);
+    let closures = RowMap::builder(DIMS, 20)
+        .apply(|_, _, _, _| {})
+        .vjp_w(|i, w, _, v, out| (0..8).for_each(|j| out[j] = w[j] * v[(i + j) % 8]))
+        .vjp_lambda(|i, _, l, v, out| (0..4).for_each(|j| out[j] = l[j] * v[(i + j) % 8]))
+        .forward(
+            |i, w, _, x, out| (0..8).for_each(|j| out[(i + j) % 8] = w[j] * x[j]),
+            |i, _, l, x, out| {
+                out.fill(0.0);
+                (0..4).for_each(|j| out[(i + j) % 8] = l[j] * x[j]);
+            },
+        )
+        .build()
+        .unwrap();
+    check(&closures, &samples);
+    let loss = RowLoss::builder(DIMS, 20)
+        .value(|_, _, _| 0.0)
+        .gradient(|_, _, _, out| out.fill(0.0))
+        .hessian_product(|i, w, _, v, out| (0..8).for_each(|j| out[j] = w[(i + j) % 8] * v[j]))
+        .cross_product(|i, _, l, v, out| (0..4).for_each(|j| out[j] = l[j] * v[(i + j) % 8]))
+        .cross_jvp(|i, _, l, x, out| {
+            out.fill(0.0);
+            (0..4).for_each(|j| out[(i + j) % 8] = l[j] * x[j]);
+        })
+        .build()
+        .unwrap();
+    check(&GradientMap { loss: &loss, map_step: 0.3 }, &samples);
 }

@@ -145,8 +145,8 @@ impl AidNormalEquations {
 
 /// The lower solve by the iteration `w <- Phi(w)`, the linear system by GMRES on `I - d1Phi^T`.
 ///
-/// After `k` steps without a restart the residual is the least over polynomials of degree `k`, so at most that of AID-FP. One product a step
-/// and `restart + 1` vectors.
+/// After `k` steps without a restart the residual is the least over polynomials of degree `k`, so at most that of AID-FP.
+/// One product a step and `restart + 1` vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AidGmres {
     /// Largest number of steps `t` of the lower solve.

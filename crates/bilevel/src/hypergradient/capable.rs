@@ -1,8 +1,8 @@
 //! A map with what it can do, for methods that are chosen at run time.
 //!
-//! The estimators say in their signatures what they need of a map, and a program that asks too much does not compile. Where the
-//! method is a value ([`Method`](super::Method)), the question is asked when it is used, and answered by an error that names what
-//! is missing.
+//! The estimators say in their signatures what they need of a map, and a program that asks too much does not compile.
+//! Where the method is a value ([`Method`](super::Method)), the question is asked when it is used, and answered by an
+//! error that names what is missing.
 
 use crate::error::{Error, Result};
 use crate::lower::{Jvp, JvpLambda, StochasticMap, Symmetric};

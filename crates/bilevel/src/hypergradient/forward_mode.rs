@@ -1,4 +1,5 @@
-//! Iterative differentiation, forwards (Franceschi, Donini, Frasconi, Pontil, ICML 2017): the Jacobian of the iterate is carried along.
+//! Iterative differentiation, forwards (Franceschi, Donini, Frasconi, Pontil, ICML 2017): the Jacobian of the iterate is
+//! carried along.
 //!
 //! With `Z_s = dw_s/dlambda`, `Z_0 = 0`,
 //!
@@ -6,8 +7,8 @@
 //! Z_{s+1} = (1 - eta_s) Z_s + eta_s (d1Phi_hat(w_s, zeta_s) Z_s + d2Phi_hat(w_s, zeta_s)),    g = grad2 E + Z_t^T grad1 E.
 //! ```
 //!
-//! The same number as [`ReverseMode`](super::ReverseMode), with memory that does not grow with `t`, and known at every step on the
-//! way; but `m` products with each Jacobian a step and `m d` numbers, so for few hyperparameters.
+//! The same number as [`ReverseMode`](super::ReverseMode), with memory that does not grow with `t`, and known at every
+//! step on the way; but `m` products with each Jacobian a step and `m d` numbers, so for few hyperparameters.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +37,8 @@ impl ForwardMode {
         ForwardMode { lower, upper_batch: Batch::All }
     }
 
-    /// Estimates `grad f(lambda)`; arguments as in [`Sid::estimate`](super::Sid::estimate). `start` gives `w_0` and is left at `w_t`, with
-    /// its `v` as it was.
+    /// Estimates `grad f(lambda)`; arguments as in [`Sid::estimate`](super::Sid::estimate). `start` gives `w_0` and is
+    /// left at `w_t`, with its `v` as it was.
     ///
     /// # Errors
     /// Input, for unusable settings or sizes; numeric, when the iteration diverged or anything is not finite.

@@ -67,7 +67,8 @@ impl<'s> Frame<'s> {
     }
 }
 
-/// Products with `Y_hat = d1Phi_hat^T` on a new sample each, for solves that are no fixed-point iteration, and a watch on their growth.
+/// Products with `Y_hat = d1Phi_hat^T` on a new sample each, for solves that are no fixed-point iteration, and a watch on
+/// their growth.
 pub(super) struct Products<'a, M: ?Sized> {
     map: &'a M,
     w: &'a [f64],

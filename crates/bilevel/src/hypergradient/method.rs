@@ -73,8 +73,9 @@ impl Method {
         }
     }
 
-    /// Estimates `grad f(lambda)` for gradient steps on a mean over rows, to which all methods apply but [`Method::ForwardMode`], which asks for
-    /// more; arguments and errors as in [`Sid::estimate`], of which batch methods ignore the last two.
+    /// Estimates `grad f(lambda)` for gradient steps on a mean over rows, to which all methods apply but
+    /// [`Method::ForwardMode`], which asks for more; arguments and errors as in [`Sid::estimate`], of which batch methods
+    /// ignore the last two.
     ///
     /// # Errors
     /// Those of the method; input, for forward mode.

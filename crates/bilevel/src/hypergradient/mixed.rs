@@ -1,19 +1,19 @@
-//! Mixed fixed-point iteration (Terashita, Hara, *Variance Reduction of Stochastic Hypergradient Estimation by Mixed Fixed-Point
-//! Iteration*, TMLR 2025).
+//! Mixed fixed-point iteration (Terashita, Hara, *Variance Reduction of Stochastic Hypergradient Estimation by Mixed
+//! Fixed-Point Iteration*, TMLR 2025).
 //!
-//! From one sequence of samples `Y_s = d1Phi_hat(w, zeta_s)^T` there are two estimates of `v = sum_j Y^j c`, `c = grad1 E`: the
-//! Neumann iteration `n <- Y_s n + c`, in which the newest factor comes last, and the unrolled sum of `u <- Y_s u`, in which it comes
-//! first. They see the samples in opposite orders, and a mixture of the two varies less than either:
+//! From one sequence of samples `Y_s = d1Phi_hat(w, zeta_s)^T` there are two estimates of `v = sum_j Y^j c`, `c = grad1
+//! E`: the Neumann iteration `n <- Y_s n + c`, in which the newest factor comes last, and the unrolled sum of `u <- Y_s
+//! u`, in which it comes first. They see the samples in opposite orders, and a mixture of the two varies less than either:
 //!
 //! ```text
 //! z <- z + eta_s ((1 - a)(u + z) + a n - z),    u <- u + eta_s (Y_s u - u),    n <- n + eta_s (Y_s n + c - n),
 //! ```
 //!
-//! all three from their old values, `u = n = c` and `z = 0` at first. At the fixed point `u = 0` and `z = n = v`. The mixing rate
-//! `a` tells how long the sum `z` remembers: with `a = 1` it follows the Neumann iteration, with `a -> 0` it is the unrolled sum. Steps
-//! `eta_s = 1` give Mixed FP, whose noise does not vanish; smaller or decreasing ones (Krasnosel'skii-Mann) give Mixed FP-KM, which
-//! converges almost surely when they fall like `1/s`. The formulas are those of the authors' published implementation
-//! (`hitachi-rd-cv/mixed-fp`), in the signs of this library.
+//! all three from their old values, `u = n = c` and `z = 0` at first. At the fixed point `u = 0` and `z = n = v`. The
+//! mixing rate `a` tells how long the sum `z` remembers: with `a = 1` it follows the Neumann iteration, with `a -> 0` it
+//! is the unrolled sum. Steps `eta_s = 1` give Mixed FP, whose noise does not vanish; smaller or decreasing ones
+//! (Krasnosel'skii-Mann) give Mixed FP-KM, which converges almost surely when they fall like `1/s`. The formulas are those
+//! of the authors' published implementation (`hitachi-rd-cv/mixed-fp`), in the signs of this library.
 
 use serde::{Deserialize, Serialize};
 
@@ -73,8 +73,8 @@ impl MixedFixedPoint {
         }
     }
 
-    /// Estimates `grad f(lambda)`; arguments as in [`Sid::estimate`](super::Sid::estimate). `start` has its `v` overwritten: the sums
-    /// begin with `grad1 E`.
+    /// Estimates `grad f(lambda)`; arguments as in [`Sid::estimate`](super::Sid::estimate). `start` has its `v`
+    /// overwritten: the sums begin with `grad1 E`.
     ///
     /// # Errors
     /// Input, for unusable settings or sizes; numeric, when a solve diverged or anything is not finite.

@@ -1,20 +1,22 @@
 //! SID without bias, by a random number of levels (theory, section 7.2).
 //!
-//! Each level halves the noise in both solves of [`Sid`] and lengthens them: level `n` pools `2^n` streams of samples and makes `n + 1` times as many
-//! steps. Its mean tends to `grad f` as `n` grows, and the mean of
+//! Each level halves the noise in both solves of [`Sid`] and lengthens them: level `n` pools `2^n` streams of samples and
+//! makes `n + 1` times as many steps. Its mean tends to `grad f` as `n` grows, and the mean of
 //!
 //! ```text
-//! g_0 + Delta_N / P(N),    Delta_n = g_n(all 2^n streams) - (g_{n-1}(first half) + g_{n-1}(second half)) / 2,    P(N = n) = (1 - r) r^{n-1},
+//! g_0 + Delta_N / P(N),    P(N = n) = (1 - r) r^{n-1},
+//! Delta_n = g_n(all 2^n streams) - (g_{n-1}(first half) + g_{n-1}(second half)) / 2,
 //! ```
 //!
-//! is the limit itself (Rhee, Glynn, Operations Research 63(5), 2015; Blanchet, Glynn, WSC 2015; for bilevel problems Hu, Chen, He 2021 and Hu, Wang, Xie, Krause, Kuhn
-//! 2023). Noise that enters linearly is the same in the fine estimate and in the mean of the two coarse ones, and cancels;
-//! what is left is of second order, `E|Delta_n|^2 = O(4^{-n})`, so that variance and cost are both finite for `1/4 < r < 1/2`.
-//! For that the coarse runs must see the same noise in the same way: they use the last samples of the fine run, and all steps
-//! are of one constant length.
+//! is the limit itself (Rhee, Glynn, Operations Research 63(5), 2015; Blanchet, Glynn, WSC 2015; for bilevel problems Hu,
+//! Chen, He 2021 and Hu, Wang, Xie, Krause, Kuhn 2023). Noise that enters linearly is the same in the fine estimate and in
+//! the mean of the two coarse ones, and cancels; what is left is of second order, `E|Delta_n|^2 = O(4^{-n})`, so that
+//! variance and cost are both finite for `1/4 < r < 1/2`. For that the coarse runs must see the same noise in the same
+//! way: they use the last samples of the fine run, and all steps are of one constant length.
 //!
-//! The noise of the parts that are sampled and the truncation of both solves leave no bias; there is no error but the spread, which
-//! [`replicate`](super::replicate) measures. One estimate varies more than one of plain SID, so this pays where the bias matters: averages over many.
+//! The noise of the parts that are sampled and the truncation of both solves leave no bias; there is no error but the
+//! spread, which [`replicate`](super::replicate) measures. One estimate varies more than one of plain SID, so this pays
+//! where the bias matters: averages over many.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +54,8 @@ impl UnbiasedSid {
         UnbiasedSid { sid, decay: DECAY }
     }
 
-    /// Estimates `grad f(lambda)`; arguments as in [`Sid::estimate`]. All runs begin at `start`, which is left where that of level 0 ended.
+    /// Estimates `grad f(lambda)`; arguments as in [`Sid::estimate`]. All runs begin at `start`, which is left where that
+    /// of level 0 ended.
     ///
     /// # Errors
     /// Those of [`Sid::estimate`]; input, for steps that are not constant, averages, or a decay outside (1/4, 1/2).

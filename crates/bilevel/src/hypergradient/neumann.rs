@@ -6,10 +6,11 @@
 //! v = (I - Y)^{-1} grad1 E = eta sum_{j >= 0} Y_eta^j grad1 E.
 //! ```
 //!
-//! Each factor is taken on a sample of its own, so the mean of a product of samples is the product of the means, and what is
-//! left of the bias at a given `w` is what is left out of the series: `|v - v_K| <= (1 - eta (1 - q))^K |v|` for the first `K` terms
-//! (Lorraine, Vicol, Duvenaud, AISTATS 2020; Ji, Yang, Liang, ICML 2021, on fresh samples). For gradient steps `eta` times the
-//! `map_step` is the step of those papers. Which terms are taken is a [`SeriesLength`]; random lengths trade bias for variance.
+//! Each factor is taken on a sample of its own, so the mean of a product of samples is the product of the means, and what
+//! is left of the bias at a given `w` is what is left out of the series: `|v - v_K| <= (1 - eta (1 - q))^K |v|` for the
+//! first `K` terms (Lorraine, Vicol, Duvenaud, AISTATS 2020; Ji, Yang, Liang, ICML 2021, on fresh samples). For gradient
+//! steps `eta` times the `map_step` is the step of those papers. Which terms are taken is a [`SeriesLength`]; random
+//! lengths trade bias for variance.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,9 +40,9 @@ pub enum SeriesLength {
         /// Terms `K`.
         terms: usize,
     },
-    /// All terms up to a random one: the series goes on with the probability `survival` after each term, and term `j` is divided by
-    /// the probability `survival^j` that it is reached. Its mean is the whole series. The variance is finite when
-    /// `|Y_eta|^2`, in mean square over samples, is below `survival`; about `survival/(1 - survival)` products.
+    /// All terms up to a random one: the series goes on with the probability `survival` after each term, and term `j` is
+    /// divided by the probability `survival^j` that it is reached. Its mean is the whole series. The variance is finite
+    /// when `|Y_eta|^2`, in mean square over samples, is below `survival`; about `survival/(1 - survival)` products.
     Geometric {
         /// In (0, 1).
         survival: f64,

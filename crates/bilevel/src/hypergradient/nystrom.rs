@@ -1,5 +1,5 @@
-//! The linear system by a low-rank approximation of its matrix (Hataya, Yamada, *Nystrom Method for Accurate and Scalable Implicit
-//! Differentiation*, AISTATS 2023).
+//! The linear system by a low-rank approximation of its matrix (Hataya, Yamada, *Nystrom Method for Accurate and Scalable
+//! Implicit Differentiation*, AISTATS 2023).
 //!
 //! With `A = I - d1Phi` symmetric, `k` of its columns `C = A[:, K]` and their block `B = A[K, K]`,
 //!
@@ -7,10 +7,10 @@
 //! A_k = C B^+ C^T,    v = (A_k + rho I)^{-1} grad1 E.
 //! ```
 //!
-//! `A_k` agrees with `A` on the span of the columns, and is `A` when the rank of `A` is at most that of `B`. The paper inverts by
-//! Woodbury's formula, whose `k x k` system has the square of the condition number; here `A_k = U S U^T` is diagonalised by way of a
-//! factor `C B^{-1/2}`, and `v = U (S + rho)^{-1} U^T c + (I - U U^T) c / rho`. For gradient steps `A` is `map_step` times the
-//! Hessian and `rho` is `map_step` times the damping of the paper.
+//! `A_k` agrees with `A` on the span of the columns, and is `A` when the rank of `A` is at most that of `B`. The paper
+//! inverts by Woodbury's formula, whose `k x k` system has the square of the condition number; here `A_k = U S U^T` is
+//! diagonalised by way of a factor `C B^{-1/2}`, and `v = U (S + rho)^{-1} U^T c + (I - U U^T) c / rho`. For gradient
+//! steps `A` is `map_step` times the Hessian and `rho` is `map_step` times the damping of the paper.
 //!
 //! No iteration and no step size, `k` products that could run side by side, `k d` numbers of memory. The bias does not vanish
 //! with `k < d`: what `A` does outside the span is replaced by `rho`. Good where the spectrum falls fast to about `rho`.

@@ -1,5 +1,5 @@
-//! Iterative differentiation, backwards (Franceschi, Donini, Frasconi, Pontil, ICML 2017), whole or truncated (Shaban, Cheng, Hatch,
-//! Boots, AISTATS 2019).
+//! Iterative differentiation, backwards (Franceschi, Donini, Frasconi, Pontil, ICML 2017), whole or truncated (Shaban,
+//! Cheng, Hatch, Boots, AISTATS 2019).
 //!
 //! The exact gradient of `f_t(lambda) = E(w_t(lambda), lambda)` for the iterate that was in fact computed. With
 //! `w_{s+1} = w_s + eta_s (Phi_hat(w_s, lambda, zeta_s) - w_s)`, `a_t = grad1 E(w_t, lambda)` and `s = t - 1, .., 0`,
@@ -8,12 +8,13 @@
 //! g <- g + eta_s d2Phi_hat(w_s, zeta_s)^T a_{s+1},    a_s = (1 - eta_s) a_{s+1} + eta_s d1Phi_hat(w_s, zeta_s)^T a_{s+1},
 //! ```
 //!
-//! from `g = grad2 E`. `w_0` is taken not to depend on `lambda`. The samples are those of the forward run, drawn again. For a
-//! contraction on the exact mean `|grad f_t - grad f| = O(t q^t)` (theory, section 7.1), while noise in the iterates enters `grad f_t` as it
-//! enters `w_t` and does not average out of it.
+//! from `g = grad2 E`. `w_0` is taken not to depend on `lambda`. The samples are those of the forward run, drawn again.
+//! For a contraction on the exact mean `|grad f_t - grad f| = O(t q^t)` (theory, section 7.1), while noise in the iterates
+//! enters `grad f_t` as it enters `w_t` and does not average out of it.
 //!
-//! Going back needs `w_{t-1}, w_{t-2}, ..`. Every `ceil(sqrt(t))`-th iterate is kept with the state of its generator, and the ones in
-//! between are computed once more: memory of about `2 sqrt(t)` vectors instead of `t`, for `t` further evaluations of the map.
+//! Going back needs `w_{t-1}, w_{t-2}, ..`. Every `ceil(sqrt(t))`-th iterate is kept with the state of its generator, and
+//! the ones in between are computed once more: memory of about `2 sqrt(t)` vectors instead of `t`, for `t` further
+//! evaluations of the map.
 
 use std::collections::VecDeque;
 
@@ -38,8 +39,8 @@ pub struct ReverseMode {
     pub upper_batch: Batch,
 }
 
-/// The same through the last `window` steps alone, as if `w_{t - window}` did not depend on `lambda`: the error grows by a term of
-/// the order `q^window`, memory and work fall to those of `window` steps.
+/// The same through the last `window` steps alone, as if `w_{t - window}` did not depend on `lambda`: the error grows by a
+/// term of the order `q^window`, memory and work fall to those of `window` steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TruncatedReverse {
     /// Everything else.
@@ -54,8 +55,8 @@ impl ReverseMode {
         ReverseMode { lower, upper_batch: Batch::All }
     }
 
-    /// Estimates `grad f(lambda)`; arguments as in [`Sid::estimate`](super::Sid::estimate). `start` gives `w_0` and is left at `w_t`, with
-    /// its `v` as it was.
+    /// Estimates `grad f(lambda)`; arguments as in [`Sid::estimate`](super::Sid::estimate). `start` gives `w_0` and is
+    /// left at `w_t`, with its `v` as it was.
     ///
     /// # Errors
     /// Input, for unusable settings or sizes; numeric, when the iteration diverged or anything is not finite.

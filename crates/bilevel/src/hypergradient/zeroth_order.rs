@@ -7,10 +7,10 @@
 //! g = grad2 E + (1/Q) sum_j < (w_t(lambda + mu u_j) - w_t(lambda)) / mu, grad1 E > u_j.
 //! ```
 //!
-//! Given the samples, its mean over the directions is the gradient of `f_t` with `w_t` smoothed by a normal kernel of width `mu`,
-//! hence that of [`ReverseMode`](super::ReverseMode) as `mu -> 0`; its variance is about `(m + 1)/Q` times the square of the part of it that comes
-//! from `w`. No Jacobian product at all: for maps that only evaluate. `mu` should be well above the square root of the rounding error
-//! relative to `lambda`.
+//! Given the samples, its mean over the directions is the gradient of `f_t` with `w_t` smoothed by a normal kernel of
+//! width `mu`, hence that of [`ReverseMode`](super::ReverseMode) as `mu -> 0`; its variance is about `(m + 1)/Q` times the
+//! square of the part of it that comes from `w`. No Jacobian product at all: for maps that only evaluate. `mu` should be
+//! well above the square root of the rounding error relative to `lambda`.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,9 +45,9 @@ impl ZerothOrder {
         ZerothOrder { lower, directions, smoothing, upper_batch: Batch::All }
     }
 
-    /// Estimates `grad f(lambda)`; arguments as in [`Sid::estimate`](super::Sid::estimate). `start` gives `w_0` and is left at `w_t`, with
-    /// its `v` as it was. Where nothing else is sampled and there are two directions or more, the spread over them gives a
-    /// standard error.
+    /// Estimates `grad f(lambda)`; arguments as in [`Sid::estimate`](super::Sid::estimate). `start` gives `w_0` and is
+    /// left at `w_t`, with its `v` as it was. Where nothing else is sampled and there are two directions or more, the
+    /// spread over them gives a standard error.
     ///
     /// # Errors
     /// Input, for unusable settings or sizes; numeric, when an iteration diverged or anything is not finite.

@@ -47,7 +47,8 @@ impl Gmres {
 
     /// Solves `A x = b` from the start `x`; `product(p, out)` sets `out = A p`, at the cost of `rows_per_product`.
     ///
-    /// The returned residual is the true `|b - A x|` at the beginning of the last cycle, or the one that its recursion ended with.
+    /// The returned residual is the true `|b - A x|` at the beginning of the last cycle, or the one that its recursion
+    /// ended with.
     pub fn solve(
         &self,
         mut product: impl FnMut(&[f64], &mut [f64]),

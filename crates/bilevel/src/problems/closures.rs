@@ -241,7 +241,8 @@ impl<'a> RowLoss<'a> {
 }
 
 impl<'a, J> RowLossBuilder<'a, J> {
-    /// Adds the cross derivative the other way round: `cross_jvp` writes `(d/dlambda grad_w g_i(w, lambda)) x` in R^d for `x` in R^m.
+    /// Adds the cross derivative the other way round: `cross_jvp` writes `(d/dlambda grad_w g_i(w, lambda)) x` in R^d for
+    /// `x` in R^m.
     #[must_use]
     pub fn cross_jvp(
         self,

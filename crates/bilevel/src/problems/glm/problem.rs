@@ -157,6 +157,12 @@ impl<'a> Glm<'a> {
 
     /// `out = d/dlambda (grad_w g) delta`, in R^d: where the minimum would move, before `-H^{-1}` is applied.
     pub fn tangent(&self, w: &[f64], lambda: &[f64], delta: &[f64], out: &mut [f64]) {
+        self.cross_jvp(w, lambda, &Sample::Full, delta, out);
+    }
+}
+
+impl CrossJvp for Glm<'_> {
+    fn cross_jvp(&self, w: &[f64], lambda: &[f64], zeta: &Sample, delta: &[f64], out: &mut [f64]) {
         out.fill(0.0);
         let weights = self.weights();
         if self.held.is_none() {
@@ -164,7 +170,7 @@ impl<'a> Glm<'a> {
             self.penalty.tangent(&strengths, &w[..weights], delta, self.risk.outputs(), &mut out[..weights]);
         }
         if self.is_reweighted() {
-            self.add_row_tangent(w, lambda, delta, out);
+            self.add_row_tangent(w, lambda, zeta, delta, out);
         }
     }
 }
@@ -298,12 +304,6 @@ impl FirstOrder for Glm<'_> {
         if self.is_reweighted() {
             self.add_row_gradient(w, lambda, zeta, out);
         }
-    }
-}
-
-impl CrossJvp for Glm<'_> {
-    fn cross_jvp(&self, w: &[f64], lambda: &[f64], _zeta: &Sample, x: &[f64], out: &mut [f64]) {
-        self.tangent(w, lambda, x, out);
     }
 }
 

@@ -101,9 +101,22 @@ impl Glm<'_> {
     }
 
     /// Adds the rows' part of `d/dlambda (grad_w g) delta` to `out`.
-    pub(super) fn add_row_tangent(&self, w: &[f64], lambda: &[f64], delta: &[f64], out: &mut [f64]) {
+    pub(super) fn add_row_tangent(&self, w: &[f64], lambda: &[f64], zeta: &Sample, delta: &[f64], out: &mut [f64]) {
         let (risk, counts) = (&self.risk, self.counts(lambda));
         let delta = &delta[self.penalty_hyperparameters()..];
+        if *zeta != Sample::Full {
+            let outputs = risk.outputs();
+            risk.sampled_pass(counts, [w], zeta, [out], |rows, [margins]| {
+                risk.loss.derivative(margins, rows.y, rows.c);
+                for (i, margins) in margins.chunks_exact_mut(outputs).enumerate() {
+                    let row = rows.row(i);
+                    let factor = counts.log_derivative(row) * delta[row];
+                    margins.iter_mut().for_each(|g| *g *= factor);
+                }
+                0.0
+            });
+            return;
+        }
         let mut moved = vec![0.0; out.len()];
         risk.full_pass(w, &mut moved, |rows, _, margins| {
             risk.loss.derivative(margins, &risk.target[rows.clone()], counts.of(rows.clone()).as_deref());
