@@ -123,7 +123,7 @@ impl Algorithm {
         let carried = Adjoint::Steps(Count::Fixed(1));
         match self {
             Algorithm::Hoag => Recipe::Inexact { tolerance: 0.1, decrease: 0.9 },
-            Algorithm::Bsa => in_turn(Count::Growing { exponent: 0.25 }, Adjoint::RandomNeumann { terms: 10 }),
+            Algorithm::Bsa => in_turn(Count::Growing { exponent: 0.5 }, Adjoint::RandomNeumann { terms: 10 }),
             Algorithm::Ttsa => in_turn(Count::Fixed(1), Adjoint::RandomNeumann { terms: 10 }),
             Algorithm::StocBio => in_turn(Count::Fixed(10), Adjoint::Neumann { terms: 10 }),
             Algorithm::Amigo => in_turn(Count::Fixed(10), Adjoint::Steps(Count::Fixed(10))),
@@ -137,7 +137,7 @@ impl Algorithm {
             Algorithm::Vrbo => Recipe::Together {
                 adjoint: Adjoint::Neumann { terms: 10 },
                 memory: Memory::Sarah { period: 1.0 },
-                outer_every: 3,
+                outer_every: 4,
             },
             Algorithm::Fsla => together(carried, storm(1.0, Blocks::Outer)),
             Algorithm::Soba => together(carried, plain),
@@ -153,11 +153,13 @@ impl Algorithm {
     /// Exponents with which the steps of `w`, `v` and `lambda` fall on samples; on all rows all steps are constant.
     pub fn exponents(self) -> Exponents {
         match self {
-            Algorithm::Soba | Algorithm::Ttsa => [0.4, 0.4, 0.6],
-            Algorithm::Bsa => [0.5, 0.5, 0.5],
+            Algorithm::Soba => [0.4, 0.4, 0.6],
             Algorithm::MaSoba | Algorithm::Fsla => [0.5, 0.5, 0.5],
-            Algorithm::Sustain | Algorithm::Mrbo => [1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0],
-            Algorithm::F2sa => [2.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0],
+            // The step of a series stays: a falling one would make the series shorter and shorter.
+            Algorithm::Ttsa => [0.4, 0.0, 0.6],
+            Algorithm::Bsa => [0.5, 0.0, 0.5],
+            Algorithm::Sustain | Algorithm::Mrbo => [1.0 / 3.0, 0.0, 1.0 / 3.0],
+            Algorithm::F2sa => [4.0 / 7.0, 4.0 / 7.0, 5.0 / 7.0],
             _ => [0.0, 0.0, 0.0],
         }
     }

@@ -15,7 +15,7 @@ pub enum Recipe {
         adjoint: Adjoint,
         /// What the directions remember.
         memory: Memory,
-        /// `lambda` moves in every so many-th iteration only.
+        /// 1: all blocks move. Above 1: `lambda` moves alone in every so many-th iteration, and `w` and `v` in the others.
         outer_every: usize,
     },
     /// First `w`, then `v`, then `lambda`, each seeing what the earlier ones did.
