@@ -26,6 +26,7 @@ use crate::report::page;
 use crate::{at, interrupt, numbers, output, problem, settings};
 
 pub use args::RaceArgs;
+use args::StepRule;
 use file::{Lane, RaceFile};
 
 /// The box of penalties.
@@ -36,15 +37,14 @@ const START: &str = "0.1";
 pub fn run(args: &RaceArgs) -> Result<ExitCode> {
     let steps = args.steps()?;
     output::check_folder(&args.out)?;
-    if simulated::is_asked_for(args) {
+    if let Some(kind) = simulated::asked_for(args) {
         problem::start_threads(&args.problem)?;
-        let (quadratic, description) = simulated::quadratic(args)?;
-        let dims = bilevel::lower::StochasticLoss::dims(&quadratic);
+        let problem = simulated::problem(kind, args)?;
+        let dims = problem.lower.dims();
         let (zero, lambda) = (vec![0.0; dims.w], vec![0.0; dims.lambda]);
-        let domain = Domain::unbounded(dims.lambda);
         let start = Point::new(&zero, &zero, &lambda);
-        let contest = Contest { lower: &quadratic, upper: quadratic.upper(), domain: &domain, start };
-        return Race { args, contest, steps }.run(description, "λ = 0");
+        let contest = Contest { lower: &*problem.lower, upper: &*problem.upper, domain: &problem.domain, start };
+        return Race { args, contest, steps }.run(problem.description, "λ = 0");
     }
     simulated::refuse_sizes(&args.simulated)?;
     let mut progress = Progress::new(args.quiet, 1);
@@ -120,9 +120,10 @@ impl Race<'_> {
         let (batch, first) = (self.args.batch, self.args.problem.seed);
         let stop = StopSignal::new(None, Some(interrupt::flag()));
         let budget = self.budget();
-        let grid = Grid::default();
+        let grid = self.args.grid();
         let pairs = match self.steps {
             Some(steps) => vec![steps],
+            None if missing.iter().all(|(algorithm, _)| algorithm.finds_steps()) => Vec::new(),
             None => grid.steps(&self.contest, batch, Newton::default(), first)?,
         };
         for (done, &(algorithm, seed)) in missing.iter().enumerate() {
@@ -131,6 +132,7 @@ impl Race<'_> {
             let chosen = file.lanes().iter().find(|lane| lane.entry.algorithm == algorithm);
             let (steps, screening) = match (chosen, &pairs[..]) {
                 (Some(lane), _) => (lane.entry.steps, lane.screening_seconds),
+                (None, _) if algorithm.finds_steps() => (self.steps.unwrap_or([1.0; 3]), 0.0),
                 (None, &[only]) => (only, 0.0),
                 (None, _) => {
                     let clock = Instant::now();
@@ -183,7 +185,12 @@ impl Race<'_> {
             "seed": self.args.problem.seed,
         });
         match value {
-            Value::Object(map) => Ok(map),
+            Value::Object(mut map) => {
+                if self.args.step_rule == StepRule::Middle {
+                    map.insert("step_rule".into(), "middle".into());
+                }
+                Ok(map)
+            }
             other => unreachable!("an object was written, not {other}"),
         }
     }
@@ -204,7 +211,7 @@ impl Race<'_> {
         let steps = match self.steps {
             Some(steps) => format!("given: {}", steps.map(numbers::short).join(", ")),
             None => {
-                let Grid { lower, outer, part } = Grid::default();
+                let Grid { lower, outer, part } = self.args.grid();
                 let list = |factors: &[f64]| factors.iter().map(|x| numbers::short(*x)).collect::<Vec<_>>().join(", ");
                 format!(
                     "{} of the longest safe step of w and v; {} of the step that moves λ by 1; each pair on {} of the budget",

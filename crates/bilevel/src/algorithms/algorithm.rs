@@ -64,14 +64,18 @@ pub enum Algorithm {
     Bome,
     /// PZOBO (Sow, Ji, Liang, NeurIPS 2022): the Jacobian of 10 lower steps by differences along one random direction.
     Pzobo,
+    /// What to take without tuning: a single loop on SAGA directions, with steps that are measured on the way.
+    ///
+    /// Its steps in [`Settings`](super::Settings) are factors of the measured ones, 1 as a rule.
+    Auto,
 }
 
 /// Exponents of the falling steps of `w`, `v` and `lambda`.
 pub(super) type Exponents = [f64; 3];
 
 impl Algorithm {
-    /// All of them, in order of their publication.
-    pub const ALL: [Algorithm; 17] = [
+    /// All of them, in order of their publication, and [`Algorithm::Auto`].
+    pub const ALL: [Algorithm; 18] = [
         Algorithm::Hoag,
         Algorithm::Bsa,
         Algorithm::Ttsa,
@@ -89,6 +93,7 @@ impl Algorithm {
         Algorithm::F2sa,
         Algorithm::MaSoba,
         Algorithm::Srba,
+        Algorithm::Auto,
     ];
 
     /// The name on the command line and in tables.
@@ -111,7 +116,13 @@ impl Algorithm {
             Algorithm::F2sa => "f2sa",
             Algorithm::Bome => "bome",
             Algorithm::Pzobo => "pzobo",
+            Algorithm::Auto => "auto",
         }
+    }
+
+    /// True where the steps of the settings are factors of steps that the algorithm finds itself.
+    pub fn finds_steps(self) -> bool {
+        self == Algorithm::Auto
     }
 
     /// What one iteration does.
@@ -147,6 +158,7 @@ impl Algorithm {
             Algorithm::F2sa => Recipe::Penalized { lower_steps: 10, initial: 1.0, growth: 1.0 / 7.0 },
             Algorithm::Bome => Recipe::DynamicBarrier { lower_steps: 10, barrier: 0.5 },
             Algorithm::Pzobo => Recipe::ZerothOrder { lower_steps: 10, directions: 1, smoothing: 1e-2 },
+            Algorithm::Auto => Recipe::Adaptive { memory: Memory::Saga, fade: 0.0 },
         }
     }
 

@@ -63,6 +63,14 @@ pub enum Recipe {
         /// Its factor from one iteration to the next, below 1.
         decrease: f64,
     },
+    /// A single loop on remembered directions with steps that are measured on the way; the steps of the settings are factors
+    /// of these. No recipe of a paper: what to take without tuning.
+    Adaptive {
+        /// What the directions remember.
+        memory: Memory,
+        /// Part of the largest square of the outer direction that is forgotten in a span; 0 keeps it.
+        fade: f64,
+    },
 }
 
 /// How many steps iteration `t` makes.

@@ -1,0 +1,223 @@
+//! The algorithm for those who do not want to tune: a single loop on remembered directions whose steps follow from what is
+//! measured on the way.
+//!
+//! *Steps of `w` and `v`.* A sampled Hessian may not turn a step into an expansion, so the step is the inverse of the largest
+//! eigenvalue of a few sampled Hessians at the present `(w, lambda)`, measured anew in every span. A step that is safe at the
+//! start need not be safe later: penalties grow, and so does the curvature of a logistic loss that begins at a constant
+//! prediction.
+//!
+//! *Step of `lambda`.* With `s_j` a running mean of the squares of the outer direction and `p_j` the largest that it has been,
+//!
+//! ```text
+//! lambda_j -= pace unit_j D_lambda_j / sqrt(max(p_j, floor^2 max_i p_i)),    pace = 1 / span.
+//! ```
+//!
+//! At its steepest each coordinate moves by one unit in a span, whatever the scale of the objective: slowly enough for `w` and `v`,
+//! which have been through all rows by then, to follow. As the maximum is kept and not a mean (Reddi, Kale, Kumar, ICLR 2018),
+//! the step is constant once the direction falls, and directions without noise at the end converge linearly, as with steps that
+//! are tuned. The first span moves `w` and `v` alone: before that the outer direction says nothing.
+//!
+//! *Safeguard.* A direction that is a thousand times longer than any before it is the beginning of a divergence. The run goes back
+//! to the last span, and on with half the steps.
+
+use super::adjoint::Adjoint;
+use super::field::{Field, Streams};
+use super::memory::{Memory, Remembered};
+use super::point::Point;
+use super::problem::Bilevel;
+use super::recipe::Count;
+use super::run::{Scheme, Steps};
+use crate::diagnose::lanczos;
+use crate::error::{Error, Result};
+use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::vector;
+use crate::work::Work;
+
+/// Iterations of a span: a pass over the rows, within these limits.
+const SPAN: (usize, usize) = (256, 4096);
+/// Samples whose Hessians are measured, at first and in each span, and products with each.
+const PROBES: (u64, u64, usize) = (16, 4, 10);
+/// What a sample that was not measured may exceed the largest by.
+const MARGIN: f64 = 1.2;
+/// Directions of coordinates that are shorter than this part of the longest are not lengthened to it.
+const FLOOR: f64 = 1e-3;
+/// Squared growth of a direction that is a divergence.
+const ALARM: f64 = 1e6;
+/// Times that a run may go back.
+const RETREATS: usize = 60;
+
+/// What a run goes back to.
+#[derive(Clone)]
+struct Healthy {
+    x: Vec<f64>,
+    squares: Vec<f64>,
+    peaks: Vec<f64>,
+    moves: usize,
+}
+
+pub(super) struct Adaptive<'a> {
+    field: Field<'a>,
+    memory: Memory,
+    fade: f64,
+    remembered: Remembered,
+    /// Factors of the steps found here.
+    steps: Steps,
+    streams: Streams,
+    probes: Rng,
+    direction: Vec<f64>,
+    span: usize,
+    /// The longest safe step of `w` and `v`.
+    longest: f64,
+    /// Powers of a half, one for each retreat.
+    shorter: f64,
+    retreats: usize,
+    /// Iterations since the memory was begun, and moves of `lambda`.
+    age: usize,
+    now: Healthy,
+    kept: Option<Healthy>,
+    units: Vec<f64>,
+    /// The largest squared direction so far.
+    loudest: f64,
+}
+
+impl<'a> Adaptive<'a> {
+    pub(super) fn new(
+        problem: Bilevel<'a>,
+        memory: Memory,
+        fade: f64,
+        steps: Steps,
+        batch: Batch,
+        streams: Streams,
+        seed: u64,
+    ) -> Result<Self> {
+        let field = Field::new(problem, Adjoint::Steps(Count::Fixed(1)), batch);
+        // A table that does not fit is replaced by directions that need none.
+        let (memory, remembered) = match Remembered::new(memory, &field) {
+            Ok(remembered) => (memory, remembered),
+            Err(_) => {
+                let memory = Memory::Sarah { period: 0.5 };
+                (memory, Remembered::new(memory, &field)?)
+            }
+        };
+        let rows = problem.lower.size(&Sample::Full);
+        let batch = match batch {
+            Batch::All => rows,
+            Batch::Rows(batch) => batch.min(rows),
+        };
+        let m = field.layout.0.lambda;
+        let width = |j: usize| problem.domain.upper()[j] - problem.domain.lower()[j];
+        Ok(Adaptive {
+            span: rows.div_ceil(batch.max(1)).clamp(SPAN.0, SPAN.1),
+            direction: vec![0.0; field.layout.len()],
+            now: Healthy { x: Vec::new(), squares: vec![0.0; m], peaks: vec![0.0; m], moves: 0 },
+            units: (0..m).map(|j| (0.25 * width(j)).min(1.0)).collect(),
+            probes: Rng::stream(seed, Purpose::Start, 1),
+            field,
+            memory,
+            fade,
+            remembered,
+            steps,
+            streams,
+            longest: 0.0,
+            shorter: 1.0,
+            retreats: 0,
+            age: 0,
+            kept: None,
+            loudest: 0.0,
+        })
+    }
+
+    /// Measures the longest safe step at `x`.
+    fn measure(&mut self, x: &[f64], probes: u64) -> Result<()> {
+        let [w, _, lambda] = self.field.layout.split(x);
+        let lower = self.field.problem.lower;
+        let mut largest = 0.0_f64;
+        let mut zeta = Sample::Full;
+        for probe in 0..probes {
+            if let Batch::Rows(rows) = self.field.batch {
+                lower.draw(rows, &mut self.probes, &mut zeta);
+            }
+            let product = |v: &[f64], out: &mut [f64]| lower.hessian_product(w, lambda, &zeta, v, out);
+            let spectrum = lanczos(product, w.len(), PROBES.2, probe)?;
+            largest = largest.max(spectrum.largest + spectrum.largest_error);
+            self.field.work += Work::hessian_product(spectrum.products * lower.size(&zeta));
+            if self.field.batch == Batch::All {
+                break;
+            }
+        }
+        self.longest = 1.0 / (MARGIN * largest.max(f64::MIN_POSITIVE));
+        Ok(())
+    }
+
+    /// Goes back to the last span, with half the steps.
+    fn retreat(&mut self, point: &mut Point) -> Result<()> {
+        self.retreats += 1;
+        let Some(kept) = self.kept.clone().filter(|_| self.retreats <= RETREATS) else {
+            return Err(Error::numeric("the iterates diverge, however short the steps")
+                .remedy("use a larger batch, or raise the smallest penalty"));
+        };
+        point.x.copy_from_slice(&kept.x);
+        self.now = kept;
+        self.shorter *= 0.5;
+        self.age = 0;
+        self.remembered = Remembered::new(self.memory, &self.field)?;
+        Ok(())
+    }
+
+    /// Moves `lambda` along the outer direction, in units of what it has been.
+    fn move_outer(&mut self, point: &mut Point) {
+        let Adaptive { field, direction, now, units, span, .. } = self;
+        let layout = field.layout;
+        let lambda = &mut point.x[layout.lambda()];
+        let d = &direction[layout.lambda()];
+        now.moves += 1;
+        let forget = (4.0 / *span as f64).max(1.0 / now.moves as f64);
+        let faded = 1.0 - self.fade / *span as f64;
+        let mut highest = 0.0_f64;
+        for ((square, peak), d) in now.squares.iter_mut().zip(&mut now.peaks).zip(d) {
+            *square += forget * (d * d - *square);
+            *peak = square.max(*peak * faded);
+            highest = highest.max(*peak);
+        }
+        let floor = (FLOOR * FLOOR * highest).max(f64::MIN_POSITIVE);
+        let pace = self.steps.outer.eta(0) * self.shorter / *span as f64;
+        for (((lambda, d), peak), unit) in lambda.iter_mut().zip(d).zip(&now.peaks).zip(units) {
+            *lambda -= pace * *unit * d / peak.max(floor).sqrt();
+        }
+        field.problem.domain.project(lambda);
+    }
+}
+
+impl Scheme for Adaptive<'_> {
+    fn iterate(&mut self, t: usize, point: &mut Point) -> Result<()> {
+        if t.is_multiple_of(self.span) {
+            self.measure(&point.x, if t == 0 { PROBES.0 } else { PROBES.1 })?;
+            self.kept = Some(Healthy { x: point.x.clone(), ..self.now.clone() });
+        }
+        let Adaptive { field, remembered, streams, direction, .. } = self;
+        remembered.direction(self.age, 1.0, field, streams, &point.x, 0.0, direction);
+        self.age += 1;
+        let layout = self.field.layout;
+        let loud = vector::norm_squared(&self.direction[..layout.lambda().start]);
+        if t < self.span {
+            self.loudest = self.loudest.max(loud);
+        }
+        if !loud.is_finite() || loud > ALARM * self.loudest.max(f64::MIN_POSITIVE) {
+            return self.retreat(point);
+        }
+        self.loudest = self.loudest.max(loud);
+        let [d_w, d_v, _] = layout.split(&self.direction);
+        let [w, v, _] = layout.split_mut(&mut point.x);
+        let longest = self.longest * self.shorter;
+        vector::axpy(-longest * self.steps.lower.eta(0), d_w, w);
+        vector::axpy(-longest * self.steps.linear.eta(0), d_v, v);
+        if t >= self.span {
+            self.move_outer(point);
+        }
+        Ok(())
+    }
+
+    fn work(&self) -> Work {
+        self.field.work
+    }
+}
