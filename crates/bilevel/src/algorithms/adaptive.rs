@@ -9,16 +9,21 @@
 //! *Step of `lambda`.* With `s_j` a running mean of the squares of the outer direction and `p_j` the largest that it has been,
 //!
 //! ```text
-//! lambda_j -= pace unit_j D_lambda_j / sqrt(max(p_j, floor^2 max_i p_i)),    pace = 1 / span.
+//! lambda_j -= (pace / span) unit_j D_lambda_j / sqrt(max(p_j, floor^2 max_i p_i)).
 //! ```
 //!
-//! At its steepest each coordinate moves by one unit in a span, whatever the scale of the objective: slowly enough for `w` and `v`,
-//! which have been through all rows by then, to follow. As the maximum is kept and not a mean (Reddi, Kale, Kumar, ICLR 2018),
-//! the step is constant once the direction falls, and directions without noise at the end converge linearly, as with steps that
-//! are tuned. The first span moves `w` and `v` alone: before that the outer direction says nothing.
+//! At its steepest each coordinate moves by `pace` units in a span, whatever the scale of the objective. As the maximum is kept
+//! and not a mean (Reddi, Kale, Kumar, ICLR 2018), the step is constant once the direction falls, and directions without noise
+//! at the end converge linearly, as with steps that are tuned. The first spans move `w` and `v` alone, until the lower level is
+//! nearly solved: before that the outer direction says nothing.
+//!
+//! *Pace.* How fast `lambda` may move depends on how fast `w` and `v` follow, which no constant tells that can be had cheaply: the
+//! smallest eigenvalue of the Hessian belongs to directions that often do not matter. So it is tried. `E(w, lambda)` on the same rows at the
+//! end of each span is what `f` will be once `w` has followed. Where it is lower the pace grows by half; where it is higher than
+//! the best by more than a little of what was gained, the run goes back and the pace falls to a quarter.
 //!
 //! *Safeguard.* A direction that is a thousand times longer than any before it is the beginning of a divergence. The run goes back
-//! to the last span, and on with half the steps.
+//! to the last span, and on with half the steps of `w` and `v`, and a quarter of the pace.
 
 use super::adjoint::Adjoint;
 use super::field::{Field, Streams};
@@ -43,8 +48,17 @@ const MARGIN: f64 = 1.2;
 const FLOOR: f64 = 1e-3;
 /// Squared growth of a direction that is a divergence.
 const ALARM: f64 = 1e6;
-/// Times that a run may go back.
-const RETREATS: usize = 60;
+/// Times in a row that a run may go back.
+const RETREATS: usize = 40;
+/// The first pace and the largest, in units a span; factors after a success and a failure.
+const PACE: (f64, f64) = (8.0, 32.0);
+const PACE_FACTORS: (f64, f64) = (1.5, 0.25);
+/// Spans that `w` and `v` may have to themselves, and the squared direction of `w`, as a part of the first, that ends them.
+const WARM_UP: (usize, f64) = (8, 1e-2);
+/// Rows of the upper level on which `E` is watched.
+const WATCHED: usize = 4096;
+/// Part of what was gained that `E` may rise without an alarm.
+const SLACK: f64 = 0.02;
 
 /// What a run goes back to.
 #[derive(Clone)]
@@ -68,16 +82,24 @@ pub(super) struct Adaptive<'a> {
     span: usize,
     /// The longest safe step of `w` and `v`.
     longest: f64,
-    /// Powers of a half, one for each retreat.
+    /// Powers of a half, one for each divergence.
     shorter: f64,
+    pace: f64,
+    /// Times that the run went back since it last went on.
     retreats: usize,
-    /// Iterations since the memory was begun, and moves of `lambda`.
+    /// Iterations since the memory was begun.
     age: usize,
     now: Healthy,
     kept: Option<Healthy>,
     units: Vec<f64>,
     /// The largest squared direction so far.
     loudest: f64,
+    /// The squared direction of `w`: of the first iteration, and its mean in this span.
+    loudness: (f64, f64),
+    /// Rows on which `E` is watched.
+    watched: Sample,
+    /// `E` when `lambda` began to move, and its least value since.
+    objective: Option<(f64, f64)>,
 }
 
 impl<'a> Adaptive<'a> {
@@ -120,11 +142,40 @@ impl<'a> Adaptive<'a> {
             streams,
             longest: 0.0,
             shorter: 1.0,
+            pace: PACE.0,
             retreats: 0,
             age: 0,
             kept: None,
             loudest: 0.0,
+            loudness: (0.0, 0.0),
+            watched: watched(problem, seed),
+            objective: None,
         })
+    }
+
+    /// At the end of a span: does `lambda` begin to move, has it moved well?
+    fn review(&mut self, point: &mut Point) -> Result<()> {
+        let [w, _, lambda] = self.field.layout.split(&point.x);
+        let value = self.field.problem.upper.value(w, lambda, &self.watched);
+        self.field.work += Work::gradient(self.field.problem.upper.size(&self.watched));
+        let Some((first, least)) = self.objective else {
+            let settled = self.loudness.1 <= WARM_UP.1 * self.loudness.0;
+            if settled || self.age >= WARM_UP.0 * self.span {
+                self.objective = Some((value, value));
+            }
+            return Ok(());
+        };
+        let allowed = SLACK * (first - least) + 1e-9 * first.abs();
+        if value.is_nan() || value > least + allowed {
+            self.pace *= PACE_FACTORS.1;
+            return self.retreat(point);
+        }
+        if value < least {
+            self.pace = (self.pace * PACE_FACTORS.0).min(PACE.1);
+            self.objective = Some((first, value));
+        }
+        self.retreats = 0;
+        Ok(())
     }
 
     /// Measures the longest safe step at `x`.
@@ -149,7 +200,7 @@ impl<'a> Adaptive<'a> {
         Ok(())
     }
 
-    /// Goes back to the last span, with half the steps.
+    /// Goes back to the last span that was good.
     fn retreat(&mut self, point: &mut Point) -> Result<()> {
         self.retreats += 1;
         let Some(kept) = self.kept.clone().filter(|_| self.retreats <= RETREATS) else {
@@ -158,7 +209,6 @@ impl<'a> Adaptive<'a> {
         };
         point.x.copy_from_slice(&kept.x);
         self.now = kept;
-        self.shorter *= 0.5;
         self.age = 0;
         self.remembered = Remembered::new(self.memory, &self.field)?;
         Ok(())
@@ -180,7 +230,7 @@ impl<'a> Adaptive<'a> {
             highest = highest.max(*peak);
         }
         let floor = (FLOOR * FLOOR * highest).max(f64::MIN_POSITIVE);
-        let pace = self.steps.outer.eta(0) * self.shorter / *span as f64;
+        let pace = self.steps.outer.eta(0) * self.pace / *span as f64;
         for (((lambda, d), peak), unit) in lambda.iter_mut().zip(d).zip(&now.peaks).zip(units) {
             *lambda -= pace * *unit * d / peak.max(floor).sqrt();
         }
@@ -191,18 +241,27 @@ impl<'a> Adaptive<'a> {
 impl Scheme for Adaptive<'_> {
     fn iterate(&mut self, t: usize, point: &mut Point) -> Result<()> {
         if t.is_multiple_of(self.span) {
+            if t > 0 {
+                self.review(point)?;
+            }
             self.measure(&point.x, if t == 0 { PROBES.0 } else { PROBES.1 })?;
             self.kept = Some(Healthy { x: point.x.clone(), ..self.now.clone() });
+            self.loudness.1 = 0.0;
         }
         let Adaptive { field, remembered, streams, direction, .. } = self;
         remembered.direction(self.age, 1.0, field, streams, &point.x, 0.0, direction);
         self.age += 1;
         let layout = self.field.layout;
-        let loud = vector::norm_squared(&self.direction[..layout.lambda().start]);
-        if t < self.span {
-            self.loudest = self.loudest.max(loud);
+        let of_w = vector::norm_squared(&self.direction[layout.w()]);
+        let loud = of_w + vector::norm_squared(&self.direction[layout.v()]);
+        if t == 0 {
+            self.loudness.0 = of_w;
         }
-        if !loud.is_finite() || loud > ALARM * self.loudest.max(f64::MIN_POSITIVE) {
+        self.loudness.1 += of_w / self.span as f64;
+        let alarmed = t >= self.span && loud > ALARM * self.loudest.max(f64::MIN_POSITIVE);
+        if alarmed || !loud.is_finite() {
+            self.shorter *= 0.5;
+            self.pace *= PACE_FACTORS.1;
             return self.retreat(point);
         }
         self.loudest = self.loudest.max(loud);
@@ -211,7 +270,7 @@ impl Scheme for Adaptive<'_> {
         let longest = self.longest * self.shorter;
         vector::axpy(-longest * self.steps.lower.eta(0), d_w, w);
         vector::axpy(-longest * self.steps.linear.eta(0), d_v, v);
-        if t >= self.span {
+        if self.objective.is_some() {
             self.move_outer(point);
         }
         Ok(())
@@ -220,4 +279,13 @@ impl Scheme for Adaptive<'_> {
     fn work(&self) -> Work {
         self.field.work
     }
+}
+
+/// The rows on which `E` is watched: all, or as many random ones as are enough, the same at each look.
+fn watched(problem: Bilevel<'_>, seed: u64) -> Sample {
+    let mut sample = Sample::Full;
+    if problem.upper.size(&Sample::Full) > WATCHED {
+        problem.upper.draw(WATCHED, &mut Rng::stream(seed, Purpose::Start, 2), &mut sample);
+    }
+    sample
 }
