@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use bilevel::algorithms::{Algorithm, Bilevel, Iterate, Point, Settings, run};
+use bilevel::algorithms::{Algorithm, Bilevel, Iterate, Point, Recipe, Settings, run};
 use bilevel::domain::Domain;
 use bilevel::lower::{Dims, FirstOrder, StochasticLoss};
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
@@ -238,13 +238,23 @@ fn fallen(t: usize, exponent: f64) -> f64 {
     (1.0 + t as f64).powf(-exponent)
 }
 
-/// Runs both for `iterations`, and compares `(w, lambda)` after each, and `v` where it is carried.
+/// Runs both for `iterations`, and compares all blocks after each.
 fn compare(algorithm: Algorithm, batch: Batch, iterations: usize, step: impl Fn(usize, &mut Reference<'_>)) {
+    let settings = Settings::of(algorithm, STEPS, batch, SEED);
+    compare_within(1e-10, algorithm, settings, iterations, step);
+}
+
+fn compare_within(
+    tolerance: f64,
+    algorithm: Algorithm,
+    settings: Settings,
+    iterations: usize,
+    step: impl Fn(usize, &mut Reference<'_>),
+) {
     let ridge = Ridge::new();
     let upper = Upper(&ridge);
     let domain = Domain::uniform(D, -BOX, BOX).unwrap();
     let problem = Bilevel { lower: &ridge, upper: &upper, domain: &domain };
-    let settings = Settings::of(algorithm, STEPS, batch, SEED);
     let mut reference = Reference::new(&ridge);
     let start = Point::new(&START[0], &START[1], &START[2]);
     let mut moved = 0.0;
@@ -255,7 +265,7 @@ fn compare(algorithm: Algorithm, batch: Batch, iterations: usize, step: impl Fn(
             ("lambda", at.point.lambda(), reference.l),
         ] {
             for (found, expected) in found.iter().zip(expected) {
-                let allowed = 1e-10 * (1.0 + expected.abs());
+                let allowed = tolerance * (1.0 + expected.abs());
                 assert!(
                     (found - expected).abs() <= allowed,
                     "{algorithm}, iteration {}: {name} {found} {expected}",
@@ -663,5 +673,54 @@ fn pzobo() {
         let e = upper_gradient_lambda(&r.l);
         r.w = end;
         r.move_lambda(STEPS[2], &std::array::from_fn(|k| e[k] + along * u[k]));
+    });
+}
+
+/// `h x = b`, by Gaussian elimination.
+fn solve(mut h: [Vector; D], mut b: Vector) -> Vector {
+    for k in 0..D {
+        for i in k + 1..D {
+            let factor = h[i][k] / h[k][k];
+            (k..D).for_each(|j| h[i][j] -= factor * h[k][j]);
+            b[i] -= factor * b[k];
+        }
+    }
+    for k in (0..D).rev() {
+        let rest: f64 = (k + 1..D).map(|j| h[k][j] * b[j]).sum();
+        b[k] = (b[k] - rest) / h[k][k];
+    }
+    b
+}
+
+/// Pedregosa 2016, algorithm 1, with tolerances so small that the reference may solve directly.
+#[test]
+fn hoag() {
+    let settings = Settings::of(Algorithm::Hoag, [1.0, 1.0, 2.0], Batch::All, SEED);
+    let settings = Settings { recipe: Recipe::Inexact { tolerance: 1e-12, decrease: 0.999 }, ..settings };
+    let state: std::cell::RefCell<(f64, Option<(Vector, f64, Vector)>)> = std::cell::RefCell::new((1.0, None));
+    compare_within(1e-7, Algorithm::Hoag, settings, 40, |_, r| {
+        let all = [(0..ROWS).collect::<Vec<_>>(), (0..UPPER_ROWS).collect()];
+        let (factor, accepted) = &mut *state.borrow_mut();
+        let h = hessian(&r.ridge.lower, &all[0], &r.l);
+        r.w = solve(h, gradient(&r.ridge.lower, &all[0], &[0.0; D], &r.l).map(|x| -x));
+        let value = Upper(r.ridge).value(&r.w, &r.l, &Sample::Full);
+        if let Some((before, best, d)) = *accepted
+            && value > best + 1e-6 * best
+        {
+            *factor *= 0.5;
+            r.l = before;
+            return r.move_lambda(*factor * 2.0, &d);
+        }
+        r.v = solve(h, upper_gradient(&r.ridge.upper, &all[1], &r.w));
+        let d = minus(&upper_gradient_lambda(&r.l), &cross(&r.w, &r.l, &r.v));
+        if let Some((_, _, last)) = *accepted {
+            if dot(&last, &d) < 0.0 {
+                *factor *= 0.5;
+            } else if dot(&d, &d) < dot(&last, &last) {
+                *factor *= 1.05;
+            }
+        }
+        *accepted = Some((r.l, value, d));
+        r.move_lambda(*factor * 2.0, &d);
     });
 }

@@ -14,13 +14,14 @@
 //!
 //! At its steepest each coordinate moves by `pace` units in a span, whatever the scale of the objective. As the maximum is kept
 //! and not a mean (Reddi, Kale, Kumar, ICLR 2018), the step is constant once the direction falls, and directions without noise
-//! at the end converge linearly, as with steps that are tuned. The first spans move `w` and `v` alone, until the lower level is
-//! nearly solved: before that the outer direction says nothing.
+//! at the end converge linearly, as with steps that are tuned.
 //!
 //! *Pace.* How fast `lambda` may move depends on how fast `w` and `v` follow, which no constant tells that can be had cheaply: the
-//! smallest eigenvalue of the Hessian belongs to directions that often do not matter. So it is tried. `E(w, lambda)` on the same rows at the
-//! end of each span is what `f` will be once `w` has followed. Where it is lower the pace grows by half; where it is higher than
-//! the best by more than a little of what was gained, the run goes back and the pace falls to a quarter.
+//! smallest eigenvalue of the Hessian belongs to directions that often do not matter. So it is tried. The first spans move `w` and
+//! `v` alone, until `E(w, lambda)`, on the same rows at the end of each span, stands still: before that the outer direction
+//! says nothing. Then `lambda` moves. Where `E` is lower at the end of a span the pace grows by half. Where it is higher than the best by
+//! more than a little of what was gained, `lambda` goes back by that span, the pace falls to a quarter, and `w` and `v` have some spans to
+//! themselves again.
 //!
 //! *Safeguard.* A direction that is a thousand times longer than any before it is the beginning of a divergence. The run goes back
 //! to the last span, and on with half the steps of `w` and `v`, and a quarter of the pace.
@@ -53,12 +54,12 @@ const RETREATS: usize = 40;
 /// The first pace and the largest, in units a span; factors after a success and a failure.
 const PACE: (f64, f64) = (8.0, 32.0);
 const PACE_FACTORS: (f64, f64) = (1.5, 0.25);
-/// Spans that `w` and `v` may have to themselves, and the squared direction of `w`, as a part of the first, that ends them.
-const WARM_UP: (usize, f64) = (8, 1e-2);
+/// Spans that `w` and `v` may have to themselves, and the relative change of `E` in a span that ends them.
+const SETTLING: (usize, f64) = (50, 1e-2);
 /// Rows of the upper level on which `E` is watched.
 const WATCHED: usize = 4096;
-/// Part of what was gained that `E` may rise without an alarm.
-const SLACK: f64 = 0.02;
+/// Part of what was gained, and of its least value, that `E` may rise.
+const SLACK: (f64, f64) = (0.02, 1e-4);
 
 /// What a run goes back to.
 #[derive(Clone)]
@@ -94,12 +95,20 @@ pub(super) struct Adaptive<'a> {
     units: Vec<f64>,
     /// The largest squared direction so far.
     loudest: f64,
-    /// The squared direction of `w`: of the first iteration, and its mean in this span.
-    loudness: (f64, f64),
     /// Rows on which `E` is watched.
     watched: Sample,
-    /// `E` when `lambda` began to move, and its least value since.
-    objective: Option<(f64, f64)>,
+    phase: Phase,
+    /// `E` when `lambda` first began to move.
+    first: Option<f64>,
+}
+
+/// What a span is for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    /// `w` and `v` move alone; `E` at its beginning, and spans of this kind in a row.
+    Settling { last: f64, spans: usize },
+    /// `lambda` moves; the least `E` since it began to.
+    Moving { least: f64 },
 }
 
 impl<'a> Adaptive<'a> {
@@ -147,9 +156,9 @@ impl<'a> Adaptive<'a> {
             age: 0,
             kept: None,
             loudest: 0.0,
-            loudness: (0.0, 0.0),
             watched: watched(problem, seed),
-            objective: None,
+            phase: Phase::Settling { last: f64::NAN, spans: 0 },
+            first: None,
         })
     }
 
@@ -158,22 +167,29 @@ impl<'a> Adaptive<'a> {
         let [w, _, lambda] = self.field.layout.split(&point.x);
         let value = self.field.problem.upper.value(w, lambda, &self.watched);
         self.field.work += Work::gradient(self.field.problem.upper.size(&self.watched));
-        let Some((first, least)) = self.objective else {
-            let settled = self.loudness.1 <= WARM_UP.1 * self.loudness.0;
-            if settled || self.age >= WARM_UP.0 * self.span {
-                self.objective = Some((value, value));
-            }
-            return Ok(());
-        };
-        let allowed = SLACK * (first - least) + 1e-9 * first.abs();
-        if value.is_nan() || value > least + allowed {
-            self.pace *= PACE_FACTORS.1;
+        if value.is_nan() {
             return self.retreat(point);
         }
-        if value < least {
-            self.pace = (self.pace * PACE_FACTORS.0).min(PACE.1);
-            self.objective = Some((first, value));
-        }
+        self.phase = match self.phase {
+            Phase::Settling { last, spans } if (value - last).abs() <= SETTLING.1 * value.abs() || spans >= SETTLING.0 => {
+                self.first.get_or_insert(value);
+                Phase::Moving { least: value }
+            }
+            Phase::Settling { spans, .. } => Phase::Settling { last: value, spans: spans + 1 },
+            Phase::Moving { least } => {
+                let gained = self.first.unwrap_or(value) - least;
+                if value > least + (SLACK.0 * gained).max(SLACK.1 * least.abs()) {
+                    self.pace *= PACE_FACTORS.1;
+                    self.take_back(point);
+                    Phase::Settling { last: value, spans: 0 }
+                } else {
+                    if value < least {
+                        self.pace = (self.pace * PACE_FACTORS.0).min(PACE.1);
+                    }
+                    Phase::Moving { least: least.min(value) }
+                }
+            }
+        };
         self.retreats = 0;
         Ok(())
     }
@@ -200,7 +216,16 @@ impl<'a> Adaptive<'a> {
         Ok(())
     }
 
-    /// Goes back to the last span that was good.
+    /// Takes the moves of `lambda` in this span back.
+    fn take_back(&mut self, point: &mut Point) {
+        if let Some(kept) = &self.kept {
+            let lambda = self.field.layout.lambda();
+            point.x[lambda.clone()].copy_from_slice(&kept.x[lambda]);
+            self.now = kept.clone();
+        }
+    }
+
+    /// After a divergence: goes back to the beginning of the span, and on with shorter steps.
     fn retreat(&mut self, point: &mut Point) -> Result<()> {
         self.retreats += 1;
         let Some(kept) = self.kept.clone().filter(|_| self.retreats <= RETREATS) else {
@@ -209,6 +234,8 @@ impl<'a> Adaptive<'a> {
         };
         point.x.copy_from_slice(&kept.x);
         self.now = kept;
+        self.shorter *= 0.5;
+        self.pace *= PACE_FACTORS.1;
         self.age = 0;
         self.remembered = Remembered::new(self.memory, &self.field)?;
         Ok(())
@@ -246,22 +273,14 @@ impl Scheme for Adaptive<'_> {
             }
             self.measure(&point.x, if t == 0 { PROBES.0 } else { PROBES.1 })?;
             self.kept = Some(Healthy { x: point.x.clone(), ..self.now.clone() });
-            self.loudness.1 = 0.0;
         }
         let Adaptive { field, remembered, streams, direction, .. } = self;
         remembered.direction(self.age, 1.0, field, streams, &point.x, 0.0, direction);
         self.age += 1;
         let layout = self.field.layout;
-        let of_w = vector::norm_squared(&self.direction[layout.w()]);
-        let loud = of_w + vector::norm_squared(&self.direction[layout.v()]);
-        if t == 0 {
-            self.loudness.0 = of_w;
-        }
-        self.loudness.1 += of_w / self.span as f64;
+        let loud = vector::norm_squared(&self.direction[..layout.lambda().start]);
         let alarmed = t >= self.span && loud > ALARM * self.loudest.max(f64::MIN_POSITIVE);
         if alarmed || !loud.is_finite() {
-            self.shorter *= 0.5;
-            self.pace *= PACE_FACTORS.1;
             return self.retreat(point);
         }
         self.loudest = self.loudest.max(loud);
@@ -270,7 +289,7 @@ impl Scheme for Adaptive<'_> {
         let longest = self.longest * self.shorter;
         vector::axpy(-longest * self.steps.lower.eta(0), d_w, w);
         vector::axpy(-longest * self.steps.linear.eta(0), d_v, v);
-        if self.objective.is_some() {
+        if let Phase::Moving { .. } = self.phase {
             self.move_outer(point);
         }
         Ok(())
