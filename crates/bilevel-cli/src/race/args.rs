@@ -17,6 +17,7 @@ Examples:
   bilevel race data/german.numer_scale --seconds 1
   bilevel race train.svm.bz2 --validation valid.svm.bz2 --penalties per-feature --algorithms soba,saba,srba --seeds 3
   bilevel race quadratic --condition 100 --batch 16 --passes 200
+  bilevel race corrupted.svm --validation trusted.svm --problem cleaning
   bilevel race meta-learning --tasks 100 --algorithms auto,saba,soba
 
 DATA is a file, or the name of a simulated problem: `quadratic`, `meta-learning` (tasks that share a bias) or `poisoning`
@@ -33,6 +34,9 @@ pub struct RaceArgs {
     #[command(flatten)]
     pub problem: ProblemArgs,
 
+    /// What the hyperparameters of a data file are.
+    #[arg(long = "problem", value_enum, value_name = "WHAT", default_value_t, help_heading = "Race")]
+    pub unknowns: Unknowns,
     /// The penalty where all start: a number for all, a list, or a model file [default: 0.1].
     #[arg(long, value_name = "LAMBDA", help_heading = "Race")]
     pub at: Option<String>,
@@ -76,6 +80,17 @@ pub struct RaceArgs {
     /// Print nothing but errors.
     #[arg(long, short, help_heading = "Output")]
     pub quiet: bool,
+}
+
+/// What is chosen by the upper level, on a data file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Unknowns {
+    /// The logarithms of the penalties.
+    #[default]
+    Penalties,
+    /// A weight for each training row, the sigmoid of its hyperparameter, beside the penalty 0.2 |w|^2; the validation
+    /// rows are trusted.
+    Cleaning,
 }
 
 /// How an algorithm comes by its first steps.

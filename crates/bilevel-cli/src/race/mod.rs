@@ -12,11 +12,13 @@ use std::time::Instant;
 use bilevel::Result;
 use bilevel::algorithms::{Algorithm, Point, Settings};
 use bilevel::domain::Domain;
+use bilevel::lower::StochasticLoss;
 use bilevel::newton::Newton;
+use bilevel::problems::glm::{Glm, Penalty, Reweighting};
 use bilevel::race::{Budget, Contest, Grid, Judge, compete, screen};
 use bilevel::sample::Sample;
 use bilevel::stop::StopSignal;
-use bilevel::tune::Observer;
+use bilevel::tune::{GlmProblem, Observer};
 use serde_json::{Map, Value, json};
 
 use crate::mapped::Verify;
@@ -27,10 +29,15 @@ use crate::{at, interrupt, numbers, output, problem, settings};
 
 pub use args::RaceArgs;
 use args::StepRule;
+use args::Unknowns;
 use file::{Lane, RaceFile};
 
 /// The box of penalties.
 const PENALTIES: [f64; 2] = [1e-8, 100.0];
+/// The penalty beside weights of rows: 0.2 |w|^2.
+const HELD: f64 = 0.4;
+/// The box of the hyperparameters of rows; their sigmoid is 1 or 0 beyond it, to nine digits.
+const WEIGHTS: f64 = 20.0;
 /// The start of penalties.
 const START: &str = "0.1";
 
@@ -50,6 +57,9 @@ pub fn run(args: &RaceArgs) -> Result<ExitCode> {
     let mut progress = Progress::new(args.quiet, 1);
     let (problem, description) = at::open(&args.problem, Verify::All, |phase| progress.phase(phase))?;
     progress.finish();
+    if args.unknowns == Unknowns::Cleaning {
+        return clean(args, &problem, description, steps);
+    }
     let start = args.at.as_deref().unwrap_or(START);
     let lambda = at::log_penalties(start, problem.hyperparameters())?;
     let [low, high] = PENALTIES.map(f64::ln);
@@ -59,6 +69,32 @@ pub fn run(args: &RaceArgs) -> Result<ExitCode> {
     let start_point = Point::new(&w, &vec![0.0; w.len()], &lambda);
     let contest = Contest { lower: &lower, upper: &upper, domain: &domain, start: start_point };
     Race { args, contest, steps }.run(description, &format!("penalty {start}"))
+}
+
+/// A race on the weights of the training rows.
+fn clean(
+    args: &RaceArgs,
+    problem: &GlmProblem,
+    description: Vec<(String, String)>,
+    steps: Option<[f64; 3]>,
+) -> Result<ExitCode> {
+    let of_penalties =
+        [("--at", args.at.is_some()), ("--penalties", args.problem.penalties != bilevel::tune::Penalties::Auto)];
+    if let Some((name, _)) = of_penalties.iter().find(|(_, given)| *given) {
+        return Err(bilevel::Error::input(format!(
+            "{name} is about penalties, and --problem cleaning holds the penalty"
+        ))
+        .remedy("leave it out; all rows start at the weight 1/2"));
+    }
+    let risk = problem.lower().risk().clone();
+    let w = risk.null_parameters();
+    let lower = Glm::new(risk, Penalty::Shared).holding(vec![HELD.ln()]).reweighted(Reweighting::Sigmoid);
+    let m = lower.dims().lambda;
+    let upper = problem.upper().clone().as_upper(m);
+    let domain = Domain::uniform(m, -WEIGHTS, WEIGHTS)?;
+    let start = Point::new(&w, &vec![0.0; w.len()], &vec![0.0; m]);
+    let contest = Contest { lower: &lower, upper: &upper, domain: &domain, start };
+    Race { args, contest, steps }.run(description, "all weights 1/2")
 }
 
 /// A race that is about to begin.

@@ -134,6 +134,7 @@ pub fn problem(kind: Kind, args: &RaceArgs) -> Result<Simulated> {
     }
     let of_files = [
         ("--at", args.at.is_some()),
+        ("--problem", args.unknowns != super::args::Unknowns::Penalties),
         ("--validation", args.problem.validation.is_some()),
         ("--penalties", args.problem.penalties != Penalties::Auto),
     ];

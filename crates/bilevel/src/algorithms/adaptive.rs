@@ -171,7 +171,9 @@ impl<'a> Adaptive<'a> {
             return self.retreat(point);
         }
         self.phase = match self.phase {
-            Phase::Settling { last, spans } if (value - last).abs() <= SETTLING.1 * value.abs() || spans >= SETTLING.0 => {
+            Phase::Settling { last, spans }
+                if (value - last).abs() <= SETTLING.1 * value.abs() || spans >= SETTLING.0 =>
+            {
                 self.first.get_or_insert(value);
                 Phase::Moving { least: value }
             }
