@@ -22,7 +22,8 @@ pub enum Algorithm {
     ///
     /// The step rule is that of the authors' program: longer while the objective falls, shorter when it does not.
     Hoag,
-    /// BSA (Ghadimi, Wang, 2018): lower steps that grow like `t^{1/4}`, one random term of a Neumann series.
+    /// BSA (Ghadimi, Wang, 2018): lower steps that grow like `t^{1/2}`, one random term of a Neumann series with a
+    /// constant step; other steps fall like `t^{-1/2}`. Starts are warm, where the paper begins each lower loop anew.
     Bsa,
     /// TTSA (Hong, Wai, Wang, Yang, SIAM J. Optim. 2023): one lower step, one random term of a Neumann series; steps fall like
     /// `t^{-2/5}` (lower) and `t^{-3/5}` (outer).
@@ -30,7 +31,8 @@ pub enum Algorithm {
     /// StocBiO (Ji, Yang, Liang, ICML 2021): 10 lower steps from a warm start, Neumann series of 10 terms.
     #[serde(rename = "stocbio")]
     StocBio,
-    /// AmIGO (Arbel, Mairal, ICLR 2022): 10 lower steps and 10 sampled steps of the linear system, both from a warm start.
+    /// AmIGO (Arbel, Mairal, ICLR 2022): 10 lower steps and 10 sampled steps of the linear system, both from a warm start; one
+    /// sample of the upper objective in each iteration.
     Amigo,
     /// BSGM (Grazzi, Pontil, Salzo, JMLR 2023): lower level and linear system from a cold start, their number of steps growing like
     /// `t^{1/2}`, minibatches in all parts, projected outer step.
@@ -40,8 +42,8 @@ pub enum Algorithm {
     Sustain,
     /// MRBO (Yang, Ji, Liang, NeurIPS 2021): STORM directions of `w` and `lambda`, Neumann series of fixed length, steps like SUSTAIN.
     Mrbo,
-    /// VRBO (Yang, Ji, Liang, NeurIPS 2021): SPIDER directions, renewed on all rows after every pass; `lambda` moves once in three
-    /// lower steps.
+    /// VRBO (Yang, Ji, Liang, NeurIPS 2021): SPIDER directions, renewed on all rows after every pass; `lambda` moves alone, and three
+    /// lower steps follow.
     Vrbo,
     /// FSLA (Li, Gu, Huang, AAAI 2022): a single loop; plain `w` and `v`, STORM direction of `lambda`; steps fall like
     /// `t^{-1/2}`.
@@ -58,9 +60,10 @@ pub enum Algorithm {
     /// pass.
     Srba,
     /// F2SA (Kwon, Kwon, Wright, Nowak, ICML 2023): first order; the multiplier grows like `t^{1/7}`, lower steps fall like
-    /// `t^{-2/7}`, the outer one like `t^{-4/7}`.
+    /// `t^{-4/7}`, the outer one like `t^{-5/7}`.
     F2sa,
-    /// BOME (Ye, Liu, Wright, Stone, Liu, NeurIPS 2022): first order with a dynamic barrier, 10 lower steps.
+    /// BOME (Ye, Liu, Wright, Stone, Liu, NeurIPS 2022): first order with a dynamic barrier, 10 lower steps. Its limit is off by what
+    /// these leave of an error of `w`, as by a series of ten terms, and by its outer step.
     Bome,
     /// PZOBO (Sow, Ji, Liang, NeurIPS 2022): the Jacobian of 10 lower steps by differences along one random direction.
     Pzobo,
