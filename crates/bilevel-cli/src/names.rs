@@ -64,6 +64,7 @@ pub const ALGORITHMS: Names = &[
     ("f2sa", "first order, growing penalty"),
     ("ma-soba", "single loop, moving average of the outer direction"),
     ("srba", "single loop, SARAH directions"),
+    ("auto", "what to take without tuning: single loop, SAGA directions, steps measured on the way"),
 ];
 
 pub const SAMPLINGS: Names = &[

@@ -95,6 +95,34 @@ fn the_simulated_problem_is_solved() {
     }
 }
 
+/// The other simulated problems and a softmax with a penalty for each class, by the algorithm that needs no steps.
+#[test]
+fn other_problems_are_solved_without_choosing_steps() {
+    let folder = Scratch::new();
+    let pendigits = data("pendigits.gz");
+    for (name, on, more) in [
+        ("meta", "meta-learning", &["--tasks", "10", "--dim", "4", "--batch", "16"][..]),
+        ("poison", "poisoning", &["--rows", "60", "--dim", "3", "--poisoned", "10", "--batch", "16"]),
+        ("softmax", text(&pendigits), &["--penalties", "per-class"]),
+    ] {
+        let out = folder.join(name);
+        let auto = ["--algorithms", "auto", "--iterations", "1500"];
+        let (code, printed, errors) = race(on, &out, &[more, &auto].concat());
+        assert_eq!((code, errors.as_str()), (0, ""), "{printed}");
+        let json: Value = serde_json::from_str(&std::fs::read_to_string(out.join("race.json")).unwrap()).unwrap();
+        assert_eq!(json["runs"][0]["screening_seconds"], 0.0, "{name}");
+        let (first, last) = last_value(&out, "auto");
+        assert!(last < first, "{name}: {first} {last}");
+        let hyperparameters = [4, 30, 10][["meta", "poison", "softmax"].iter().position(|n| *n == name).unwrap()];
+        assert_eq!(json["settings"]["hyperparameters"], hyperparameters, "{name}");
+    }
+    let out = folder.join("middle");
+    let sizes = ["--algorithms", "soba,srba", "--step-rule", "middle", "--iterations", "300"];
+    assert_eq!(race("quadratic", &out, &sizes).0, 0);
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(out.join("race.json")).unwrap()).unwrap();
+    assert_eq!(json["runs"][0]["steps"], json["runs"][1]["steps"], "untried");
+}
+
 #[test]
 fn bad_options_leave_nothing() {
     let folder = Scratch::new();
@@ -110,6 +138,12 @@ fn bad_options_leave_nothing() {
         (text(&heart), &["--condition", "2"]),
         ("quadratic", &["--condition", "0.5"]),
         ("quadratic", &["--at", "1"]),
+        ("quadratic", &["--tasks", "3"]),
+        ("meta-learning", &["--condition", "3"]),
+        ("meta-learning", &["--model", "poisson"]),
+        ("poisoning", &["--rows", "5", "--poisoned", "9"]),
+        ("equilibrium", &[]),
+        ("bellman", &[]),
         ("quadratic", &["--rows", "1000000000"]),
         ("no-such-file", &[]),
     ] {

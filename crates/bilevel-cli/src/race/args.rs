@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use bilevel::algorithms::Algorithm;
-use bilevel::race::Budget;
+use bilevel::race::{Budget, Grid};
 use bilevel::sample::Batch;
 use bilevel::{Error, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::simulated::SimulatedArgs;
 use crate::args::{ProblemArgs, batch, positive};
@@ -17,8 +17,11 @@ Examples:
   bilevel race data/german.numer_scale --seconds 1
   bilevel race train.svm.bz2 --validation valid.svm.bz2 --penalties per-feature --algorithms soba,saba,srba --seeds 3
   bilevel race quadratic --condition 100 --batch 16 --passes 200
+  bilevel race corrupted.svm --validation trusted.svm --problem cleaning
+  bilevel race meta-learning --tasks 100 --algorithms auto,saba,soba
 
-DATA is a file, or `quadratic` for a simulated problem. Running again with the same settings keeps the runs in race.json;
+DATA is a file, or the name of a simulated problem: `quadratic`, `meta-learning` (tasks that share a bias) or `poisoning`
+(training rows that move within a box). Running again with the same settings keeps the runs in race.json;
 algorithms and seeds may be added. Exit codes: 0 done, 1 the computation failed, 2 bad input, 130 interrupted (finished runs
 are kept).";
 
@@ -31,6 +34,9 @@ pub struct RaceArgs {
     #[command(flatten)]
     pub problem: ProblemArgs,
 
+    /// What the hyperparameters of a data file are.
+    #[arg(long = "problem", value_enum, value_name = "WHAT", default_value_t, help_heading = "Race")]
+    pub unknowns: Unknowns,
     /// The penalty where all start: a number for all, a list, or a model file [default: 0.1].
     #[arg(long, value_name = "LAMBDA", help_heading = "Race")]
     pub at: Option<String>,
@@ -58,6 +64,10 @@ pub struct RaceArgs {
     #[arg(help_heading = "Race")]
     pub steps: Vec<f64>,
 
+    /// How the first steps are chosen, where --steps does not give them; auto finds its own.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t, help_heading = "Race")]
+    pub step_rule: StepRule,
+
     #[command(flatten, next_help_heading = "Simulated problem")]
     pub simulated: SimulatedArgs,
 
@@ -72,7 +82,36 @@ pub struct RaceArgs {
     pub quiet: bool,
 }
 
+/// What is chosen by the upper level, on a data file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Unknowns {
+    /// The logarithms of the penalties.
+    #[default]
+    Penalties,
+    /// A weight for each training row, the sigmoid of its hyperparameter, beside the penalty 0.2 |w|^2; the validation
+    /// rows are trusted.
+    Cleaning,
+}
+
+/// How an algorithm comes by its first steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum StepRule {
+    /// It tries a grid, each pair on a tenth of the budget.
+    #[default]
+    Grid,
+    /// It takes the middle of the grid, without tuning.
+    Middle,
+}
+
 impl RaceArgs {
+    /// The steps to try.
+    pub fn grid(&self) -> Grid {
+        match self.step_rule {
+            StepRule::Grid => Grid::default(),
+            StepRule::Middle => Grid::middle(),
+        }
+    }
+
     /// Who races, each once.
     pub fn contestants(&self) -> Vec<Algorithm> {
         let chosen = |algorithm: &Algorithm| self.algorithms.is_empty() || self.algorithms.contains(algorithm);

@@ -12,11 +12,13 @@ use std::time::Instant;
 use bilevel::Result;
 use bilevel::algorithms::{Algorithm, Point, Settings};
 use bilevel::domain::Domain;
+use bilevel::lower::StochasticLoss;
 use bilevel::newton::Newton;
+use bilevel::problems::glm::{Glm, Penalty, Reweighting};
 use bilevel::race::{Budget, Contest, Grid, Judge, compete, screen};
 use bilevel::sample::Sample;
 use bilevel::stop::StopSignal;
-use bilevel::tune::Observer;
+use bilevel::tune::{GlmProblem, Observer};
 use serde_json::{Map, Value, json};
 
 use crate::mapped::Verify;
@@ -26,30 +28,38 @@ use crate::report::page;
 use crate::{at, interrupt, numbers, output, problem, settings};
 
 pub use args::RaceArgs;
+use args::StepRule;
+use args::Unknowns;
 use file::{Lane, RaceFile};
 
 /// The box of penalties.
 const PENALTIES: [f64; 2] = [1e-8, 100.0];
+/// The penalty beside weights of rows: 0.2 |w|^2.
+const HELD: f64 = 0.4;
+/// The box of the hyperparameters of rows; their sigmoid is 1 or 0 beyond it, to nine digits.
+const WEIGHTS: f64 = 20.0;
 /// The start of penalties.
 const START: &str = "0.1";
 
 pub fn run(args: &RaceArgs) -> Result<ExitCode> {
     let steps = args.steps()?;
     output::check_folder(&args.out)?;
-    if simulated::is_asked_for(args) {
+    if let Some(kind) = simulated::asked_for(args) {
         problem::start_threads(&args.problem)?;
-        let (quadratic, description) = simulated::quadratic(args)?;
-        let dims = bilevel::lower::StochasticLoss::dims(&quadratic);
+        let problem = simulated::problem(kind, args)?;
+        let dims = problem.lower.dims();
         let (zero, lambda) = (vec![0.0; dims.w], vec![0.0; dims.lambda]);
-        let domain = Domain::unbounded(dims.lambda);
         let start = Point::new(&zero, &zero, &lambda);
-        let contest = Contest { lower: &quadratic, upper: quadratic.upper(), domain: &domain, start };
-        return Race { args, contest, steps }.run(description, "λ = 0");
+        let contest = Contest { lower: &*problem.lower, upper: &*problem.upper, domain: &problem.domain, start };
+        return Race { args, contest, steps }.run(problem.description, "λ = 0");
     }
     simulated::refuse_sizes(&args.simulated)?;
     let mut progress = Progress::new(args.quiet, 1);
     let (problem, description) = at::open(&args.problem, Verify::All, |phase| progress.phase(phase))?;
     progress.finish();
+    if args.unknowns == Unknowns::Cleaning {
+        return clean(args, &problem, description, steps);
+    }
     let start = args.at.as_deref().unwrap_or(START);
     let lambda = at::log_penalties(start, problem.hyperparameters())?;
     let [low, high] = PENALTIES.map(f64::ln);
@@ -59,6 +69,32 @@ pub fn run(args: &RaceArgs) -> Result<ExitCode> {
     let start_point = Point::new(&w, &vec![0.0; w.len()], &lambda);
     let contest = Contest { lower: &lower, upper: &upper, domain: &domain, start: start_point };
     Race { args, contest, steps }.run(description, &format!("penalty {start}"))
+}
+
+/// A race on the weights of the training rows.
+fn clean(
+    args: &RaceArgs,
+    problem: &GlmProblem,
+    description: Vec<(String, String)>,
+    steps: Option<[f64; 3]>,
+) -> Result<ExitCode> {
+    let of_penalties =
+        [("--at", args.at.is_some()), ("--penalties", args.problem.penalties != bilevel::tune::Penalties::Auto)];
+    if let Some((name, _)) = of_penalties.iter().find(|(_, given)| *given) {
+        return Err(bilevel::Error::input(format!(
+            "{name} is about penalties, and --problem cleaning holds the penalty"
+        ))
+        .remedy("leave it out; all rows start at the weight 1/2"));
+    }
+    let risk = problem.lower().risk().clone();
+    let w = risk.null_parameters();
+    let lower = Glm::new(risk, Penalty::Shared).holding(vec![HELD.ln()]).reweighted(Reweighting::Sigmoid);
+    let m = lower.dims().lambda;
+    let upper = problem.upper().clone().as_upper(m);
+    let domain = Domain::uniform(m, -WEIGHTS, WEIGHTS)?;
+    let start = Point::new(&w, &vec![0.0; w.len()], &vec![0.0; m]);
+    let contest = Contest { lower: &lower, upper: &upper, domain: &domain, start };
+    Race { args, contest, steps }.run(description, "all weights 1/2")
 }
 
 /// A race that is about to begin.
@@ -120,9 +156,10 @@ impl Race<'_> {
         let (batch, first) = (self.args.batch, self.args.problem.seed);
         let stop = StopSignal::new(None, Some(interrupt::flag()));
         let budget = self.budget();
-        let grid = Grid::default();
+        let grid = self.args.grid();
         let pairs = match self.steps {
             Some(steps) => vec![steps],
+            None if missing.iter().all(|(algorithm, _)| algorithm.finds_steps()) => Vec::new(),
             None => grid.steps(&self.contest, batch, Newton::default(), first)?,
         };
         for (done, &(algorithm, seed)) in missing.iter().enumerate() {
@@ -131,6 +168,7 @@ impl Race<'_> {
             let chosen = file.lanes().iter().find(|lane| lane.entry.algorithm == algorithm);
             let (steps, screening) = match (chosen, &pairs[..]) {
                 (Some(lane), _) => (lane.entry.steps, lane.screening_seconds),
+                (None, _) if algorithm.finds_steps() => (self.steps.unwrap_or([1.0; 3]), 0.0),
                 (None, &[only]) => (only, 0.0),
                 (None, _) => {
                     let clock = Instant::now();
@@ -183,7 +221,12 @@ impl Race<'_> {
             "seed": self.args.problem.seed,
         });
         match value {
-            Value::Object(map) => Ok(map),
+            Value::Object(mut map) => {
+                if self.args.step_rule == StepRule::Middle {
+                    map.insert("step_rule".into(), "middle".into());
+                }
+                Ok(map)
+            }
             other => unreachable!("an object was written, not {other}"),
         }
     }
@@ -204,7 +247,7 @@ impl Race<'_> {
         let steps = match self.steps {
             Some(steps) => format!("given: {}", steps.map(numbers::short).join(", ")),
             None => {
-                let Grid { lower, outer, part } = Grid::default();
+                let Grid { lower, outer, part } = self.args.grid();
                 let list = |factors: &[f64]| factors.iter().map(|x| numbers::short(*x)).collect::<Vec<_>>().join(", ");
                 format!(
                     "{} of the longest safe step of w and v; {} of the step that moves λ by 1; each pair on {} of the budget",

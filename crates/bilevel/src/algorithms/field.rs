@@ -143,11 +143,8 @@ impl<'a> Field<'a> {
         self.work += Work::gradient(self.problem.lower.size(&self.samples.lower));
     }
 
-    /// `out = D_v`, with a new sample of `grad_w E`.
+    /// `out = D_v`, with the gradient that [`Field::upper`] has left in `grad_w`.
     pub(super) fn linear(&mut self, w: &[f64], v: &[f64], lambda: &[f64], out: &mut [f64]) {
-        let mut ignored = std::mem::take(&mut self.cross);
-        self.upper(w, lambda, &mut ignored);
-        self.cross = ignored;
         self.problem.lower.hessian_product(w, lambda, &self.samples.lower, v, out);
         self.work += Work::hessian_product(self.problem.lower.size(&self.samples.lower));
         vector::axpy(-1.0, &self.grad_w, out);

@@ -14,6 +14,7 @@
 //! turn](recipe::Recipe), how `v` comes about ([`Adjoint`]), what is [remembered](Memory) of earlier directions, and how fast
 //! the steps shrink. A new algorithm is a new recipe, and comparisons compare algorithms and not programs.
 
+mod adaptive;
 mod adjoint;
 mod algorithm;
 mod field;

@@ -15,7 +15,7 @@ pub enum Recipe {
         adjoint: Adjoint,
         /// What the directions remember.
         memory: Memory,
-        /// `lambda` moves in every so many-th iteration only.
+        /// 1: all blocks move. Above 1: `lambda` moves alone in every so many-th iteration, and `w` and `v` in the others.
         outer_every: usize,
     },
     /// First `w`, then `v`, then `lambda`, each seeing what the earlier ones did.
@@ -62,6 +62,14 @@ pub enum Recipe {
         tolerance: f64,
         /// Its factor from one iteration to the next, below 1.
         decrease: f64,
+    },
+    /// A single loop on remembered directions with steps that are measured on the way; the steps of the settings are factors
+    /// of these. No recipe of a paper: what to take without tuning.
+    Adaptive {
+        /// What the directions remember.
+        memory: Memory,
+        /// Part of the largest square of the outer direction that is forgotten in a span; 0 keeps it.
+        fade: f64,
     },
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::adaptive::Adaptive;
 use super::algorithm::Algorithm;
 use super::field::Streams;
 use super::first_order::{DynamicBarrier, Penalized};
@@ -70,6 +71,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// [`Algorithm::Auto`] as it is: no steps to choose.
+    pub fn recommended(batch: Batch, seed: u64) -> Self {
+        Self::of(Algorithm::Auto, [1.0; 3], batch, seed)
+    }
+
     /// `algorithm` with the exponents of its paper (on all rows with constant steps) and these first steps.
     pub fn of(algorithm: Algorithm, first: [f64; 3], batch: Batch, seed: u64) -> Self {
         let exponents = if batch == Batch::All { [0.0; 3] } else { algorithm.exponents() };
@@ -179,6 +185,9 @@ fn scheme<'a>(problem: Bilevel<'a>, settings: &Settings, start: &Point) -> Resul
         }
         Recipe::ZerothOrder { lower_steps, directions, smoothing } => {
             Box::new(ZerothOrder::new(problem, lower_steps, directions, smoothing, steps, batch, seed))
+        }
+        Recipe::Adaptive { memory, fade } => {
+            Box::new(Adaptive::new(problem, memory, fade, steps, batch, streams, seed)?)
         }
         Recipe::Inexact { tolerance, decrease } => Box::new(Inexact::new(problem, tolerance, decrease, steps)),
     })

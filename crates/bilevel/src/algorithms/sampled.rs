@@ -49,11 +49,14 @@ impl Scheme for Together<'_> {
         let layout = self.field.layout;
         let [d_w, d_v, d_lambda] = layout.split(&self.direction);
         let [w, v, lambda] = layout.split_mut(&mut point.x);
-        vector::axpy(-self.steps.lower.eta(t), d_w, w);
-        if self.field.adjoint.is_carried() {
-            vector::axpy(-linear, d_v, v);
+        let outer_turn = t.is_multiple_of(self.outer_every);
+        if self.outer_every == 1 || !outer_turn {
+            vector::axpy(-self.steps.lower.eta(t), d_w, w);
+            if self.field.adjoint.is_carried() {
+                vector::axpy(-linear, d_v, v);
+            }
         }
-        if t.is_multiple_of(self.outer_every) {
+        if outer_turn {
             vector::axpy(-outer, d_lambda, lambda);
             self.field.problem.domain.project(lambda);
         }
@@ -116,17 +119,19 @@ impl Scheme for InTurn<'_> {
             field.lower(w, lambda, direction);
             vector::axpy(-eta, direction, w);
         }
+        // One sample of the upper objective serves the linear system and the outer direction.
+        field.draw_upper(streams);
+        field.upper(w, lambda, outer);
         let eta = self.steps.linear.eta(t);
         if let Adjoint::Steps(count) = field.adjoint {
             for _ in 0..count.at(t) {
                 field.draw_lower(streams);
-                field.draw_upper(streams);
                 field.linear(w, v, lambda, direction);
                 vector::axpy(-eta, direction, v);
             }
         }
-        field.draw(streams);
-        field.upper(w, lambda, outer);
+        field.draw_lower(streams);
+        field.draw_series(streams);
         if !field.adjoint.is_carried() {
             field.series(w, lambda, eta, v);
         }

@@ -3,13 +3,19 @@
 #[cfg(feature = "autodiff")]
 pub mod autodiff;
 pub mod closures;
+pub mod equilibrium;
 pub mod glm;
 pub mod linear_contraction;
+pub mod meta_learning;
+pub mod poisoning;
 pub mod policy_evaluation;
 pub mod quadratic;
 mod row_jvp;
+mod row_model;
 pub mod scaled;
 pub mod target;
+
+pub use row_model::RowLoss;
 
 /// Writes `count` uniformly drawn indices below `bound` into `sample`, reusing its buffer.
 fn draw_rows(bound: usize, count: usize, rng: &mut crate::sample::Rng, sample: &mut crate::sample::Sample) {

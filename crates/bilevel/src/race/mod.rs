@@ -8,9 +8,11 @@
 mod contest;
 mod curve;
 mod judge;
+mod profile;
 mod screening;
 
 pub use contest::{Budget, Contest, Contested, End, Entry, compete};
 pub use curve::{Checkpoint, Cost};
 pub use judge::{Judge, Judgement};
+pub use profile::Profile;
 pub use screening::{Grid, screen};

@@ -35,6 +35,12 @@ impl Default for Grid {
 }
 
 impl Grid {
+    /// Its middle alone: the longest safe step of `w` and `v`, and a tenth of the step that moves `lambda` by 1. What an
+    /// algorithm does with these is what it does without tuning.
+    pub fn middle() -> Self {
+        Grid { lower: vec![1.0], outer: vec![0.1], ..Grid::default() }
+    }
+
     /// The steps of all pairs: `[lower, linear, outer]`.
     ///
     /// # Errors
