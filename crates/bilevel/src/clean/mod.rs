@@ -19,6 +19,7 @@ use crate::data::Dataset;
 mod objective;
 mod options;
 mod outcome;
+mod penalty;
 mod progress;
 mod run;
 

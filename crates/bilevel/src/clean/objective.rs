@@ -8,6 +8,7 @@ use crate::newton::{Newton, NewtonDirection};
 use crate::optimize::{Evaluation, Oracle};
 use crate::problems::glm::{EmpiricalRisk, Glm};
 use crate::stop::StopSignal;
+use crate::tune::{Method, direct_is_cheaper};
 use crate::work::Work;
 
 /// Predicted decrease of the lower-level loss, relative to it, at which a solve ends.
@@ -29,6 +30,15 @@ pub(super) enum Engine {
 }
 
 impl Engine {
+    /// What `method` asks for; the cheaper one where it leaves the choice.
+    pub(super) fn of(method: Method, risk: &EmpiricalRisk<'_>) -> Self {
+        match method {
+            Method::Exact => Engine::Direct,
+            Method::Auto if direct_is_cheaper(risk) => Engine::Direct,
+            _ => Engine::Iterative,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Engine::Direct => "exact",
@@ -36,7 +46,7 @@ impl Engine {
         }
     }
 
-    fn newton(self, hurried: bool) -> Newton {
+    pub(super) fn newton(self, hurried: bool) -> Newton {
         match self {
             Engine::Direct => Newton { tolerance: LOWER, ..Newton::default() },
             Engine::Iterative => {

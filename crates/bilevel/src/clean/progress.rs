@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::outcome::Step;
-use crate::tune::{self, TraceRow};
 
 /// Watches a cleaning.
 pub trait Observer {
@@ -31,20 +30,5 @@ impl Observer for Silent {
 
     fn step(&mut self, _step: &Step) -> ControlFlow<()> {
         ControlFlow::Continue(())
-    }
-}
-
-/// Stands between the tuning of the penalty and the observer of the cleaning: only the flag matters there.
-pub(super) struct OfPenalty(pub Option<Arc<AtomicBool>>);
-
-impl tune::Observer for OfPenalty {
-    fn phase(&mut self, _phase: &str) {}
-
-    fn iteration(&mut self, _row: &TraceRow) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
-    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
-        self.0.clone()
     }
 }

@@ -7,16 +7,15 @@ use std::time::Instant;
 use super::objective::{Engine, Objective, fit};
 use super::options::{CleanOptions, Strength};
 use super::outcome::{Cleaned, Fit, FitOf, Step};
-use super::progress::{Observer, OfPenalty};
+use super::penalty;
+use super::progress::Observer;
 use crate::data::{Dataset, Target};
 use crate::domain::Domain;
 use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, Oracle, StopReason};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting};
 use crate::sample::{Purpose, Rng, Sample};
 use crate::stop::StopSignal;
-use crate::tune::{
-    Criterion, GlmProblem, LinearModel, Method, Penalties, TuneOptions, direct_is_cheaper, predicted_classes, tune,
-};
+use crate::tune::{GlmProblem, LinearModel, Method, Penalties, TuneOptions, predicted_classes};
 use crate::upper::UpperObjective;
 use crate::work::Work;
 use crate::{Error, Result};
@@ -29,10 +28,6 @@ const FEWEST_FOR_A_MONITOR: usize = 50;
 const PATIENCE: usize = 3;
 /// Fraction of the loss that five steps must gain.
 const STALL: f64 = 1e-3;
-/// Part of the time limit that the penalty may take.
-const TIME_FOR_PENALTY: f64 = 0.3;
-/// Share of the trusted rows that judges the penalty.
-const JUDGES_OF_PENALTY: f64 = 0.25;
 
 pub(super) fn run(
     train: &Dataset,
@@ -47,43 +42,37 @@ pub(super) fn run(
     let trusted = &shuffled(trusted, options.seed);
     let mut notes = missing_classes(train, trusted);
 
-    observer.phase("tuning the penalty on the trusted rows");
-    let given = tune_options(options);
-    let tuned = penalty(trusted, options, observer)?;
     observer.phase("arranging the rows");
-    let problem = GlmProblem::new(train, Some(trusted), &given)?;
+    let problem = GlmProblem::new(train, Some(trusted), &tune_options(options))?;
     let loss = problem.loss();
     let (lower, upper) = (problem.lower(), problem.upper());
     let n = problem.data().rows();
-    let strengths = match (&tuned, options.strength) {
-        // The same prior for the weights of the model: its strength beside the sum of the losses does not change.
-        (Some((_, strength)), _) => (*strength, strength * trusted.rows() as f64 / n as f64),
-        (None, Strength::Fixed(strength)) => (strength, strength),
-        (None, Strength::Tuned) => unreachable!("a penalty that is asked to be tuned was tuned"),
-    };
-    let held = vec![strengths.1.ln()];
-    let lower = Glm::new(lower.risk().clone(), Penalty::Shared).holding(held);
-    let direct = match options.method {
-        Method::Exact => true,
-        Method::AidCg => false,
-        _ => direct_is_cheaper(lower.risk()),
-    };
-    let engine = if direct { Engine::Direct } else { Engine::Iterative };
+    let engine = Engine::of(options.method, lower.risk());
+    let of_trusted = Engine::of(options.method, &upper);
+    let late = |error| too_late(error, &signal);
     let mut work = Work::default();
 
-    // What the weights are to be compared with.
-    observer.phase("fitting all rows alike");
-    let mut of_all = lower.risk().null_parameters();
-    work += fit(engine, &lower, &[], &mut of_all, false, &signal).map_err(|error| too_late(error, &signal))?;
-    let trusted_model = match tuned {
-        Some((model, _)) => model,
-        None => {
-            let alone = Glm::new(upper.clone(), Penalty::Shared).holding(vec![strengths.0.ln()]);
-            let mut w = upper.null_parameters();
-            fit(engine, &alone, &[], &mut w, false, &signal).map_err(|error| too_late(error, &signal))?;
-            problem.model(&w)
+    observer.phase("tuning the penalty on the trusted rows");
+    let log_strength = match options.strength {
+        Strength::Fixed(strength) => strength.ln(),
+        Strength::Tuned => {
+            let data = problem.data();
+            let variance = data.design.mean_variance(options.intercept, data.weights.as_deref());
+            let (found, spent) = penalty::tuned(&upper, variance, of_trusted, &signal).map_err(late)?;
+            work += spent;
+            found
         }
     };
+    let held = |risk| Glm::new(risk, Penalty::Shared).holding(vec![log_strength]);
+
+    // What the weights are to be compared with.
+    observer.phase("fitting the trusted rows alone");
+    let mut alone = upper.null_parameters();
+    work += fit(of_trusted, &held(upper.clone()), &[], &mut alone, false, &signal).map_err(late)?;
+    observer.phase("fitting all rows alike");
+    let lower = held(lower.risk().clone());
+    let mut of_all = lower.risk().null_parameters();
+    work += fit(engine, &lower, &[], &mut of_all, false, &signal).map_err(late)?;
 
     observer.phase("learning the weights");
     let (steering, monitor) = divide(&upper, options.monitor, &mut notes);
@@ -101,7 +90,7 @@ pub(super) fn run(
     let weighted = lower.clone().reweighted(Reweighting::Sigmoid);
     work += fit(engine, &weighted, &descent.lambda, &mut descent.w, hurried, &StopSignal::never())?;
 
-    let models = [(FitOf::AllRows, problem.model(&of_all)), (FitOf::TrustedRows, trusted_model)]
+    let models = [(FitOf::AllRows, problem.model(&of_all)), (FitOf::TrustedRows, problem.model(&alone))]
         .into_iter()
         .chain([(FitOf::WeightedRows, problem.model(&descent.w))]);
     let models: Vec<(FitOf, LinearModel)> = models.collect();
@@ -137,7 +126,7 @@ pub(super) fn run(
         weights,
         suspicious,
         fits,
-        strength: strengths.1,
+        strength: log_strength.exp(),
         status: descent.status.into(),
         method: engine.name().into(),
         kept: descent.kept,
@@ -215,28 +204,6 @@ fn missing_classes(train: &Dataset, trusted: &Dataset) -> Vec<String> {
             format!("no trusted row has the label {}: all rows that have it look wrong, right or not", names[class])
         })
         .collect()
-}
-
-/// The model of the trusted rows and the strength of the penalty that serves it best, where it is to be tuned.
-fn penalty(
-    trusted: &Dataset,
-    options: &CleanOptions,
-    observer: &mut dyn Observer,
-) -> Result<Option<(LinearModel, f64)>> {
-    if let Strength::Fixed(_) = options.strength {
-        return Ok(None);
-    }
-    let mut asked = tune_options(options);
-    if trusted.rows() >= 8 * FEWEST_FOR_A_MONITOR {
-        asked.criterion = Criterion::HeldOut(JUDGES_OF_PENALTY);
-    }
-    asked.limits.time = options.limits.time.map(|time| time.mul_f64(TIME_FOR_PENALTY));
-    let tuned = tune(trusted, None, None, &asked, &mut OfPenalty(observer.stop_flag()))?;
-    if tuned.status == "interrupted" {
-        return Err(Error::interrupted());
-    }
-    let strength = tuned.lambda[0].exp();
-    Ok(Some((tuned.model, strength)))
 }
 
 /// The trusted rows that steer and those that only look on.
