@@ -17,15 +17,17 @@ Examples
 
 from bilevel import datasets
 from bilevel._classifiers import LinearSVCTuned, LogisticRegressionTuned
+from bilevel._cleaning import SampleWeightTuner, SuspiciousRow
 from bilevel._core import __version__
 from bilevel._groups import SourceColumns, column_groups
 from bilevel._progress import ProgressBar
-from bilevel._records import Candidate, Iteration
+from bilevel._records import Candidate, CleaningStep, Iteration
 from bilevel._regressors import HuberTuned, PoissonTuned, RidgeTuned
 from bilevel._study import study
 
 __all__ = [
     "Candidate",
+    "CleaningStep",
     "HuberTuned",
     "Iteration",
     "LinearSVCTuned",
@@ -33,7 +35,9 @@ __all__ = [
     "PoissonTuned",
     "ProgressBar",
     "RidgeTuned",
+    "SampleWeightTuner",
     "SourceColumns",
+    "SuspiciousRow",
     "__version__",
     "column_groups",
     "datasets",

@@ -13,6 +13,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.uint32]
 Matrix: TypeAlias = npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], int]
 TraceValues: TypeAlias = tuple[str, str, int, float, float, float, float, float]
+StepValues: TypeAlias = tuple[int, float, float, float | None, float, float, float]
 
 class Dataset:
     """Rows of features with their target, names, groups and weights."""
@@ -84,6 +85,40 @@ TunedRecord = TypedDict(
     },
 )
 
+class CleanOptions(TypedDict):
+    """How to clean."""
+
+    loss: str
+    penalty: float | None
+    method: str
+    intercept: bool
+    standardize: bool
+    monitor: float
+    seed: int
+    max_time: float | None
+    max_iter: int
+    tolerance: float
+
+class CleanedRecord(TypedDict):
+    """Weights of the rows and the model they lead to."""
+
+    coef: Floats
+    intercept: Floats
+    loss: str
+    weights: Floats
+    suspicious: Codes
+    trusted_losses: Floats
+    predicted: Codes
+    probability: Floats
+    penalty: float
+    status: str
+    method: str
+    kept: int
+    trace: list[StepValues]
+    notes: list[str]
+    seconds: float
+    passes: float
+
 class StudySettings(TypedDict):
     """What a study measures."""
 
@@ -130,6 +165,15 @@ class Listener(Protocol):
     def phase(self, text: str, /) -> None: ...
     def iteration(self, values: TraceValues, /) -> bool: ...
 
+class CleanListener(Protocol):
+    """What is told of a cleaning."""
+
+    def phase(self, text: str, /) -> None: ...
+    def iteration(self, values: StepValues, /) -> bool: ...
+
+def clean(
+    train: Dataset, trusted: Dataset, options: CleanOptions, threads: int, listener: CleanListener | None
+) -> tuple[CleanedRecord, BaseException | None]: ...
 def tune(
     train: Dataset, validation: Dataset | None, options: Options, threads: int, listener: Listener | None
 ) -> tuple[TunedRecord, BaseException | None]: ...

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO, TypeAlias
 
 from bilevel import _core
-from bilevel._records import Iteration
+from bilevel._records import CleaningStep, Iteration
 
 Callback: TypeAlias = Callable[[Iteration], object]
 
@@ -22,10 +22,13 @@ class Listener:
     callbacks : sequence of callable
         Each is called with every `Iteration`; one that returns True ends the tuning with the best so far. Methods
         ``phase(text)`` and ``finish()`` are called where a callback has them.
+    record : type, default=Iteration
+        What the numbers of a step are the fields of.
     """
 
-    def __init__(self, callbacks: Sequence[Callback]) -> None:
+    def __init__(self, callbacks: Sequence[Callable[[Any], object]], record: Callable[..., Any] = Iteration) -> None:
         self.callbacks = callbacks
+        self.record = record
 
     def phase(self, text: str) -> None:
         """Tell that a new phase began.
@@ -37,20 +40,20 @@ class Listener:
         """
         self._call("phase", text)
 
-    def iteration(self, values: _core.TraceValues) -> bool:
+    def iteration(self, values: _core.TraceValues | _core.StepValues) -> bool:
         """Tell that an iteration ended.
 
         Parameters
         ----------
         values : tuple
-            The numbers of an `Iteration`.
+            The numbers of an `Iteration`, or of another step.
 
         Returns
         -------
         bool
             Whether to stop.
         """
-        row = Iteration(*values)
+        row = self.record(*values)
         # All are called, whatever the first of them says.
         return any([callback(row) is True for callback in self.callbacks])
 
@@ -101,13 +104,13 @@ class ProgressBar:
             self._out().write(f"{text}\n")
         self._shown = -math.inf
 
-    def __call__(self, row: Iteration) -> bool:
+    def __call__(self, row: Iteration | CleaningStep) -> bool:
         """Show an iteration.
 
         Parameters
         ----------
-        row : Iteration
-            Where the tuning stands.
+        row : Iteration or CleaningStep
+            Where the work stands.
 
         Returns
         -------
@@ -118,8 +121,8 @@ class ProgressBar:
         if now - self._shown < self.interval:
             return False
         self._shown = now
-        kind = row.penalties if row.law == "free" else f"{row.penalties}, {row.law}"
-        line = f"{self._text}: {kind}, step {row.iteration}, loss {row.validation_loss:.5g}, {row.seconds:.1f} s"
+        kind, loss = row.progress()
+        line = f"{self._text}: {kind}step {row.iteration}, loss {loss:.5g}, {row.seconds:.1f} s"
         if self._notebook():
             self._display.update(_Html(f"<progress></progress> {line}"))
         elif self._terminal():

@@ -39,6 +39,57 @@ class Iteration(NamedTuple):
     projected_gradient: float
     passes: float
 
+    def progress(self) -> tuple[str, float]:
+        """Give what a person wants to see of it.
+
+        Returns
+        -------
+        tuple of str and float
+            What is being tuned, and the loss that is followed.
+        """
+        kind = self.penalties if self.law == "free" else f"{self.penalties}, {self.law}"
+        return f"{kind}, ", self.validation_loss
+
+
+class CleaningStep(NamedTuple):
+    """One step of the weights of training rows.
+
+    Parameters
+    ----------
+    iteration : int
+        Its number; 0 is the start, at which all rows weigh one half.
+    seconds : float
+        Seconds since the cleaning began.
+    trusted_loss : float
+        Mean loss on the trusted rows that steer.
+    monitor_loss : float or None
+        The same on those that only look on, where there are any.
+    mean_weight : float
+        Mean weight of the rows.
+    gradient : float
+        Largest component of the hypergradient.
+    passes : float
+        Passes over the training rows so far.
+    """
+
+    iteration: int
+    seconds: float
+    trusted_loss: float
+    monitor_loss: float | None
+    mean_weight: float
+    gradient: float
+    passes: float
+
+    def progress(self) -> tuple[str, float]:
+        """Give what a person wants to see of it.
+
+        Returns
+        -------
+        tuple of str and float
+            Nothing, and the loss that is followed.
+        """
+        return "", self.trusted_loss
+
 
 class Candidate(NamedTuple):
     """One setting of the penalties that was tuned and compared.

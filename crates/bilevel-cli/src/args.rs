@@ -7,6 +7,7 @@ use bilevel::sample::{Batch, Sampling};
 use bilevel::tune::{LossChoice, Method, Penalties, PreciseMethod};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::clean::CleanArgs;
 use crate::names::{self, METHODS, MODELS, PENALTIES, PRECISE_METHODS, SAMPLINGS};
 use crate::race::RaceArgs;
 use crate::reproduce::ReproduceArgs;
@@ -26,6 +27,8 @@ pub enum Command {
     Tune(Box<TuneArgs>),
     /// Predict the target of each row with a model that was tuned before.
     Predict(PredictArgs),
+    /// Learn a weight for each training row from rows that are known to be right: which labels are wrong?
+    Clean(Box<CleanArgs>),
     /// Report how well a model predicts the target of a file.
     Evaluate(EvaluateArgs),
     /// Compute the gradient of the validation loss in the log-penalties, with an error bar.
@@ -421,7 +424,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 /// `30s`, `5m`, `2h`, `1.5` (seconds).
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(number) => (number, &text[number.len()..]),
         None => (text, "s"),

@@ -5,6 +5,7 @@
 mod args;
 mod at;
 mod check;
+mod clean;
 mod constants;
 mod convert;
 mod csv;
@@ -51,6 +52,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     interrupt::listen();
     let result = match &arguments.command {
         Command::Tune(args) => tune::run(args),
+        Command::Clean(args) => clean::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Hypergradient(args) => hypergradient::run(args),

@@ -40,6 +40,13 @@ pub const METHODS: Names = &[
     ("sid-saga", "stochastic implicit differentiation, noise reduced by a memory of each row"),
 ];
 
+/// Those of [`METHODS`] that learn the weights of rows.
+pub const CLEAN_METHODS: Names = &[
+    ("auto", "by the size of the problem"),
+    ("exact", "Newton for the weights of the model, a factorisation for the adjoint"),
+    ("aid-cg", "inexact Newton and conjugate gradients over all rows"),
+];
+
 pub const PRECISE_METHODS: Names = &[
     ("auto", "by the rows that each is expected to visit"),
     ("sid", "samples alone: cost follows from the precision, not from the number of rows"),

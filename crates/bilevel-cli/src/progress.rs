@@ -79,8 +79,9 @@ impl Progress {
     }
 }
 
-impl Observer for Progress {
-    fn phase(&mut self, phase: &str) {
+impl Progress {
+    /// Says what is done next.
+    pub fn phase_begins(&mut self, phase: &str) {
         match &mut self.shown {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
@@ -97,26 +98,12 @@ impl Observer for Progress {
         }
     }
 
-    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
-        let label = row.label();
-        if label != self.candidate {
-            (self.candidate, self.best) = (label, f64::INFINITY);
-        }
-        self.best = self.best.min(row.validation_loss);
-        let line = || {
-            format!(
-                "{}: iteration {}, validation loss {} (best {}), training loss {}",
-                self.candidate,
-                row.iteration,
-                numbers::loss(row.validation_loss),
-                numbers::loss(self.best),
-                numbers::loss(row.train_loss),
-            )
-        };
+    /// Shows iteration `number` of what is under way.
+    fn show(&mut self, number: usize, line: impl Fn() -> String) -> ControlFlow<()> {
         match &mut self.shown {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
-                bar.set_position(row.iteration as u64);
+                bar.set_position(number as u64);
                 bar.set_message(line());
             }
             Shown::Lines { last, .. } if last.elapsed() > BETWEEN_LINES => {
@@ -126,6 +113,53 @@ impl Observer for Progress {
             Shown::Lines { .. } => {}
         }
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl Observer for Progress {
+    fn phase(&mut self, phase: &str) {
+        self.phase_begins(phase);
+    }
+
+    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
+        let label = row.label();
+        if label != self.candidate {
+            (self.candidate, self.best) = (label, f64::INFINITY);
+        }
+        self.best = self.best.min(row.validation_loss);
+        let (candidate, best) = (self.candidate.clone(), self.best);
+        self.show(row.iteration, || {
+            format!(
+                "{candidate}: iteration {}, validation loss {} (best {}), training loss {}",
+                row.iteration,
+                numbers::loss(row.validation_loss),
+                numbers::loss(best),
+                numbers::loss(row.train_loss),
+            )
+        })
+    }
+
+    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
+        Some(interrupt::flag())
+    }
+}
+
+impl bilevel::clean::Observer for Progress {
+    fn phase(&mut self, phase: &str) {
+        self.phase_begins(phase);
+    }
+
+    fn step(&mut self, step: &bilevel::clean::Step) -> ControlFlow<()> {
+        self.show(step.iteration, || {
+            let monitor =
+                step.monitor_loss.map_or(String::new(), |loss| format!(", on others {}", numbers::loss(loss)));
+            format!(
+                "step {}: loss on the trusted rows {}{monitor}, mean weight {}",
+                step.iteration,
+                numbers::loss(step.trusted_loss),
+                numbers::short(step.mean_weight),
+            )
+        })
     }
 
     fn stop_flag(&self) -> Option<Arc<AtomicBool>> {

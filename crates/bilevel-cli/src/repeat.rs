@@ -1,70 +1,100 @@
 //! The command that repeats a run, with all defaults spelled out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bilevel::tune::TuneOptions;
 
-use crate::args::{Dtype, Missing, Storage, TuneArgs, YesNo};
+use crate::args::{DataArgs, Dtype, Missing, ProblemArgs, Storage, TuneArgs, YesNo};
 use crate::names::name_of;
 
 /// A line for the shell.
 pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> String {
     let problem = &args.problem;
-    let mut words = vec!["bilevel".into(), "tune".into(), quote_path(&problem.train)];
-    let mut option = |name: &str, value: Option<String>| {
+    let mut words = Words::new("tune", &problem.train);
+    words.data(&problem.data, target);
+    words.encoding(problem);
+    words.option("validation", problem.validation.clone());
+    words.path("validation-labels", problem.validation_labels.as_ref());
+    words.option("folds", args.folds.map(|folds| folds.to_string()));
+    words.option("test", args.test.clone());
+    words.path("test-labels", args.test_labels.as_ref());
+    words.option("model", Some(name_of(&options.loss)));
+    words.option("penalties", Some(name_of(&options.penalties)));
+    words.path("groups", problem.groups.as_ref());
+    words.option("sampling", Some(name_of(&options.sampling)));
+    words.option("method", Some(name_of(&options.method)));
+    words.option("lambda-min", args.lambda_min.map(|penalty| format!("{penalty:e}")));
+    words.option("lambda-max", args.lambda_max.map(|penalty| format!("{penalty:e}")));
+    words.option("max-iterations", Some(options.limits.iterations.to_string()));
+    words.option("tolerance", Some(format!("{:e}", options.limits.tolerance)));
+    words.option("max-time", options.limits.time.map(|time| format!("{}s", time.as_secs_f64())));
+    words.option("seed", Some(options.seed.to_string()));
+    words.option("threads", problem.threads.map(|threads| threads.to_string()));
+    words.path("out", Some(&args.out));
+    words.flags(&[
+        ("normalize-rows", problem.normalize_rows),
+        ("no-standardize", problem.no_standardize),
+        ("no-intercept", problem.no_intercept),
+    ]);
+    words.text()
+}
+
+/// The words of a command that is being put together.
+pub struct Words(Vec<String>);
+
+impl Words {
+    /// `bilevel NAME FILE`.
+    pub fn new(name: &str, file: &Path) -> Self {
+        Words(vec!["bilevel".into(), name.into(), quote_path(file)])
+    }
+
+    /// An option, where it has a value.
+    pub fn option(&mut self, name: &str, value: Option<String>) {
         if let Some(value) = value {
-            words.push(format!("--{name}"));
-            words.push(quote(&value));
-        }
-    };
-    let path = |path: &Option<std::path::PathBuf>| path.as_deref().map(|path| path.to_string_lossy().into_owned());
-    option(
-        "target",
-        problem.data.target.clone().or(target.map(str::to_string)).filter(|_| problem.data.labels.is_none()),
-    );
-    option("labels", path(&problem.data.labels));
-    option("header", problem.data.header.map(|h| if h == YesNo::Yes { "yes" } else { "no" }.into()));
-    option("delimiter", problem.data.delimiter.map(|byte| char::from(byte).to_string().replace('\t', "tab")));
-    for classes in &problem.classes {
-        option("classes", Some(classes.clone()));
-    }
-    option("positive-class", problem.positive_class.clone());
-    option("missing", Some(if problem.missing == Missing::Impute { "impute" } else { "error" }.into()));
-    let storage = match problem.storage {
-        Storage::Auto => "auto",
-        Storage::Dense => "dense",
-        Storage::Sparse => "sparse",
-    };
-    option("storage", Some(storage.into()));
-    option("dtype", Some(if problem.dtype == Dtype::F64 { "f64" } else { "f32" }.into()));
-    option("validation", problem.validation.clone());
-    option("validation-labels", path(&problem.validation_labels));
-    option("folds", args.folds.map(|folds| folds.to_string()));
-    option("test", args.test.clone());
-    option("test-labels", path(&args.test_labels));
-    option("model", Some(name_of(&options.loss)));
-    option("penalties", Some(name_of(&options.penalties)));
-    option("groups", path(&problem.groups));
-    option("sampling", Some(name_of(&options.sampling)));
-    option("method", Some(name_of(&options.method)));
-    option("lambda-min", args.lambda_min.map(|penalty| format!("{penalty:e}")));
-    option("lambda-max", args.lambda_max.map(|penalty| format!("{penalty:e}")));
-    option("max-iterations", Some(options.limits.iterations.to_string()));
-    option("tolerance", Some(format!("{:e}", options.limits.tolerance)));
-    option("max-time", options.limits.time.map(|time| format!("{}s", time.as_secs_f64())));
-    option("seed", Some(options.seed.to_string()));
-    option("threads", problem.threads.map(|threads| threads.to_string()));
-    option("out", Some(args.out.to_string_lossy().into_owned()));
-    for (flag, set) in [
-        ("--normalize-rows", problem.normalize_rows),
-        ("--no-standardize", problem.no_standardize),
-        ("--no-intercept", problem.no_intercept),
-    ] {
-        if set {
-            words.push(flag.into());
+            self.0.push(format!("--{name}"));
+            self.0.push(quote(&value));
         }
     }
-    words.join(" ")
+
+    /// An option whose value is a path.
+    pub fn path(&mut self, name: &str, path: Option<&PathBuf>) {
+        self.option(name, path.map(|path| path.to_string_lossy().into_owned()));
+    }
+
+    /// The flags that are set.
+    pub fn flags(&mut self, flags: &[(&str, bool)]) {
+        self.0.extend(flags.iter().filter(|(_, set)| *set).map(|(name, _)| format!("--{name}")));
+    }
+
+    /// How a file is to be understood; `target` is the column that was found.
+    pub fn data(&mut self, data: &DataArgs, target: Option<&str>) {
+        let target = data.target.clone().or(target.map(str::to_string));
+        self.option("target", target.filter(|_| data.labels.is_none()));
+        self.path("labels", data.labels.as_ref());
+        self.option("header", data.header.map(|h| if h == YesNo::Yes { "yes" } else { "no" }.into()));
+        self.option("delimiter", data.delimiter.map(|byte| char::from(byte).to_string().replace('\t', "tab")));
+    }
+
+    /// How rows become numbers.
+    pub fn encoding(&mut self, problem: &ProblemArgs) {
+        for classes in &problem.classes {
+            self.option("classes", Some(classes.clone()));
+        }
+        self.option("positive-class", problem.positive_class.clone());
+        self.option("missing", Some(if problem.missing == Missing::Impute { "impute" } else { "error" }.into()));
+        let storage = match problem.storage {
+            Storage::Auto => "auto",
+            Storage::Dense => "dense",
+            Storage::Sparse => "sparse",
+        };
+        self.option("storage", Some(storage.into()));
+        self.option("dtype", Some(if problem.dtype == Dtype::F64 { "f64" } else { "f32" }.into()));
+    }
+
+    /// The line.
+    pub fn text(self) -> String {
+        self.0.join(" ")
+    }
 }
 
 fn quote_path(path: &Path) -> String {

@@ -140,6 +140,55 @@ fn cases() -> Vec<Case> {
             "tune @/a.csv --out /proc/bilevel-out",
             &["/proc/bilevel-out", "--out"],
         ),
+        case("no trusted rows", vec![("a.csv", csv())], "clean @/a.csv", &["--trusted"]),
+        case(
+            "a missing trusted file",
+            vec![("a.csv", csv())],
+            "clean @/a.csv --trusted @/b.csv",
+            &["b.csv", "no such file"],
+        ),
+        case(
+            "two trusted rows",
+            vec![("a.csv", csv()), ("b.csv", small_csv(2).into_bytes())],
+            "clean @/a.csv --trusted @/b.csv",
+            &["2 trusted rows"],
+        ),
+        case(
+            "trusted rows of another width",
+            vec![("a.svm", svmlight("")), ("b.svm", b"1 1:1 2:1 3:1\n".to_vec())],
+            "clean @/a.svm --trusted @/b.svm",
+            &["b.svm", "3 features"],
+        ),
+        case(
+            "a trusted label that no training row has",
+            vec![("a.csv", csv()), ("b.csv", [csv(), b"0.5,red,maybe\n".to_vec()].concat())],
+            "clean @/a.csv --trusted @/b.csv",
+            &["b.csv:62", "'maybe'"],
+        ),
+        case(
+            "test rows of a cleaning by a fraction",
+            vec![("a.csv", csv())],
+            "clean @/a.csv --trusted @/a.csv --test 0.25",
+            &["0.25", "no such file"],
+        ),
+        case(
+            "a method that learns no weights",
+            vec![("a.csv", csv())],
+            "clean @/a.csv --trusted @/a.csv --method sid-svrg",
+            &["sid-svrg", "aid-cg"],
+        ),
+        case(
+            "a penalty of zero",
+            vec![("a.csv", csv())],
+            "clean @/a.csv --trusted @/a.csv --penalty 0",
+            &["--penalty"],
+        ),
+        case(
+            "all trusted rows looking on",
+            vec![("a.csv", csv())],
+            "clean @/a.csv --trusted @/a.csv --monitor 1",
+            &["--monitor"],
+        ),
         case("nothing to inspect", vec![("a.csv", vec![])], "inspect @/a.csv", &["empty"]),
     ]
 }
@@ -155,7 +204,7 @@ fn one_line_exit_code_two_and_nothing_written() {
         let before = folder.names();
         let at = folder.path().to_string_lossy();
         let mut args: Vec<String> = case.args.split(' ').map(|arg| arg.replace('@', &at)).collect();
-        if args[0] == "tune" && !case.args.contains("--out") {
+        if ["tune", "clean"].contains(&args[0].as_str()) && !case.args.contains("--out") {
             args.extend(["--out".into(), folder.join("out").to_string_lossy().into()]);
         }
         let output = bilevel().args(&args).output().unwrap();

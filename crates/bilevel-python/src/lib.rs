@@ -5,6 +5,7 @@
 //! arrays. Estimators, checks of input, pictures and everything else a person sees is written in Python on top of it.
 
 mod attended;
+mod clean;
 mod command;
 mod dataset;
 mod errors;
@@ -20,6 +21,7 @@ use pyo3::prelude::*;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<dataset::PyDataset>()?;
+    module.add_function(wrap_pyfunction!(clean::clean, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(read::read, module)?)?;
     module.add_function(wrap_pyfunction!(study::study, module)?)?;

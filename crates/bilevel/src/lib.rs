@@ -4,6 +4,7 @@
 //! that can only be sampled. See [`lower`] and [`upper`] for the two traits everything else is written against.
 
 pub mod algorithms;
+pub mod clean;
 pub mod data;
 pub mod diagnose;
 pub mod domain;

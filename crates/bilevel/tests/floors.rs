@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["hypergradient"],                                                                                          // 7
     &["optimize", "diagnose"],                                                                                   // 8
     &["algorithms", "study", "tune"],                                                                            // 9
-    &["race"],                                                                                                   // 10
+    &["clean", "race"],                                                                                          // 10
 ];
 
 fn floor(module: &str) -> Option<usize> {

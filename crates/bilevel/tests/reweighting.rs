@@ -134,6 +134,13 @@ fn weights_that_are_learned_are_weights() {
     let glm = Glm::new(risk(given), Penalty::Shared).holding(vec![0.4_f64.ln()]).reweighted(Reweighting::Sigmoid);
     let found = glm.value(&w, &lambda, &Sample::Full);
     assert!((found - expected).abs() < 1e-12, "{found}, {expected}");
+    // With the penalty held and the weights given there is nothing left to choose.
+    let fixed = Glm::new(risk(&products), Penalty::Shared).holding(vec![0.4_f64.ln()]);
+    let (mut gradient, mut cross) = (vec![0.0; w.len()], Vec::new());
+    let value = fixed.gradient(&w, &[], &Sample::Full, &mut gradient);
+    fixed.cross_product(&w, &[], &Sample::Block(0..9), &w, &mut cross);
+    assert!((value - fixed.value(&w, &[], &Sample::Full)).abs() < 1e-12);
+    assert!(vector::all_finite(&gradient) && fixed.dims().lambda == 0);
     assert_eq!((glm.cross_size(&Sample::Full), glm.cross_size(&Sample::Block(2..9))), (40, 7));
 }
 

@@ -3,7 +3,7 @@
 pub mod charts;
 mod findings;
 pub mod page;
-mod quality;
+pub mod quality;
 mod run;
 
 use bilevel::data::Groups;

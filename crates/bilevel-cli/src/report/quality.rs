@@ -35,7 +35,7 @@ pub fn predictions(diagnostics: &Diagnostics, classes: &[String]) -> String {
     }
     text += &side_by_side(&figures);
     if let Some(found) = &diagnostics.confusion {
-        text += &confusion(found, classes);
+        text += &confusion_of(found, classes, ("true", "predicted", "right"));
     }
     text
 }
@@ -64,7 +64,9 @@ fn residuals(found: &Residuals, rows: usize) -> [String; 2] {
     ]
 }
 
-fn confusion(found: &Confusion, classes: &[String]) -> String {
+/// How often each class was taken for each; `names` are those of rows, columns and diagonal.
+pub fn confusion_of(found: &Confusion, classes: &[String], names: (&str, &str, &str)) -> String {
+    let (rows, columns, diagonal) = names;
     let name = |class: usize| classes.get(class).cloned().unwrap_or_else(|| class.to_string());
     if found.classes > WHOLE_MATRIX {
         return confused_pairs(found, name);
@@ -72,8 +74,8 @@ fn confusion(found: &Confusion, classes: &[String]) -> String {
     let head: String =
         (0..found.classes).map(|class| format!("<th>{}</th>", escape(&clip(&name(class), 16)))).collect();
     let mut table = format!(
-        "<table class=\"confusion\">\n<tr><th></th><th colspan=\"{}\">predicted</th><th></th></tr>\n\
-         <tr><th class=\"row\">true</th>{head}<th>right</th></tr>\n",
+        "<table class=\"confusion\">\n<tr><th></th><th colspan=\"{}\">{columns}</th><th></th></tr>\n\
+         <tr><th class=\"row\">{rows}</th>{head}<th>{diagonal}</th></tr>\n",
         found.classes
     );
     for truth in 0..found.classes {

@@ -106,13 +106,18 @@ impl Diagnostics {
 
 impl Confusion {
     fn compute(loss: Loss, margins: &[f64], y: &[f64]) -> Option<Self> {
-        let classes = loss.outputs().max(2);
-        if !loss.is_classifier() || classes > MOST_CLASSES {
+        let pairs = y.iter().map(|&y| y as u32).zip(predicted_classes(loss, margins));
+        loss.is_classifier().then(|| Confusion::of_classes(loss.outputs().max(2), pairs)).flatten()
+    }
+
+    /// From pairs of a true and a predicted class; nothing where there are too many classes for a table.
+    pub fn of_classes(classes: usize, pairs: impl IntoIterator<Item = (u32, u32)>) -> Option<Self> {
+        if classes > MOST_CLASSES {
             return None;
         }
         let mut counts = vec![0; classes * classes];
-        for (predicted, &y) in predicted_classes(loss, margins).zip(y) {
-            counts[y as usize * classes + predicted as usize] += 1;
+        for (truth, predicted) in pairs {
+            counts[truth as usize * classes + predicted as usize] += 1;
         }
         Some(Confusion { classes, counts })
     }

@@ -133,7 +133,7 @@ fn dual_is_cheaper(risk: &EmpiricalRisk<'_>) -> bool {
 
 /// The stated cost model: a factorisation is chosen when forming and factorising the Hessian costs less than the
 /// 300 products with it that conjugate gradients typically need on unevenly penalised problems.
-pub(super) fn direct_is_cheaper(risk: &EmpiricalRisk<'_>) -> bool {
+pub(crate) fn direct_is_cheaper(risk: &EmpiricalRisk<'_>) -> bool {
     let (n, p, c) = (risk.len() as f64, risk.features() as f64, risk.outputs() as f64);
     let stored = risk.stored_per_row() * n;
     let product = 4.0 * stored * c;

@@ -39,6 +39,9 @@ mod summary;
 mod units;
 mod whitened;
 
+pub(crate) use engine::direct_is_cheaper;
+pub(crate) use model::target_numbers;
+
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
 pub use digest::{GroupPenalties, StrongWeight, feature_deviations, penalties_by_group, strongest_weights};
 pub use metrics::{Metrics, predicted_classes};

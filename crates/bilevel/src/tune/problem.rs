@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::loss_choice::choose_loss;
-use super::model::target_numbers;
+use super::model::{LinearModel, target_numbers};
 use super::options::{Criterion, Penalties, TuneOptions};
 use super::partition::{Rows, arrange};
 use crate::data::{
@@ -148,6 +148,8 @@ pub(super) fn penalty_of(kind: Penalties, groups: &Groups, features: usize, outp
 #[derive(Debug, Clone)]
 pub struct GlmProblem {
     arranged: Arranged,
+    /// Where each row was in the data set that was given; nothing for rows of a mapped file, which stay where they are.
+    order: Option<Vec<u32>>,
     y: Buffer<f64>,
     validation_y: Buffer<f64>,
     fitted: RowRanges,
@@ -176,6 +178,10 @@ impl GlmProblem {
             let rows = validation.rows();
             return Err(Error::input(format!("{rows} validation rows of {found} features, training of {needed}")));
         }
+        let order = match train.arrangement {
+            None => Some(arrange(&train, &Criterion::Auto, options.seed)?.0),
+            Some(_) => None,
+        };
         let arranged = Arranged::new(train, validation, options)?;
         let n = arranged.data.rows();
         let (fitted, judging) = match (&arranged.validation, &options.criterion) {
@@ -201,6 +207,7 @@ impl GlmProblem {
             y: target_numbers(&arranged.data),
             validation_y: arranged.validation.as_ref().map(target_numbers).unwrap_or_default(),
             arranged,
+            order,
             fitted,
             judging,
             penalty,
@@ -235,6 +242,21 @@ impl GlmProblem {
     /// were cut off them.
     pub fn data(&self) -> &Dataset {
         &self.arranged.data
+    }
+
+    /// The row of the data set that was given which is the one at `position` of [`GlmProblem::data`].
+    pub fn row(&self, position: usize) -> usize {
+        self.order.as_ref().map_or(position, |order| order[position] as usize)
+    }
+
+    /// The model with the parameters `w`, in the scale of the features as given.
+    pub fn model(&self, w: &[f64]) -> LinearModel {
+        let Arranged { data, standardization, loss, .. } = &self.arranged;
+        let (features, outputs) = (data.features(), loss.outputs());
+        let (mut coef, mut intercept) = (w[..features * outputs].to_vec(), w[features * outputs..].to_vec());
+        standardization.fold_back(&mut coef, &mut intercept);
+        intercept.resize(outputs, 0.0);
+        LinearModel { loss: *loss, features, outputs, coef, intercept }
     }
 
     /// Tells the system in what order rows that lie in mapped files will be read.

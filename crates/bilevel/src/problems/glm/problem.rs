@@ -74,7 +74,10 @@ impl<'a> Glm<'a> {
 
     /// The hyperparameters of the penalty.
     fn penalty_lambda<'l>(&'l self, lambda: &'l [f64]) -> &'l [f64] {
-        self.held.as_deref().unwrap_or(&lambda[..self.penalty.hyperparameters()])
+        match &self.held {
+            Some(held) => held,
+            None => &lambda[..self.penalty.hyperparameters()],
+        }
     }
 
     /// `exp` of each hyperparameter of the penalty.

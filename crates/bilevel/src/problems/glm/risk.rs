@@ -112,6 +112,19 @@ impl<'a> EmpiricalRisk<'a> {
             .as_upper(self.hyperparameters)
     }
 
+    /// The same mean without some of its rows, given by their positions among them.
+    ///
+    /// # Panics
+    /// When none are left.
+    #[must_use]
+    pub fn without(&self, positions: Range<usize>) -> Self {
+        let rows = self.rows.without_positions(positions);
+        EmpiricalRisk::new(self.design, self.target, rows, self.loss, self.intercept)
+            .weighted(self.weighting)
+            .sampled_by(self.sampling)
+            .as_upper(self.hyperparameters)
+    }
+
     /// The same with a loss whose curvature does not depend on the margin and is nowhere smaller; itself where there is
     /// no such loss. Losses with linear pieces have no curvature there, which says nothing of the next step.
     #[must_use]

@@ -1,0 +1,123 @@
+//! The files of a cleaning: weights, model, summary, report.
+
+use bilevel::Result;
+use bilevel::clean::Cleaned;
+use bilevel::data::Dataset;
+use bilevel::tune::{About, Metrics, Penalties, SavedModel};
+use serde_json::{Value, json};
+
+use super::{CleanArgs, label, page, suggestion, weighed_down};
+use crate::names::name_of;
+use crate::output::Files;
+use crate::problem::Inputs;
+use crate::{csv, repeat};
+
+pub fn write(args: &CleanArgs, inputs: &Inputs, cleaned: &Cleaned) -> Result<()> {
+    let command = command(args, inputs.target_name.as_deref());
+    let learned = &inputs.learned;
+    let saved = SavedModel {
+        model: cleaned.model.clone(),
+        lambda: vec![cleaned.strength.ln()],
+        about: About {
+            encoder: learned.encoder.clone(),
+            labels: learned.labels.clone(),
+            relabel: learned.relabel.clone(),
+            target_name: inputs.target_name.clone(),
+            header: inputs.header,
+            groups: learned.groups.clone(),
+            penalties: Penalties::Shared,
+            lambda_names: vec!["shared".into()],
+            status: cleaned.status.clone(),
+            method: cleaned.method.clone(),
+            criterion: "trusted rows".into(),
+            command: command.clone(),
+        },
+    };
+    let page = page::Page { args, inputs, cleaned, command: &command };
+    let summary = serde_json::to_string_pretty(&summary(cleaned)).expect("plain data can be written as JSON");
+    let mut files = Files::new(&args.out)?;
+    files.add("model", &saved.to_bytes()?)?;
+    files.add("weights.csv", weights(&inputs.train, cleaned).as_bytes())?;
+    files.add("summary.json", (summary + "\n").as_bytes())?;
+    files.add("report.html", page.render().as_bytes())?;
+    files.publish()
+}
+
+/// One line a row, in the order of the training file.
+fn weights(train: &Dataset, cleaned: &Cleaned) -> String {
+    let mut rank = vec![None; train.rows()];
+    cleaned.suspicious.iter().enumerate().for_each(|(at, &row)| rank[row as usize] = Some(at + 1));
+    let mut text = String::from("row,label,weight,rank,suggested_label,label_probability,trusted_loss\n");
+    for (row, rank) in rank.iter().enumerate() {
+        text += &format!(
+            "{},{},{},{},{},{},{}\n",
+            row + 1,
+            csv::cell(&label(train, row)),
+            csv::number(cleaned.weights[row]),
+            rank.map_or(String::new(), |rank| rank.to_string()),
+            csv::cell(suggestion(train, cleaned, row).unwrap_or_default()),
+            cleaned.probability.get(row).map_or(String::new(), |&p| csv::number(p)),
+            csv::number(cleaned.trusted_losses[row]),
+        );
+    }
+    text
+}
+
+/// What `summary.json` holds. Keys are only ever added; what does not apply is `null`.
+fn summary(cleaned: &Cleaned) -> Value {
+    let figures = |metrics: Option<&Metrics>| {
+        json!({
+            "loss": metrics.map(|m| m.loss),
+            "accuracy": metrics.and_then(|m| m.accuracy),
+            "auc": metrics.and_then(|m| m.auc),
+            "r2": metrics.and_then(|m| m.r2),
+            "deviance_explained": metrics.and_then(|m| m.deviance_explained),
+        })
+    };
+    let fits: Vec<Value> = (cleaned.fits.iter())
+        .map(|fit| json!({"of": fit.of, "trusted": figures(Some(&fit.trusted)), "test": figures(fit.test.as_ref())}))
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "status": cleaned.status,
+        "model": cleaned.model.loss.name(),
+        "method": cleaned.method,
+        "strength": cleaned.strength,
+        "rows": cleaned.rows.0,
+        "trusted_rows": cleaned.rows.1,
+        "features": cleaned.features,
+        "below_one_half": weighed_down(cleaned),
+        "fits": fits,
+        "kept_step": cleaned.kept,
+        "steps": cleaned.trace,
+        "seconds": cleaned.seconds,
+        "passes": cleaned.passes,
+        "notes": cleaned.notes,
+    })
+}
+
+/// The command that repeats the run.
+fn command(args: &CleanArgs, target: Option<&str>) -> String {
+    let mut words = repeat::Words::new("clean", &args.train);
+    words.path("trusted", Some(&args.trusted));
+    words.path("trusted-labels", args.trusted_labels.as_ref());
+    words.option("monitor", Some(args.monitor.to_string()));
+    words.path("test", args.test.as_ref());
+    words.path("test-labels", args.test_labels.as_ref());
+    words.data(&args.data, target);
+    words.encoding(&args.problem());
+    words.option("model", Some(name_of(&args.model)));
+    words.option("penalty", args.penalty.map(|x| format!("{x:e}")));
+    words.option("method", Some(name_of(&args.method)));
+    words.option("max-iterations", args.max_iterations.map(|n| n.to_string()));
+    words.option("max-time", args.max_time.map(|time| format!("{}s", time.as_secs_f64())));
+    words.option("seed", Some(args.seed.to_string()));
+    words.option("threads", args.threads.map(|n| n.to_string()));
+    words.path("out", Some(&args.out));
+    words.flags(&[
+        ("normalize-rows", args.normalize_rows),
+        ("no-standardize", args.no_standardize),
+        ("no-intercept", args.no_intercept),
+    ]);
+    words.text()
+}

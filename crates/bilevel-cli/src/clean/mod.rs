@@ -1,0 +1,127 @@
+//! `bilevel clean`.
+
+mod args;
+mod file;
+mod page;
+
+use std::process::ExitCode;
+
+use bilevel::Result;
+use bilevel::clean::{CleanOptions, Cleaned, FitOf, Strength};
+use bilevel::data::{Dataset, Target};
+use bilevel::tune::Metrics;
+
+pub use args::CleanArgs;
+
+use crate::mapped::Verify;
+use crate::plan::{self, Part};
+use crate::problem::{self, Inputs};
+use crate::progress::Progress;
+use crate::table::TextTable;
+use crate::{csv, interrupt, numbers, output};
+
+pub fn run(args: &CleanArgs) -> Result<ExitCode> {
+    bilevel::tune::Relabel::parse(&args.classes)?;
+    output::check_folder(&args.out)?;
+    problem::start(args.threads)?;
+    let asked = args.problem();
+    let trusted = Part::File(args.trusted.clone());
+    let test = args.test.clone().map(Part::File);
+    let test = test.as_ref().map(|part| (part, &args.test_labels));
+    let defaults = CleanOptions::default();
+    let iterations = args.max_iterations.map_or(defaults.limits.iterations, |n| n as usize);
+    let mut progress = Progress::new(args.quiet, iterations);
+    let mut inputs = problem::read(&asked, Some(&trusted), test, Verify::All, |phase| progress.phase_begins(phase))?;
+    for (name, _) in &mut inputs.description {
+        *name = name.replace("validation data", "trusted data");
+    }
+    if !args.quiet {
+        progress.pause(|| output::print(&problem::text(&inputs.description)))?;
+    }
+    let given = plan::problem_options(&asked, None, inputs.learned.labels.kind());
+    let options = CleanOptions {
+        loss: given.loss,
+        strength: args.penalty.map_or(Strength::Tuned, Strength::Fixed),
+        method: args.method,
+        intercept: given.intercept,
+        standardize: given.standardize,
+        monitor: args.monitor,
+        seed: args.seed,
+        limits: bilevel::tune::Limits { time: args.max_time, iterations, ..defaults.limits },
+    };
+    let Inputs { train, validation, test, .. } = &inputs;
+    let trusted = validation.as_ref().expect("the trusted rows were read");
+    let cleaned = interrupt::keeping(|| bilevel::clean::clean(train, trusted, test.as_ref(), &options, &mut progress));
+    progress.finish();
+    let mut cleaned = cleaned?;
+    cleaned.notes.splice(0..0, inputs.notes.iter().cloned());
+    file::write(args, &inputs, &cleaned)?;
+    if !args.quiet {
+        output::print(&format!("\n{}\n{}", text(&cleaned, train), closing(args, &cleaned)))?;
+    }
+    Ok(if cleaned.status == "interrupted" { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
+}
+
+/// The label of a row as it was written.
+fn label(data: &Dataset, row: usize) -> String {
+    match &data.target {
+        Target::Classes { codes, names } => names[codes[row] as usize].clone(),
+        Target::Values(values) => csv::number(values[row]),
+    }
+}
+
+/// The label that the model would rather give a row.
+fn suggestion<'a>(data: &'a Dataset, cleaned: &Cleaned, row: usize) -> Option<&'a str> {
+    let Target::Classes { codes, names } = &data.target else { return None };
+    cleaned.suggestion(row, codes[row]).map(|class| names[class as usize].as_str())
+}
+
+/// Rows that weigh less than at the start, of which all weigh one half.
+fn weighed_down(cleaned: &Cleaned) -> usize {
+    cleaned.suspicious.iter().filter(|&&row| cleaned.weights[row as usize] < 0.5).count()
+}
+
+/// The three models beside each other.
+fn text(cleaned: &Cleaned, train: &Dataset) -> String {
+    let mut table = TextTable::new(["model of", "trusted loss", "test loss", "test accuracy", "test AUC", "test R²"]);
+    for fit in &cleaned.fits {
+        let test = |figure: fn(&Metrics) -> Option<f64>, write: fn(f64) -> String| {
+            fit.test.as_ref().map_or(String::new(), |m| figure(m).map_or(String::new(), write))
+        };
+        table.row([
+            fit.of.name().into(),
+            numbers::loss(fit.trusted.loss),
+            test(|m| Some(m.loss), numbers::loss),
+            test(|m| m.accuracy, numbers::percent),
+            test(|m| m.auc, numbers::unit),
+            test(|m| m.r2, numbers::unit),
+        ]);
+    }
+    let mut text = table.render();
+    text += &format!(
+        "\n{} of {} rows weigh less than one half\n",
+        numbers::count(weighed_down(cleaned)),
+        numbers::count(train.rows())
+    );
+    for note in &cleaned.notes {
+        text += &format!("note: {note}\n");
+    }
+    text
+}
+
+fn closing(args: &CleanArgs, cleaned: &Cleaned) -> String {
+    format!(
+        "{} in {} ({}, {} hypergradients, weights of step {} kept)\nfiles: {}: report.html, weights.csv, model, summary.json\n",
+        cleaned.status,
+        numbers::seconds(cleaned.seconds),
+        numbers::passes(cleaned.passes),
+        cleaned.method,
+        cleaned.kept,
+        args.out.display(),
+    )
+}
+
+/// The figure of a model that a person asks for first.
+fn headline(cleaned: &Cleaned, of: FitOf) -> Option<(&'static str, f64)> {
+    cleaned.fit(of)?.test?.headline()
+}

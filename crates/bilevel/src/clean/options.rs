@@ -1,0 +1,51 @@
+//! What the user can choose.
+
+use crate::tune::{Limits, LossChoice, Method};
+
+/// The strength `s` of the penalty `1/2 s |W|^2` of the lower level.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Strength {
+    /// The one that serves a model of the trusted rows best, tuned on part of them.
+    #[default]
+    Tuned,
+    /// This one. Published figures for `c |W|^2` with `c = 0.2` are those of 0.4 here.
+    Fixed(f64),
+}
+
+/// Everything [`clean`](super::clean) can be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CleanOptions {
+    /// The loss.
+    pub loss: LossChoice,
+    /// The penalty of the lower level.
+    pub strength: Strength,
+    /// How hypergradients are computed: by factorisations ([`Method::Exact`]), by conjugate gradients ([`Method::AidCg`]), or
+    /// by whichever costs less.
+    pub method: Method,
+    /// Fit an intercept (never penalised).
+    pub intercept: bool,
+    /// Bring features to variance 1 while fitting, and those of dense data to mean 0.
+    pub standardize: bool,
+    /// Share of the trusted rows that only looks on; the weights that serve it best are kept. With 0 all of them steer, to
+    /// the end.
+    pub monitor: f64,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// When to stop.
+    pub limits: Limits,
+}
+
+impl Default for CleanOptions {
+    fn default() -> Self {
+        CleanOptions {
+            loss: LossChoice::Auto,
+            strength: Strength::Tuned,
+            method: Method::Auto,
+            intercept: true,
+            standardize: true,
+            monitor: 0.2,
+            seed: 0,
+            limits: Limits { iterations: 30, ..Limits::default() },
+        }
+    }
+}

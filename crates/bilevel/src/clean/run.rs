@@ -1,0 +1,320 @@
+//! The cleaning from beginning to end.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use super::objective::{Engine, Objective, fit};
+use super::options::{CleanOptions, Strength};
+use super::outcome::{Cleaned, Fit, FitOf, Step};
+use super::penalty;
+use super::progress::Observer;
+use crate::data::{Dataset, Target};
+use crate::domain::Domain;
+use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, Oracle, StopReason};
+use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting};
+use crate::sample::{Purpose, Rng, Sample};
+use crate::stop::StopSignal;
+use crate::tune::{GlmProblem, LinearModel, Method, Penalties, TuneOptions, predicted_classes};
+use crate::upper::UpperObjective;
+use crate::work::Work;
+use crate::{Error, Result};
+
+/// Hyperparameters stay in here: weights between 6e-6 and 1 - 6e-6.
+const BOX: (f64, f64) = (-12.0, 12.0);
+/// Trusted rows below which none can be spared to look on.
+const FEWEST_FOR_A_MONITOR: usize = 50;
+/// Steps without a better monitor loss after which the weights only fit the rows that steer.
+const PATIENCE: usize = 3;
+/// Fraction of the loss that five steps must gain.
+const STALL: f64 = 1e-3;
+
+pub(super) fn run(
+    train: &Dataset,
+    trusted: &Dataset,
+    test: Option<&Dataset>,
+    options: &CleanOptions,
+    observer: &mut dyn Observer,
+) -> Result<Cleaned> {
+    let started = Instant::now();
+    check(train, trusted, test, options)?;
+    let signal = StopSignal::new(options.limits.time, observer.stop_flag());
+    let trusted = &shuffled(trusted, options.seed);
+    let mut notes = missing_classes(train, trusted);
+
+    observer.phase("arranging the rows");
+    let problem = GlmProblem::new(train, Some(trusted), &tune_options(options))?;
+    let loss = problem.loss();
+    let (lower, upper) = (problem.lower(), problem.upper());
+    let n = problem.data().rows();
+    let engine = Engine::of(options.method, lower.risk());
+    let of_trusted = Engine::of(options.method, &upper);
+    let late = |error| too_late(error, &signal);
+    let mut work = Work::default();
+
+    observer.phase("tuning the penalty on the trusted rows");
+    let log_strength = match options.strength {
+        Strength::Fixed(strength) => strength.ln(),
+        Strength::Tuned => {
+            let data = problem.data();
+            let variance = data.design.mean_variance(options.intercept, data.weights.as_deref());
+            let (found, spent) = penalty::tuned(&upper, variance, of_trusted, &signal).map_err(late)?;
+            work += spent;
+            found
+        }
+    };
+    let held = |risk| Glm::new(risk, Penalty::Shared).holding(vec![log_strength]);
+
+    // What the weights are to be compared with.
+    observer.phase("fitting the trusted rows alone");
+    let mut alone = upper.null_parameters();
+    work += fit(of_trusted, &held(upper.clone()), &[], &mut alone, false, &signal).map_err(late)?;
+    observer.phase("fitting all rows alike");
+    let lower = held(lower.risk().clone());
+    let mut of_all = lower.risk().null_parameters();
+    work += fit(engine, &lower, &[], &mut of_all, false, &signal).map_err(late)?;
+
+    observer.phase("learning the weights");
+    let (steering, monitor) = divide(&upper, options.monitor, &mut notes);
+    let objective = Objective::new(
+        lower.clone().reweighted(Reweighting::Sigmoid),
+        steering.as_upper(n),
+        engine,
+        signal.clone(),
+        of_all.clone(),
+    );
+    let mut descent = descend(objective, monitor, options, observer, started)?;
+    work += descent.work;
+    observer.phase("fitting the weighted rows");
+    let hurried = signal.is_raised();
+    let weighted = lower.clone().reweighted(Reweighting::Sigmoid);
+    work += fit(engine, &weighted, &descent.lambda, &mut descent.w, hurried, &StopSignal::never())?;
+
+    let models = [(FitOf::AllRows, problem.model(&of_all)), (FitOf::TrustedRows, problem.model(&alone))]
+        .into_iter()
+        .chain([(FitOf::WeightedRows, problem.model(&descent.w))]);
+    let models: Vec<(FitOf, LinearModel)> = models.collect();
+    let fits = models.iter().map(|(of, model)| Fit {
+        of: *of,
+        trusted: model.metrics(trusted),
+        test: test.map(|test| model.metrics(test)),
+    });
+    let fits = fits.collect();
+    let [_, (_, trusted_model), (_, model)] = <[_; 3]>::try_from(models).expect("three models");
+    let factors = Reweighting::Sigmoid.factors(&descent.lambda);
+    let (mut weights, mut learned) = (vec![0.0; train.rows()], vec![false; train.rows()]);
+    for (position, weight) in factors.iter().enumerate() {
+        let row = problem.row(position);
+        (weights[row], learned[row]) = (*weight, true);
+    }
+    let margins = model.margins_of(train);
+    let losses = row_losses(loss, &margins, train);
+    let mut suspicious: Vec<u32> = (0..train.rows() as u32).filter(|&row| learned[row as usize]).collect();
+    suspicious.sort_by(|&a, &b| {
+        let (a, b) = (a as usize, b as usize);
+        weights[a].total_cmp(&weights[b]).then(losses[b].total_cmp(&losses[a]))
+    });
+    Ok(Cleaned {
+        predicted: if loss.is_classifier() { predicted_classes(loss, &margins).collect() } else { Vec::new() },
+        probability: match loss {
+            Loss::Logistic | Loss::Softmax { .. } => losses.iter().map(|loss| (-loss).exp()).collect(),
+            _ => Vec::new(),
+        },
+        trusted_losses: row_losses(loss, &trusted_model.margins_of(train), train),
+        model,
+        trusted_model,
+        weights,
+        suspicious,
+        fits,
+        strength: log_strength.exp(),
+        status: descent.status.into(),
+        method: engine.name().into(),
+        kept: descent.kept,
+        trace: descent.trace,
+        rows: (n, trusted.rows()),
+        features: train.features(),
+        notes,
+        seconds: started.elapsed().as_secs_f64(),
+        passes: work.passes(n),
+    })
+}
+
+fn check(train: &Dataset, trusted: &Dataset, test: Option<&Dataset>, options: &CleanOptions) -> Result<()> {
+    for (other, name) in [(Some(trusted), "trusted"), (test, "test")] {
+        let Some(other) = other else { continue };
+        if other.features() != train.features() {
+            let (found, needed) = (other.features(), train.features());
+            return Err(Error::input(format!("the {name} data have {found} features, the training data {needed}")));
+        }
+        if other.rows() == 0 {
+            return Err(Error::input(format!("the {name} data have no rows")));
+        }
+    }
+    for (rows, name) in [(train.rows(), "training"), (trusted.rows(), "trusted")] {
+        if rows < 4 {
+            return Err(Error::input(format!("{rows} {name} rows are too few to learn weights with")));
+        }
+    }
+    if !(0.0..1.0).contains(&options.monitor) {
+        return Err(Error::input(format!("a share of {} of the trusted rows cannot only look on", options.monitor))
+            .remedy("use a number from 0 to below 1"));
+    }
+    if let Strength::Fixed(strength) = options.strength
+        && !(strength > 0.0 && strength.is_finite())
+    {
+        return Err(Error::input(format!("the penalty {strength} is no strength")).remedy("use a positive number"));
+    }
+    match options.method {
+        Method::Auto | Method::Exact | Method::AidCg => Ok(()),
+        _ => Err(Error::input("weights of rows are learned with the methods auto, exact and aid-cg")
+            .remedy("choose one of these")),
+    }
+}
+
+fn tune_options(options: &CleanOptions) -> TuneOptions {
+    TuneOptions {
+        loss: options.loss,
+        penalties: Penalties::Shared,
+        intercept: options.intercept,
+        standardize: options.standardize,
+        seed: options.seed,
+        ..TuneOptions::default()
+    }
+}
+
+/// The rows in random order, so that any run of them stands for all.
+fn shuffled(trusted: &Dataset, seed: u64) -> Dataset {
+    let mut order: Vec<u32> = (0..trusted.rows() as u32).collect();
+    Rng::stream(seed, Purpose::Split, 7).shuffle(&mut order);
+    trusted.select(&order)
+}
+
+/// A remark on classes that no trusted row has.
+fn missing_classes(train: &Dataset, trusted: &Dataset) -> Vec<String> {
+    let (Target::Classes { codes, names }, Target::Classes { codes: known, .. }) = (&train.target, &trusted.target)
+    else {
+        return Vec::new();
+    };
+    let absent = (0..names.len()).filter(|&class| {
+        let class = class as u32;
+        codes.contains(&class) && !known.contains(&class)
+    });
+    absent
+        .map(|class| {
+            format!("no trusted row has the label {}: all rows that have it look wrong, right or not", names[class])
+        })
+        .collect()
+}
+
+/// The trusted rows that steer and those that only look on.
+fn divide<'a>(
+    upper: &EmpiricalRisk<'a>,
+    share: f64,
+    notes: &mut Vec<String>,
+) -> (EmpiricalRisk<'a>, Option<EmpiricalRisk<'a>>) {
+    let n = upper.len();
+    let spared = (share * n as f64).round() as usize;
+    if spared == 0 {
+        return (upper.clone(), None);
+    }
+    if n < FEWEST_FOR_A_MONITOR {
+        notes.push(format!("{n} trusted rows are too few for some of them to only look on: all of them steer"));
+        return (upper.clone(), None);
+    }
+    let first = n - spared.clamp(1, n - 1);
+    (upper.restricted(0..first), Some(upper.restricted(first..n)))
+}
+
+/// Where the descent ended.
+struct Descent {
+    lambda: Vec<f64>,
+    w: Vec<f64>,
+    kept: usize,
+    status: &'static str,
+    trace: Vec<Step>,
+    work: Work,
+}
+
+/// The best weights so far, in the eyes of the rows that look on; without such rows the last ones.
+struct Best {
+    judged: f64,
+    lambda: Vec<f64>,
+    w: Vec<f64>,
+    number: usize,
+}
+
+fn descend(
+    objective: Objective<'_>,
+    monitor: Option<EmpiricalRisk<'_>>,
+    options: &CleanOptions,
+    observer: &mut dyn Observer,
+    started: Instant,
+) -> Result<Descent> {
+    let n = objective.lower.risk().len();
+    let signal = objective.signal.clone();
+    let objective = RefCell::new(objective);
+    let mut best = Best { judged: f64::INFINITY, lambda: Vec::new(), w: Vec::new(), number: 0 };
+    let (mut trace, mut overfitted, mut asked) = (Vec::new(), false, false);
+    let mut watch = |seen: &Iteration<'_>| {
+        let objective = objective.borrow();
+        let monitor_loss = monitor.as_ref().map(|rows| rows.value(&objective.w, &[], &Sample::Full));
+        let weights = Reweighting::Sigmoid.factors(seen.lambda);
+        let step = Step {
+            iteration: seen.number,
+            seconds: started.elapsed().as_secs_f64(),
+            trusted_loss: seen.objective,
+            monitor_loss,
+            mean_weight: weights.iter().sum::<f64>() / n as f64,
+            gradient: seen.projected_gradient_norm,
+            passes: seen.work.passes(n),
+        };
+        trace.push(step);
+        if monitor_loss.is_none_or(|loss| loss < best.judged) {
+            let judged = monitor_loss.unwrap_or(seen.objective);
+            best = Best { judged, lambda: seen.lambda.to_vec(), w: objective.w.clone(), number: seen.number };
+        }
+        overfitted = seen.number >= best.number + PATIENCE;
+        asked = observer.step(&step).is_break();
+        if asked || overfitted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let method = BoundedLbfgs {
+        iterations: options.limits.iterations,
+        // Each row has its share of the gradient.
+        tolerance: options.limits.tolerance / n as f64,
+        stall: STALL,
+        ..BoundedLbfgs::default()
+    };
+    let domain = Domain::uniform(n, BOX.0, BOX.1)?;
+    let mut oracle =
+        |lambda: &[f64], number: usize| -> Result<Evaluation> { objective.borrow_mut().evaluate(lambda, number) };
+    let outcome = method.minimize(&mut oracle, &domain, &vec![0.0; n], &mut watch);
+    let outcome = outcome.map_err(|error| too_late(error, &signal))?;
+    let status = match outcome.reason {
+        _ if asked || signal.is_flagged() => "interrupted",
+        StopReason::Interrupted if overfitted => "monitor",
+        StopReason::Interrupted | StopReason::TimeLimit => "time-limit",
+        StopReason::Stationary => "converged",
+        StopReason::Stalled => "stalled",
+        StopReason::IterationLimit => "iteration-limit",
+    };
+    Ok(Descent { lambda: best.lambda, w: best.w, kept: best.number, status, trace, work: outcome.work })
+}
+
+/// Time that is over before there is anything to keep is no interruption by the user.
+fn too_late(error: Error, signal: &StopSignal) -> Error {
+    match error.is_interrupted() && !signal.is_flagged() {
+        true => Error::numeric("the time was over before a first fit ended").remedy("raise --max-time"),
+        false => error,
+    }
+}
+
+/// The loss of each row.
+fn row_losses(loss: Loss, margins: &[f64], data: &Dataset) -> Vec<f64> {
+    let y = crate::tune::target_numbers(data);
+    let mut row = vec![0.0; loss.outputs()];
+    let of = |(margins, y): (&[f64], &f64)| {
+        row.copy_from_slice(margins);
+        loss.value(&mut row, &[*y], None)
+    };
+    margins.chunks_exact(loss.outputs()).zip(y.iter()).map(of).collect()
+}

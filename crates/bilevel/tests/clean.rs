@@ -1,0 +1,182 @@
+//! Data cleaning on bundled digits with labels replaced at random.
+
+#[path = "common/models.rs"]
+mod models;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bilevel::clean::{CleanOptions, Cleaned, FitOf, Observer, Silent, Step, Strength, clean};
+use bilevel::data::{Dataset, Groups, Target};
+use bilevel::sample::{Purpose, Rng};
+use bilevel::tune::{LossChoice, Method};
+use models::Bundled;
+
+/// Digits: rows whose labels were replaced in part, trusted rows, test rows, and which of the first are wrong.
+fn digits(train: usize, trusted: usize, test: usize) -> ([Dataset; 3], Vec<bool>) {
+    let data = Bundled::read("pendigits.gz", train + trusted + test);
+    let part = |rows: std::ops::Range<usize>, codes: Vec<u32>| {
+        let order: Vec<u32> = rows.map(|row| row as u32).collect();
+        let feature_names: Vec<String> = (0..data.design.cols()).map(|j| format!("x{j}")).collect();
+        Dataset {
+            design: data.design.select_rows(&order),
+            target: Target::Classes { codes: codes.into(), names: (0..data.classes).map(|c| c.to_string()).collect() },
+            groups: Groups::singletons(&feature_names),
+            measured: vec![true; feature_names.len()],
+            feature_names,
+            arrangement: None,
+            weights: None,
+        }
+    };
+    let codes: Vec<u32> = data.target.iter().map(|&y| y as u32).collect();
+    let mut rng = Rng::stream(5, Purpose::Start, 0);
+    // Half of the labels are drawn anew from all classes, so that a tenth of these stay right.
+    let noisy: Vec<u32> = codes[..train]
+        .iter()
+        .map(|&code| if rng.uniform() < 0.5 { rng.below(data.classes) as u32 } else { code })
+        .collect();
+    let wrong = noisy.iter().zip(&codes).map(|(noisy, code)| noisy != code).collect();
+    let rest = |rows: std::ops::Range<usize>| part(rows.clone(), codes[rows].to_vec());
+    ([part(0..train, noisy), rest(train..train + trusted), rest(train + trusted..train + trusted + test)], wrong)
+}
+
+/// The probability that a right row gets the larger score, equal ones counting one half.
+fn area(scores: &[f64], wrong: &[bool]) -> f64 {
+    let (mut wins, mut pairs) = (0.0, 0.0);
+    for (a, _) in scores.iter().zip(wrong).filter(|(_, wrong)| !**wrong) {
+        for (b, _) in scores.iter().zip(wrong).filter(|(_, wrong)| **wrong) {
+            wins += if a > b { 1.0 } else { 0.5 * f64::from(u8::from(a == b)) };
+            pairs += 1.0;
+        }
+    }
+    wins / pairs
+}
+
+fn accuracy(cleaned: &Cleaned, of: FitOf) -> f64 {
+    cleaned.fit(of).unwrap().test.unwrap().accuracy.unwrap()
+}
+
+#[test]
+fn wrong_labels_are_found() {
+    let ([train, trusted, test], wrong) = digits(1500, 400, 800);
+    let cleaned = clean(&train, &trusted, Some(&test), &CleanOptions::default(), &mut Silent).unwrap();
+    let found = area(&cleaned.weights, &wrong);
+    assert!(found > 0.95, "the weights tell wrong labels with an area of {found}");
+    let [all, alone, weighted] =
+        [FitOf::AllRows, FitOf::TrustedRows, FitOf::WeightedRows].map(|of| accuracy(&cleaned, of));
+    assert!(weighted > all + 0.01 && weighted > alone - 0.01, "{all} {alone} {weighted}");
+
+    assert!(cleaned.weights.iter().all(|w| (0.0..1.0).contains(w)));
+    assert_eq!(cleaned.suspicious.len(), 1500);
+    let ranked: Vec<f64> = cleaned.suspicious.iter().map(|&row| cleaned.weights[row as usize]).collect();
+    assert!(ranked.is_sorted(), "the smallest weights come first");
+    let first = &cleaned.suspicious[..300];
+    let share = first.iter().filter(|&&row| wrong[row as usize]).count() as f64 / 300.0;
+    assert!(share > 0.97, "{share} of the most suspicious rows are wrong");
+    // The steps descend, and what was kept is one of them.
+    assert!(cleaned.trace.windows(2).all(|pair| pair[1].trusted_loss <= pair[0].trusted_loss));
+    assert!(cleaned.kept > 0 && cleaned.trace[cleaned.kept].monitor_loss < cleaned.trace[0].monitor_loss);
+    // The same again, to the last bit.
+    let again = clean(&train, &trusted, None, &CleanOptions::default(), &mut Silent).unwrap();
+    assert_eq!(again.weights, cleaned.weights);
+}
+
+#[test]
+fn both_ways_to_solve_agree() {
+    let ([train, trusted, _], _) = digits(400, 200, 1);
+    let weights = |method| {
+        let limits = bilevel::tune::Limits { iterations: 3, ..CleanOptions::default().limits };
+        let options =
+            CleanOptions { method, strength: Strength::Fixed(0.02), monitor: 0.0, limits, ..CleanOptions::default() };
+        let cleaned = clean(&train, &trusted, None, &options, &mut Silent).unwrap();
+        assert_eq!((cleaned.kept, cleaned.status.as_str()), (3, "iteration-limit"));
+        cleaned.weights
+    };
+    let (exact, cg) = (weights(Method::Exact), weights(Method::AidCg));
+    let apart = exact.iter().zip(&cg).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(apart < 0.02, "{apart}");
+}
+
+#[test]
+fn numbers_are_cleaned_too() {
+    let ([mut train, mut trusted, _], wrong) = digits(500, 150, 1);
+    // A line through the first features, with an offset where the label is wrong.
+    for (data, wrong) in [(&mut train, Some(&wrong)), (&mut trusted, None)] {
+        let margins: Vec<f64> = (0..data.rows())
+            .map(|row| {
+                let mut x = vec![0.0; data.features()];
+                data.design.add_scaled_row(row, &vec![1.0; data.features()], &mut x);
+                let right = x[0] - 2.0 * x[1] + 0.5 * x[2];
+                right + if wrong.is_some_and(|wrong| wrong[row]) { 6.0 } else { 0.0 }
+            })
+            .collect();
+        data.target = Target::Values(margins.into());
+    }
+    let cleaned = clean(&train, &trusted, None, &CleanOptions::default(), &mut Silent).unwrap();
+    assert!(area(&cleaned.weights, &wrong) > 0.95);
+    assert!(cleaned.predicted.is_empty() && cleaned.suggestion(0, 0).is_none());
+}
+
+#[test]
+fn rows_of_weight_zero_are_left_out() {
+    let ([mut train, trusted, _], _) = digits(300, 100, 1);
+    let mut given = vec![1.0; 300];
+    given[7] = 0.0;
+    train.weights = Some(given);
+    let cleaned = clean(&train, &trusted, None, &CleanOptions::default(), &mut Silent).unwrap();
+    assert_eq!((cleaned.weights[7], cleaned.suspicious.len()), (0.0, 299));
+    assert!(!cleaned.suspicious.contains(&7));
+}
+
+#[test]
+fn an_interrupt_keeps_the_best_weights() {
+    struct Stops(usize, Arc<AtomicBool>);
+    impl Observer for Stops {
+        fn phase(&mut self, _phase: &str) {}
+        fn step(&mut self, step: &Step) -> ControlFlow<()> {
+            if step.iteration == self.0 {
+                self.1.store(true, Ordering::Relaxed);
+            }
+            ControlFlow::Continue(())
+        }
+        fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
+            Some(self.1.clone())
+        }
+    }
+    let ([train, trusted, _], wrong) = digits(600, 200, 1);
+    let cleaned = clean(&train, &trusted, None, &CleanOptions::default(), &mut Stops(2, Arc::default())).unwrap();
+    assert_eq!((cleaned.status.as_str(), cleaned.kept), ("interrupted", 2));
+    assert!(area(&cleaned.weights, &wrong) > 0.9);
+    let raised = Arc::new(AtomicBool::new(true));
+    let before = clean(&train, &trusted, None, &CleanOptions::default(), &mut Stops(9, raised)).unwrap_err();
+    assert!(before.is_interrupted(), "{before}");
+}
+
+#[test]
+fn bad_input_is_named() {
+    let ([train, trusted, test], _) = digits(60, 20, 10);
+    let refused = |train: &Dataset, trusted: &Dataset, options: &CleanOptions| {
+        let error = clean(train, trusted, Some(&test), options, &mut Silent).unwrap_err();
+        assert!(error.is_input(), "{error}");
+        error.to_string()
+    };
+    let defaults = CleanOptions::default();
+    let few = refused(&train, &trusted.select(&[0, 1]), &defaults);
+    assert!(few.contains("2 trusted rows"), "{few}");
+    for options in [
+        CleanOptions { monitor: 1.0, ..defaults.clone() },
+        CleanOptions { strength: Strength::Fixed(0.0), ..defaults.clone() },
+        CleanOptions { method: Method::SidSvrg, ..defaults.clone() },
+        CleanOptions { loss: LossChoice::Squared, ..defaults.clone() },
+    ] {
+        refused(&train, &trusted, &options);
+    }
+    let late = CleanOptions {
+        limits: bilevel::tune::Limits { time: Some(Duration::ZERO), ..defaults.limits },
+        ..defaults.clone()
+    };
+    let error = clean(&train, &trusted, None, &late, &mut Silent).unwrap_err();
+    assert!(error.is_numeric() && error.to_string().contains("max-time"), "{error}");
+}

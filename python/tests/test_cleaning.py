@@ -1,0 +1,114 @@
+"""Weights of rows, learned from trusted ones."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+import bilevel
+from bilevel import CleaningStep, SampleWeightTuner
+
+
+@pytest.fixture(scope="module")
+def noisy(digits: Any) -> Any:
+    """Rows with changed labels, which they are, and trusted rows."""
+    X, y = digits.data, digits.target
+    given = y[:400].copy()
+    given[:120] = (given[:120] + 1) % 10
+    return X[:400], given, np.arange(400) < 120, X[400:], y[400:]
+
+
+def test_changed_labels_are_found(noisy: Any) -> None:
+    X, y, wrong, X_clean, y_clean = noisy
+    tuner = SampleWeightTuner().fit(X, y, X_clean, y_clean)
+    assert roc_auc_score(~wrong, tuner.weights_) > 0.95
+    assert ((tuner.weights_ > 0) & (tuner.weights_ < 1)).all()
+    assert (np.sort(tuner.suspicious_) == np.arange(400)).all()
+    assert (np.diff(tuner.weights_[tuner.suspicious_]) >= 0).all()
+    assert tuner.coef_.shape == (10, 16) and tuner.intercept_.shape == (10,)
+    assert tuner.score(X_clean, y_clean) > 0.85
+    probabilities = tuner.predict_proba(X_clean)
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    assert (tuner.classes_[probabilities.argmax(axis=1)] == tuner.predict(X_clean)).all()
+    first = tuner.report_[0]
+    assert first.row == tuner.suspicious_[0] and first.label == y[first.row]
+    right = [row.suggested == (row.label - 1) % 10 for row in tuner.report_[:100]]
+    assert np.mean(right) > 0.8
+    assert len(tuner.history_) > tuner.n_iter_ >= 1 and isinstance(tuner.history_[0], CleaningStep)
+    assert tuner.status_ in {"converged", "stalled", "monitor", "iteration-limit"}
+
+
+def test_what_estimators_can(noisy: Any) -> None:
+    X, y, _, X_clean, y_clean = noisy
+    tuner = SampleWeightTuner(penalty=0.02, max_iter=3, n_jobs=1)
+    again = clone(tuner).set_params(random_state=0)
+    assert again.get_params() == tuner.get_params() and "0.02" in repr(tuner)
+    tuner.fit(X, y, X_clean, y_clean)
+    kept = pickle.loads(pickle.dumps(tuner))
+    assert (kept.predict(X) == tuner.predict(X)).all() and (kept.weights_ == tuner.weights_).all()
+    again.set_params(n_jobs=2).fit(X, y, X_clean, y_clean)
+    assert (again.weights_ == tuner.weights_).all(), "the same on any number of threads"
+    thin = clone(tuner).fit(sparse.csc_array(X), y, sparse.csr_array(X_clean), y_clean)
+    assert thin.weights_.shape == (400,)
+    names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+    texts = clone(tuner).fit(X, names[y], X_clean, names[y_clean])
+    assert set(texts.predict(X)) <= set(names) and texts.report_[0].label in names
+
+
+def test_kinds_of_model(noisy: Any) -> None:
+    X, y, _, X_clean, y_clean = noisy
+    two = SampleWeightTuner("logistic", max_iter=2).fit(X, y > 4, X_clean, y_clean > 4)
+    assert two.coef_.shape == (1, 16) and two.predict_proba(X).shape == (400, 2)
+    hinge = SampleWeightTuner(bilevel.LinearSVCTuned(fit_intercept=False), max_iter=2).fit(
+        X, y > 4, X_clean, y_clean > 4
+    )
+    assert hinge.intercept_ == 0 and hinge.report_[0].probability is None
+    with pytest.raises(AttributeError, match="probabilities"):
+        hinge.predict_proba(X)
+    numbers = SampleWeightTuner(bilevel.RidgeTuned(), max_iter=2).fit(X, 1.0 * y, X_clean, 1.0 * y_clean)
+    assert numbers.coef_.shape == (16,) and numbers.report_[0].suggested is None
+    assert numbers.score(X_clean, y_clean) > 0
+    assert is_classifier(SampleWeightTuner()) and is_regressor(SampleWeightTuner("squared"))
+    assert is_classifier(SampleWeightTuner(LogisticRegression()))
+
+
+def test_faults_are_named(noisy: Any) -> None:
+    X, y, _, X_clean, y_clean = noisy
+    with pytest.raises(ValueError, match="unknown"):
+        SampleWeightTuner("forest").fit(X, y, X_clean, y_clean)
+    with pytest.raises(ValueError, match="11"):
+        SampleWeightTuner().fit(X, y, X_clean, np.where(np.arange(len(y_clean)) == 3, 11, y_clean))
+    with pytest.raises(ValueError, match="features"):
+        SampleWeightTuner().fit(X, y, X_clean[:, :5], y_clean)
+    with pytest.raises(ValueError, match="penalty"):
+        SampleWeightTuner(penalty=0.0).fit(X, y, X_clean, y_clean)
+    with pytest.raises(ValueError, match="aid-cg"):
+        SampleWeightTuner(method="sid-svrg").fit(X, y, X_clean, y_clean)
+
+
+def test_an_interrupt_keeps_the_best(noisy: Any) -> None:
+    X, y, wrong, X_clean, y_clean = noisy
+
+    def interrupt(step: CleaningStep) -> None:
+        if step.iteration == 2:
+            raise KeyboardInterrupt
+
+    tuner = SampleWeightTuner(callbacks=[interrupt], precision=1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        tuner.fit(X, y, X_clean, y_clean)
+    assert tuner.status_ in {"interrupted", "monitor", "stalled"} and roc_auc_score(~wrong, tuner.weights_) > 0.9
+    stopped = SampleWeightTuner(callbacks=[lambda step: step.iteration == 1]).fit(X, y, X_clean, y_clean)
+    assert stopped.status_ in {"interrupted", "monitor", "stalled", "converged"}
+
+
+def test_progress_is_shown(noisy: Any, capsys: Any) -> None:
+    X, y, _, X_clean, y_clean = noisy
+    SampleWeightTuner(max_iter=2, verbose=True).fit(X, y, X_clean, y_clean)
+    assert "learning the weights" in capsys.readouterr().err
