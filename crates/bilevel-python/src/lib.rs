@@ -10,6 +10,7 @@ mod dataset;
 mod errors;
 mod matrix;
 mod names;
+mod own;
 mod read;
 mod study;
 mod tune;
@@ -21,6 +22,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<dataset::PyDataset>()?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
+    module.add_function(wrap_pyfunction!(own::check::check, module)?)?;
+    module.add_function(wrap_pyfunction!(own::hypergradient::hypergradient, module)?)?;
+    module.add_function(wrap_pyfunction!(own::minimize::minimize, module)?)?;
     module.add_function(wrap_pyfunction!(read::read, module)?)?;
     module.add_function(wrap_pyfunction!(study::study, module)?)?;
     module.add_function(wrap_pyfunction!(tune::tune, module)?)?;
