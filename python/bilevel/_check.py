@@ -9,6 +9,9 @@ from bilevel import _core
 from bilevel._hypergradient import Settings, core_settings, core_start, seed_of
 from bilevel._levels import Lower, StochasticLoss, UpperObjective, check_levels, vector
 
+COARSE = 1e-10
+"""Rounding errors beyond which no derivative can be told by differences."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -141,14 +144,14 @@ def check(
     settings: Settings = {} if exact else {"lower_steps": 1_000_000, "tolerance": 1e-13}
     seed = seed_of(random_state)
     rounding = max(lower.rounding, upper.rounding)
-    # Single precision: central differences are good to the root of it.
-    within = max(float(tolerance), 30 * rounding**0.5 if rounding > 1e-10 else 0.0)
+    if rounding > COARSE:
+        raise ValueError("in single precision differences are rounding errors; check with double=True")
     outcomes = _core.check(
         lower,
         upper,
         vector(lam, lower.lam_structure, lower.dim_lam, "lam"),
         core_settings("exact" if exact else "aid-fp", settings, seed),
-        {"batch": int(batch), "samples": int(samples), "rounding": rounding, "tolerance": within, "seed": seed},
+        {"batch": int(batch), "samples": int(samples), "rounding": rounding, "tolerance": float(tolerance), "seed": seed},
         core_start(lower, w),
     )
     renamed = {"vjp_lambda": "vjp_lam", "grad_lambda": "grad_lam"}

@@ -162,14 +162,16 @@ def from_jax(
 
     def flat(w: Any, lam: Any, *batch: Any) -> Any:
         """Call the function with vectors."""
-        found = function(unravel_w(w.astype(packed.dtype)), unravel_lam(lam.astype(packed_lam.dtype)), *batch)
+        found = function(unravel_w(w), unravel_lam(lam), *batch)
         return jax.flatten_util.ravel_pytree(found)[0] if kind == "map" else jax.numpy.asarray(found)
 
-    run = partial(_evaluate, jax, precision, flat, rows, lengths.pop() if data is not None else None, simulates, chunk)
+    length = lengths.pop() if data is not None else None
+    types = (packed.dtype, packed_lam.dtype)
+    run = partial(_evaluate, jax, precision, flat, rows, length, simulates, chunk, types)
     shared: dict[str, Any] = {
         "dim_w": packed.size,
         "dim_lam": packed_lam.size,
-        "n_samples": None if simulates else (1 if data is None else len(jax.tree.leaves(rows)[0])),
+        "n_samples": None if simulates else (length or 1),
         "sampling": sampling,
         "rounding": float(np.finfo(np.result_type(packed.dtype, packed_lam.dtype)).eps),
         "w_structure": w_structure,
@@ -178,7 +180,7 @@ def from_jax(
 
     def slope(f: Any, w: Any, lam: Any, v: Any) -> Any:
         """Differentiate along v."""
-        return jax.jvp(lambda w: f(w, lam), (w,), (v.astype(w.dtype),))[1]
+        return jax.jvp(lambda w: f(w, lam), (w,), (v,))[1]
 
     def directions(f: Any, w: Any, lam: Any, v: Any) -> Any:
         products = jax.grad(partial(slope, f), argnums=(0, 1))(w, lam, v)
@@ -202,8 +204,8 @@ def from_jax(
     if kind == "map":
         return StochasticMap(
             apply=run(lambda f, w, lam: f(w, lam)),
-            vjp_w=run(lambda f, w, lam, v: jax.vjp(lambda w: f(w, lam), w)[1](v.astype(w.dtype))[0]),
-            vjp_lam=run(lambda f, w, lam, v: jax.vjp(lambda lam: f(w, lam), lam)[1](v.astype(w.dtype))[0]),
+            vjp_w=run(lambda f, w, lam, v: jax.vjp(lambda w: f(w, lam), w)[1](v)[0]),
+            vjp_lam=run(lambda f, w, lam, v: jax.vjp(lambda lam: f(w, lam), lam)[1](v)[0]),
             symmetric=symmetric,
             **shared,
         )
@@ -214,7 +216,9 @@ def from_jax(
 
 def _array(jax: Any, double: bool, leaf: Any) -> Any:
     array = jax.numpy.asarray(leaf)
-    return array.astype(np.float64) if double and jax.numpy.issubdtype(array.dtype, np.floating) else array
+    wide = double and jax.numpy.issubdtype(array.dtype, np.floating)
+    # Numbers of Python would make the types of results depend on what they are combined with.
+    return array.astype(np.float64 if wide else array.dtype)
 
 
 def _structure(jax: Any, precision: Any, like: Any, double: bool) -> tuple[Any, Structure, Any]:
@@ -245,6 +249,7 @@ def _evaluate(
     length: int | None,
     simulates: bool,
     chunk: int,
+    types: tuple[Any, Any],
     operation: Callable[..., Any],
 ) -> Callable[..., Any]:
     """Compile an operation on ``f(w, lam)``, the function on one batch, for samples as the core gives them."""
@@ -268,7 +273,9 @@ def _evaluate(
             total = part if total is None else jax.tree.map(lambda a, b: a + b, total, part)
         return total
 
-    def call(w: Floats, lam: Floats, sample: Any, *v: Floats) -> Any:
+    def call(w: Any, lam: Any, sample: Any, *along: Any) -> Any:
+        # No copy where they are of these types already.
+        w, lam, *v = (x.astype(to, copy=False) for x, to in zip((w, lam, *along), (*types, types[0]), strict=False))
         with precision():
             if simulates:
                 found = on((np.asarray(sample, dtype=np.uint32),), w, lam, *v)

@@ -22,8 +22,8 @@ use crate::attended::{Attended, attended};
 
 /// Random directions along which the whole problem is compared with differences.
 const DIRECTIONS: u64 = 3;
-/// Length of the random step away from the solution, where no derivative vanishes by accident.
-const AWAY: f64 = 0.1;
+/// Length of the random step away from the solution, where gradients vanish whatever is wrong with them, relative to its norm.
+const AWAY: f64 = 0.3;
 
 /// What is checked and how sharply, a dictionary with these keys.
 #[derive(FromPyObject)]
@@ -105,7 +105,7 @@ fn checks(
         }
     }
     if !given {
-        let length = AWAY / (w.len() as f64).sqrt();
+        let length = AWAY * vector::norm(&w).max(1.0) / (w.len() as f64).sqrt();
         w.iter_mut().for_each(|w| *w += length * rng.normal());
     }
     let unbiased = Unbiased { seed, samples, batch, precision: rounding, ..Unbiased::default() };
