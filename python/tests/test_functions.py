@@ -108,19 +108,22 @@ def test_several_threads_at_once(ridge: Ridge) -> None:
 
 
 def test_a_computation_within_a_function(ridge: Ridge) -> None:
-    def value(w: Any, lam: Any, rows: Any) -> Any:
+    def gradients(w: Any, lam: Any, rows: Any) -> Any:
         inner = bilevel.hypergradient(ridge.lower(), ridge.upper(), ridge.lam)
-        return ridge.upper().value(w, lam, rows) + 0 * inner.objective
+        return inner.objective, inner.adjoint, inner.value
 
-    report = bilevel.check(ridge.lower(), ridge.upper(value=value), ridge.lam, samples=3)
-    assert report.passed, report
+    found = bilevel.hypergradient(ridge.lower(), ridge.upper(gradients=gradients), ridge.lam)
+    assert found.objective == pytest.approx(ridge.solve(ridge.lam)[0])
 
 
 def simulation(**changes: Any) -> bilevel.StochasticMap:
     """Make ``w/2 + lam + noise``, whose fixed point is ``2 lam``."""
 
+    table = np.random.default_rng(3).normal(size=(4096, 2))
+    table -= table.mean(axis=0)
+
     def noise(seeds: Any) -> Any:
-        return 0.0 if seeds is None else np.random.default_rng(seeds).normal(size=(len(seeds), 2)).mean(axis=0)
+        return 0.0 if seeds is None else table[seeds % len(table)].mean(axis=0)
 
     return bilevel.StochasticMap(
         lambda w, lam, seeds: 0.5 * w + lam + noise(seeds),

@@ -29,7 +29,7 @@ const MARGIN: f64 = 1.2;
 /// Rows of the cross derivative as a part of those of one solve, where nothing else was asked for.
 const CROSS_PART: f64 = 0.125;
 /// Predicted relative decrease at which Newton's method ends; what is left is about its square.
-const NEWTON: f64 = 1e-16;
+const NEWTON: f64 = 1e-20;
 /// Change of a coordinate of `lambda` after which the step of a loss is measured anew.
 const FAR: f64 = 0.25;
 
