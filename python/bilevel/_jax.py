@@ -123,7 +123,8 @@ def from_jax(
     Returns
     -------
     StochasticLoss, StochasticMap or UpperObjective
-        The level. Functions of this package take and return ``w`` and ``lam`` as pytrees with it.
+        The level. Functions of this package take ``w`` and ``lam`` as pytrees with it, and return them as pytrees of NumPy
+        arrays.
 
     See Also
     --------
@@ -236,7 +237,8 @@ def _structure(jax: Any, precision: Any, like: Any, double: bool) -> tuple[Any, 
 
     def unpack(vector: Floats) -> Any:
         with precision():
-            return unravel(jax.numpy.asarray(vector, dtype=packed.dtype))
+            # Of NumPy: arrays of JAX in double precision are trouble where JAX is set to single.
+            return jax.tree.map(np.asarray, unravel(jax.numpy.asarray(vector, dtype=packed.dtype)))
 
     return packed, Structure(pack, unpack), unravel
 

@@ -48,7 +48,7 @@ def main() -> dict[str, float]:
     lower = bilevel.from_jax(layer, kind="map", w=z, lam=lam)
     upper = bilevel.from_jax(objective, kind="objective", w=z, lam=lam)
     bilevel.check(lower, upper, lam).raise_for_failures()
-    found = bilevel.minimize(lower, upper, lam, max_iter=80)
+    found = bilevel.minimize(lower, upper, lam, max_iter=40)
     margins = np.asarray(found.w @ found.lam["read"] + found.lam["offset"])
     accuracy = float(((margins > 0) == kind).mean())
     print(f"{found.status} after {found.n_iter} steps: loss {found.history[0].objective:.3f} -> {found.objective:.3f}")

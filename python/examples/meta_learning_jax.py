@@ -33,14 +33,20 @@ def idx(path: str) -> Any:
     return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * content[3]).reshape(shape)
 
 
+def normalised(pictures: Any) -> Any:
+    """Centre pictures and bring them to a mean square length of one."""
+    centred = pictures - pictures.mean(axis=0)
+    return centred / np.sqrt((centred**2).sum(axis=1).mean())
+
+
 def omniglot(images: str, labels: str, side: int = 14) -> tuple[Any, Any]:
     """Shrink the pictures and sort them by character."""
     pictures, characters = idx(images).astype(float), idx(labels)
     block = pictures.shape[1] // side
     small = pictures[:, : side * block, : side * block].reshape(len(pictures), side, block, side, block).mean(axis=(2, 4))
-    small = small.reshape(len(small), -1) / max(small.max(), 1e-9)
+    small = small.reshape(len(small), -1)
     names = np.unique(characters)
-    return small, [np.flatnonzero(characters == name) for name in names]
+    return normalised(small), [np.flatnonzero(characters == name) for name in names]
 
 
 def generated(generator: np.random.Generator, characters: int = 60, examples: int = 12) -> tuple[Any, Any]:
@@ -49,7 +55,7 @@ def generated(generator: np.random.Generator, characters: int = 60, examples: in
     centres = 1.5 * generator.normal(size=(characters, 4)) @ basis
     pictures = np.repeat(centres, examples, axis=0) + 2.5 * generator.normal(size=(characters * examples, 24))
     rows = np.arange(characters * examples).reshape(characters, examples)
-    return pictures / np.abs(pictures).max(), list(rows)
+    return normalised(pictures), list(rows)
 
 
 def tasks(generator: np.random.Generator, data: Any, characters: Any, count: int, ways: int, shots: int) -> Any:
@@ -111,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Learn the common parameters on some tasks and judge them on others, with characters never seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--omniglot", nargs=2, metavar=("IMAGES", "LABELS"))
-    parser.add_argument("--tasks", type=int, default=25)
+    parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--ways", type=int, default=3)
     parser.add_argument("--shots", type=int, default=2)
     parser.add_argument("--hidden", type=int, default=6)
@@ -122,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     half = len(characters) // 2
     shape = (options.tasks, options.ways, options.shots)
     known = tasks(generator, data, characters[:half], *shape)
-    unseen = tasks(generator, data, characters[half:], 2 * options.tasks, options.ways, options.shots)
+    unseen = tasks(generator, data, characters[half:], 100, options.ways, options.shots)
 
     p, h = data.shape[1], options.hidden
     lam = {"hidden": generator.normal(size=(p, h)) / p**0.5, "out": generator.normal(size=(h, options.ways)) / h**0.5}

@@ -60,7 +60,7 @@ def test_the_closed_form(ridge: Ridge, problem: Any) -> None:
 
 
 def test_the_checks_pass(problem: Any) -> None:
-    report = bilevel.check(*problem, samples=100)
+    report = bilevel.check(*problem, samples=50)
     assert report.passed, report
     assert "directions" in {check.name for check in report.checks}
 
@@ -77,7 +77,7 @@ def test_chunks_of_the_mean_over_everything(ridge: Ridge, problem: Any) -> None:
         assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), rows, block))
 
 
-@pytest.mark.parametrize("method", ["auto", "soba", "f2sa"])
+@pytest.mark.parametrize("method", ["auto", "f2sa"])
 def test_minimize(method: str, ridge: Ridge, problem: Any) -> None:
     lower, upper, lam = problem
     found = bilevel.minimize(lower, upper, lam, domain=(-6, 3), method=method, max_iter=100)

@@ -120,22 +120,28 @@ fn checks(
         [("lower level, all", &Sample::Full, level.exact), ("lower level, a sample", &sample, sample != Sample::Full)]
     {
         if there {
-            at(place, match lower {
-                Lower::Map(map) => taylor.map(map, &w, lambda, zeta),
-                Lower::Loss(loss) => loss_checks(&taylor, loss, &w, lambda, zeta),
-            });
+            at(
+                place,
+                match lower {
+                    Lower::Map(map) => taylor.map(map, &w, lambda, zeta),
+                    Lower::Loss(loss) => loss_checks(&taylor, loss, &w, lambda, zeta),
+                },
+            );
         }
     }
     if level.exact && sample != Sample::Full {
-        at("samples of the lower level", match lower {
-            Lower::Map(map) => unbiased.map(map, &w, lambda),
-            Lower::Loss(loss) => {
-                let mut checks = unbiased.map(&GradientMap { loss, map_step: 1.0 }, &w, lambda);
-                let names = ["gradient", "hessian_product", "cross_product"];
-                checks.iter_mut().zip(names).for_each(|(check, name)| check.name = name.into());
-                checks
-            }
-        });
+        at(
+            "samples of the lower level",
+            match lower {
+                Lower::Map(map) => unbiased.map(map, &w, lambda),
+                Lower::Loss(loss) => {
+                    let mut checks = unbiased.map(&GradientMap { loss, map_step: 1.0 }, &w, lambda);
+                    let names = ["gradient", "hessian_product", "cross_product"];
+                    checks.iter_mut().zip(names).for_each(|(check, name)| check.name = name.into());
+                    checks
+                }
+            },
+        );
     }
     upper.draw(batch, &mut rng, &mut sample);
     for (place, xi, there) in [
@@ -201,7 +207,7 @@ fn whole(
     let mut measured = Measured::default();
     let mut solve = |lambda: &[f64], place: &Place| {
         let mut watch = |_: &_| ControlFlow::Continue(());
-        let found = plan.estimate(lower, upper, lambda, Some(place), 0, &mut measured, &mut watch)?;
+        let found = plan.estimate(lower, upper, lambda, (Some(place), 0), &mut measured, &mut watch)?;
         match (found.estimate.status, found.place) {
             (Status::StepLimit, _) | (_, None) => {
                 Err(Error::numeric("the lower level was not solved within the allowed steps")

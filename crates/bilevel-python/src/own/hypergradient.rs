@@ -33,6 +33,7 @@ pub fn place(start: &Start<'_>) -> Option<Place> {
 /// precision, and ends it by returning a true value.
 #[pyfunction]
 #[pyo3(signature = (lower, upper, lam, settings, start, threads, listener))]
+#[allow(clippy::too_many_arguments)]
 pub fn hypergradient<'py>(
     py: Python<'py>,
     lower: &Bound<'py, PyAny>,
@@ -54,7 +55,9 @@ pub fn hypergradient<'py>(
             let stop = bridge.is_halted() || (heard && ask(&events, *stage));
             if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        known_thread(|| plan.estimate(&lower, &upper, &lambda, place.as_ref(), 0, &mut Measured::default(), &mut watch))
+        known_thread(|| {
+            plan.estimate(&lower, &upper, &lambda, (place.as_ref(), 0), &mut Measured::default(), &mut watch)
+        })
     };
     let listen = |py: Python<'_>, question: Question<Stage>| {
         if let Some(listener) = &listener {

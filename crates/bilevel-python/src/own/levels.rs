@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use bilevel::lower::{
-    Curvature, Curved, Dims, FirstOrder, ProductCurvature, StochasticLoss, StochasticMap, Symmetric,
-};
+use bilevel::lower::{Curvature, Curved, Dims, FirstOrder, ProductCurvature, StochasticLoss, StochasticMap, Symmetric};
 use bilevel::row_sums::{RowSumLoss, RowSums};
 use bilevel::sample::{Rng, Sample, Sampling};
 use bilevel::upper::UpperObjective;

@@ -134,8 +134,7 @@ pub fn minimize<'py>(
         let clock = Instant::now();
         let listener = heard.then_some(&events);
         let (lower, upper, bridge, domain) = (&lower, &upper, &*bridge, &domain);
-        let mut frame =
-            Frame { lower, upper, bridge, domain, asked, clock, place, listener, history: Vec::new() };
+        let mut frame = Frame { lower, upper, bridge, domain, asked, clock, place, listener, history: Vec::new() };
         let ended = known_thread(|| match (algorithm, lower) {
             (Some(algorithm), Lower::Loss(loss)) => frame.algorithm(algorithm, loss, &lambda, &plan),
             _ => frame.descent(&plan, &lambda),
@@ -230,7 +229,7 @@ impl Frame<'_> {
                 return Err(Error::interrupted());
             }
             let mut watch = |_: &_| if bridge.is_halted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-            let found = plan.estimate(lower, upper, lambda, Some(&place), number as u64, &mut measured, &mut watch);
+            let found = plan.estimate(lower, upper, lambda, (Some(&place), number as u64), &mut measured, &mut watch);
             // What a failed function left behind is no bad step.
             bridge.check()?;
             let found = found.inspect_err(|_| measured = Measured::default())?;
@@ -286,13 +285,7 @@ impl Frame<'_> {
     }
 
     /// Runs an algorithm of the literature from `lambda`.
-    fn algorithm(
-        &mut self,
-        algorithm: Algorithm,
-        loss: &LossLevel,
-        lambda: &[f64],
-        plan: &Plan,
-    ) -> Result<Ended> {
+    fn algorithm(&mut self, algorithm: Algorithm, loss: &LossLevel, lambda: &[f64], plan: &Plan) -> Result<Ended> {
         let (upper, domain) = (self.upper, self.domain);
         let mut at = lambda.to_vec();
         domain.project(&mut at);

@@ -131,11 +131,9 @@ impl Plan {
                 Estimator::Sampled(Method::SidSvrg(SidSvrg { sid: settings.sid(lower, upper), period }))
             }
             ("sid-saga", None) => Estimator::Sampled(Method::SidSaga(SidSaga { sid: settings.sid(lower, upper) })),
-            ("aid-fp", None) => Estimator::Sampled(Method::AidFixedPoint(AidFixedPoint {
-                lower_steps: t,
-                linear_steps: k,
-                tolerance,
-            })),
+            ("aid-fp", None) => {
+                Estimator::Sampled(Method::AidFixedPoint(AidFixedPoint { lower_steps: t, linear_steps: k, tolerance }))
+            }
             ("aid-cg", None) => Estimator::Sampled(Method::AidConjugateGradient(AidConjugateGradient {
                 lower_steps: t,
                 lower_tolerance: tolerance,
@@ -180,8 +178,7 @@ impl Plan {
         lower: &Lower,
         upper: &ObjectiveLevel,
         lambda: &[f64],
-        place: Option<&Place>,
-        index: u64,
+        (place, index): (Option<&Place>, u64),
         measured: &mut Measured,
         watch: Watch<'_>,
     ) -> Result<Found> {
@@ -238,7 +235,8 @@ impl Plan {
             }
             Estimator::PreciseSvrg(precision) => {
                 let contraction = contraction.ok_or_else(|| {
-                    Error::input("sid-svrg with a precision needs a contraction").remedy("give contraction=, or take sid")
+                    Error::input("sid-svrg with a precision needs a contraction")
+                        .remedy("give contraction=, or take sid")
                 })?;
                 let eta = self.settings.constant_eta()?;
                 let steps = self.settings.lower_steps;
@@ -263,13 +261,7 @@ impl Plan {
     }
 
     /// The step of the gradient map: the one asked for, the one measured near here, or a new one.
-    fn map_step(
-        &self,
-        loss: &LossLevel,
-        w: &[f64],
-        lambda: &[f64],
-        measured: &mut Measured,
-    ) -> Result<(f64, Work)> {
+    fn map_step(&self, loss: &LossLevel, w: &[f64], lambda: &[f64], measured: &mut Measured) -> Result<(f64, Work)> {
         if let Some(step) = self.settings.map_step {
             if !(step > 0.0 && step.is_finite()) {
                 return Err(Error::input(format!("map_step = {step} must be positive and finite")));
@@ -290,13 +282,7 @@ impl Plan {
 
 /// The longest gradient step that no sample turns into an expansion at `w`: one over the largest eigenvalue of a Hessian,
 /// estimated on a few samples and enlarged.
-pub fn longest_step(
-    loss: &LossLevel,
-    w: &[f64],
-    lambda: &[f64],
-    batch: Batch,
-    seed: u64,
-) -> Result<(f64, Work)> {
+pub fn longest_step(loss: &LossLevel, w: &[f64], lambda: &[f64], batch: Batch, seed: u64) -> Result<(f64, Work)> {
     let (probes, products, margin) = match batch {
         Batch::All => (1, FULL_PRODUCTS, 1.02),
         Batch::Rows(_) => (PROBES.0, PROBES.1, MARGIN),
@@ -333,12 +319,12 @@ impl Settings {
             Eta::Decreasing((beta, gamma)) => StepSize::Decreasing { beta, gamma },
         };
         let solve = (self.lower_steps * self.batch) as f64;
-        let batch = |asked: Option<usize>, part: f64, size: usize| {
-            match asked.unwrap_or(((part * solve).ceil() as usize).max(1)) {
-                0 => Batch::All,
-                rows if rows >= size => Batch::All,
-                rows => Batch::Rows(rows),
-            }
+        let batch = |asked: Option<usize>, part: f64, size: usize| match asked
+            .unwrap_or(((part * solve).ceil() as usize).max(1))
+        {
+            0 => Batch::All,
+            rows if rows >= size => Batch::All,
+            rows => Batch::Rows(rows),
         };
         let average = match self.average {
             0.0 => Average::Last,
@@ -361,4 +347,3 @@ impl Settings {
         }
     }
 }
-
