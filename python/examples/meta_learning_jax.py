@@ -5,7 +5,9 @@ distance from common parameters ``lam``, and ``lam`` minimises the loss of all t
 a few characters apart, each known by a few pictures: generated ones, or those of Omniglot in two IDX files.
 
 python meta_learning_jax.py
-python meta_learning_jax.py --omniglot small1-images-idx3-ubyte.gz small1-labels-idx1-ubyte.gz
+python meta_learning_jax.py --omniglot IMAGES.gz LABELS.gz --ways 5 --hidden 16 --tasks 500
+
+Few tasks are learned by heart: on 68 characters of Omniglot 100 tasks make matters worse, 500 tasks better.
 """
 
 from __future__ import annotations
