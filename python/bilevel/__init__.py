@@ -16,30 +16,52 @@ Examples
 """
 
 from bilevel import datasets
+from bilevel._check import Check, CheckReport, check
 from bilevel._classifiers import LinearSVCTuned, LogisticRegressionTuned
 from bilevel._cleaning import SampleWeightTuner, SuspiciousRow
 from bilevel._core import __version__
 from bilevel._groups import SourceColumns, column_groups
+from bilevel._hypergradient import Hypergradient, Stage, Work, hypergradient
+from bilevel._jax import from_jax
+from bilevel._levels import StochasticLoss, StochasticMap, Structure, UpperObjective
+from bilevel._minimize import MinimizeResult, UpperStep, minimize
 from bilevel._progress import ProgressBar
 from bilevel._records import Candidate, CleaningStep, Iteration
 from bilevel._regressors import HuberTuned, PoissonTuned, RidgeTuned
 from bilevel._study import study
+from bilevel._torch import from_torch
 
 __all__ = [
     "Candidate",
+    "Check",
+    "CheckReport",
     "CleaningStep",
     "HuberTuned",
+    "Hypergradient",
     "Iteration",
     "LinearSVCTuned",
     "LogisticRegressionTuned",
+    "MinimizeResult",
     "PoissonTuned",
     "ProgressBar",
     "RidgeTuned",
     "SampleWeightTuner",
     "SourceColumns",
+    "Stage",
+    "StochasticLoss",
+    "StochasticMap",
+    "Structure",
     "SuspiciousRow",
+    "UpperObjective",
+    "UpperStep",
+    "Work",
     "__version__",
+    "check",
     "column_groups",
     "datasets",
+    "from_jax",
+    "from_torch",
+    "hypergradient",
+    "minimize",
     "study",
 ]

@@ -15,6 +15,9 @@ Matrix: TypeAlias = npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any],
 TraceValues: TypeAlias = tuple[str, str, int, float, float, float, float, float]
 StepValues: TypeAlias = tuple[int, float, float, float | None, float, float, float]
 
+StepValues: TypeAlias = tuple[int, float, float, Floats, int, float]
+Start: TypeAlias = tuple[Floats, Floats | None] | None
+
 class Dataset:
     """Rows of features with their target, names, groups and weights."""
 
@@ -148,6 +151,88 @@ class StudyRecord(TypedDict):
     objective: float
     contraction: float
 
+class EstimatorSettings(TypedDict):
+    """How a hypergradient is computed."""
+
+    method: str
+    precision: tuple[str, float] | None
+    probability: float
+    max_rows: int | None
+    lower_steps: int
+    linear_steps: int
+    batch: int
+    cross_batch: int | None
+    upper_batch: int | None
+    eta: float | tuple[float, float]
+    average: float
+    period: int | None
+    tolerance: float
+    map_step: float | None
+    contraction: float | None
+    replicates: int
+    seed: int
+
+class PreciseRecord(TypedDict):
+    """What is known of an estimate to a precision beside its value."""
+
+    error: float
+    allowed: float
+    bias: float
+    lower_steps: int
+    batch: int
+    replicates: Floats
+
+class HypergradientRecord(TypedDict):
+    """A hypergradient."""
+
+    value: Floats
+    std_error: Floats | None
+    objective: float
+    status: str
+    message: str
+    work: tuple[int, int, int, int, int]
+    place: tuple[Floats, Floats] | None
+    map_step: float | None
+    precise: PreciseRecord | None
+
+class LoopOptions(TypedDict):
+    """How to minimise."""
+
+    method: str
+    low: Floats
+    high: Floats
+    max_iter: int
+    max_time: float | None
+    tolerance: float
+    patience: int
+    step_rule: str
+    outer_step: float
+    steps: tuple[float, float, float] | None
+    batch: int
+
+class MinimizeRecord(TypedDict):
+    """How a minimisation ended."""
+
+    lam: Floats
+    w: Floats
+    objective: float
+    gradient: Floats | None
+    iterations: int
+    status: str
+    message: str
+    work: tuple[int, int, int, int, int]
+    history: list[StepValues]
+    seconds: float
+
+class Sharpness(TypedDict):
+    """How sharply functions are checked."""
+
+    batch: int
+    samples: int
+    rounding: float
+    tolerance: float
+    seed: int
+
 class FileRecord(TypedDict):
     """The contents of a file."""
 
@@ -185,6 +270,28 @@ def study(
     threads: int,
     listener: Callable[[int, int], object] | None,
 ) -> StudyRecord: ...
+def hypergradient(
+    lower: object,
+    upper: object,
+    lam: Floats,
+    settings: EstimatorSettings,
+    start: Start,
+    threads: int,
+    listener: Callable[[int, int, float, float, int], bool] | None,
+) -> HypergradientRecord: ...
+def minimize(
+    lower: object,
+    upper: object,
+    lam: Floats,
+    settings: EstimatorSettings,
+    options: LoopOptions,
+    start: Start,
+    threads: int,
+    listener: Callable[[int, float, float, Floats, int, float], bool] | None,
+) -> MinimizeRecord: ...
+def check(
+    lower: object, upper: object, lam: Floats, settings: EstimatorSettings, sharpness: Sharpness, start: Start
+) -> list[tuple[str, str, bool, float | None, str]]: ...
 def read(
     path: str | PathLike[str],
     *,

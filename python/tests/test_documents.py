@@ -14,19 +14,22 @@ import bilevel
 
 ROOT = Path(__file__).parents[2]
 MODULES = ["bilevel", *(f"bilevel.{m.name}" for m in pkgutil.iter_modules(bilevel.__path__) if m.name != "__main__")]
+NEEDS = {"bilevel._jax": ["jax"], "python.md": ["jax"]}
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings_run(name: str) -> None:
-    pytest.importorskip("pandas")
+    for module in ("pandas", *NEEDS.get(name, ())):
+        pytest.importorskip(module)
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
     assert not failed
 
 
 @pytest.mark.parametrize("path", [ROOT / "docs" / "python.md"], ids=lambda path: path.name)
 def test_documents_run(path: Path) -> None:
-    pytest.importorskip("pandas")
+    for module in ("pandas", *NEEDS.get(path.name, ())):
+        pytest.importorskip(module)
     failed, tried = doctest.testfile(str(path), module_relative=False, optionflags=OPTIONS)
     assert tried > 20 and not failed
 

@@ -11,6 +11,7 @@ mod dataset;
 mod errors;
 mod matrix;
 mod names;
+mod own;
 mod read;
 mod study;
 mod tune;
@@ -23,6 +24,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<dataset::PyDataset>()?;
     module.add_function(wrap_pyfunction!(clean::clean, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
+    module.add_function(wrap_pyfunction!(own::check::check, module)?)?;
+    module.add_function(wrap_pyfunction!(own::hypergradient::hypergradient, module)?)?;
+    module.add_function(wrap_pyfunction!(own::minimize::minimize, module)?)?;
     module.add_function(wrap_pyfunction!(read::read, module)?)?;
     module.add_function(wrap_pyfunction!(study::study, module)?)?;
     module.add_function(wrap_pyfunction!(tune::tune, module)?)?;

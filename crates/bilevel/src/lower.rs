@@ -171,6 +171,35 @@ pub trait Curvature: Sync {
     }
 }
 
+/// The Hessian over all rows of a loss that knows it by [`hessian_product`](StochasticLoss::hessian_product) alone.
+pub struct ProductCurvature<'a, L: ?Sized> {
+    loss: &'a L,
+    w: Vec<f64>,
+    lambda: Vec<f64>,
+}
+
+impl<'a, L: StochasticLoss + ?Sized> ProductCurvature<'a, L> {
+    /// The Hessian of `loss` at `(w, lambda)`.
+    pub fn at(loss: &'a L, w: &[f64], lambda: &[f64]) -> Self {
+        ProductCurvature { loss, w: w.to_vec(), lambda: lambda.to_vec() }
+    }
+}
+
+impl<L: StochasticLoss + ?Sized> Curvature for ProductCurvature<'_, L> {
+    fn product(&self, v: &[f64], out: &mut [f64]) {
+        self.loss.hessian_product(&self.w, &self.lambda, &Sample::Full, v, out);
+    }
+
+    /// Ones: nothing is known of the diagonal without a product for each entry, and nothing is preconditioned.
+    fn diagonal(&self, out: &mut [f64]) {
+        out.fill(1.0);
+    }
+
+    fn factorize(&self) -> Option<crate::Result<Box<dyn Factorization>>> {
+        None
+    }
+}
+
 /// A factorised symmetric positive definite matrix.
 pub trait Factorization: Send + Sync {
     /// Replaces `b` by `H^{-1} b`.

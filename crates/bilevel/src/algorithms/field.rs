@@ -139,7 +139,7 @@ impl<'a> Field<'a> {
 
     /// `out = D_w`.
     pub(super) fn lower(&mut self, w: &[f64], lambda: &[f64], out: &mut [f64]) {
-        self.problem.lower.gradient(w, lambda, &self.samples.lower, out);
+        self.problem.lower.gradient_only(w, lambda, &self.samples.lower, out);
         self.work += Work::gradient(self.problem.lower.size(&self.samples.lower));
     }
 

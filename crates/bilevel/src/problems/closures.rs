@@ -26,7 +26,7 @@ use rayon::prelude::*;
 pub use super::row_jvp::{CrossProducts, ForwardProducts};
 use super::{draw_rows, for_each_row, sample_size};
 use crate::error::{Error, Result};
-use crate::lower::{Curvature, Curved, Dims, Factorization, StochasticLoss, StochasticMap};
+use crate::lower::{Curvature, Curved, Dims, ProductCurvature, StochasticLoss, StochasticMap};
 use crate::row_sums::RowSumLoss;
 use crate::sample::{Rng, Sample};
 use crate::upper::UpperObjective;
@@ -331,29 +331,7 @@ impl<J: Sync> StochasticLoss for RowLoss<'_, J> {
 
 impl<J: Sync> Curved for RowLoss<'_, J> {
     fn curvature<'a>(&'a self, w: &[f64], lambda: &[f64]) -> Box<dyn Curvature + 'a> {
-        Box::new(Products { loss: self, w: w.to_vec(), lambda: lambda.to_vec() })
-    }
-}
-
-/// A Hessian that is known by its products.
-struct Products<'a, J> {
-    loss: &'a RowLoss<'a, J>,
-    w: Vec<f64>,
-    lambda: Vec<f64>,
-}
-
-impl<J: Sync> Curvature for Products<'_, J> {
-    fn product(&self, v: &[f64], out: &mut [f64]) {
-        self.loss.hessian_product(&self.w, &self.lambda, &Sample::Full, v, out);
-    }
-
-    /// Ones: nothing is known of the diagonal without a product for each entry, and nothing is preconditioned.
-    fn diagonal(&self, out: &mut [f64]) {
-        out.fill(1.0);
-    }
-
-    fn factorize(&self) -> Option<Result<Box<dyn Factorization>>> {
-        None
+        Box::new(ProductCurvature::at(self, w, lambda))
     }
 }
 

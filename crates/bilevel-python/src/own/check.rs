@@ -1,0 +1,223 @@
+//! Are functions in Python what they say they are? The checks of `diagnose` on all that can be checked.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use bilevel::diagnose::{Check, Taylor, Unbiased};
+use bilevel::lower::{FirstOrder, GradientMap, StochasticLoss, StochasticMap};
+use bilevel::sample::{Purpose, Rng, Sample};
+use bilevel::status::Status;
+use bilevel::upper::UpperObjective;
+use bilevel::{Error, Result, vector};
+use numpy::PyReadonlyArray1;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::bridge::{Bridge, known_thread};
+use super::hypergradient::Start;
+use super::levels::{LossLevel, Lower, ObjectiveLevel};
+use super::plan::{Measured, Place, Plan, Settings};
+use crate::attended::{Attended, attended};
+
+/// Random directions along which the whole problem is compared with differences.
+const DIRECTIONS: u64 = 3;
+/// Length of the random step away from the solution, where gradients vanish whatever is wrong with them, relative to its norm.
+const AWAY: f64 = 0.3;
+
+/// What is checked and how sharply, a dictionary with these keys.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Sharpness {
+    batch: usize,
+    samples: usize,
+    /// Relative rounding error of the functions.
+    rounding: f64,
+    /// Largest relative difference of the hypergradient from differences.
+    tolerance: f64,
+    seed: u64,
+}
+
+/// A check with the place it is about.
+type Placed = (&'static str, Check);
+
+/// Checks both levels at `lam`, and at `start` where it is given, else beside the solution; returns `(place, name, passed,
+/// measure, message)` of each check.
+#[pyfunction]
+#[pyo3(signature = (lower, upper, lam, settings, sharpness, start))]
+#[allow(clippy::type_complexity)]
+pub fn check<'py>(
+    py: Python<'py>,
+    lower: &Bound<'py, PyAny>,
+    upper: &Bound<'py, PyAny>,
+    lam: PyReadonlyArray1<'py, f64>,
+    settings: &Bound<'py, PyDict>,
+    sharpness: &Bound<'py, PyDict>,
+    start: Start<'py>,
+) -> PyResult<Vec<(&'static str, String, bool, Option<f64>, String)>> {
+    let bridge = Arc::new(Bridge::default());
+    let (lower, upper) = (Lower::read(lower, &bridge)?, ObjectiveLevel::read(upper, &bridge)?);
+    let plan = Plan::new(settings.extract::<Settings>()?, &lower, &upper)?;
+    let sharpness = sharpness.extract::<Sharpness>()?;
+    let (lambda, place) = (lam.as_array().to_vec(), super::hypergradient::place(&start));
+    let work = |_: Sender<()>, flag| {
+        bridge.watch(flag);
+        known_thread(|| {
+            let checks = checks(&lower, &upper, &lambda, &plan, &sharpness, place);
+            bridge.check().map(|()| checks)
+        })
+    };
+    let Attended { result, raised } = attended(py, 1, work, |_, ()| Ok(false))?;
+    let checks = bridge.settle(py, result, raised)?;
+    let line = |(place, check): Placed| (place, check.name, check.passed, check.measure, check.message);
+    Ok(checks.into_iter().map(line).collect())
+}
+
+fn checks(
+    lower: &Lower,
+    upper: &ObjectiveLevel,
+    lambda: &[f64],
+    plan: &Plan,
+    sharpness: &Sharpness,
+    place: Option<Place>,
+) -> Vec<Placed> {
+    let Sharpness { batch, samples, rounding, tolerance, seed } = *sharpness;
+    let mut rng = Rng::stream(seed, Purpose::Start, 30);
+    let mut found: Vec<Placed> = Vec::new();
+    let exact = lower.level().exact && upper.level.exact;
+    let given = place.is_some();
+    let start = place.unwrap_or_else(|| Place::zeros(lower.level().dims().w));
+    let mut w = start.w.clone();
+    let taylor = Taylor { seed, precision: rounding, ..Taylor::default() };
+    if exact {
+        match whole(lower, upper, lambda, plan, &start, (taylor, tolerance)) {
+            Ok((checks, solution)) => {
+                found.extend(checks.into_iter().map(|check| ("whole problem", check)));
+                if !given {
+                    w = solution;
+                }
+            }
+            Err(error) => {
+                let check =
+                    Check { name: "hypergradient".into(), passed: false, measure: None, message: error.to_string() };
+                found.push(("whole problem", check));
+            }
+        }
+    }
+    if !given {
+        let length = AWAY * vector::norm(&w).max(1.0) / (w.len() as f64).sqrt();
+        w.iter_mut().for_each(|w| *w += length * rng.normal());
+    }
+    let unbiased = Unbiased { seed, samples, batch, precision: rounding, ..Unbiased::default() };
+    let mut sample = Sample::Full;
+    match lower {
+        Lower::Loss(loss) => loss.draw(batch, &mut rng, &mut sample),
+        Lower::Map(map) => map.draw(batch, &mut rng, &mut sample),
+    }
+    let mut at = |place: &'static str, checks: Vec<Check>| found.extend(checks.into_iter().map(|check| (place, check)));
+    let level = lower.level();
+    for (place, zeta, there) in
+        [("lower level, all", &Sample::Full, level.exact), ("lower level, a sample", &sample, sample != Sample::Full)]
+    {
+        if there {
+            at(
+                place,
+                match lower {
+                    Lower::Map(map) => taylor.map(map, &w, lambda, zeta),
+                    Lower::Loss(loss) => loss_checks(&taylor, loss, &w, lambda, zeta),
+                },
+            );
+        }
+    }
+    if level.exact && sample != Sample::Full {
+        at(
+            "samples of the lower level",
+            match lower {
+                Lower::Map(map) => unbiased.map(map, &w, lambda),
+                Lower::Loss(loss) => {
+                    let mut checks = unbiased.map(&GradientMap { loss, map_step: 1.0 }, &w, lambda);
+                    let names = ["gradient", "hessian_product", "cross_product"];
+                    checks.iter_mut().zip(names).for_each(|(check, name)| check.name = name.into());
+                    checks
+                }
+            },
+        );
+    }
+    upper.draw(batch, &mut rng, &mut sample);
+    for (place, xi, there) in [
+        ("upper level, all", &Sample::Full, upper.level.exact),
+        ("upper level, a sample", &sample, sample != Sample::Full),
+    ] {
+        if there {
+            at(place, taylor.upper(upper, &w, lambda, xi));
+        }
+    }
+    if upper.level.exact && sample != Sample::Full {
+        at("samples of the upper level", unbiased.upper(upper, &w, lambda));
+    }
+    found.sort_by_key(|(place, _)| *place == "whole problem");
+    found
+}
+
+/// Those of the library, and of the functions that only some losses have.
+fn loss_checks(taylor: &Taylor, loss: &LossLevel, w: &[f64], lambda: &[f64], zeta: &Sample) -> Vec<Check> {
+    let mut checks = taylor.loss(loss, w, lambda, zeta);
+    if loss.gradient_lambda.is_some() {
+        let mut gradient = vec![0.0; lambda.len()];
+        loss.gradient_lambda(w, lambda, zeta, &mut gradient);
+        let value = |lambda: &[f64]| {
+            let value = loss.value(w, lambda, zeta);
+            (value, value.abs())
+        };
+        checks.push(taylor.scalar("gradient_lam", lambda, value, &gradient));
+    }
+    if loss.directions.is_some() {
+        let (d, m) = (w.len(), lambda.len());
+        let v: Vec<f64> = (0..d).map(|i| (i as f64 + 1.0).sin()).collect();
+        let mut fused = vec![0.0; 2 * d + m];
+        let (gradient, rest) = fused.split_at_mut(d);
+        let (hessian, cross) = rest.split_at_mut(d);
+        loss.directions(w, lambda, zeta, &v, gradient, hessian, cross);
+        let mut parts = vec![0.0; 2 * d + m];
+        let (gradient, rest) = parts.split_at_mut(d);
+        let (hessian, cross) = rest.split_at_mut(d);
+        loss.gradient_only(w, lambda, zeta, gradient);
+        loss.hessian_product(w, lambda, zeta, &v, hessian);
+        loss.cross_product(w, lambda, zeta, &v, cross);
+        let error = vector::distance(&fused, &parts) / vector::norm(&parts).max(f64::MIN_POSITIVE);
+        checks.push(Check {
+            name: "directions".into(),
+            passed: error <= (1e6 * taylor.precision).min(1e-3),
+            measure: Some(error),
+            message: format!("relative distance {error:.1e} from gradient, hessian_product and cross_product"),
+        });
+    }
+    checks
+}
+
+/// The hypergradient against differences of `f(lambda)`, and the solution of the lower level.
+fn whole(
+    lower: &Lower,
+    upper: &ObjectiveLevel,
+    lambda: &[f64],
+    plan: &Plan,
+    start: &Place,
+    (taylor, tolerance): (Taylor, f64),
+) -> Result<(Vec<Check>, Vec<f64>)> {
+    let mut measured = Measured::default();
+    let mut solve = |lambda: &[f64], place: &Place| {
+        let mut watch = |_: &_| ControlFlow::Continue(());
+        let found = plan.estimate(lower, upper, lambda, (Some(place), 0), &mut measured, &mut watch)?;
+        match (found.estimate.status, found.place) {
+            (Status::StepLimit, _) | (_, None) => {
+                Err(Error::numeric("the lower level was not solved within the allowed steps")
+                    .remedy("check a better conditioned problem"))
+            }
+            (_, Some(place)) => Ok((found.estimate, place)),
+        }
+    };
+    let (exact, solution) = solve(lambda, start)?;
+    let f = |lambda: &[f64]| solve(lambda, &solution).map(|(estimate, _)| estimate.objective);
+    let checks = taylor.hypergradient(f, lambda, &exact.value, DIRECTIONS, tolerance)?;
+    Ok((checks, solution.w))
+}

@@ -1,0 +1,349 @@
+//! How a hypergradient is computed: from names and numbers to one of the library's estimators.
+
+use std::ops::ControlFlow;
+
+use bilevel::diagnose::lanczos;
+use bilevel::fixed_point::Average;
+use bilevel::hypergradient::{
+    AidConjugateGradient, AidFixedPoint, Hypergradient, Implicit, Method, PreciseHypergradient, PreciseSid,
+    PreciseSvrg, Precision, Sid, SidSaga, SidSvrg, Stage, WarmStart, replicate,
+};
+use bilevel::lower::{GradientMap, StochasticLoss, Symmetric};
+use bilevel::newton::Newton;
+use bilevel::row_sums::RowSums;
+use bilevel::sample::{Batch, Purpose, Rng, Sample};
+use bilevel::step_size::StepSize;
+use bilevel::upper::UpperObjective;
+use bilevel::work::Work;
+use bilevel::{Error, Result, vector};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use super::levels::{LossLevel, Lower, ObjectiveLevel};
+
+/// Samples whose curvature bounds the step of a loss, and products with each; of all rows it is one sample.
+const PROBES: (u64, usize) = (8, 12);
+const FULL_PRODUCTS: usize = 30;
+/// What a sample that was not looked at may exceed the largest by.
+const MARGIN: f64 = 1.2;
+/// Rows of the cross derivative as a part of those of one solve, where nothing else was asked for.
+const CROSS_PART: f64 = 0.125;
+/// Predicted relative decrease at which Newton's method ends; what is left is about its square.
+const NEWTON: f64 = 1e-20;
+/// Change of a coordinate of `lambda` after which the step of a loss is measured anew.
+const FAR: f64 = 0.25;
+
+/// The settings, a dictionary with these keys.
+#[derive(FromPyObject, Clone)]
+#[pyo3(from_item_all)]
+pub struct Settings {
+    method: String,
+    /// `relative` or `absolute`, and the error.
+    precision: Option<(String, f64)>,
+    probability: f64,
+    max_rows: Option<u64>,
+    lower_steps: usize,
+    linear_steps: usize,
+    batch: usize,
+    /// Nothing: as the steps suggest; zero: everything.
+    cross_batch: Option<usize>,
+    upper_batch: Option<usize>,
+    eta: Eta,
+    /// Part of the iterates that is averaged; zero: the last one.
+    average: f64,
+    period: Option<usize>,
+    tolerance: f64,
+    map_step: Option<f64>,
+    contraction: Option<f64>,
+    replicates: usize,
+    pub seed: u64,
+}
+
+#[derive(FromPyObject, Clone, Copy)]
+enum Eta {
+    #[pyo3(transparent)]
+    Constant(f64),
+    #[pyo3(transparent)]
+    Decreasing((f64, f64)),
+}
+
+/// The estimator.
+enum Estimator {
+    Exact,
+    Sampled(Method),
+    Precise(Precision),
+    PreciseSvrg(Precision),
+}
+
+/// An estimator with its settings.
+pub struct Plan {
+    pub settings: Settings,
+    estimator: Estimator,
+}
+
+/// Where both solves are; `u` is the adjoint times the step of the map, which does not depend on that step.
+#[derive(Clone)]
+pub struct Place {
+    pub w: Vec<f64>,
+    pub u: Vec<f64>,
+}
+
+/// A hypergradient and what is known beside it.
+pub struct Found {
+    pub estimate: Hypergradient,
+    /// Where the solves ended; nothing where there were several.
+    pub place: Option<Place>,
+    pub precise: Option<PreciseHypergradient>,
+    pub map_step: Option<f64>,
+}
+
+/// The step of a loss, and where it was measured.
+#[derive(Default)]
+pub struct Measured(Option<(Vec<f64>, f64)>);
+
+type Watch<'a> = &'a mut dyn FnMut(&Stage) -> ControlFlow<()>;
+
+impl Plan {
+    /// Finds the estimator that `settings` name, and refuses what `lower` cannot serve.
+    pub fn new(settings: Settings, lower: &Lower, upper: &ObjectiveLevel) -> PyResult<Self> {
+        let refuse = |text: String| Err(PyValueError::new_err(text));
+        let name = settings.method.as_str();
+        let precision = match &settings.precision {
+            None => None,
+            Some((kind, error)) => {
+                let precision =
+                    if kind == "absolute" { Precision::absolute(*error) } else { Precision::relative(*error) };
+                let precision = precision.with_probability(settings.probability);
+                Some(settings.max_rows.map_or(precision, |rows| precision.with_max_rows(rows)))
+            }
+        };
+        let (t, k, tolerance) = (settings.lower_steps, settings.linear_steps, settings.tolerance);
+        let estimator = match (name, precision) {
+            ("exact", None) => Estimator::Exact,
+            ("sid", Some(precision)) => Estimator::Precise(precision),
+            ("sid-svrg", Some(precision)) => Estimator::PreciseSvrg(precision),
+            ("sid", None) => Estimator::Sampled(Method::Sid(settings.sid(lower, upper))),
+            ("sid-svrg", None) => {
+                let period = settings.period.unwrap_or_else(|| {
+                    let rows = lower.level().rows_or_one();
+                    rows.div_ceil(settings.batch.max(1))
+                });
+                Estimator::Sampled(Method::SidSvrg(SidSvrg { sid: settings.sid(lower, upper), period }))
+            }
+            ("sid-saga", None) => Estimator::Sampled(Method::SidSaga(SidSaga { sid: settings.sid(lower, upper) })),
+            ("aid-fp", None) => {
+                Estimator::Sampled(Method::AidFixedPoint(AidFixedPoint { lower_steps: t, linear_steps: k, tolerance }))
+            }
+            ("aid-cg", None) => Estimator::Sampled(Method::AidConjugateGradient(AidConjugateGradient {
+                lower_steps: t,
+                lower_tolerance: tolerance,
+                linear_steps: k,
+                linear_tolerance: tolerance,
+            })),
+            (_, Some(_)) => return refuse(format!("method={name:?} takes no precision; sid and sid-svrg do")),
+            _ => {
+                return refuse(format!(
+                    "no hypergradient is called {name:?}; choose from exact, sid, sid-svrg, sid-saga, aid-fp and aid-cg"
+                ));
+            }
+        };
+        match (lower, &estimator) {
+            (Lower::Map(_), Estimator::Exact) => refuse("method=\"exact\" is for losses; a map takes aid-fp".into()),
+            (Lower::Map(map), Estimator::Sampled(Method::AidConjugateGradient(_))) if !map.symmetric => refuse(
+                "method=\"aid-cg\" needs a map whose derivative in w is symmetric; declare it by symmetric=True, or take \
+                 aid-fp"
+                    .into(),
+            ),
+            (Lower::Map(_), Estimator::PreciseSvrg(_)) if settings.contraction.is_none() => {
+                refuse("method=\"sid-svrg\" with a precision needs the contraction of the map".into())
+            }
+            _ if !lower.level().is_sum() && name == "sid-saga" => {
+                refuse("method=\"sid-saga\" remembers rows, which a simulation does not have; take sid".into())
+            }
+            _ => Ok(Plan { settings, estimator }),
+        }
+    }
+
+    /// True where everything is computed over all rows, so that line searches make sense.
+    pub fn is_exact(&self) -> bool {
+        matches!(
+            self.estimator,
+            Estimator::Exact | Estimator::Sampled(Method::AidFixedPoint(_) | Method::AidConjugateGradient(_))
+        )
+    }
+
+    /// The hypergradient at `lambda` from `place` (zeros without), with the samples number `index`.
+    pub fn estimate(
+        &self,
+        lower: &Lower,
+        upper: &ObjectiveLevel,
+        lambda: &[f64],
+        (place, index): (Option<&Place>, u64),
+        measured: &mut Measured,
+        watch: Watch<'_>,
+    ) -> Result<Found> {
+        let loss = match lower {
+            Lower::Map(map) => return self.by_map(map, upper, lambda, (place, 1.0), index, watch),
+            Lower::Loss(loss) => loss,
+        };
+        let start = place.cloned().unwrap_or_else(|| Place::zeros(loss.dims().w));
+        if let Estimator::Exact = self.estimator {
+            let newton = Newton { tolerance: NEWTON, ..Newton::default() };
+            let mut warm = WarmStart { w: start.w, v: start.u };
+            let estimate = Implicit::default().estimate(loss, upper, lambda, Some(&mut warm), &newton)?;
+            let place = Some(Place { w: warm.w, u: warm.v });
+            return Ok(Found { estimate, place, precise: None, map_step: None });
+        }
+        let (map_step, work) = self.map_step(loss, &start.w, lambda, measured)?;
+        let map = GradientMap { loss, map_step };
+        let mut found = self.by_map(&map, upper, lambda, (place, map_step), index, watch)?;
+        found.estimate.work += work;
+        if let Some(precise) = &mut found.precise {
+            precise.estimate.work += work;
+        }
+        found.map_step = Some(map_step);
+        Ok(found)
+    }
+
+    fn by_map<M: Symmetric + RowSums>(
+        &self,
+        map: &M,
+        upper: &ObjectiveLevel,
+        lambda: &[f64],
+        (place, map_step): (Option<&Place>, f64),
+        index: u64,
+        watch: Watch<'_>,
+    ) -> Result<Found> {
+        let start = place.map(|Place { w, u }| {
+            let mut v = u.clone();
+            vector::scale(1.0 / map_step, &mut v);
+            WarmStart { w: w.clone(), v }
+        });
+        let Settings { batch, seed, contraction, replicates, .. } = self.settings;
+        let precise = |precise: PreciseHypergradient| Found {
+            estimate: precise.estimate.clone(),
+            place: None,
+            precise: Some(precise),
+            map_step: None,
+        };
+        match &self.estimator {
+            Estimator::Exact => unreachable!("a map is not solved exactly"),
+            Estimator::Precise(precision) => {
+                let eta = self.settings.constant_eta()?;
+                let sid = PreciseSid { batch, eta, contraction, seed };
+                sid.estimate(map, upper, lambda, start.as_ref(), *precision, watch).map(precise)
+            }
+            Estimator::PreciseSvrg(precision) => {
+                let contraction = contraction.ok_or_else(|| {
+                    Error::input("sid-svrg with a precision needs a contraction")
+                        .remedy("give contraction=, or take sid")
+                })?;
+                let eta = self.settings.constant_eta()?;
+                let steps = self.settings.lower_steps;
+                let svrg = PreciseSvrg { batch, steps, chains: replicates.max(4), eta, contraction, seed };
+                svrg.estimate(map, upper, lambda, start.as_ref(), *precision, watch).map(precise)
+            }
+            Estimator::Sampled(method) if replicates > 1 => {
+                let estimate = replicate(replicates, |number| {
+                    let index = index * replicates as u64 + number;
+                    method.estimate(map, upper, lambda, start.clone().as_mut(), seed, index)
+                })?;
+                Ok(Found { estimate, place: None, precise: None, map_step: None })
+            }
+            Estimator::Sampled(method) => {
+                let mut warm = start.unwrap_or_else(|| WarmStart::zeros(map.dims()));
+                let estimate = method.estimate(map, upper, lambda, Some(&mut warm), seed, index)?;
+                vector::scale(map_step, &mut warm.v);
+                let place = Some(Place { w: warm.w, u: warm.v });
+                Ok(Found { estimate, place, precise: None, map_step: None })
+            }
+        }
+    }
+
+    /// The step of the gradient map: the one asked for, the one measured near here, or a new one.
+    fn map_step(&self, loss: &LossLevel, w: &[f64], lambda: &[f64], measured: &mut Measured) -> Result<(f64, Work)> {
+        if let Some(step) = self.settings.map_step {
+            if !(step > 0.0 && step.is_finite()) {
+                return Err(Error::input(format!("map_step = {step} must be positive and finite")));
+            }
+            return Ok((step, Work::default()));
+        }
+        if let Some((at, step)) = &measured.0
+            && at.iter().zip(lambda).all(|(a, b)| (a - b).abs() <= FAR)
+        {
+            return Ok((*step, Work::default()));
+        }
+        let batch = if self.is_exact() { Batch::All } else { Batch::Rows(self.settings.batch) };
+        let (step, work) = longest_step(loss, w, lambda, batch, self.settings.seed)?;
+        measured.0 = Some((lambda.to_vec(), step));
+        Ok((step, work))
+    }
+}
+
+/// The longest gradient step that no sample turns into an expansion at `w`: one over the largest eigenvalue of a Hessian,
+/// estimated on a few samples and enlarged.
+pub fn longest_step(loss: &LossLevel, w: &[f64], lambda: &[f64], batch: Batch, seed: u64) -> Result<(f64, Work)> {
+    let (probes, products, margin) = match batch {
+        Batch::All => (1, FULL_PRODUCTS, 1.02),
+        Batch::Rows(_) => (PROBES.0, PROBES.1, MARGIN),
+    };
+    let (mut sample, mut largest, mut rows) = (Sample::Full, 0.0_f64, 0);
+    for probe in 0..probes {
+        if let Batch::Rows(batch) = batch {
+            loss.draw(batch, &mut Rng::stream(seed, Purpose::Start, probe), &mut sample);
+        }
+        let product = |v: &[f64], out: &mut [f64]| loss.hessian_product(w, lambda, &sample, v, out);
+        let spectrum = lanczos(product, w.len(), products, seed)?;
+        largest = largest.max(spectrum.largest + spectrum.largest_error);
+        rows += spectrum.products * loss.size(&sample);
+    }
+    if largest <= 0.0 {
+        return Err(Error::numeric("the lower loss does not curve upwards at the start")
+            .remedy("make it strongly convex in w, start elsewhere (w0=), or give map_step="));
+    }
+    Ok((1.0 / (margin * largest), Work::hessian_product(rows)))
+}
+
+impl Place {
+    pub fn zeros(dim: usize) -> Self {
+        Place { w: vec![0.0; dim], u: vec![0.0; dim] }
+    }
+}
+
+impl Settings {
+    /// Batches of `lower` and `upper` that were left open follow from the steps; one larger than the population is the
+    /// population.
+    fn sid(&self, lower: &Lower, upper: &ObjectiveLevel) -> Sid {
+        let step = match self.eta {
+            Eta::Constant(eta) => StepSize::Constant { eta },
+            Eta::Decreasing((beta, gamma)) => StepSize::Decreasing { beta, gamma },
+        };
+        let solve = (self.lower_steps * self.batch) as f64;
+        let batch = |asked: Option<usize>, part: f64, size: usize| match asked
+            .unwrap_or(((part * solve).ceil() as usize).max(1))
+        {
+            0 => Batch::All,
+            rows if rows >= size => Batch::All,
+            rows => Batch::Rows(rows),
+        };
+        let average = match self.average {
+            0.0 => Average::Last,
+            fraction => Average::Suffix { fraction },
+        };
+        Sid {
+            lower_steps: self.lower_steps,
+            linear_steps: self.linear_steps,
+            cross_batch: batch(self.cross_batch, CROSS_PART, lower.level().size(&Sample::Full)),
+            upper_batch: batch(self.upper_batch, 1.0, upper.size(&Sample::Full)),
+            average,
+            ..Sid::new(self.lower_steps, self.batch, step)
+        }
+    }
+
+    fn constant_eta(&self) -> Result<f64> {
+        match self.eta {
+            Eta::Constant(eta) => Ok(eta),
+            Eta::Decreasing(_) => Err(Error::input("a precision needs a constant eta, which it shrinks by itself")),
+        }
+    }
+}

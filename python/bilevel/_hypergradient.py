@@ -1,0 +1,445 @@
+"""Hypergradients of functions of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypedDict
+
+from sklearn.utils import check_random_state
+
+from bilevel import _core
+from bilevel._levels import Floats, Lower, StochasticLoss, UpperObjective, arranged, check_levels, vector
+
+ROUGH = 0.05
+"""Relative precision where none was asked for and nothing exact can be had."""
+
+_STEPS = frozenset({"lower_steps", "linear_steps", "map_step"})
+_SAMPLED = _STEPS | {"batch", "eta", "average", "cross_batch", "upper_batch", "replicates"}
+_ALLOWED = {
+    ("exact", False): frozenset[str](),
+    ("aid-fp", False): _STEPS | {"tolerance"},
+    ("aid-cg", False): _STEPS | {"tolerance"},
+    ("sid", False): _SAMPLED,
+    ("sid-svrg", False): _SAMPLED | {"period"},
+    ("sid-saga", False): _SAMPLED,
+    ("sid", True): frozenset({"batch", "eta", "map_step", "contraction"}),
+    ("sid-svrg", True): frozenset({"batch", "eta", "map_step", "contraction", "lower_steps", "replicates"}),
+}
+_SHARED = frozenset({"precision", "absolute", "probability", "max_samples"})
+
+
+class Settings(TypedDict, total=False):
+    """The settings of `hypergradient`, by name."""
+
+    precision: float | None
+    absolute: bool
+    probability: float
+    max_samples: int | None
+    lower_steps: int | None
+    linear_steps: int | None
+    batch: int | None
+    eta: float | tuple[float, float] | None
+    average: float | None
+    cross_batch: int | str | None
+    upper_batch: int | str | None
+    period: int | None
+    tolerance: float | None
+    map_step: float | None
+    contraction: float | None
+    replicates: int | None
+
+
+class Work(NamedTuple):
+    """What a computation cost, in rows visited.
+
+    Parameters
+    ----------
+    rows : int
+        Rows visited, for whatever purpose.
+    gradients : int
+        Rows of maps, gradients and objectives.
+    hessian_products : int
+        Rows of products with the derivative in ``w``.
+    cross_products : int
+        Rows of products with the derivative in ``lam``.
+    factorizations : int
+        Factorised matrices, a number and not rows.
+    """
+
+    rows: int
+    gradients: int
+    hessian_products: int
+    cross_products: int
+    factorizations: int
+
+
+class Stage(NamedTuple):
+    """Where an estimate to a precision stands.
+
+    Parameters
+    ----------
+    steps : int
+        Steps of a replicate.
+    replicates : int
+        Replicates so far.
+    error : float
+        Bound on the error so far.
+    allowed : float
+        The allowed error.
+    rows : int
+        Rows visited so far.
+    """
+
+    steps: int
+    replicates: int
+    error: float
+    allowed: float
+    rows: int
+
+
+@dataclass(frozen=True, eq=False)
+class Hypergradient:
+    """A hypergradient and how far to trust it.
+
+    Parameters
+    ----------
+    value : ndarray or structure
+        The gradient, arranged like ``lam``.
+    std_error : ndarray, structure or None
+        Standard error of each component, where there are replicates; it does not see the bias.
+    objective : float
+        The upper objective at the lower variable found, on the sample that was used.
+    status : str
+        ``"converged"``, ``"step-limit"`` or ``"stagnated"``.
+    message : str
+        What that means, and what to do about it.
+    work : Work
+        What it cost.
+    method : str
+        The method that was used.
+    w : ndarray, structure or None
+        The lower variable; None where there were several solves.
+    adjoint : ndarray, structure or None
+        Solution of the linear system, arranged like ``w``: of that with the Hessian for a loss.
+    error : float or None
+        With a precision: the norm of the error is below this with the requested probability.
+    allowed : float or None
+        With a precision: what it allowed.
+    bias : float or None
+        With a precision: estimated norm of the bias, which is part of `error`.
+    replicates : ndarray of shape (n_replicates, dim_lam) or None
+        With a precision: independent estimates.
+    map_step : float or None
+        Step of the gradient map where the lower level is a loss.
+    """
+
+    value: Any
+    std_error: Any
+    objective: float
+    status: str
+    message: str
+    work: Work
+    method: str
+    w: Any = None
+    adjoint: Any = None
+    error: float | None = None
+    allowed: float | None = None
+    bias: float | None = None
+    replicates: Floats | None = field(default=None, repr=False)
+    map_step: float | None = None
+
+
+def chosen(lower: Lower, upper: UpperObjective, method: str, precision: float | None) -> str:
+    """Choose the method that ``"auto"`` stands for.
+
+    Parameters
+    ----------
+    lower : StochasticMap or StochasticLoss
+        The lower level.
+    upper : UpperObjective
+        The upper level.
+    method : str
+        A name, or ``"auto"``.
+    precision : float or None
+        The precision, where one was asked for.
+
+    Returns
+    -------
+    str
+        The name of a method.
+    """
+    if method != "auto":
+        return method
+    if precision is not None or not (lower.has_mean and upper.has_mean):
+        return "sid"
+    return "exact" if isinstance(lower, StochasticLoss) else "aid-fp"
+
+
+def core_settings(method: str, settings: Settings, seed: int) -> _core.EstimatorSettings:
+    """Fill in defaults and refuse what the method does not take.
+
+    Parameters
+    ----------
+    method : str
+        Name of the method.
+    settings : dict
+        The settings that were given.
+    seed : int
+        What all randomness follows from.
+
+    Returns
+    -------
+    dict
+        All settings as the core takes them.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    precision = settings.get("precision")
+    allowed = _ALLOWED.get((method, precision is not None))
+    if allowed is not None:
+        for name in sorted(given.keys() - allowed - _SHARED):
+            detail = " with a precision" if precision is not None else ""
+            raise ValueError(f"method={method!r}{detail} takes no {name}")
+    if precision is not None and not (precision > 0 and math.isfinite(precision)):
+        raise ValueError(f"precision={precision} must be positive and finite")
+    exact = method.startswith("aid")
+    steps = settings.get("lower_steps") or (100_000 if exact else 512)
+    tolerance = settings.get("tolerance")
+    average = settings.get("average")
+    return {
+        "method": method,
+        "precision": None if precision is None else ("absolute" if settings.get("absolute") else "relative", precision),
+        "probability": settings.get("probability", 0.95),
+        "max_rows": settings.get("max_samples"),
+        "lower_steps": int(steps),
+        "linear_steps": int(settings.get("linear_steps") or steps),
+        "batch": int(settings.get("batch") or 64),
+        "cross_batch": _batch(settings.get("cross_batch"), "cross_batch"),
+        "upper_batch": _batch(settings.get("upper_batch"), "upper_batch"),
+        "eta": settings.get("eta") or 0.5,
+        "average": 0.5 if average is None else average,
+        "period": settings.get("period"),
+        "tolerance": 1e-10 if tolerance is None else tolerance,
+        "map_step": settings.get("map_step"),
+        "contraction": settings.get("contraction"),
+        "replicates": int(settings.get("replicates") or 1),
+        "seed": seed,
+    }
+
+
+def _batch(batch: int | str | None, name: str) -> int | None:
+    if batch == "all":
+        return 0
+    if batch is not None and (isinstance(batch, str) or batch < 1):
+        raise ValueError(f"{name}={batch!r} must be a positive number of rows, or 'all'")
+    return batch
+
+
+def core_start(lower: Lower, start: Any) -> _core.Start:
+    """Give the place to start from as the core takes it.
+
+    Parameters
+    ----------
+    lower : StochasticMap or StochasticLoss
+        The lower level.
+    start : Hypergradient, ndarray, structure or None
+        An earlier result, or a lower variable.
+
+    Returns
+    -------
+    tuple or None
+        The lower variable, and the adjoint where it is known.
+    """
+    if start is None:
+        return None
+    w, adjoint = (start.w, start.adjoint) if isinstance(start, Hypergradient) else (start, None)
+    if w is None:
+        return None
+    flat = vector(w, lower.w_structure, lower.dim_w, "the start")
+    return flat, None if adjoint is None else vector(adjoint, lower.w_structure, lower.dim_w, "the adjoint")
+
+
+def seed_of(random_state: Any) -> int:
+    """Turn a random state into a seed.
+
+    Parameters
+    ----------
+    random_state : int, RandomState or None
+        As in scikit-learn.
+
+    Returns
+    -------
+    int
+        The seed.
+    """
+    return random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31))
+
+
+def hypergradient(
+    lower: Lower,
+    upper: UpperObjective,
+    lam: Any,
+    *,
+    method: str = "auto",
+    precision: float | None = None,
+    absolute: bool = False,
+    probability: float = 0.95,
+    max_samples: int | None = None,
+    start: Any = None,
+    lower_steps: int | None = None,
+    linear_steps: int | None = None,
+    batch: int | None = None,
+    eta: float | tuple[float, float] | None = None,
+    average: float | None = None,
+    cross_batch: int | str | None = None,
+    upper_batch: int | str | None = None,
+    period: int | None = None,
+    tolerance: float | None = None,
+    map_step: float | None = None,
+    contraction: float | None = None,
+    replicates: int | None = None,
+    random_state: Any = 0,
+    n_jobs: int = 1,
+    callback: Callable[[Stage], object] | None = None,
+) -> Hypergradient:
+    r"""Compute the gradient of :math:`f(\lambda) = E(w(\lambda), \lambda)`.
+
+    Parameters
+    ----------
+    lower : StochasticMap or StochasticLoss
+        The lower level, which defines :math:`w(\lambda)`.
+    upper : UpperObjective
+        The upper level :math:`E`.
+    lam : array-like or structure
+        Where to differentiate.
+    method : str, default="auto"
+        ``"sid"``: stochastic implicit differentiation, at a cost that does not depend on the number of rows; ``"sid-svrg"``
+        and ``"sid-saga"``: the same with variance reduction; ``"aid-fp"`` and ``"aid-cg"``: over all rows by fixed-point
+        iteration, or conjugate gradients for the linear system; ``"exact"``: Newton's method, for losses. By default
+        ``"sid"`` with a precision or where there is no exact mean, else ``"exact"`` for losses and ``"aid-fp"`` for maps.
+    precision : float, default=None
+        Largest error, as a part of the norm of the hypergradient, for ``"sid"`` and ``"sid-svrg"``: step counts, batches and
+        error bars then follow from it.
+    absolute : bool, default=False
+        Whether `precision` is in the units of the hypergradient.
+    probability : float, default=0.95
+        How sure the error must be below `precision`.
+    max_samples : int, default=None
+        Rows to visit at most with a precision.
+    start : Hypergradient, array-like or structure, default=None
+        An earlier result, or a lower variable, to start from; zeros by default.
+    lower_steps : int, default=None
+        Steps of the lower solve: 512 of those that sample, at most 100 000 of the others.
+    linear_steps : int, default=None
+        Steps of the linear solve; as many as `lower_steps` by default.
+    batch : int, default=None
+        Rows drawn at each step, 64 by default.
+    eta : float or tuple, default=None
+        Constant step of both solves, 0.5 by default, or ``(beta, gamma)`` for steps ``beta / (gamma + s)``. A precision
+        makes it smaller where solves diverge.
+    average : float, default=None
+        Part of the iterates, the last ones, whose mean is the solution, 0.5 by default; 0 takes the last iterate.
+    cross_batch : int or "all", default=None
+        Rows of the derivative in ``lam``, by default an eighth of those of a solve.
+    upper_batch : int or "all", default=None
+        Rows of the upper level, by default as many as in a solve.
+    period : int, default=None
+        Steps between two passes of ``"sid-svrg"``; a pass of samples by default.
+    tolerance : float, default=None
+        Relative residual at which ``"aid-fp"`` and ``"aid-cg"`` stop, 1e-10 by default.
+    map_step : float, default=None
+        Step of the gradient map of a loss; by default the longest one that no sample turns into an expansion at the start.
+    contraction : float, default=None
+        Contraction modulus of the map, where it is known.
+    replicates : int, default=None
+        Independent estimates of which the mean is taken, with a standard error; one by default.
+    random_state : int, RandomState or None, default=0
+        What all randomness follows from.
+    n_jobs : int, default=1
+        Threads for replicates. Functions in Python hold the lock of the interpreter, so that more than one helps only where
+        they let go of it, as JAX and PyTorch do. The result does not depend on it.
+    callback : callable, default=None
+        Called with each `Stage` of an estimate to a precision; one that returns True ends it with what there is.
+
+    Returns
+    -------
+    Hypergradient
+        The value with its error bar, status and cost.
+
+    See Also
+    --------
+    minimize : Follow it.
+    check : Compare it with differences.
+
+    Examples
+    --------
+    >>> import bilevel
+    >>> import numpy as np
+    >>> lower = bilevel.StochasticMap(
+    ...     lambda w, lam, seeds: 0.5 * w + lam + np.random.default_rng(seeds).normal(size=(len(seeds), 1)).mean(axis=0),
+    ...     lambda w, lam, seeds, v: 0.5 * v,
+    ...     lambda w, lam, seeds, v: v,
+    ...     dim_w=1,
+    ...     dim_lam=1,
+    ...     n_samples=None,
+    ... )
+    >>> upper = bilevel.UpperObjective(
+    ...     lambda w, lam, _: w[0] ** 2 / 2, lambda w, lam, _: (w[0] ** 2 / 2, w, 0 * lam), dim_w=1, dim_lam=1
+    ... )
+    >>> found = bilevel.hypergradient(lower, upper, [1.0], precision=0.05)
+    >>> found.status, found.error < found.allowed
+    ('converged', True)
+    >>> bool(abs(found.value[0] - 4.0) < found.error)
+    True
+    """
+    check_levels(lower, upper)
+    settings: Settings = {
+        "precision": precision,
+        "absolute": absolute,
+        "probability": probability,
+        "max_samples": max_samples,
+        "lower_steps": lower_steps,
+        "linear_steps": linear_steps,
+        "batch": batch,
+        "eta": eta,
+        "average": average,
+        "cross_batch": cross_batch,
+        "upper_batch": upper_batch,
+        "period": period,
+        "tolerance": tolerance,
+        "map_step": map_step,
+        "contraction": contraction,
+        "replicates": replicates,
+    }
+    name = chosen(lower, upper, method, precision)
+    if method == "auto" and name == "sid" and precision is None:
+        settings["precision"] = ROUGH
+    listener = None if callback is None else (lambda *stage: callback(Stage(*stage)) is True)
+    record = _core.hypergradient(
+        lower,
+        upper,
+        vector(lam, lower.lam_structure, lower.dim_lam, "lam"),
+        core_settings(name, settings, seed_of(random_state)),
+        core_start(lower, start),
+        max(1, int(n_jobs)),
+        listener,
+    )
+    w, adjoint = record["place"] or (None, None)
+    precise = record["precise"]
+    return Hypergradient(
+        value=arranged(record["value"], lower.lam_structure),
+        std_error=arranged(record["std_error"], lower.lam_structure),
+        objective=record["objective"],
+        status=record["status"],
+        message=record["message"],
+        work=Work(*record["work"]),
+        method=name,
+        w=arranged(w, lower.w_structure),
+        adjoint=arranged(adjoint, lower.w_structure),
+        error=None if precise is None else precise["error"],
+        allowed=None if precise is None else precise["allowed"],
+        bias=None if precise is None else precise["bias"],
+        replicates=None if precise is None else precise["replicates"],
+        map_step=record["map_step"],
+    )
