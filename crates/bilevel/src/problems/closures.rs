@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use super::{draw_rows, for_each_row, sample_size};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, StochasticLoss, StochasticMap};
-use crate::row_sums::RowSumLoss;
+use crate::row_sums::{RowSumLoss, RowSumObjective};
 use crate::sample::{Rng, Sample};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -395,3 +395,5 @@ impl UpperObjective for RowObjective<'_> {
         value
     }
 }
+
+impl RowSumObjective for RowObjective<'_> {}
