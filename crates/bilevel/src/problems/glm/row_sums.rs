@@ -31,7 +31,15 @@ impl<'m> Exchange<'m> {
 impl EmpiricalRisk<'_> {
     /// `out = mean over the sample of c_i x_i (g_i - memory_i)`, `g_i` the derivatives of the loss in the margins, which go
     /// into `fresh`.
-    fn derivative_change(&self, w: &[f64], zeta: &Sample, memory: &[f64], fresh: &mut [f64], out: &mut [f64]) {
+    fn derivative_change(
+        &self,
+        counts: Counts<'_>,
+        w: &[f64],
+        zeta: &Sample,
+        memory: &[f64],
+        fresh: &mut [f64],
+        out: &mut [f64],
+    ) {
         let (loss, exchange) = (self.loss, Exchange::new(zeta, self.outputs(), memory, fresh));
         if *zeta == Sample::Full {
             self.full_pass(w, out, |rows, position, margins| {
@@ -152,7 +160,15 @@ impl RowSumLoss for Glm<'_> {
         let (risk, loss) = (&self.risk, self.risk.loss);
         if *zeta == Sample::Full {
             let ignored = [&mut vec![0.0; fresh.len()][..], fresh];
-            return risk.row_changes(self.counts(lambda), w, zeta, v, [&[], memory], ignored, [&mut vec![0.0; out.len()], out]);
+            return risk.row_changes(
+                self.counts(lambda),
+                w,
+                zeta,
+                v,
+                [&[], memory],
+                ignored,
+                [&mut vec![0.0; out.len()], out],
+            );
         }
         let exchange = Exchange::new(zeta, risk.outputs(), memory, fresh);
         out.fill(0.0);
