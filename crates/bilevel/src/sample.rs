@@ -25,6 +25,16 @@ pub enum Sample {
 }
 
 impl Sample {
+    /// Rows in the sample, `n` of them in [`Sample::Full`]; a seed has none.
+    pub fn rows_in(&self, n: usize) -> usize {
+        match self {
+            Sample::Full => n,
+            Sample::Block(block) => block.len(),
+            Sample::Rows(rows) => rows.len(),
+            Sample::Seed(_) => 0,
+        }
+    }
+
     /// Calls `visit` with every row of the sample, `n` of them in [`Sample::Full`]; a seed has none.
     pub fn for_each_row(&self, n: usize, visit: impl FnMut(usize)) {
         match self {

@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Sid};
+use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Sid, SidSaga};
 use bilevel::lower::GradientMap;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::step_size::StepSize;
@@ -48,6 +48,12 @@ fn more_steps_allocate_no_more() {
             sid.estimate(&map, problem.upper(), &lambda, None, 1, 0).unwrap();
         })
     };
+    let saga = |steps| {
+        count(&|| {
+            let saga = SidSaga { sid: Sid::new(steps, 4, StepSize::Constant { eta: 0.1 }) };
+            saga.estimate(&map, problem.upper(), &lambda, None, 1, 0).unwrap();
+        })
+    };
     let aid = |steps| {
         count(&|| {
             let aid = AidFixedPoint { lower_steps: steps, linear_steps: steps, tolerance: 0.0 };
@@ -67,6 +73,7 @@ fn more_steps_allocate_no_more() {
     };
     // The test harness may allocate meanwhile, once or twice; a hundred steps more would show as hundreds.
     assert!(sid(1000) <= sid(10) + 8, "SID: {} and {}", sid(10), sid(1000));
+    assert!(saga(1000) <= saga(10) + 8, "SID-SAGA: {} and {}", saga(10), saga(1000));
     assert!(aid(1000) <= aid(10) + 8, "AID-FP: {} and {}", aid(10), aid(1000));
     assert!(cg(1000) <= cg(10) + 8, "AID-CG: {} and {}", cg(10), cg(1000));
     assert!(sid(10) < 60, "{}", sid(10));

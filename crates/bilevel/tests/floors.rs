@@ -12,7 +12,8 @@ const FLOORS: &[&[&str]] = &[
     &["error", "Error", "Result", "elementary", "epochs", "sample", "simd", "status", "stop", "vector", "work"], // 0
     &["data", "domain", "step_size"],                                                                            // 1
     &["lower"],                                                                                                  // 2
-    &["upper", "row_sums"],                                                                                      // 2
+    &["upper"],                                                                                                  // 2
+    &["row_sums"],                                                                                               // 2
     &["operator", "problems"],                                                                                   // 3
     &["fixed_point"],                                                                                            // 4
     &["linear_system"],                                                                                          // 5

@@ -100,17 +100,24 @@ fn numbers_of_rows_make_up_gradient_and_product() {
         let v: Vec<f64> = (0..w.len()).map(|i| ((i * 3 + 1) as f64).sin()).collect();
         for zeta in samples() {
             let mut numbers = vec![0.0; glm.size(&zeta) * glm.width()];
-            let (mut sum, mut expected) = (vec![0.0; w.len()], vec![0.0; w.len()]);
-            glm.gradient_numbers(w, lambda, &zeta, &mut numbers);
-            glm.gradient_rest(w, lambda, &mut sum);
-            glm.add_rows(&zeta, &numbers, &mut sum);
+            let (mut rest, mut sum, mut expected) = (vec![0.0; w.len()], vec![0.0; w.len()], vec![0.0; w.len()]);
+            let close = |rest: &[f64], sum: &[f64], expected: &[f64]| {
+                let all: Vec<f64> = rest.iter().zip(sum).map(|(a, b)| a + b).collect();
+                let apart = vector::distance(&all, expected);
+                assert!(apart <= 1e-12 * (1.0 + vector::norm(expected)), "{name}, {zeta:?}");
+            };
+            glm.gradient_rest(w, lambda, &mut rest);
             glm.gradient(w, lambda, &zeta, &mut expected);
-            assert!(vector::distance(&sum, &expected) <= 1e-12 * (1.0 + vector::norm(&expected)), "{name}, {zeta:?}");
-            glm.product_numbers(w, lambda, &zeta, &v, &mut numbers);
-            glm.product_rest(w, lambda, &v, &mut sum);
-            glm.add_rows(&zeta, &numbers, &mut sum);
+            glm.gradient_change(w, lambda, &zeta, &[], &mut numbers, &mut sum);
+            close(&rest, &sum, &expected);
+            glm.mean_of_rows(&zeta, &numbers, &mut sum);
+            close(&rest, &sum, &expected);
+            glm.product_rest(w, lambda, &v, &mut rest);
             glm.hessian_product(w, lambda, &zeta, &v, &mut expected);
-            assert!(vector::distance(&sum, &expected) <= 1e-12 * (1.0 + vector::norm(&expected)), "{name}, {zeta:?}");
+            glm.product_change(w, lambda, &zeta, &v, &[], &mut numbers, &mut sum);
+            close(&rest, &sum, &expected);
+            glm.mean_of_rows(&zeta, &numbers, &mut sum);
+            close(&rest, &sum, &expected);
         }
     });
 }

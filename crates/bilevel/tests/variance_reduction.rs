@@ -12,7 +12,9 @@ use bilevel::hypergradient::{
 };
 use bilevel::lower::{Curvature, Curved, GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
-use bilevel::operator::{AdjointOperator, LowerOperator, RandomOperator, Saga, Svrg};
+use bilevel::operator::{
+    AdjointOperator, ByRemembering, LowerOperator, RandomOperator, Remembered, RowMemory, Saga, Svrg,
+};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, GlmCurvature, Loss, Penalty, Weighting};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::scaled::{Scaled, Units, Whitening};
@@ -99,6 +101,10 @@ fn directions_have_no_bias() {
         assert_unbiased(|| Svrg::new(system(), 100), system(), "SVRG, linear system");
         assert_unbiased(|| Saga::new(level()), level(), "SAGA, lower level");
         assert_unbiased(|| Saga::new(system()), system(), "SAGA, linear system");
+        let at = &points(lower.dims().w)[0];
+        let (of_level, of_system) = (RowMemory::at(&mut level(), at).0, RowMemory::at(&mut system(), at).0);
+        assert_unbiased(|| Remembered::new(level(), &of_level), level(), "memory, lower level");
+        assert_unbiased(|| Remembered::new(system(), &of_system), system(), "memory, linear system");
     }
 }
 
@@ -252,6 +258,37 @@ fn replays_limits_and_bad_settings() {
     }
     let diverging = run(good, 1e6);
     assert!(diverging.is_err_and(|error| error.is_numeric()));
+}
+
+/// Anchors whose rows are remembered: the same numbers on the same samples, for half of the rows of the chains and one visit of
+/// all rows instead of two.
+#[test]
+fn remembered_anchors_give_the_same_for_half_the_rows() {
+    let data = Bundled::read("heart_scale.gz", 270);
+    let row_weights: Vec<f64> = (0..data.rows()).map(|i| 0.5 + (i % 3) as f64).collect();
+    for weighting in [Weighting::Uniform, Weighting::Rows(&row_weights)] {
+        let (lower, upper, lambda) = heart(&data);
+        let lower = Glm::new(lower.risk().clone().weighted(weighting), lower.penalty().clone());
+        let units = GlmCurvature::new(&lower, &vec![0.0; lower.dims().w], &lambda).whitening().unwrap();
+        let scaled = Scaled { inner: &lower, scale: &units };
+        let (map, upper) = (GradientMap { loss: &scaled, map_step: 0.5 }, Scaled { inner: &upper, scale: &units });
+        let svrg = PreciseSvrg { batch: BATCH, steps: 12, chains: 4, eta: 0.7, contraction: 0.8, seed: 3 };
+        let precision = Precision::relative(1e-5);
+        let recomputed = svrg.estimate(&map, &upper, &lambda, None, precision, &mut on).unwrap();
+        let remembered = svrg.estimate_by(&ByRemembering, &map, &upper, &lambda, None, precision, &mut on).unwrap();
+        assert!(relative(&remembered.estimate.value, &recomputed.estimate.value) < 1e-10);
+        assert_eq!(
+            (remembered.anchors, remembered.replicates.len()),
+            (recomputed.anchors, recomputed.replicates.len())
+        );
+        let (work, twice) = (remembered.estimate.work, recomputed.estimate.work);
+        let judged = work.gradients - work.hessian_products;
+        assert_eq!(twice.gradients - twice.hessian_products, judged);
+        let all = (remembered.anchors * FITTED) as u64;
+        let of_chains = work.hessian_products - all;
+        assert_eq!(twice.hessian_products, all + 2 * of_chains);
+        assert_eq!((work.rows, twice.rows), (all + 2 * of_chains + judged, 2 * all + 4 * of_chains + judged));
+    }
 }
 
 fn german() -> GlmProblem {

@@ -46,7 +46,7 @@ pub(super) struct Field<'a> {
     /// Scratch: `grad_w E`.
     pub grad_w: Vec<f64>,
     /// Scratch: the cross product.
-    cross: Vec<f64>,
+    pub cross: Vec<f64>,
     pub(super) power: Vec<f64>,
     pub(super) image: Vec<f64>,
 }

@@ -26,6 +26,7 @@ mod problem;
 mod recipe;
 mod run;
 mod saga;
+mod saga_memory;
 mod sampled;
 mod zeroth_order;
 
@@ -33,6 +34,6 @@ pub use adjoint::Adjoint;
 pub use algorithm::Algorithm;
 pub use memory::{Blocks, Memory};
 pub use point::Point;
-pub use problem::Bilevel;
+pub use problem::{Bilevel, LowerLoss};
 pub use recipe::{Count, Recipe, Start};
 pub use run::{Iterate, Outcome, Settings, Steps, run};

@@ -3,15 +3,20 @@
 use crate::domain::Domain;
 use crate::error::{Error, Result};
 use crate::lower::{Dims, FirstOrder};
-use crate::upper::UpperObjective;
+use crate::row_sums::{RowSumLoss, RowSumObjective};
+
+/// A lower level that all algorithms can run on: a loss over rows whose derivative in `lambda` is known too.
+pub trait LowerLoss: FirstOrder + RowSumLoss {}
+
+impl<L: FirstOrder + RowSumLoss> LowerLoss for L {}
 
 /// `min_lambda E(w(lambda), lambda)` over a box, `w(lambda) = argmin_w g(w, lambda)`.
 #[derive(Clone, Copy)]
 pub struct Bilevel<'a> {
     /// The loss `g`.
-    pub lower: &'a dyn FirstOrder,
+    pub lower: &'a dyn LowerLoss,
     /// The objective `E`.
-    pub upper: &'a dyn UpperObjective,
+    pub upper: &'a dyn RowSumObjective,
     /// The box of the hyperparameters.
     pub domain: &'a Domain,
 }

@@ -10,35 +10,42 @@
 //! ```
 //!
 //! This is SVRG (Johnson, Zhang, NeurIPS 2013) on the pair `(w, v)`, so that one anchor serves chains with different `w`.
+//! Where rows enter by a few numbers each, these are remembered and need not be computed again ([`Anchoring`]).
 
 use super::parts::{Sampled, Upper, check_finite, cross_term};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::{FixedPoint, Workspace};
 use crate::lower::StochasticMap;
-use crate::operator::{AdjointOperator, ControlVariate, LowerOperator, RandomOperator};
+use crate::operator::{AdjointOperator, AnchorPoint, Anchoring, LowerOperator};
 use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::upper::UpperObjective;
 use crate::vector;
 use crate::work::Work;
 
 /// Both levels at one `lambda`.
-pub(super) struct Levels<'a, M: ?Sized, U: ?Sized> {
+pub(super) struct Levels<'a, A, M: ?Sized, U: ?Sized> {
+    pub anchoring: &'a A,
     pub map: &'a M,
     pub upper: &'a U,
     pub lambda: &'a [f64],
 }
 
 /// What is known exactly at the anchor.
-pub(super) struct Anchor {
+pub(super) struct Anchor<K> {
     pub point: WarmStart,
-    phi: Vec<f64>,
-    psi: Vec<f64>,
+    kept: K,
     upper: Upper,
     cross: Vec<f64>,
     /// `grad2 E + d2Phi^T v~`.
     pub hypergradient: Vec<f64>,
     pub work: Work,
+}
+
+impl<K> Anchor<K> {
+    fn at(&self) -> AnchorPoint<'_> {
+        AnchorPoint { w: &self.point.w, v: &self.point.v, grad_w: &self.upper.grad_w }
+    }
 }
 
 /// Where a chain ended.
@@ -55,15 +62,18 @@ pub(super) struct ChainSettings {
     pub cross_batch: Batch,
 }
 
-impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Levels<'_, M, U> {
+impl<A, M, U> Levels<'_, A, M, U>
+where
+    A: Anchoring<M>,
+    M: StochasticMap + ?Sized,
+    U: UpperObjective + ?Sized,
+{
     /// The exact look at `point`.
-    pub fn anchor(&self, point: WarmStart) -> Result<Anchor> {
-        let Levels { map, upper, lambda } = *self;
-        let (mut phi, mut psi) = (vec![0.0; point.w.len()], vec![0.0; point.w.len()]);
-        let mut work = LowerOperator { map, lambda }.apply(&point.w, &Sample::Full, &mut phi);
+    pub fn anchor(&self, point: WarmStart) -> Result<Anchor<A::Kept>> {
+        let Levels { anchoring, map, upper, lambda } = *self;
         let upper = Upper::at(upper, &point.w, lambda, Sampled::all())?;
-        let mut adjoint = AdjointOperator { map, w: &point.w, lambda, grad_w: &upper.grad_w };
-        work += adjoint.apply(&point.v, &Sample::Full, &mut psi);
+        let at = AnchorPoint { w: &point.w, v: &point.v, grad_w: &upper.grad_w };
+        let (kept, mut work) = anchoring.look(map, lambda, at);
         let mut cross = vec![0.0; lambda.len()];
         cross_term(map, &point, lambda, Sampled::all(), &mut cross);
         work += Work::cross_product(map.cross_size(&Sample::Full));
@@ -71,22 +81,17 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Levels<'_, M, U> {
         vector::axpy(1.0, &cross, &mut hypergradient);
         check_finite(&hypergradient)?;
         work += upper.work;
-        Ok(Anchor { point, phi, psi, upper, cross, hypergradient, work })
+        Ok(Anchor { point, kept, upper, cross, hypergradient, work })
     }
 
     /// A chain from the anchor on the samples number `index` under `seed`.
-    pub fn chain(&self, anchor: &Anchor, settings: &ChainSettings, seed: u64, index: u64) -> Result<Chain> {
-        let Levels { map, upper, lambda } = *self;
+    pub fn chain(&self, anchor: &Anchor<A::Kept>, settings: &ChainSettings, seed: u64, index: u64) -> Result<Chain> {
+        let Levels { anchoring, map, upper, lambda } = *self;
         let stream = |purpose| Rng::stream(seed, purpose, index);
         let mut point = anchor.point.clone();
         let mut workspace = Workspace::new(point.w.len());
 
-        let mut operator = ControlVariate {
-            moving: LowerOperator { map, lambda },
-            anchored: LowerOperator { map, lambda },
-            anchor: &anchor.point.w,
-            mean: &anchor.phi,
-        };
+        let mut operator = anchoring.lower(LowerOperator { map, lambda }, anchor.at(), &anchor.kept);
         let lower = settings.solver.solve(&mut operator, &mut point.w, &mut stream(Purpose::Lower), &mut workspace);
         let lower = lower.usable("lower level")?;
 
@@ -99,13 +104,10 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Levels<'_, M, U> {
             at.correct(&upper_at(&anchor.point.w)?, &anchor.upper);
         }
 
-        let mut operator = ControlVariate {
-            moving: AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w },
-            anchored: AdjointOperator { map, w: &anchor.point.w, lambda, grad_w: &anchor.upper.grad_w },
-            anchor: &anchor.point.v,
-            mean: &anchor.psi,
-        };
+        let system = AdjointOperator { map, w: &point.w, lambda, grad_w: &at.grad_w };
+        let mut operator = anchoring.linear(system, anchor.at(), &anchor.kept);
         let linear = settings.solver.solve(&mut operator, &mut point.v, &mut stream(Purpose::Linear), &mut workspace);
+        drop(operator);
         let linear = linear.usable("linear system")?;
 
         let cross_at = |point: &WarmStart, out: &mut [f64]| {

@@ -10,7 +10,7 @@
 //! rest, `r/(1 - r)` times it. The noise of `w` is so small by then that what it does to a nonlinear lower level, of second
 //! order, is far below the first.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use rayon::prelude::*;
 
@@ -23,6 +23,7 @@ use super::{Hypergradient, Sid, WarmStart};
 use crate::error::{Error, Result};
 use crate::fixed_point::{Average, FixedPoint};
 use crate::lower::StochasticMap;
+use crate::operator::{Anchoring, ByRecomputing};
 use crate::sample::{Batch, Sample};
 use crate::status::Status;
 use crate::step_size::StepSize;
@@ -36,6 +37,10 @@ const ROUNDS: usize = 60;
 const GROWTHS: usize = 3;
 /// Halvings of `eta` after divergence.
 const RETREATS: usize = 10;
+/// More chains of one round, as a multiple, rather than another round.
+const MORE: usize = 2;
+/// How much of the allowed noise is planned to be used when there are to be more chains.
+const PLANNED: f64 = 0.95;
 /// Part of the steps of a chain whose iterates are averaged.
 const AVERAGED: f64 = 0.4;
 
@@ -75,10 +80,34 @@ impl PreciseSvrg {
         M: StochasticMap + ?Sized,
         U: UpperObjective + ?Sized,
     {
+        self.estimate_by(&ByRecomputing, map, upper, lambda, start, precision, observer)
+    }
+
+    /// [`estimate`](Self::estimate) with anchors used in a way that suits the map, such as
+    /// [`ByRemembering`](crate::operator::ByRemembering), at half the cost of the steps.
+    ///
+    /// # Errors
+    /// As [`estimate`](Self::estimate).
+    #[allow(clippy::too_many_arguments)]
+    pub fn estimate_by<A, M, U>(
+        &self,
+        anchoring: &A,
+        map: &M,
+        upper: &U,
+        lambda: &[f64],
+        start: Option<&WarmStart>,
+        precision: Precision,
+        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+    ) -> Result<PreciseHypergradient>
+    where
+        A: Anchoring<M>,
+        M: StochasticMap + ?Sized,
+        U: UpperObjective + ?Sized,
+    {
         precision.validate()?;
         self.validate()?;
         check_sizes(map.dims(), upper.dims(), lambda, start)?;
-        let levels = Levels { map, upper, lambda };
+        let levels = Levels { anchoring, map, upper, lambda };
         let (mut eta, mut retreats) = (self.eta, 0);
         let mut point = start.cloned().unwrap_or_else(|| WarmStart::zeros(map.dims()));
         let mut work = Work::default();
@@ -88,12 +117,12 @@ impl PreciseSvrg {
             let anchor = levels.anchor(point.clone())?;
             work += anchor.work;
             let settings = self.chain(eta, upper.size(&Sample::Full));
-            let first = round as u64 * self.chains as u64;
-            let chains: Result<Vec<Chain>> = (first..first + self.chains as u64)
-                .into_par_iter()
-                .map(|index| levels.chain(&anchor, &settings, self.seed, index))
-                .collect();
-            let chains = match chains {
+            let run = |count: Range<usize>| -> Result<Vec<Chain>> {
+                let first = (round * MORE * self.chains) as u64;
+                let indices = first + count.start as u64..first + count.end as u64;
+                indices.into_par_iter().map(|index| levels.chain(&anchor, &settings, self.seed, index)).collect()
+            };
+            let mut chains = match run(0..self.chains) {
                 Err(error) if error.is_numeric() && retreats < RETREATS => {
                     retreats += 1;
                     eta /= 2.0;
@@ -101,19 +130,21 @@ impl PreciseSvrg {
                 }
                 found => found?,
             };
+            let unforgotten = self.unforgotten(eta);
+            let mut found = Round::of(&chains, &anchor.hypergradient, unforgotten, &precision);
+            let rows: u64 = chains.iter().map(|chain| chain.estimate.work.rows).sum();
+            let affordable = work.rows + MORE as u64 * rows <= precision.max_rows;
+            if let Some(wanted) = found.enough(self.chains).filter(|_| affordable) {
+                chains.extend(run(self.chains..wanted)?);
+                found = Round::of(&chains, &anchor.hypergradient, unforgotten, &precision);
+            }
             work += chains.iter().map(|chain| chain.estimate.work).sum();
-            let replicates: Vec<Vec<f64>> = chains.iter().map(|chain| chain.estimate.value.clone()).collect();
-            let spread = Spread::of(&replicates);
-            let mut left: Vec<f64> = spread.mean.iter().zip(&anchor.hypergradient).map(|(a, b)| a - b).collect();
-            let way = vector::norm(&left);
-            vector::scale(self.unforgotten(eta), &mut left);
+            let Round { replicates, spread, left, way, error, allowed } = found;
             let bias = vector::norm(&left);
-            let error = bias + spread.radius(spread.count, precision.probability);
-            let allowed = precision.allowed(spread.signal_squared().sqrt());
             if !error.is_finite() {
                 return Err(unsettled(round));
             }
-            let stage = Stage { steps: self.steps, replicates: self.chains, error, allowed, rows: work.rows };
+            let stage = Stage { steps: self.steps, replicates: chains.len(), error, allowed, rows: work.rows };
             let go_on = observer(&stage).is_continue();
             grown = if way > gone { grown + 1 } else { 0 };
             gone = way;
@@ -123,7 +154,7 @@ impl PreciseSvrg {
             let affordable = 2 * work.rows - before <= precision.max_rows;
             if error <= allowed || !go_on || !affordable || round == ROUNDS {
                 let status = if error <= allowed { Status::Converged } else { Status::StepLimit };
-                let count = self.chains as f64;
+                let count = chains.len() as f64;
                 let objective = chains.iter().map(|chain| chain.estimate.objective).sum::<f64>() / count;
                 let nothing = vec![0.0; left.len()];
                 let mut precise = PreciseHypergradient {
@@ -168,9 +199,9 @@ impl PreciseSvrg {
         Ok(())
     }
 
-    /// Samples of the upper level and of the cross derivative are as large as those of a solve.
+    /// Samples of the upper level are as many rows as the averaged steps see, those of the cross derivative as large as a step's.
     fn chain(&self, eta: f64, upper_rows: usize) -> ChainSettings {
-        let rows = self.steps * self.batch;
+        let rows = self.averaged() * self.batch;
         let step = StepSize::Constant { eta };
         let average = Average::Suffix { fraction: AVERAGED };
         ChainSettings {
@@ -181,13 +212,52 @@ impl PreciseSvrg {
         }
     }
 
+    /// Steps of a chain whose iterates are averaged.
+    fn averaged(&self) -> usize {
+        ((self.steps as f64 * AVERAGED).ceil() as usize).max(1)
+    }
+
     /// `r/(1 - r)`, `r` the mean over the averaged steps of what is left of the way after them.
     fn unforgotten(&self, eta: f64) -> f64 {
         let shrink = (1.0 - eta * (1.0 - self.contraction)).max(0.0);
-        let averaged = ((self.steps as f64 * AVERAGED).ceil() as usize).max(1);
+        let averaged = self.averaged();
         let sum: f64 = (self.steps - averaged + 1..=self.steps).map(|s| shrink.powi(s as i32)).sum();
         let left = (sum / averaged as f64).min(1.0 - 1e-12);
         left / (1.0 - left)
+    }
+}
+
+/// What the chains of a round tell.
+struct Round {
+    replicates: Vec<Vec<f64>>,
+    spread: Spread,
+    /// What is left of the way to the solution, by estimate.
+    left: Vec<f64>,
+    /// How far the mean of the chains is from the anchor.
+    way: f64,
+    error: f64,
+    allowed: f64,
+}
+
+impl Round {
+    fn of(chains: &[Chain], anchor: &[f64], unforgotten: f64, precision: &Precision) -> Self {
+        let replicates: Vec<Vec<f64>> = chains.iter().map(|chain| chain.estimate.value.clone()).collect();
+        let spread = Spread::of(&replicates);
+        let mut left: Vec<f64> = spread.mean.iter().zip(anchor).map(|(a, b)| a - b).collect();
+        let way = vector::norm(&left);
+        vector::scale(unforgotten, &mut left);
+        let error = vector::norm(&left) + spread.radius(spread.count, precision.probability);
+        let allowed = precision.allowed(spread.signal_squared().sqrt());
+        Round { replicates, spread, left, way, error, allowed }
+    }
+
+    /// Chains in all, at most `MORE chains`, whose mean should be good enough where that of these `chains` is not: cheaper
+    /// than another look at all rows. The radius falls like one over the root of their number.
+    fn enough(&self, chains: usize) -> Option<usize> {
+        let bias = vector::norm(&self.left);
+        let ratio = (self.error - bias) / (PLANNED * (self.allowed - bias)).max(0.0);
+        let wanted = chains as f64 * ratio * ratio;
+        (self.error > self.allowed && wanted <= (MORE * chains) as f64).then(|| wanted.ceil() as usize)
     }
 }
 

@@ -39,13 +39,18 @@ impl<M: RowSums + ?Sized> RowSumOperator for LowerOperator<'_, M> {
         self.map.width()
     }
 
-    fn numbers(&mut self, w: &[f64], sample: &Sample, out: &mut [f64]) -> Work {
-        self.map.apply_numbers(w, self.lambda, sample, out);
+    fn change(&mut self, w: &[f64], sample: &Sample, memory: &[f64], fresh: &mut [f64], out: &mut [f64]) -> Work {
+        self.map.apply_change(w, self.lambda, sample, memory, fresh, out);
         Work::gradient(self.map.size(sample))
     }
 
-    fn add_rows(&self, sample: &Sample, numbers: &[f64], out: &mut [f64]) {
-        self.map.add_rows(sample, numbers, out);
+    fn corrected(&mut self, w: &[f64], sample: &Sample, memory: &[f64], fresh: &mut [f64], out: &mut [f64]) -> Work {
+        self.map.apply_corrected(w, self.lambda, sample, memory, fresh, out);
+        Work::gradient(self.map.size(sample))
+    }
+
+    fn mean_of_rows(&self, sample: &Sample, numbers: &[f64], out: &mut [f64]) {
+        self.map.mean_of_rows(sample, numbers, out);
     }
 
     fn rest(&self, w: &[f64], out: &mut [f64]) {

@@ -5,19 +5,23 @@
 //! that wrap an operator, which is why `apply` may change `self`; a [`Direction`] says which to put around both.
 
 mod adjoint;
+mod anchoring;
 mod control_variate;
 mod direction;
 mod lower;
 mod pooled;
+mod row_memory;
 mod saga;
 mod svrg;
 
 pub use adjoint::AdjointOperator;
+pub use anchoring::{AnchorPoint, Anchoring, ByRecomputing, ByRemembering, Images, RowMemories};
 pub use control_variate::ControlVariate;
 pub use direction::{Direction, Plain, SagaDirection, SvrgDirection};
 pub use lower::LowerOperator;
 pub use pooled::PooledOperator;
-pub use saga::{RowSumOperator, Saga};
+pub use row_memory::{Remembered, RowMemory, RowSumOperator};
+pub use saga::Saga;
 pub use svrg::Svrg;
 
 use crate::sample::{Rng, Sample};

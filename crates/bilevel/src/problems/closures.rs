@@ -27,7 +27,7 @@ pub use super::row_jvp::{CrossProducts, ForwardProducts};
 use super::{draw_rows, for_each_row, sample_size};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, ProductCurvature, StochasticLoss, StochasticMap};
-use crate::row_sums::RowSumLoss;
+use crate::row_sums::{RowSumLoss, RowSumObjective};
 use crate::sample::{Rng, Sample};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -411,3 +411,5 @@ impl UpperObjective for RowObjective<'_> {
         value
     }
 }
+
+impl RowSumObjective for RowObjective<'_> {}

@@ -174,19 +174,52 @@ impl<G: RowSumLoss + ?Sized, S: Units + ?Sized> RowSumLoss for Scaled<'_, G, S> 
         self.inner.width()
     }
 
-    fn gradient_numbers(&self, y: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
-        self.inner.gradient_numbers(&self.unscaled(y), lambda, zeta, out);
+    fn gradient_change(
+        &self,
+        y: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        memory: &[f64],
+        fresh: &mut [f64],
+        out: &mut [f64],
+    ) {
+        self.inner.gradient_change(&self.unscaled(y), lambda, zeta, memory, fresh, out);
+        self.scale.apply_transpose(out);
     }
 
-    fn product_numbers(&self, y: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
-        self.inner.product_numbers(&self.unscaled(y), lambda, zeta, &self.unscaled(v), out);
+    fn product_change(
+        &self,
+        y: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        v: &[f64],
+        memory: &[f64],
+        fresh: &mut [f64],
+        out: &mut [f64],
+    ) {
+        self.inner.product_change(&self.unscaled(y), lambda, zeta, &self.unscaled(v), memory, fresh, out);
+        self.scale.apply_transpose(out);
     }
 
-    fn add_rows(&self, zeta: &Sample, numbers: &[f64], out: &mut [f64]) {
-        let mut sum = vec![0.0; out.len()];
-        self.inner.add_rows(zeta, numbers, &mut sum);
-        self.scale.apply_transpose(&mut sum);
-        vector::axpy(1.0, &sum, out);
+    fn changes(
+        &self,
+        y: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        v: &[f64],
+        memory: [&[f64]; 2],
+        fresh: [&mut [f64]; 2],
+        [gradient, product]: [&mut [f64]; 2],
+    ) {
+        let (w, v) = (self.unscaled(y), self.unscaled(v));
+        self.inner.changes(&w, lambda, zeta, &v, memory, fresh, [&mut *gradient, &mut *product]);
+        self.scale.apply_transpose(gradient);
+        self.scale.apply_transpose(product);
+    }
+
+    fn mean_of_rows(&self, zeta: &Sample, numbers: &[f64], out: &mut [f64]) {
+        self.inner.mean_of_rows(zeta, numbers, out);
+        self.scale.apply_transpose(out);
     }
 
     fn gradient_rest(&self, y: &[f64], lambda: &[f64], out: &mut [f64]) {
@@ -196,6 +229,33 @@ impl<G: RowSumLoss + ?Sized, S: Units + ?Sized> RowSumLoss for Scaled<'_, G, S> 
 
     fn product_rest(&self, y: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
         self.inner.product_rest(&self.unscaled(y), lambda, &self.unscaled(v), out);
+        self.scale.apply_transpose(out);
+    }
+
+    fn gradient_corrected(
+        &self,
+        y: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        memory: &[f64],
+        fresh: &mut [f64],
+        out: &mut [f64],
+    ) {
+        self.inner.gradient_corrected(&self.unscaled(y), lambda, zeta, memory, fresh, out);
+        self.scale.apply_transpose(out);
+    }
+
+    fn product_corrected(
+        &self,
+        y: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        v: &[f64],
+        memory: &[f64],
+        fresh: &mut [f64],
+        out: &mut [f64],
+    ) {
+        self.inner.product_corrected(&self.unscaled(y), lambda, zeta, &self.unscaled(v), memory, fresh, out);
         self.scale.apply_transpose(out);
     }
 }

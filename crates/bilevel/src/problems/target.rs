@@ -4,6 +4,7 @@
 
 use super::{draw_rows, for_each_row, sample_size};
 use crate::lower::Dims;
+use crate::row_sums::RowSumObjective;
 use crate::sample::{Purpose, Rng, Sample};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -88,3 +89,5 @@ impl UpperObjective for Target {
         self.value(w, lambda, xi)
     }
 }
+
+impl RowSumObjective for Target {}

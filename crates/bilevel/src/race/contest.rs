@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::curve::{Checkpoint, Cost};
 use super::judge::Judge;
-use crate::algorithms::{Algorithm, Bilevel, Iterate, Point, Settings, run};
+use crate::algorithms::{Algorithm, Bilevel, Iterate, LowerLoss, Point, Settings, run};
 use crate::domain::Domain;
 use crate::error::{Error, Result};
-use crate::lower::{Curved, FirstOrder};
+use crate::lower::Curved;
+use crate::row_sums::RowSumObjective;
 use crate::stop::StopSignal;
-use crate::upper::UpperObjective;
 
 /// A lower level that all algorithms can run on and the judge can solve.
-pub trait Contested: Curved + FirstOrder {}
+pub trait Contested: Curved + LowerLoss {}
 
-impl<L: Curved + FirstOrder> Contested for L {}
+impl<L: Curved + LowerLoss> Contested for L {}
 
 /// The problem of a race, and where everyone starts.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub struct Contest<'a> {
     /// The loss `g`.
     pub lower: &'a dyn Contested,
     /// The objective `E`.
-    pub upper: &'a dyn UpperObjective,
+    pub upper: &'a dyn RowSumObjective,
     /// The box of the hyperparameters.
     pub domain: &'a Domain,
     /// The start of all.

@@ -14,6 +14,7 @@ use crate::diagnose::{Spectrum, lanczos};
 use crate::hypergradient::{PreciseHypergradient, PreciseSvrg, Precision, Stage, WarmStart};
 use crate::lower::{Curvature, GradientMap, StochasticLoss};
 use crate::newton::Newton;
+use crate::operator::ByRemembering;
 use crate::problems::glm::{Glm, GlmCurvature};
 use crate::problems::scaled::{Scaled, Units, Whitening};
 use crate::sample::{Purpose, Rng, Sample};
@@ -27,7 +28,7 @@ const FIRST_ROWS: usize = 512;
 /// Rows whose Hessian makes the units.
 const PILOT_ROWS: usize = 4096;
 /// Steps in these units by which the fit of those rows is improved.
-const PILOT_STEPS: usize = 4;
+const PILOT_STEPS: usize = 2;
 /// Other rows that tell the spectrum in these units, and products with them.
 const SPECTRUM: (usize, usize) = (2048, 6);
 /// Minibatches looked at for the step, and products with each.
@@ -35,15 +36,14 @@ const PROBES: (u64, usize) = (4, 6);
 /// The step as a multiple of one over the largest curvature of these minibatches; below 2, with room for others.
 const STEP: f64 = 1.2;
 /// Rows of a minibatch, steps and number of the chains of a round.
-const BATCH: usize = 320;
+const BATCH: usize = 192;
 const STEPS: usize = 18;
-const CHAINS: usize = 3;
+const CHAINS: usize = 4;
 
 /// Largest number of parameters for which a Cholesky factor is affordable, whose use costs their square at each step.
 const LARGEST: usize = 2000;
-/// What a round costs in passes, and the factor by which it brings the error down (measured, see
-/// `docs/choosing-a-method.md`).
-const ROUND: (f64, f64) = (4.0, 8.0);
+/// The factor by which a round brings the error bar down (measured, see `docs/choosing-a-method.md`).
+const ROUND: f64 = 7.0;
 /// Rows that plain SID visits for a relative error of 1, all told (measured, see `docs/error-bars.md`), and the number of
 /// runs of its trial.
 const PLAIN: (f64, f64) = (250.0, 50.0);
@@ -66,9 +66,10 @@ impl GlmProblem {
         let digits = (1.0 / epsilon).ln().max(1.0);
         let forgetting = PLAIN.1 * 2.0 * PLAIN_BATCH * 2.0 * digits / gap.max(f64::MIN_POSITIVE);
         let plain = PLAIN.0 / (epsilon * epsilon) + forgetting;
-        let rounds = ((2.0 / epsilon).ln() / ROUND.1.ln()).ceil().max(1.0);
+        let rounds = ((2.0 / epsilon).ln() / ROUND.ln()).ceil().max(1.0);
+        let round = n + upper.len() as f64 + (2 * CHAINS * STEPS * BATCH.min(lower.risk().len())) as f64;
         // The Gram matrix of the pilot costs about as much as d/4 passes over it.
-        let reduced = rounds * (ROUND.0 * n + upper.len() as f64) + PILOT_ROWS as f64 * (4.0 + d / 4.0);
+        let reduced = rounds * round + PILOT_ROWS as f64 * (4.0 + d / 4.0);
         (plain, (d as usize <= LARGEST).then_some(reduced))
     }
 
@@ -125,7 +126,8 @@ impl GlmProblem {
             seed,
         };
         let start = WarmStart { w: y, v };
-        let mut precise = svrg.estimate(&map, &scaled_upper, lambda, Some(&start), precision, observer)?;
+        let mut precise =
+            svrg.estimate_by(&ByRemembering, &map, &scaled_upper, lambda, Some(&start), precision, observer)?;
         precise.estimate.work += work;
         Ok(precise)
     }

@@ -137,6 +137,11 @@ impl<'a> Glm<'a> {
         }
     }
 
+    /// Adds the Hessian of what depends on no row, times `v`, to `out`; it is the gradient at `v` too.
+    pub(super) fn add_penalty_product(&self, lambda: &[f64], v: &[f64], out: &mut [f64]) {
+        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| self.add_quadratic_product(strengths, v, out));
+    }
+
     /// The penalty's part of the cross product; what belongs to the rows becomes zero.
     fn penalty_cross_product(&self, strengths: &[f64], w: &[f64], v: &[f64], out: &mut [f64]) {
         let weights = self.weights();
@@ -223,7 +228,7 @@ impl StochasticLoss for Glm<'_> {
             self.risk.loss.derivative(margins, rows.y, rows.c);
             0.0
         });
-        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| self.add_quadratic_product(strengths, w, out));
+        self.add_penalty_product(lambda, w, out);
     }
 
     fn hessian_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
@@ -237,7 +242,7 @@ impl StochasticLoss for Glm<'_> {
             loss.curvature_product(margins, rows.c, u);
             0.0
         });
-        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| self.add_quadratic_product(strengths, v, out));
+        self.add_penalty_product(lambda, v, out);
     }
 
     fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {

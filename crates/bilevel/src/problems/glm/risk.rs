@@ -15,6 +15,8 @@ use crate::upper::UpperObjective;
 pub(super) struct Visited<'v> {
     pub y: &'v [f64],
     pub c: Option<&'v [f64]>,
+    /// Position of the first of them in the sample.
+    pub position: usize,
     pick: &'v RowPick<'v>,
     first: usize,
 }
@@ -334,7 +336,7 @@ impl<'a> EmpiricalRisk<'a> {
     ) -> f64 {
         let (weights, outputs) = (self.features() * self.outputs(), self.outputs());
         let factor = self.sample_scale(zeta);
-        let mut sum = 0.0;
+        let (mut sum, mut done) = (0.0, 0);
         self.for_each_pick(zeta, |pick| {
             let parts = out.each_mut().map(|out| out.split_at_mut(weights));
             let (mut out_intercept, mut out_weights) =
@@ -353,7 +355,8 @@ impl<'a> EmpiricalRisk<'a> {
                 let (mut y, mut c) = ([0.0; GROUP], [0.0; GROUP]);
                 let y = gathered(self.target, &pick, positions.clone(), &mut y);
                 let c = counts.gathered(&pick, positions.clone(), &mut c);
-                sum += transform(Visited { y, c, pick: &pick, first: positions.start }, margins);
+                let first = positions.start;
+                sum += transform(Visited { y, c, position: done + first, pick: &pick, first }, margins);
                 for (g, out) in margins.iter_mut().zip(&mut out_intercept) {
                     g.iter_mut().for_each(|g| *g *= factor);
                     if self.intercept {
@@ -363,6 +366,7 @@ impl<'a> EmpiricalRisk<'a> {
                     }
                 }
             });
+            done += pick.len();
         });
         sum * factor
     }
