@@ -4,6 +4,7 @@ use super::curvature::GlmCurvature;
 use super::penalty::Penalty;
 use super::risk::EmpiricalRisk;
 use crate::data::KernelRows;
+use crate::data::sampled::Arithmetic;
 use crate::lower::{Curvature, Curved, Dims, FirstOrder, StochasticLoss};
 use crate::sample::{Rng, Sample};
 
@@ -134,10 +135,7 @@ impl StochasticLoss for Glm<'_> {
             return;
         }
         out.fill(0.0);
-        self.risk.sampled_pass([w], zeta, [out], |y, c, [margins]| {
-            self.risk.loss.derivative(margins, y, c);
-            0.0
-        });
+        self.risk.derivative(w, zeta, out);
         Penalty::with_strengths(lambda, |strengths| self.add_quadratic_product(strengths, w, out));
     }
 
@@ -147,7 +145,7 @@ impl StochasticLoss for Glm<'_> {
         }
         let loss = self.risk.loss;
         out.fill(0.0);
-        self.risk.sampled_pass([v, w], zeta, [out], |y, c, [u, margins]| {
+        self.risk.sampled_pass(Arithmetic::Storage, [v, w], zeta, [out], |y, c, [u, margins]| {
             loss.curvature(margins, y);
             loss.curvature_product(margins, c, u);
             0.0
@@ -178,7 +176,9 @@ impl StochasticLoss for Glm<'_> {
                 gradient.fill(0.0);
                 hessian_product.fill(0.0);
                 let out = [&mut *gradient, &mut *hessian_product];
-                self.risk.sampled_pass([w, v], zeta, out, |y, c, [m, u]| self.risk.loss.directions(m, u, y, c))
+                self.risk.sampled_pass(Arithmetic::Storage, [w, v], zeta, out, |y, c, [m, u]| {
+                    self.risk.loss.directions(m, u, y, c)
+                })
             }
         };
         Penalty::with_strengths(lambda, |strengths| {
