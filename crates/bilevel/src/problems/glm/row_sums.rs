@@ -5,6 +5,7 @@ use super::risk::{EmpiricalRisk, Visited};
 use super::weighting::Counts;
 use crate::data::RowPick;
 use crate::data::passes::SharedSlots;
+use crate::data::sampled::Arithmetic;
 use crate::row_sums::{RowSumLoss, RowSumObjective, subtract_memory};
 use crate::sample::Sample;
 
@@ -50,7 +51,7 @@ impl EmpiricalRisk<'_> {
             return;
         }
         out.fill(0.0);
-        self.sampled_pass(counts, [w], zeta, [out], |rows, [margins]| {
+        self.sampled_pass(Arithmetic::Double, counts, [w], zeta, [out], |rows, [margins]| {
             loss.derivative(margins, rows.y, rows.c);
             exchange.swap(rows.position, margins);
             0.0
@@ -82,10 +83,17 @@ impl EmpiricalRisk<'_> {
         }
         gradient.fill(0.0);
         product.fill(0.0);
-        self.sampled_pass(counts, [w, v], zeta, [gradient, product], |Visited { position, y, c, .. }, [m, u]| {
-            both(position, y, c, m, u);
-            0.0
-        });
+        self.sampled_pass(
+            Arithmetic::Double,
+            counts,
+            [w, v],
+            zeta,
+            [gradient, product],
+            |Visited { position, y, c, .. }, [m, u]| {
+                both(position, y, c, m, u);
+                0.0
+            },
+        );
     }
 
     /// Two products with all rows in one visit: their parameters become columns of one matrix.
@@ -172,7 +180,7 @@ impl RowSumLoss for Glm<'_> {
         }
         let exchange = Exchange::new(zeta, risk.outputs(), memory, fresh);
         out.fill(0.0);
-        risk.sampled_pass(self.counts(lambda), [v, w], zeta, [out], |rows, [u, margins]| {
+        risk.sampled_pass(Arithmetic::Double, self.counts(lambda), [v, w], zeta, [out], |rows, [u, margins]| {
             loss.curvature(margins, rows.y);
             loss.curvature_product(margins, rows.c, u);
             exchange.swap(rows.position, u);
