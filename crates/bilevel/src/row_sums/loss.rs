@@ -7,7 +7,7 @@ use crate::vector;
 
 /// A loss with `grad_w g_hat(w, zeta) = R(w) + mean over i in zeta of A_i^T c_i(w)`; the same for its Hessian times `v`.
 ///
-/// Default bodies as those of [`RowSums`].
+/// Default bodies as those of [`RowSums`](super::RowSums).
 pub trait RowSumLoss: StochasticLoss {
     /// Numbers `c_i` of a row.
     fn width(&self) -> usize {
