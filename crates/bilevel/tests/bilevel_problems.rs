@@ -153,7 +153,7 @@ fn the_best_bias_of_ridge_tasks_is_found() {
     let settings = Settings::recommended(Batch::Rows(4), 0);
     for settings in [settings, Settings::of(Algorithm::Soba, [0.5, 0.5, 1.0], Batch::All, 0)] {
         let found = end(problem, &settings, 40_000);
-        assert!(vector::distance(found.lambda(), &best) < 1e-6, "{:?} {best:?}", found.lambda());
+        assert!(vector::distance(found.lambda(), &best) < 1e-6, "{settings:?} {:?} {best:?}", found.lambda());
     }
 }
 

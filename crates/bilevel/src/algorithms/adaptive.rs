@@ -21,7 +21,7 @@
 //! `v` alone, until `E(w, lambda)`, on the same rows at the end of each span, stands still: before that the outer direction
 //! says nothing. Then `lambda` moves. Where `E` is lower at the end of a span the pace grows by half. Where it is higher than the best by
 //! more than a little of what was gained, `lambda` goes back by that span, the pace falls to a quarter, and `w` and `v` have some spans to
-//! themselves again.
+//! themselves again. (Where `E` goes up and down meanwhile, their steps are too long, and are halved.)
 //!
 //! *Safeguard.* A direction that is a thousand times longer than any before it is the beginning of a divergence. The run goes back
 //! to the last span, and on with half the steps of `w` and `v`, and a quarter of the pace.
@@ -45,6 +45,8 @@ const SPAN: (usize, usize) = (256, 4096);
 const PROBES: (u64, u64, usize) = (16, 4, 10);
 /// What a sample that was not measured may exceed the largest by.
 const MARGIN: f64 = 1.2;
+/// What remains of the largest eigenvalue after a span in which none like it was measured.
+const FORGET: f64 = 0.9;
 /// Directions of coordinates that are shorter than this part of the longest are not lengthened to it.
 const FLOOR: f64 = 1e-3;
 /// Squared growth of a direction that is a divergence.
@@ -81,7 +83,8 @@ pub(super) struct Adaptive<'a> {
     probes: Rng,
     direction: Vec<f64>,
     span: usize,
-    /// The longest safe step of `w` and `v`.
+    /// The largest eigenvalue that was measured, and the longest safe step of `w` and `v`.
+    largest: f64,
     longest: f64,
     /// Powers of a half, one for each divergence.
     shorter: f64,
@@ -105,8 +108,8 @@ pub(super) struct Adaptive<'a> {
 /// What a span is for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
-    /// `w` and `v` move alone; `E` at its beginning, and spans of this kind in a row.
-    Settling { last: f64, spans: usize },
+    /// `w` and `v` move alone; `E` at its beginning, how it had changed until then, and spans of this kind in a row.
+    Settling { last: f64, change: f64, spans: usize },
     /// `lambda` moves; the least `E` since it began to.
     Moving { least: f64 },
 }
@@ -149,6 +152,7 @@ impl<'a> Adaptive<'a> {
             remembered,
             steps,
             streams,
+            largest: 0.0,
             longest: 0.0,
             shorter: 1.0,
             pace: PACE.0,
@@ -157,7 +161,7 @@ impl<'a> Adaptive<'a> {
             kept: None,
             loudest: 0.0,
             watched: watched(problem, seed),
-            phase: Phase::Settling { last: f64::NAN, spans: 0 },
+            phase: Phase::Settling { last: f64::NAN, change: 0.0, spans: 0 },
             first: None,
         })
     }
@@ -171,19 +175,26 @@ impl<'a> Adaptive<'a> {
             return self.retreat(point);
         }
         self.phase = match self.phase {
-            Phase::Settling { last, spans }
+            Phase::Settling { last, spans, .. }
                 if (value - last).abs() <= SETTLING.1 * value.abs() || spans >= SETTLING.0 =>
             {
                 self.first.get_or_insert(value);
                 Phase::Moving { least: value }
             }
-            Phase::Settling { spans, .. } => Phase::Settling { last: value, spans: spans + 1 },
+            Phase::Settling { last, change, spans } => {
+                let changed = value - last;
+                if changed * change < 0.0 {
+                    // Up and down while lambda stands still: the noise of steps that are too long.
+                    self.shorter *= 0.5;
+                }
+                Phase::Settling { last: value, change: if changed.is_nan() { 0.0 } else { changed }, spans: spans + 1 }
+            }
             Phase::Moving { least } => {
                 let gained = self.first.unwrap_or(value) - least;
                 if value > least + (SLACK.0 * gained).max(SLACK.1 * least.abs()) {
                     self.pace *= PACE_FACTORS.1;
                     self.take_back(point);
-                    Phase::Settling { last: value, spans: 0 }
+                    Phase::Settling { last: value, change: 0.0, spans: 0 }
                 } else {
                     if value < least {
                         self.pace = (self.pace * PACE_FACTORS.0).min(PACE.1);
@@ -214,7 +225,9 @@ impl<'a> Adaptive<'a> {
                 break;
             }
         }
-        self.longest = 1.0 / (MARGIN * largest.max(f64::MIN_POSITIVE));
+        // What was seen before is forgotten slowly: a few samples may miss the worst.
+        self.largest = largest.max(FORGET * self.largest);
+        self.longest = 1.0 / (MARGIN * self.largest.max(f64::MIN_POSITIVE));
         Ok(())
     }
 

@@ -57,8 +57,16 @@ impl<'a> Judge<'a> {
     /// a `w` is no result, whatever its value.
     pub fn judge(&mut self, point: &Point) -> Result<Judgement> {
         let lambda = point.lambda();
-        let minimum =
-            self.newton.minimize(self.lower, lambda, &mut self.w, self.nearby.take(), &StopSignal::never())?;
+        let stop = StopSignal::never();
+        let warm = self.newton.minimize(self.lower, lambda, &mut self.w, self.nearby.take(), &stop);
+        let minimum = match warm {
+            // Penalties that have fallen a long way leave the last solution far behind; the contestant has followed them.
+            Err(error) if error.is_numeric() && vector::all_finite(point.w()) => {
+                self.w.copy_from_slice(point.w());
+                self.newton.minimize(self.lower, lambda, &mut self.w, None, &stop)?
+            }
+            other => other?,
+        };
         self.nearby = minimum.factorization;
         let nearby = self.nearby.as_deref().map(|nearby| nearby as &dyn Factorization);
         let exact = Implicit::default().at_solution(self.lower, self.upper, &self.w, lambda, &mut self.u, nearby)?;
