@@ -72,6 +72,12 @@ impl PyDataset {
         (self.inner.rows(), self.inner.features())
     }
 
+    /// Address of the first number of the features: that of the array they came in, where none was copied.
+    #[getter]
+    fn address(&self) -> usize {
+        matrix::address(&self.inner.design)
+    }
+
     fn __repr__(&self) -> String {
         format!("Dataset({} rows, {} features)", self.inner.rows(), self.inner.features())
     }

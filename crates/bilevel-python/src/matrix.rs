@@ -1,9 +1,13 @@
 //! From arrays to a design matrix and back: the only place that knows how either is laid out.
 //!
-//! What is decided here, and nowhere else: an array in C order is copied as one block, one in any other order row by row;
-//! of SciPy's compressed rows the indices become 32-bit numbers. Single stays single and double stays double precision.
+//! What is decided here, and nowhere else: an array in C order is used where it lies, one in any other order is copied row by
+//! row; of SciPy's compressed rows entries and 32-bit indices are used where they lie. Single stays single and double stays
+//! double precision.
 
-use bilevel::data::{CsrMatrix, DenseMatrix, DesignMatrix, Element};
+use std::any::Any;
+use std::sync::Arc;
+
+use bilevel::data::{Buffer, CsrMatrix, DenseMatrix, DesignMatrix, Element};
 use numpy::{
     Element as NumpyElement, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods,
 };
@@ -26,43 +30,60 @@ pub fn design(x: &Bound<'_, PyAny>) -> PyResult<DesignMatrix> {
     };
     let (data, indices, indptr, columns): (Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>, usize) =
         parts.extract()?;
-    if let Ok(data) = data.extract::<PyReadonlyArray1<'_, f64>>() {
-        return csr(&data, &indices, &indptr, columns).map(DesignMatrix::CsrF64);
+    if let Ok(data) = data.cast::<PyArray1<f64>>() {
+        return csr(data, &indices, &indptr, columns).map(DesignMatrix::CsrF64);
     }
-    let data = data.extract::<PyReadonlyArray1<'_, f32>>()?;
-    csr(&data, &indices, &indptr, columns).map(DesignMatrix::CsrF32)
+    csr(data.cast::<PyArray1<f32>>()?, &indices, &indptr, columns).map(DesignMatrix::CsrF32)
 }
 
 fn dense<T: Element + NumpyElement>(array: &Bound<'_, PyArray2<T>>) -> PyResult<DenseMatrix<T>> {
     let (rows, columns) = (array.shape()[0], array.shape()[1]);
-    let array = array.try_readonly()?;
-    let values = match array.is_c_contiguous() {
-        true => array.as_slice()?.to_vec(),
-        false => array.as_array().iter().copied().collect(),
+    let read = array.try_readonly()?;
+    let values = match read.is_c_contiguous() {
+        true => lent(read.as_slice()?, array),
+        false => read.as_array().iter().copied().collect(),
     };
-    Ok(DenseMatrix::new(rows, columns, values))
+    Ok(DenseMatrix::of_buffer(rows, columns, values))
 }
 
 fn csr<T: Element + NumpyElement>(
-    data: &PyReadonlyArray1<'_, T>,
+    data: &Bound<'_, PyArray1<T>>,
     indices: &Bound<'_, PyAny>,
     indptr: &Bound<'_, PyAny>,
     columns: usize,
 ) -> PyResult<CsrMatrix<T>> {
-    let (indices, offsets): (Vec<u32>, Vec<usize>) = (integers(indices)?, integers(indptr)?);
-    let values = data.as_array().to_vec();
-    let spans = offsets.first() == Some(&0) && offsets.last() == Some(&indices.len());
-    let rising = |row: &[u32]| row.windows(2).all(|pair| pair[0] < pair[1]);
-    let fits = spans
-        && values.len() == indices.len()
-        && offsets.windows(2).all(|pair| pair[0] <= pair[1] && rising(&indices[pair[0]..pair[1]]))
-        && indices.iter().all(|&index| (index as usize) < columns);
-    match fits {
-        true => Ok(CsrMatrix::new(columns, offsets, indices, values)),
-        false => {
-            Err(PyValueError::new_err("the compressed rows are not in canonical order; call sum_duplicates first"))
+    let indices: Buffer<u32> = match indices.cast::<PyArray1<i32>>() {
+        // Of the same bits: an index below zero becomes one that no matrix has.
+        Ok(narrow) if narrow.is_contiguous() => {
+            let found = narrow.try_readonly()?;
+            let found = found.as_slice()?;
+            // SAFETY: both types have the same size and alignment, and every bit pattern is a value of either.
+            lent(unsafe { std::slice::from_raw_parts(found.as_ptr().cast::<u32>(), found.len()) }, narrow)
         }
-    }
+        _ => integers(indices)?.into(),
+    };
+    let read = data.try_readonly()?;
+    let values = match data.is_contiguous() {
+        true => lent(read.as_slice()?, data),
+        false => read.as_array().iter().copied().collect(),
+    };
+    CsrMatrix::of_buffers(columns, integers(indptr)?.into(), indices, values).map_err(|wrong| {
+        PyValueError::new_err(format!(
+            "the compressed rows are not in canonical order ({wrong}); call sum_duplicates first"
+        ))
+    })
+}
+
+/// `numbers` of the array `owner`, where they are.
+fn lent<T: 'static, A: 'static>(numbers: &[T], owner: &Bound<'_, A>) -> Buffer<T>
+where
+    Py<A>: Send + Sync,
+{
+    let held: Arc<dyn Any + Send + Sync> = Arc::new(owner.clone().unbind());
+    // SAFETY: the array keeps its numbers where they are while it is held, and nothing here writes to them. Python code on
+    // another thread could, and must not until the call is over, as with every library that works without the lock; numbers
+    // are all that it would change, for no kernel relies on an index without checking it.
+    unsafe { Buffer::lent(numbers.as_ptr(), numbers.len(), held) }
 }
 
 /// Integers of either width that SciPy uses.
@@ -73,6 +94,17 @@ fn integers<T: TryFrom<i64>>(array: &Bound<'_, PyAny>) -> PyResult<Vec<T>> {
         return narrow.as_array().iter().map(|&i| number(i64::from(i))).collect();
     }
     array.extract::<PyReadonlyArray1<'_, i64>>()?.as_array().iter().map(|&i| number(i)).collect()
+}
+
+/// Where the first number of the matrix lies.
+pub fn address(design: &DesignMatrix) -> usize {
+    match design {
+        DesignMatrix::DenseF32(matrix) => matrix.values().as_ptr() as usize,
+        DesignMatrix::DenseF64(matrix) => matrix.values().as_ptr() as usize,
+        DesignMatrix::Coded(matrix) => std::ptr::from_ref(matrix) as usize,
+        DesignMatrix::CsrF32(matrix) => matrix.values().as_ptr() as usize,
+        DesignMatrix::CsrF64(matrix) => matrix.values().as_ptr() as usize,
+    }
 }
 
 /// The matrix as Python sees it, in the form that [`design`] takes.

@@ -317,6 +317,32 @@ fn fewer_rows_than_features_are_factorised_by_rows() {
     }
 }
 
+/// Features that are not centred can nearly make an intercept: its Schur complement is then as small as the penalty, and was
+/// lost as a difference of two numbers of size one.
+#[test]
+fn an_intercept_that_features_can_make_is_factorised_by_rows() {
+    let (n, p) = (20, 30);
+    let x: Vec<f64> = Numbers::random(n, p, 7).x.iter().map(|x| 5.0 + x.tanh()).collect();
+    let y: Vec<f64> = (0..n).map(|i| f64::from(i as u32 % 2)).collect();
+    let design = matrix(&x, p, Stored::CsrF64);
+    for log_penalty in [-6.0, -14.0, -20.0] {
+        let lambda = vec![log_penalty; p];
+        let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(n), Loss::Logistic, true);
+        let glm = Glm::new(risk, Penalty::PerFeature { features: p });
+        let curvature = glm.curvature(&vec![0.0; p + 1], &lambda);
+        let factors = curvature.factorize().unwrap().unwrap();
+        let mut e = vec![0.0; p + 1];
+        e[p] = 1.0;
+        let mut solved = e.clone();
+        factors.solve_in_place(&mut solved);
+        assert!(solved[p] > 0.0, "an entry of the diagonal of the inverse");
+        let mut image = vec![0.0; p + 1];
+        curvature.product(&solved, &mut image);
+        let error = vector::distance(&image, &e) / vector::norm(&solved);
+        assert!(error < 1e-14, "penalty exp({log_penalty}): {error:e}");
+    }
+}
+
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let (n, p) = (3000, 12);

@@ -1,8 +1,9 @@
-//! Numbers that are owned or lie in a file that is mapped into memory; the matrices need not know which.
+//! Numbers that are owned, lent, or lie in a file that is mapped into memory; the matrices need not know which.
 //!
 //! Copies of a buffer share its numbers until one of them is written to: the target of a data set and that of the problem
 //! made from it are one piece of memory.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub(super) fn bytes_of_mut<T: Plain>(numbers: &mut [T]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast::<u8>(), size_of_val(numbers)) }
 }
 
-/// A slice of numbers with shared ownership: on the heap, or in a file mapped read-only.
+/// A slice of numbers with shared ownership: on the heap, in a file mapped read-only, or in memory that is lent.
 pub struct Buffer<T> {
     start: *const T,
     len: usize,
@@ -48,6 +49,7 @@ pub struct Buffer<T> {
 enum Owner<T> {
     Heap(Arc<Vec<T>>),
     File(Arc<Mmap>),
+    Lent(Arc<dyn Any + Send + Sync>),
 }
 
 // SAFETY: a buffer is a shared slice; what it points to is only written through `make_mut`, by its only owner.
@@ -68,6 +70,15 @@ impl<T> Buffer<T> {
             return None;
         }
         Some(Buffer { start, len: found.len() / size_of::<T>(), owner: Owner::File(Arc::clone(map)) })
+    }
+
+    /// The `len` numbers from `start` on, in memory that somebody else manages, such as that of an array in Python. They are
+    /// copied once they are to be written.
+    ///
+    /// # Safety
+    /// They must be initialised and aligned, and stay where and what they are as long as `owner` lives.
+    pub unsafe fn lent(start: *const T, len: usize, owner: Arc<dyn Any + Send + Sync>) -> Self {
+        Buffer { start, len, owner: Owner::Lent(owner) }
     }
 
     /// The numbers `range`, shared.
@@ -116,15 +127,22 @@ impl<T: Clone> Buffer<T> {
     pub fn make_mut(&mut self) -> &mut [T] {
         let alone = match &mut self.owner {
             Owner::Heap(numbers) => numbers.len() == self.len && Arc::get_mut(numbers).is_some(),
-            Owner::File(_) => false,
+            Owner::File(_) | Owner::Lent(_) => false,
         };
         if !alone {
             *self = Buffer::from(self.to_vec());
         }
         match &mut self.owner {
             Owner::Heap(numbers) => Arc::get_mut(numbers).expect("the only owner"),
-            Owner::File(_) => unreachable!("copied to the heap above"),
+            Owner::File(_) | Owner::Lent(_) => unreachable!("copied to the heap above"),
         }
+    }
+
+    /// Appends `more`; what is there is copied first where it is shared or mapped.
+    pub(super) fn extend(&mut self, more: impl Iterator<Item = T>) {
+        let mut numbers = std::mem::take(self).into_vec();
+        numbers.extend(more);
+        *self = numbers.into();
     }
 
     /// The numbers as a vector; copied where they are shared or mapped.
@@ -178,6 +196,7 @@ impl<T> Clone for Owner<T> {
         match self {
             Owner::Heap(numbers) => Owner::Heap(Arc::clone(numbers)),
             Owner::File(map) => Owner::File(Arc::clone(map)),
+            Owner::Lent(owner) => Owner::Lent(Arc::clone(owner)),
         }
     }
 }
@@ -221,6 +240,21 @@ mod tests {
         first.make_mut()[1] = 6.0;
         assert_eq!(first.as_ptr(), address, "an only owner writes in place");
         assert_eq!(first.into_vec(), [5.0, 6.0]);
+    }
+
+    #[test]
+    fn what_is_lent_is_kept_alive_and_never_written() {
+        let owner: Arc<Vec<f64>> = Arc::new(vec![1.0, 2.0]);
+        // SAFETY: the numbers are those of the owner, which nobody writes to.
+        let lent = unsafe { Buffer::lent(owner.as_ptr(), 2, owner.clone() as Arc<dyn Any + Send + Sync>) };
+        let (weak, mut copy) = (Arc::downgrade(&owner), lent.clone());
+        drop(owner);
+        assert!(std::ptr::eq(&*copy, &*lent));
+        copy.make_mut()[0] = 5.0;
+        assert_eq!((&*copy, &*lent), (&[5.0, 2.0][..], &[1.0, 2.0][..]));
+        assert!(weak.upgrade().is_some());
+        drop(lent);
+        assert!(weak.upgrade().is_none(), "given back");
     }
 
     #[test]

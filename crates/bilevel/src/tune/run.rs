@@ -33,6 +33,8 @@ const MONITOR_PARTS: usize = 4;
 const LAWS: [Law; 4] = [Law::Relevance, Law::Shrunk(4.0), Law::Shrunk(1.0), Law::Free];
 /// Laws that are tried for one penalty a class.
 const CLASS_LAWS: [Law; 2] = [Law::Shrunk(1.0), Law::Free];
+/// Rows up to which candidates are described at the same time; each of them takes a number or two a row.
+const DESCRIBED_TOGETHER: usize = 1 << 18;
 /// The default box of the log-penalties, relative to the logarithm of the mean variance of the features.
 const BOX: (f64, f64) = (-14.0, 8.0);
 
@@ -149,16 +151,22 @@ pub(super) fn run(
     context.phase("fitting on all rows");
     // The one that is kept first.
     tried[chosen].refit(&whole, model.engine, &mut context)?;
-    for tried in &mut tried {
-        tried.refit(&whole, model.engine, &mut context)?;
+    let mut candidates = Vec::new();
+    // Whoever interrupts waits: then nothing is fitted that would only be compared with.
+    let interrupted = context.must_stop() && context.stopped() == Some(Stop::Interrupted);
+    if !interrupted {
+        for tried in &mut tried {
+            tried.refit(&whole, model.engine, &mut context)?;
+        }
+        candidates.push(untuned(&whole, &model, test_risk.as_ref(), &mut context)?);
     }
-    let mut candidates = vec![untuned(&whole, &model, test_risk.as_ref(), &mut context)?];
-    let numbered: Vec<(usize, &Tried)> = tried.iter().enumerate().collect();
-    candidates.par_extend(
-        numbered
-            .into_par_iter()
-            .map(|(index, tried)| candidate(tried, &whole, &judged, test_risk.as_ref(), index == chosen)),
-    );
+    let fitted = |tried: &Tried| tried.w.is_some();
+    let numbered: Vec<(usize, &Tried)> = tried.iter().enumerate().filter(|(_, tried)| fitted(tried)).collect();
+    let describe = |(index, tried)| candidate(tried, &whole, &judged, test_risk.as_ref(), index == chosen);
+    match whole.refit.len() <= DESCRIBED_TOGETHER {
+        true => candidates.par_extend(numbered.into_par_iter().map(describe)),
+        false => candidates.extend(numbered.into_iter().map(describe)),
+    }
     let kept = &tried[chosen];
     let kept_w = kept.w.as_deref().unwrap_or_default();
     let diagnostics = match &test_risk {

@@ -189,13 +189,17 @@ fn cholesky(curvature: &GlmCurvature<'_, '_>) -> Result<Llt<f64>> {
 
 /// Woodbury: with `A = X^T D X s + Lambda`, `A^{-1} = Lambda^{-1} - Z^T K^{-1} Z`, `Z = (s D)^{1/2} X Lambda^{-1}`,
 /// `K = I + (s D)^{1/2} X Lambda^{-1} X^T (s D)^{1/2}`; the intercept, which has no penalty, is eliminated last.
+///
+/// With `r = (s D)^{1/2} 1` and `u = s X^T D 1`, the Schur complement `r^T r - u^T A^{-1} u` is `r^T K^{-1} r`, and `A^{-1} u`
+/// is `Z^T K^{-1} r`. Taken as the difference it would be lost where penalties are small: features that are not centred can
+/// nearly make an intercept themselves.
 struct ByRows {
     /// `Z`, `n x p`, row-major.
     z: Vec<f64>,
     inverse_penalty: Vec<f64>,
     kernel: Llt<f64>,
-    /// With an intercept: `u = s X^T D 1`, `A^{-1} u` and the Schur complement.
-    border: Option<(Vec<f64>, Vec<f64>, f64)>,
+    /// With an intercept: `A^{-1} u` and the Schur complement.
+    border: Option<(Vec<f64>, f64)>,
     rows: usize,
 }
 
@@ -214,10 +218,10 @@ impl ByRows {
 
 impl Factorization for ByRows {
     fn solve_in_place(&self, b: &mut [f64]) {
-        let Some((column, solved, schur)) = &self.border else { return self.solve_features(b) };
-        let (features, intercept) = b.split_at_mut(column.len());
+        let Some((solved, schur)) = &self.border else { return self.solve_features(b) };
+        let (features, intercept) = b.split_at_mut(solved.len());
+        let inner: f64 = solved.iter().zip(features.iter()).map(|(s, b)| s * b).sum();
         self.solve_features(features);
-        let inner: f64 = column.iter().zip(features.iter()).map(|(u, x)| u * x).sum();
         intercept[0] = (intercept[0] - inner) / schur;
         features.iter_mut().zip(solved).for_each(|(x, s)| *x -= s * intercept[0]);
     }
@@ -250,19 +254,16 @@ pub(super) fn by_rows(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factor
     let kernel = Llt::new(kernel.as_ref(), Side::Lower).map_err(|_| not_positive_definite())?;
     let mut factors = ByRows { z, inverse_penalty, kernel, border: None, rows: n };
     if risk.intercept {
-        let mut column = vec![0.0; p];
-        let mut total = 0.0;
-        for (&row, d) in matrix_rows.iter().zip(&d) {
-            risk.design.add_scaled_row(row, &vec![*d; p], &mut column);
-            total += d;
-        }
-        let mut solved = column.clone();
-        factors.solve_features(&mut solved);
-        let schur = total - column.iter().zip(&solved).map(|(u, x)| u * x).sum::<f64>();
+        let root = Mat::from_fn(n, 1, |i, _| d[i].sqrt());
+        let mut inner = root.clone();
+        factors.kernel.solve_in_place(inner.as_mut());
+        let schur: f64 = (0..n).map(|i| root[(i, 0)] * inner[(i, 0)]).sum();
         if schur.is_nan() || schur <= 0.0 {
             return Err(not_positive_definite());
         }
-        factors.border = Some((column, solved, schur));
+        let z = MatRef::from_row_major_slice(&factors.z, n, p);
+        let solved = z.transpose() * inner;
+        factors.border = Some(((0..p).map(|j| solved[(j, 0)]).collect(), schur));
     }
     Ok(Box::new(factors))
 }
