@@ -60,14 +60,14 @@ fn csr<T: Element + NumpyElement>(
             // SAFETY: both types have the same size and alignment, and every bit pattern is a value of either.
             lent(unsafe { std::slice::from_raw_parts(found.as_ptr().cast::<u32>(), found.len()) }, narrow)
         }
-        _ => integers(indices)?.into(),
+        _ => integers::<u32>(indices)?.into(),
     };
     let read = data.try_readonly()?;
     let values = match data.is_contiguous() {
         true => lent(read.as_slice()?, data),
         false => read.as_array().iter().copied().collect(),
     };
-    CsrMatrix::of_buffers(columns, integers(indptr)?.into(), indices, values).map_err(|wrong| {
+    CsrMatrix::of_buffers(columns, integers::<usize>(indptr)?.into(), indices, values).map_err(|wrong| {
         PyValueError::new_err(format!(
             "the compressed rows are not in canonical order ({wrong}); call sum_duplicates first"
         ))

@@ -38,8 +38,11 @@ impl<T: Element> CsrMatrix<T> {
         Self::of_buffers(cols, offsets.into(), indices.into(), values.into()).unwrap_or_else(|wrong| panic!("{wrong}"))
     }
 
-    /// The same of numbers that may lie in a file; what is wrong where they do not describe a matrix.
-    pub(super) fn of_buffers(
+    /// The same of numbers that may lie in a file or be lent.
+    ///
+    /// # Errors
+    /// What is wrong, where they do not describe an `n x cols` matrix with rising indices in each row.
+    pub fn of_buffers(
         cols: usize,
         offsets: Buffer<usize>,
         indices: Buffer<u32>,
@@ -122,6 +125,16 @@ impl<T: Element> CsrMatrix<T> {
     pub fn values_mut(&mut self) -> &mut [T] {
         self.transposed = OnceLock::new();
         self.values.make_mut()
+    }
+
+    /// Puts the rows of `more`, which has as many columns, behind these.
+    pub(super) fn append(&mut self, more: &Self) {
+        assert_eq!(self.cols, more.cols, "rows of one width");
+        self.transposed = OnceLock::new();
+        let end = self.stored();
+        self.offsets.extend(more.offsets[1..].iter().map(|offset| end + offset));
+        self.indices.extend(more.indices.iter().copied());
+        self.values.extend(more.values.iter().copied());
     }
 
     /// Replaces each stored value `x` of column `j` by `f(j, x)`.

@@ -36,9 +36,12 @@ impl<T: Element> DenseMatrix<T> {
         DenseMatrix { rows, cols, values: values.into() }
     }
 
-    /// The same of numbers that may lie in a file; as many as [`DenseMatrix::new`] takes.
-    pub(super) fn of_buffer(rows: usize, cols: usize, values: Buffer<T>) -> Self {
-        debug_assert_eq!(values.len(), rows * cols);
+    /// The same of numbers that may lie in a file or be lent.
+    ///
+    /// # Panics
+    /// As [`DenseMatrix::new`].
+    pub fn of_buffer(rows: usize, cols: usize, values: Buffer<T>) -> Self {
+        assert_eq!(values.len(), rows * cols, "values must have rows x cols entries");
         DenseMatrix { rows, cols, values }
     }
 
@@ -46,6 +49,13 @@ impl<T: Element> DenseMatrix<T> {
     pub(super) fn range(&self, rows: Range<usize>) -> Self {
         let values = self.values.slice(rows.start * self.cols..rows.end * self.cols);
         DenseMatrix { rows: rows.len(), cols: self.cols, values }
+    }
+
+    /// Puts the rows of `more`, which has as many columns, behind these.
+    pub(super) fn append(&mut self, more: &Self) {
+        assert_eq!(self.cols, more.cols, "rows of one width");
+        self.rows += more.rows;
+        self.values.extend(more.values.iter().copied());
     }
 
     /// Tells the system how rows that lie in a file will be read.
