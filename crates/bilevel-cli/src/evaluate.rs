@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use bilevel::Result;
-use bilevel::data;
 use bilevel::tune::{Diagnostics, SavedModel};
 use serde::Serialize;
 
@@ -31,7 +30,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
             mapped::refuse_reading(&args.data, &args.how)?;
             mapped::dataset_like(&rows, &learned)?
         }
-        None => learned.apply(data::read(&args.data, &options_for(&saved, &args.how))?)?,
+        None => learned.read(&args.data, &options_for(&saved, &args.how))?,
     };
     let diagnostics = saved.model.diagnostics(&dataset, "rows of the file");
     let classes = saved.about.labels.names();

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use bilevel::data::{
-    self, Dataset, DesignMatrix, Element, EncodeOptions, Encoder, Groups, LabelMap, ReadOptions, Table, Target,
+    self, Dataset, DesignMatrix, Element, EncodeOptions, Encoder, Groups, LabelMap, PackedTable, ReadOptions, Target,
     TargetKind,
 };
 use bilevel::tune::{About, Relabel};
 use bilevel::{Error, Result};
 
-use crate::args::{self, DataArgs, YesNo};
+use crate::args::{self, DataArgs, ProblemArgs, YesNo};
 use crate::numbers;
 
 /// The library's view of how a file is to be read.
@@ -20,6 +20,16 @@ pub fn read_options(how: &DataArgs) -> ReadOptions {
         header: how.header.map(|header| header == YesNo::Yes),
         delimiter: how.delimiter,
         ..ReadOptions::default()
+    }
+}
+
+/// The library's view of how features are to be encoded.
+pub fn encode_options(args: &ProblemArgs) -> EncodeOptions {
+    EncodeOptions {
+        missing: args.missing.into(),
+        storage: args.storage.into(),
+        precision: args.dtype.into(),
+        normalize_rows: args.normalize_rows,
     }
 }
 
@@ -62,13 +72,7 @@ pub struct Learned {
 impl Learned {
     /// Learns from the training table, which becomes the training data. `kind` is the target that the model needs, if
     /// a model was asked for.
-    pub fn new(mut table: Table, args: &args::ProblemArgs, kind: Option<TargetKind>) -> Result<(Self, Dataset)> {
-        let options = EncodeOptions {
-            missing: args.missing.into(),
-            storage: args.storage.into(),
-            precision: args.dtype.into(),
-            normalize_rows: args.normalize_rows,
-        };
+    pub fn new(mut table: PackedTable, args: &ProblemArgs, kind: Option<TargetKind>) -> Result<(Self, Dataset)> {
         let path = table.origin.path().to_path_buf();
         let relabel = Relabel::parse(&args.classes)?;
         let labels = table.labels.take().ok_or_else(|| no_target(&path))?;
@@ -83,8 +87,9 @@ impl Learned {
             map = map.with_positive(positive).map_err(|error| error.in_file(&path))?;
         }
         let target = map.apply(&labels, &table.origin)?;
-        let encoder = Encoder::learn(&table, &options)?;
-        let encoded = encoder.encode(table)?;
+        drop(labels);
+        let encoder = table.encoder().clone();
+        let encoded = table.encode()?;
         let groups = match &args.groups {
             Some(path) => Groups::read(path, &encoded.feature_names, &encoded.groups)?,
             None => encoded.groups,
@@ -111,11 +116,11 @@ impl Learned {
         }
     }
 
-    /// The data set in another table, which must have a target.
-    pub fn apply(&self, mut table: Table) -> Result<Dataset> {
-        let labels = table.labels.take().ok_or_else(|| no_target(table.origin.path()))?;
-        let target = self.labels.apply(&self.relabel.apply(labels), &table.origin)?;
-        let encoded = self.encoder.encode(table)?;
+    /// The data set in another file, which must have a target.
+    pub fn read(&self, path: &Path, options: &ReadOptions) -> Result<Dataset> {
+        let mut encoded = self.encoder.encode_file(path, options)?;
+        let labels = encoded.labels.take().ok_or_else(|| no_target(path))?;
+        let target = self.labels.apply(&self.relabel.apply(labels), &encoded.origin)?;
         Ok(Dataset {
             design: encoded.design,
             target,

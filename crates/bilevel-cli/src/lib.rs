@@ -14,6 +14,7 @@ mod input;
 mod inspect;
 mod interrupt;
 mod mapped;
+mod memory;
 mod names;
 mod numbers;
 mod output;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bilevel::data::{self, Origin, ReadOptions};
+use bilevel::data::{Origin, ReadOptions};
 use bilevel::problems::glm::Loss;
 use bilevel::tune::{LinearModel, SavedModel, predicted_classes};
 use bilevel::{Error, Result};
@@ -31,7 +31,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
         }
         None => {
             let options = ReadOptions { target_required: false, ..options_for(&saved, &args.how) };
-            let encoded = saved.about.encoder.encode(data::read(&args.data, &options)?)?;
+            let encoded = saved.about.encoder.encode_file(&args.data, &options)?;
             (saved.model.margins(&encoded.design), encoded.origin)
         }
     };

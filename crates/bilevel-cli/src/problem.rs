@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use bilevel::data::mapped::{Header, MappedRows};
-use bilevel::data::{self, Dataset, Groups, Parts, ReadOptions, stratified_order};
+use bilevel::data::{Dataset, Format, Groups, PackedTable, Parts, ReadOptions, stratified_order};
 use bilevel::{Error, Result};
 
 use crate::args::ProblemArgs;
-use crate::input::{Learned, describe, read_options};
+use crate::input::{Learned, describe, encode_options, read_options};
 use crate::mapped::{self, Verify};
 use crate::numbers;
 use crate::plan::{self, Part};
@@ -58,11 +58,11 @@ impl Training {
         if let Some(rows) = mapped::open(path, verify)? {
             return Self::of_mapped(args, &rows);
         }
-        let table = data::read(path, options)?;
+        let table = PackedTable::read(path, options, &encode_options(args))?;
         let target_name = table.target_name.clone();
         let format = table.format;
         // Other files are like this one: a header is not guessed again from what may be few rows.
-        let header = if format == data::Format::Delimited { Some(table.named) } else { None };
+        let header = if format == Format::Delimited { Some(table.named) } else { None };
         let notes = table.notes.clone();
         let (learned, data) = Learned::new(table, args, plan::target_kind(args.model))?;
         let format = format.to_string();
@@ -112,7 +112,7 @@ pub fn read(
         let target = if labels.is_none() { target_name.clone() } else { None };
         let precision = learned.encoder.precision();
         let options = ReadOptions { target, labels: labels.clone(), header, precision, ..options.clone() };
-        learned.apply(data::read(path, &options)?)
+        learned.read(path, &options)
     };
     let validation_data = match validation {
         Some(Part::File(path)) => Some(other(path, &args.validation_labels)?),

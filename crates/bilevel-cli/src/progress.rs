@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bilevel::tune::{Observer, TraceRow};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{interrupt, numbers};
+use crate::{interrupt, memory, numbers};
 
 /// What is done sooner than this is not worth a line where there is no terminal.
 const QUIET: Duration = Duration::from_secs(1);
@@ -81,6 +81,7 @@ impl Progress {
 
 impl Observer for Progress {
     fn phase(&mut self, phase: &str) {
+        memory::give_back();
         match &mut self.shown {
             Shown::Nothing => {}
             Shown::Bar(bar) => {

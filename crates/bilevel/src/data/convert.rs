@@ -47,6 +47,20 @@ pub(super) fn each_nonzero(design: &DesignMatrix, mut entry: impl FnMut(usize, u
     }
 }
 
+/// Number of nonzero entries; of those that are stored where the matrix is sparse.
+pub(super) fn count_nonzero(design: &DesignMatrix) -> usize {
+    fn dense<T: Element>(matrix: &DenseMatrix<T>) -> usize {
+        matrix.values().iter().map(|&value| usize::from(value != T::default())).sum()
+    }
+    match design {
+        DesignMatrix::DenseF32(matrix) => dense(matrix),
+        DesignMatrix::DenseF64(matrix) => dense(matrix),
+        DesignMatrix::Coded(matrix) => dense(&matrix.decode()),
+        DesignMatrix::CsrF32(matrix) => matrix.stored(),
+        DesignMatrix::CsrF64(matrix) => matrix.stored(),
+    }
+}
+
 /// `rows * cols` zeros, or an error where they do not fit the memory.
 pub(super) fn zeros<T: Element>(rows: usize, cols: usize, origin: &Origin) -> Result<Vec<T>> {
     let too_large = || {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
 use super::design::DesignMatrix;
+use super::reorder::reorder;
 use super::standardize::Standardization;
 
 /// Rows of features with their target.
@@ -75,6 +76,20 @@ impl Target {
     /// True without rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The rows `order[0], order[1], ...` in that order, each of them once, without a second copy of them all.
+    ///
+    /// # Panics
+    /// When `order` is no order of the rows.
+    #[must_use]
+    pub fn into_order(self, order: &[u32]) -> Self {
+        match self {
+            Target::Classes { codes, names } => {
+                Target::Classes { codes: reorder(codes.into_vec(), |row| row, order).into(), names }
+            }
+            Target::Values(values) => Target::Values(reorder(values.into_vec(), |row| row, order).into()),
+        }
     }
 
     /// The rows `order[0], order[1], ...` in that order.
@@ -149,10 +164,12 @@ impl Dataset {
     /// When `order` is no order of the rows.
     #[must_use]
     pub fn into_order(self, order: &[u32]) -> Self {
-        let target = self.target.select(order);
-        let arrangement = self.arrangement.as_ref().map(|arrangement| arrangement.select(order));
-        let weights = self.weights.as_ref().map(|weights| order.iter().map(|&row| weights[row as usize]).collect());
-        Dataset { design: self.design.into_order(order), target, arrangement, weights, ..self }
+        // The features come first: what else is copied meanwhile is in memory beside them.
+        let design = self.design.into_order(order);
+        let target = self.target.into_order(order);
+        let arrangement = self.arrangement.map(|arrangement| arrangement.select(order));
+        let weights = self.weights.map(|weights| reorder(weights, |row| row, order));
+        Dataset { design, target, arrangement, weights, ..self }
     }
 
     /// The rows `rows`, which stay where they are.

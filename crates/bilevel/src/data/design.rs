@@ -261,6 +261,17 @@ impl DesignMatrix {
         }
     }
 
+    /// Puts the rows of `more`, stored alike and with as many columns, behind these.
+    pub(super) fn append(&mut self, more: &Self) {
+        match (self, more) {
+            (DesignMatrix::DenseF32(rows), DesignMatrix::DenseF32(more)) => rows.append(more),
+            (DesignMatrix::DenseF64(rows), DesignMatrix::DenseF64(more)) => rows.append(more),
+            (DesignMatrix::CsrF32(rows), DesignMatrix::CsrF32(more)) => rows.append(more),
+            (DesignMatrix::CsrF64(rows), DesignMatrix::CsrF64(more)) => rows.append(more),
+            _ => unreachable!("one encoder stores all rows alike"),
+        }
+    }
+
     /// Tells the system how rows that lie in a file will be read; changes nothing but the time it takes.
     pub fn advise(&self, access: Access) {
         each!(self, m => m.advise(access));

@@ -2,6 +2,8 @@
 //!
 //! What is learned on the training file travels in the model file, so that every later file gets the same columns.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnCode, encode_columns};
@@ -10,6 +12,8 @@ use super::dataset::Groups;
 use super::dense::DenseMatrix;
 use super::design::{DesignMatrix, Element, Precision, Storage};
 use super::learn::EncoderLearner;
+use super::packed_table::encode_file;
+use super::read::ReadOptions;
 use super::table::{Contents, Labels, Origin, Table};
 use crate::{Error, Result};
 
@@ -168,8 +172,28 @@ impl Encoder {
     /// # Errors
     /// When a column is missing or textual where numbers are needed, the width differs, or a value is missing and shall
     /// not be filled in.
-    pub fn encode(&self, table: Table) -> Result<Encoded> {
-        let Table { origin, contents, labels, named, .. } = table;
+    pub fn encode(&self, mut table: Table) -> Result<Encoded> {
+        let (labels, origin) = (table.labels.take(), table.origin.clone());
+        Ok(self.encoded(self.encode_rows(table)?, labels, origin))
+    }
+
+    /// [`Encoder::encode`] of the file `path`, block by block: beside the design matrix little memory is needed.
+    ///
+    /// # Errors
+    /// Those of [`read`](super::read()) and [`Encoder::encode`].
+    pub fn encode_file(&self, path: &Path, read: &ReadOptions) -> Result<Encoded> {
+        encode_file(self, path, read)
+    }
+
+    /// `design`, which this encoder made, with what it says of the features.
+    pub(super) fn encoded(&self, design: DesignMatrix, labels: Option<Labels>, origin: Origin) -> Encoded {
+        let measured = self.measured(&design);
+        Encoded { design, feature_names: self.feature_names(), groups: self.groups(), measured, labels, origin }
+    }
+
+    /// The design matrix of [`Encoder::encode`] alone.
+    pub(super) fn encode_rows(&self, table: Table) -> Result<DesignMatrix> {
+        let Table { origin, contents, named, .. } = table;
         let mut design = match (&self.layout, contents) {
             (Layout::Matrix { width, means }, Contents::Matrix(matrix)) => {
                 let matrix = fit_width(matrix, *width, &origin)?;
@@ -198,8 +222,7 @@ impl Encoder {
         if self.normalize_rows {
             normalize_rows(&mut design);
         }
-        let measured = self.measured(&design);
-        Ok(Encoded { design, feature_names: self.feature_names(), groups: self.groups(), measured, labels, origin })
+        Ok(design)
     }
 
     /// See [`Encoded::measured`].

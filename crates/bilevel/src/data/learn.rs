@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::columns::{ColumnCode, ColumnStatistics};
-use super::convert::each_nonzero;
+use super::convert::count_nonzero;
 use super::dense::DenseMatrix;
 use super::design::{DesignMatrix, Element, Precision, Storage};
 use super::encode::{DENSE_FROM, EncodeOptions, Encoder, Layout, Missing};
@@ -45,7 +45,7 @@ impl EncoderLearner {
         match (&mut self.found, &table.contents) {
             (found @ None, Contents::Matrix(matrix)) => {
                 let sums = imputes.then(|| Sums::of(matrix)).flatten();
-                *found = Some(Found::Matrix { width: matrix.cols(), stored: nonzero(matrix), sums });
+                *found = Some(Found::Matrix { width: matrix.cols(), stored: count_nonzero(matrix), sums });
             }
             (found @ None, Contents::Columns(columns)) => {
                 let columns = columns.iter().map(ColumnStatistics::new).collect();
@@ -53,7 +53,7 @@ impl EncoderLearner {
             }
             (Some(Found::Matrix { width, stored, sums }), Contents::Matrix(matrix)) => {
                 *width = matrix.cols().max(*width);
-                *stored += nonzero(matrix);
+                *stored += count_nonzero(matrix);
                 if let (Some(sums), Some(more)) = (sums, imputes.then(|| Sums::of(matrix)).flatten()) {
                     sums.add(&more);
                 }
@@ -107,12 +107,6 @@ impl EncoderLearner {
         }
         Ok((encoder, stored))
     }
-}
-
-fn nonzero(matrix: &DesignMatrix) -> usize {
-    let mut count = 0;
-    each_nonzero(matrix, |_, _, _| count += 1);
-    count
 }
 
 impl Sums {

@@ -2,12 +2,53 @@
 //!
 //! Rows are handed from the end of the old matrix, which shrinks, to some buckets by where they will stand; then one bucket
 //! after the other is put in order behind the rows that are done, and is given back. At any time about one copy of the
-//! numbers and one bucket are in memory, and all copying is nearly sequential.
+//! numbers and one bucket are in memory, and all copying is nearly sequential. Buckets are pages of their own: of what is given
+//! back to an allocator, the system may see nothing again.
 
 use std::ops::Range;
 
+use memmap2::MmapMut;
+
 /// Number of buckets; one of them is the memory needed on top.
 const BUCKETS: usize = 32;
+/// Bytes below which one bucket is enough.
+const SMALL: usize = 1 << 20;
+
+/// Room for numbers outside of the heap.
+struct Bucket<T> {
+    /// Nothing where there is room for none.
+    pages: Option<MmapMut>,
+    room: usize,
+    held: usize,
+    numbers: std::marker::PhantomData<T>,
+}
+
+impl<T: Copy> Bucket<T> {
+    fn with_capacity(count: usize) -> Self {
+        let pages = (count > 0).then(|| MmapMut::map_anon(count * size_of::<T>()).expect("memory for the rows"));
+        Bucket { pages, room: count, held: 0, numbers: std::marker::PhantomData }
+    }
+
+    fn extend_from_slice(&mut self, more: &[T]) {
+        assert!(more.len() <= self.room - self.held, "more numbers than there is room for");
+        if let Some(pages) = &mut self.pages {
+            // SAFETY: there is room behind the numbers that are held, on pages that are aligned for any number.
+            unsafe {
+                let end = pages.as_mut_ptr().cast::<T>().add(self.held);
+                std::ptr::copy_nonoverlapping(more.as_ptr(), end, more.len());
+            }
+        }
+        self.held += more.len();
+    }
+
+    fn numbers(&self) -> &[T] {
+        match &self.pages {
+            // SAFETY: pages are aligned for any number, and the first `held` were written.
+            Some(pages) => unsafe { std::slice::from_raw_parts(pages.as_ptr().cast::<T>(), self.held) },
+            None => &[],
+        }
+    }
+}
 
 /// `numbers` with the rows `order[0], order[1], ...`, each of them once; row `i` is `start(i)..start(i + 1)`.
 ///
@@ -19,28 +60,27 @@ pub(super) fn reorder<T: Copy>(mut numbers: Vec<T>, start: impl Fn(usize) -> usi
     for (position, &row) in (0u32..).zip(order) {
         assert_eq!(std::mem::replace(&mut place[row as usize], position), u32::MAX, "each row once");
     }
+    let count = if size_of_val(&numbers[..]) < SMALL { 1 } else { BUCKETS };
     let part =
-        |bucket: usize| -> Range<usize> { (bucket * rows).div_ceil(BUCKETS)..((bucket + 1) * rows).div_ceil(BUCKETS) };
+        |bucket: usize| -> Range<usize> { (bucket * rows).div_ceil(count)..((bucket + 1) * rows).div_ceil(count) };
     let length = |row: usize| start(row + 1) - start(row);
-    // The first one is given back first and so is made last: allocators return memory to the system from the end.
-    let mut buckets: Vec<Vec<T>> = (0..BUCKETS)
-        .rev()
-        .map(|bucket| Vec::with_capacity(order[part(bucket)].iter().map(|&row| length(row as usize)).sum()))
+    let mut buckets: Vec<Bucket<T>> = (0..count)
+        .map(|bucket| Bucket::with_capacity(order[part(bucket)].iter().map(|&row| length(row as usize)).sum()))
         .collect();
-    buckets.reverse();
-    for bucket in (0..BUCKETS).rev() {
+    for bucket in (0..count).rev() {
         let old = part(bucket);
         for row in old.clone().rev() {
-            buckets[place[row] as usize * BUCKETS / rows].extend_from_slice(&numbers[start(row)..start(row + 1)]);
+            buckets[place[row] as usize * count / rows].extend_from_slice(&numbers[start(row)..start(row + 1)]);
         }
         numbers.truncate(start(old.start));
         numbers.shrink_to_fit();
     }
     drop(place);
-    let mut ordered = Vec::with_capacity(buckets.iter().map(Vec::len).sum());
+    let mut ordered = Vec::with_capacity(buckets.iter().map(|bucket| bucket.held).sum());
     let mut found: Vec<(u32, usize)> = Vec::new();
     for (bucket, held) in buckets.into_iter().enumerate() {
         // The bucket holds its rows from the last one on.
+        let held = held.numbers();
         let positions = part(bucket);
         found.clear();
         found.extend((0u32..).zip(&order[positions.clone()]).map(|(position, &row)| (position, row as usize)));
@@ -66,7 +106,7 @@ mod tests {
     #[test]
     fn rows_of_any_length_come_in_order() {
         let mut rng = Rng::stream(3, Purpose::Start, 0);
-        for rows in [0usize, 1, 2, 31, 32, 33, 1000] {
+        for rows in [0usize, 1, 2, 31, 32, 33, 1000, 100_000] {
             let mut offsets = vec![0];
             (0..rows).for_each(|i| offsets.push(offsets[i] + rng.below(5)));
             let numbers: Vec<usize> = (0..offsets[rows]).collect();

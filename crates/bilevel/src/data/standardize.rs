@@ -70,42 +70,34 @@ impl Standardization {
         let p = matrix.cols();
         let mut this = Self::identity(p);
         let n = total(rows, weights);
-        let each = || {
-            rows.ranges().iter().flat_map(|range| range.clone()).flat_map(|i| {
-                let (indices, values) = matrix.row(i);
-                let weight = weight_of(weights, i);
-                indices.iter().zip(values).map(move |(&j, x)| (weight, j as usize, x.to_f64()))
-            })
-        };
-        let (mut first, mut sum, mut stored) = (vec![f64::NAN; p], vec![0.0; p], vec![0.0; p]);
-        let (mut indicator, mut constant, mut count) = (vec![true; p], vec![true; p], vec![0; p]);
-        for (weight, j, x) in each() {
-            if count[j] == 0 {
-                first[j] = x;
+        let mut columns = vec![StoredColumn::EMPTY; p];
+        each_row(rows, weights, |i, weight| {
+            let (indices, values) = matrix.row(i);
+            for (&j, x) in indices.iter().zip(values) {
+                columns[j as usize].add(weight, x.to_f64());
             }
-            count[j] += 1;
-            stored[j] += weight;
-            sum[j] += weight * (x - first[j]);
-            indicator[j] &= x == 0.0 || x == 1.0;
-            constant[j] &= x == first[j];
+        });
+        for (j, column) in columns.iter_mut().enumerate() {
+            column.finish(rows.len(), n);
+            this.constant[j] = column.constant && intercept && n > 0.0;
+            column.scaled = measured[j] && !column.constant && !column.indicator;
         }
-        let mut mean = vec![0.0; p];
-        for j in (0..p).filter(|&j| stored[j] > 0.0) {
-            constant[j] &= count[j] == rows.len() || first[j] == 0.0;
-            mean[j] = (first[j] + sum[j] / stored[j]) * (stored[j] / n);
+        if !columns.iter().any(|column| column.scaled) {
+            // Indicators and counts stay as they are: no second look at the entries is needed.
+            return this;
         }
-        // With the mean at hand both parts of the variance are sums of squares: nothing cancels.
-        let mut variance: Vec<f64> =
-            mean.iter().zip(&stored).map(|(mean, stored)| (n - stored) / n * mean * mean).collect();
-        for (weight, j, x) in each() {
-            variance[j] += weight * (x - mean[j]) * (x - mean[j]) / n;
-        }
-        for j in 0..p {
-            let deviation = variance[j].sqrt();
-            if constant[j] {
-                this.constant[j] = intercept && n > 0.0;
-            } else if measured[j] && !indicator[j] && deviation.is_normal() {
-                this.scale[j] = deviation;
+        each_row(rows, weights, |i, weight| {
+            let (indices, values) = matrix.row(i);
+            for (&j, x) in indices.iter().zip(values) {
+                let column = &mut columns[j as usize];
+                let difference = x.to_f64() - column.mean;
+                column.variance += weight * difference * difference / n;
+            }
+        });
+        for (scale, column) in this.scale.iter_mut().zip(&columns) {
+            let deviation = column.variance.sqrt();
+            if column.scaled && deviation.is_normal() {
+                *scale = deviation;
             }
         }
         this
@@ -265,6 +257,64 @@ impl Standardization {
             }
         }
     }
+}
+
+/// A column of which only the nonzero entries are stored.
+#[derive(Clone)]
+struct StoredColumn {
+    first: f64,
+    /// Sum of the differences to `first`.
+    sum: f64,
+    /// What the rows with entries count.
+    stored: f64,
+    count: usize,
+    indicator: bool,
+    constant: bool,
+    /// True when the scale shall be the standard deviation.
+    scaled: bool,
+    mean: f64,
+    variance: f64,
+}
+
+impl StoredColumn {
+    const EMPTY: Self = StoredColumn {
+        first: f64::NAN,
+        sum: 0.0,
+        stored: 0.0,
+        count: 0,
+        indicator: true,
+        constant: true,
+        scaled: false,
+        mean: 0.0,
+        variance: 0.0,
+    };
+
+    #[inline(always)]
+    fn add(&mut self, weight: f64, x: f64) {
+        if self.count == 0 {
+            self.first = x;
+        }
+        self.count += 1;
+        self.stored += weight;
+        self.sum += weight * (x - self.first);
+        self.indicator &= x == 0.0 || x == 1.0;
+        self.constant &= x == self.first;
+    }
+
+    /// The mean of `rows` rows that count `n`, and the part of the variance that the zeros make: with the mean at hand both
+    /// parts are sums of squares, and nothing cancels.
+    fn finish(&mut self, rows: usize, n: f64) {
+        if self.stored > 0.0 {
+            self.constant &= self.count == rows || self.first == 0.0;
+            self.mean = (self.first + self.sum / self.stored) * (self.stored / n);
+        }
+        self.variance = (n - self.stored) / n * self.mean * self.mean;
+    }
+}
+
+/// Calls `row` with each row and what it counts.
+fn each_row(rows: &RowRanges, weights: Option<&[f64]>, mut row: impl FnMut(usize, f64)) {
+    rows.ranges().iter().for_each(|range| range.clone().for_each(|i| row(i, weight_of(weights, i))));
 }
 
 /// What a row counts.

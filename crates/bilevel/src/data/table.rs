@@ -182,6 +182,11 @@ impl Origin {
         }
     }
 
+    /// Notes where the rows of `more` stand, which follow the `rows` rows noted so far.
+    pub(super) fn append(&mut self, rows: usize, more: &Origin) {
+        more.runs.iter().for_each(|&(first, line)| self.note_line(rows + first, line));
+    }
+
     /// Notes that the next row, number `row`, stands on `line`.
     pub(crate) fn note_line(&mut self, row: usize, line: u64) {
         if self.line(row) != Some(line) {

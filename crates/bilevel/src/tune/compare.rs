@@ -1,5 +1,7 @@
 //! The candidates as the user is shown them: figures on training, judging and test rows.
 
+use std::borrow::Cow;
+
 use super::context::Context;
 use super::engine::Solving;
 use super::fit::{Start, fit};
@@ -18,19 +20,28 @@ fn untuned_lambda(n: usize, bounds: (f64, f64)) -> f64 {
 
 /// Predictions of models, each on rows of its own, beside the truth.
 #[derive(Default)]
-struct Predicted {
+struct Predicted<'d> {
     margins: Vec<f64>,
-    y: Vec<f64>,
+    y: Cow<'d, [f64]>,
     weights: Vec<f64>,
 }
 
-impl Predicted {
-    fn new<'r, 'd: 'r, 'w>(parts: impl Iterator<Item = (&'r EmpiricalRisk<'d>, &'w [f64])>) -> Self {
+impl<'d> Predicted<'d> {
+    fn new<'r, 'w>(parts: impl Iterator<Item = (&'r EmpiricalRisk<'d>, &'w [f64])>) -> Self
+    where
+        'd: 'r,
+    {
         let mut all = Predicted::default();
         for (risk, w) in parts {
-            let (margins, y) = risk.margins_and_targets(w);
-            all.margins.extend(margins);
-            all.y.extend(y);
+            let (margins, y) = (risk.margins(w), risk.targets());
+            // Of one part alone nothing is copied.
+            match all.margins.is_empty() {
+                true => (all.margins, all.y) = (margins, y),
+                false => {
+                    all.margins.extend(margins);
+                    all.y.to_mut().extend_from_slice(&y);
+                }
+            }
             all.weights.extend(risk.row_weights().into_iter().flatten());
         }
         all

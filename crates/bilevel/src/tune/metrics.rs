@@ -28,7 +28,7 @@ impl Metrics {
     /// A figure that the rows cannot give (one class only, a constant target, no rows) is absent as well.
     pub fn compute(loss: Loss, margins: &[f64], y: &[f64], weights: Option<&[f64]>) -> Self {
         let counts = Counts { weights, total: weights.map_or(y.len() as f64, |weights| weights.iter().sum()) };
-        let mean_loss = loss.value(&mut margins.to_vec(), y, weights) / counts.total;
+        let mean_loss = sum_of_losses(loss, margins, y, weights) / counts.total;
         let two_classes = matches!(loss, Loss::Logistic | Loss::SquaredHinge);
         let regression = matches!(loss, Loss::Squared | Loss::Huber { .. });
         Metrics {
@@ -47,6 +47,17 @@ impl Metrics {
             .or(self.r2.map(|value| ("R²", value)))
             .or(self.deviance_explained.map(|value| ("deviance explained", value)))
     }
+}
+
+/// Some rows at a time: the loss overwrites margins, and a copy of all of them would be large.
+fn sum_of_losses(loss: Loss, margins: &[f64], y: &[f64], weights: Option<&[f64]>) -> f64 {
+    const ROWS: usize = 1 << 12;
+    let some = margins.chunks(ROWS * loss.outputs()).zip(y.chunks(ROWS)).enumerate();
+    some.map(|(at, (margins, y))| {
+        let weights = weights.map(|weights| &weights[at * ROWS..at * ROWS + y.len()]);
+        loss.value(&mut margins.to_vec(), y, weights)
+    })
+    .sum()
 }
 
 /// The class each row of margins speaks for: the largest one, the first of equals; of one margin, its sign.

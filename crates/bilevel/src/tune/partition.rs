@@ -3,6 +3,8 @@
 //! The rows are put in an order in which every run of consecutive rows has about the class shares of the whole. Then all
 //! parts are ranges of one matrix: folds cost no copies, and contiguous blocks are fair minibatches.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use super::objective::FoldRisks;
@@ -38,27 +40,53 @@ pub(super) fn arrange(data: &Dataset, criterion: &Criterion, seed: u64) -> Resul
     Ok((order, folds))
 }
 
-/// A random order in which each class is spread evenly.
+/// A random order in which each class is spread evenly: in a shuffled order, the `i`-th row of a class of `n` stands at
+/// `(i + u) / n` of the whole, with one random `u` for each class.
 fn spread_order(target: &Target, seed: u64) -> Vec<u32> {
     let mut rng = Rng::stream(seed, Purpose::Split, 0);
     let mut order: Vec<u32> = (0..target.len() as u32).collect();
     rng.shuffle(&mut order);
     let Target::Classes { codes, names } = target else { return order };
-    let mut sizes = vec![0.0; names.len()];
-    codes.iter().for_each(|&c| sizes[c as usize] += 1.0);
     let offsets: Vec<f64> = names.iter().map(|_| rng.uniform()).collect();
-    let mut seen = vec![0.0; names.len()];
-    let mut keyed: Vec<(f64, u32)> = order
-        .iter()
-        .map(|&row| {
-            let class = codes[row as usize] as usize;
-            let key = (seen[class] + offsets[class]) / sizes[class];
-            seen[class] += 1.0;
-            (key, row)
-        })
-        .collect();
-    keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
-    keyed.into_iter().map(|(_, row)| row).collect()
+    spread(&order, codes, &offsets)
+}
+
+/// The rows of each class come in order already, so that the classes are merged: there may be too many rows to sort.
+fn spread(order: &[u32], codes: &[u32], offsets: &[f64]) -> Vec<u32> {
+    let class_at = |position: u32| codes[order[position as usize] as usize] as usize;
+    let mut ends = vec![0usize; offsets.len()];
+    codes.iter().for_each(|&c| ends[c as usize] += 1);
+    let sizes: Vec<f64> = ends.iter().map(|&size| size as f64).collect();
+    for class in 1..ends.len() {
+        ends[class] += ends[class - 1];
+    }
+    // The positions of each class in the shuffled order, class after class.
+    let mut next: Vec<usize> = std::iter::once(0).chain(ends.iter().copied()).take(ends.len()).collect();
+    let firsts = next.clone();
+    let mut positions = vec![0u32; order.len()];
+    for position in 0..order.len() as u32 {
+        let class = class_at(position);
+        positions[next[class]] = position;
+        next[class] += 1;
+    }
+    next.clone_from(&firsts);
+    // Where the next row of a class shall stand (bits of numbers that are not negative sort as these); the earlier position
+    // goes first of equals.
+    let key = |class: usize, at: usize| {
+        let place: f64 = ((at - firsts[class]) as f64 + offsets[class]) / sizes[class];
+        Reverse((place.to_bits(), positions[at], class))
+    };
+    let some = (0..ends.len()).filter(|&class| firsts[class] < ends[class]);
+    let mut heap: BinaryHeap<_> = some.map(|class| key(class, firsts[class])).collect();
+    let mut spread = Vec::with_capacity(order.len());
+    while let Some(Reverse((_, position, class))) = heap.pop() {
+        spread.push(order[position as usize]);
+        next[class] += 1;
+        if next[class] < ends[class] {
+            heap.push(key(class, next[class]));
+        }
+    }
+    spread
 }
 
 /// A matrix with its targets as numbers, and what its rows count.
@@ -168,5 +196,34 @@ fn divide_given<'a>(
             .collect(),
         refit: risk(&steering, None),
         monitor: (!watching.is_empty()).then(|| risk(&watching, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+    use crate::sample::{Purpose, Rng};
+
+    #[test]
+    fn merged_classes_stand_where_sorting_puts_them() {
+        let mut rng = Rng::stream(4, Purpose::Start, 0);
+        for (rows, classes) in [(0usize, 2usize), (1, 1), (7, 3), (500, 4), (500, 60)] {
+            let codes: Vec<u32> = (0..rows).map(|_| rng.below(classes).min(rng.below(classes)) as u32).collect();
+            let mut order: Vec<u32> = (0..rows as u32).collect();
+            rng.shuffle(&mut order);
+            // Equal offsets make equal places.
+            let offsets: Vec<f64> = (0..classes).map(|c| if c % 2 == 0 { 0.5 } else { rng.uniform() }).collect();
+            let size = |class: u32| codes.iter().filter(|&&code| code == class).count() as f64;
+            let mut seen = vec![0.0; classes];
+            let mut keyed: Vec<(f64, u32)> = Vec::new();
+            for &row in &order {
+                let class = codes[row as usize] as usize;
+                keyed.push(((seen[class] + offsets[class]) / size(class as u32), row));
+                seen[class] += 1.0;
+            }
+            keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let expected: Vec<u32> = keyed.into_iter().map(|(_, row)| row).collect();
+            assert_eq!(spread(&order, &codes, &offsets), expected, "{rows} rows, {classes} classes");
+        }
     }
 }

@@ -5,10 +5,10 @@
 //! are as random as they must be.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::piece::Piece;
+use crate::data::piece::Piece;
 use crate::sample::{Purpose, Rng};
 
 /// Bytes that a bucket holds on average, up to [`MOST`] buckets.
@@ -28,6 +28,9 @@ pub(super) struct Buckets {
     waiting: Vec<Piece>,
     paths: Vec<PathBuf>,
     dealt: Vec<Vec<u32>>,
+    /// Numbers in each field of the rows that were written.
+    written: Vec<Vec<usize>>,
+    packed: Vec<u8>,
 }
 
 impl Buckets {
@@ -39,8 +42,16 @@ impl Buckets {
     fn create_some(output: &Path, count: usize, seed: u64) -> io::Result<Self> {
         let name = output.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let rng = Rng::stream(seed, Purpose::Split, STREAMS);
-        let dealt = vec![Vec::new(); count];
-        let mut this = Buckets { seed, rng, files: Vec::new(), waiting: Vec::new(), paths: Vec::new(), dealt };
+        let mut this = Buckets {
+            seed,
+            rng,
+            files: Vec::new(),
+            waiting: Vec::new(),
+            paths: Vec::new(),
+            dealt: vec![Vec::new(); count],
+            written: Vec::new(),
+            packed: Vec::new(),
+        };
         for index in 0..count {
             let path = output.with_file_name(format!(".{name}.{}.{index}.part", std::process::id()));
             this.files.push(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?);
@@ -72,6 +83,7 @@ impl Buckets {
     pub(super) fn deal(&mut self, piece: &Piece) -> io::Result<()> {
         if self.waiting.is_empty() {
             self.waiting = vec![piece.empty(); self.files.len()];
+            self.written = vec![piece.counts().map(|_| 0).collect(); self.files.len()];
         }
         self.dealt.iter_mut().for_each(Vec::clear);
         for row in 0..piece.rows() as u32 {
@@ -79,33 +91,53 @@ impl Buckets {
             self.dealt[bucket].push(row);
         }
         let starts = piece.starts();
-        for ((rows, waiting), file) in self.dealt.iter().zip(&mut self.waiting).zip(&mut self.files) {
-            waiting.extend(piece, &starts, rows);
-            if waiting.bytes() >= WAITING {
-                waiting.drain_to(file)?;
+        for index in 0..self.files.len() {
+            self.waiting[index].extend(piece, &starts, &self.dealt[index]);
+            if self.waiting[index].bytes() >= WAITING {
+                self.write(index)?;
             }
         }
         Ok(())
     }
 
+    /// Writes the rows of the bucket `index` that wait, behind the number of their bytes.
+    fn write(&mut self, index: usize) -> io::Result<()> {
+        let (waiting, written) = (&mut self.waiting[index], &mut self.written[index]);
+        written.iter_mut().zip(waiting.counts()).for_each(|(written, more)| *written += more);
+        self.packed.clear();
+        self.packed.extend_from_slice(&[0; 8]);
+        waiting.pack_to(&mut self.packed);
+        let bytes = self.packed.len() as u64 - 8;
+        self.packed[..8].copy_from_slice(&bytes.to_le_bytes());
+        self.files[index].write_all(&self.packed)
+    }
+
     /// Writes the rows that wait.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        for (waiting, file) in self.waiting.iter_mut().zip(&mut self.files) {
-            waiting.drain_to(file)?;
-        }
-        Ok(())
+        (0..self.files.len()).try_for_each(|index| self.write(index))
     }
 
     /// The rows of the bucket `index` in random order.
     pub(super) fn shuffled(&self, index: usize) -> io::Result<Piece> {
         let mut file = &self.files[index];
         file.seek(SeekFrom::Start(0))?;
-        let mut source = BufReader::with_capacity(1 << 18, file);
         let mut rows = self.waiting[index].empty();
-        while rows.append_from(&mut source)? {}
+        rows.reserve(&self.written[index]);
+        let (mut bytes, mut packed) = ([0; 8], Vec::new());
+        loop {
+            match file.read_exact(&mut bytes) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            }
+            packed.resize(u64::from_le_bytes(bytes) as usize, 0);
+            file.read_exact(&mut packed)?;
+            rows.unpack(&packed).ok_or(io::ErrorKind::InvalidData)?;
+        }
         let mut order: Vec<u32> = (0..rows.rows() as u32).collect();
         Rng::stream(self.seed, Purpose::Split, STREAMS + 1 + index as u64).shuffle(&mut order);
         let mut shuffled = rows.empty();
+        shuffled.reserve(&self.written[index]);
         shuffled.extend(&rows, &rows.starts(), &order);
         Ok(shuffled)
     }
@@ -119,8 +151,8 @@ impl Drop for Buckets {
 
 #[cfg(test)]
 mod tests {
-    use super::super::piece::Template;
     use super::*;
+    use crate::data::piece::Template;
     use crate::data::{Column, ColumnData, Contents, Format, Labels, Origin, Precision, Table};
 
     fn order(count: usize, seed: u64) -> Vec<f64> {

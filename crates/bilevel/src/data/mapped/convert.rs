@@ -14,13 +14,13 @@ use rayon::prelude::*;
 
 use super::buckets::Buckets;
 use super::header::{ElementType, Header, Layout, Provenance};
-use super::piece::Template;
 use super::write::{About, RowsWriter, Shape};
 use crate::data::dataset::{Groups, Target};
 use crate::data::design::{DesignMatrix, Precision, RowRanges, Storage};
 use crate::data::encode::{EncodeOptions, Encoder, Missing};
 use crate::data::label_counts::LabelCounts;
 use crate::data::learn::EncoderLearner;
+use crate::data::piece::Template;
 use crate::data::read::{BlockVisitor, Blocks, Format, ReadOptions};
 use crate::data::standardize::Standardization;
 use crate::data::table::{ColumnData, Contents, Labels, Table};
@@ -190,7 +190,7 @@ fn encode_rows(mut table: Table, encoder: &Encoder, labels: &LabelMap) -> Result
         // A bucket may be empty; its table does not know its width.
         return Ok((empty(encoder), numbers));
     }
-    Ok((encoder.encode(table)?.design, numbers))
+    Ok((encoder.encode_rows(table)?, numbers))
 }
 
 fn empty(encoder: &Encoder) -> DesignMatrix {

@@ -20,7 +20,6 @@ mod buckets;
 mod convert;
 mod header;
 mod open;
-mod piece;
 mod standardize;
 mod write;
 

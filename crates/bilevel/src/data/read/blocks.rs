@@ -10,7 +10,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{Format, ReadOptions, bytes, check, check_target, delimited, labels, sniff, svmlight, target};
+use super::{
+    Format, ReadOptions, bytes, check, check_features, check_target, delimited, labels, sniff, svmlight, target,
+};
 use crate::data::table::{Column, ColumnData, Contents, Labels, Table};
 use crate::{Error, Result};
 
@@ -47,9 +49,11 @@ type Surprise = BTreeSet<usize>;
 impl<'a> Blocks<'a> {
     /// Opens `path` and finds out its format.
     pub(in crate::data) fn open(path: &'a Path, options: &'a ReadOptions) -> Result<Self> {
+        check_features(options)?;
         let contents = bytes::Contents::open(path)?;
         let mut head = Vec::new();
-        contents.reader().0.take(1 << 17).read_to_end(&mut head).map_err(|error| damaged(path, &error))?;
+        let read = contents.reader().and_then(|(reader, _)| reader.take(1 << 17).read_to_end(&mut head));
+        read.map_err(|error| contents.damaged(path, &error))?;
         if head.is_empty() {
             return Err(Error::input("the file is empty").in_file(path));
         }
@@ -73,8 +77,9 @@ impl<'a> Blocks<'a> {
             Format::Svmlight => Text::Svmlight { textual: false },
             Format::Delimited => {
                 let mut head = Vec::new();
-                let read = self.contents.reader().0.take(BLOCK as u64).read_to_end(&mut head);
-                read.map_err(|error| damaged(self.path, &error))?;
+                let read =
+                    self.contents.reader().and_then(|(reader, _)| reader.take(BLOCK as u64).read_to_end(&mut head));
+                read.map_err(|error| self.contents.damaged(self.path, &error))?;
                 Text::Delimited(delimited::Shape::find(self.path, &head, self.options)?)
             }
             _ => {
@@ -98,7 +103,7 @@ impl<'a> Blocks<'a> {
 
     /// All blocks, up to one that holds texts where there were numbers.
     fn visit_text(&self, text: &mut Text, visitor: &mut dyn BlockVisitor) -> Result<Surprise> {
-        let (mut reader, done) = self.contents.reader();
+        let (mut reader, done) = self.contents.reader().map_err(|error| self.contents.damaged(self.path, &error))?;
         let total = self.contents.sizes().0;
         let (mut rest, mut line, mut rows, mut ended) = (Vec::new(), 1u64, 0usize, false);
         while !ended {
@@ -112,7 +117,7 @@ impl<'a> Blocks<'a> {
                     let missing = wanted.saturating_sub(block.len()) as u64;
                     block.reserve_exact(missing as usize);
                     let read = reader.by_ref().take(missing).read_to_end(&mut block);
-                    if read.map_err(|error| damaged(self.path, &error))? as u64 != missing {
+                    if read.map_err(|error| self.contents.damaged(self.path, &error))? as u64 != missing {
                         ended = true;
                         break;
                     }
@@ -223,10 +228,4 @@ fn labels_of(labels: &Labels, first: usize, count: usize, path: &Path) -> Result
         Labels::Numbers(values) => Labels::Numbers(values[first..end].to_vec()),
         Labels::Text { codes, levels } => Labels::Text { codes: codes[first..end].to_vec(), levels: levels.clone() },
     })
-}
-
-fn damaged(path: &Path, error: &std::io::Error) -> Error {
-    Error::input(format!("the file cannot be read to its end ({error})"))
-        .in_file(path)
-        .remedy("copy or download the file again")
 }

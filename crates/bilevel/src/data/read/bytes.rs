@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,11 +36,7 @@ pub(crate) fn load(path: &Path) -> Result<Bytes> {
     let raw = open(path).map_err(|error| Error::io(path, &error))?;
     let bytes = match Compression::of(&raw) {
         None => raw,
-        Some(compression) => Bytes::Owned(compression.decode(&raw).map_err(|error| {
-            Error::input(format!("the {} archive is damaged or cut short ({error})", compression.name()))
-                .in_file(path)
-                .remedy("copy or download the file again")
-        })?),
+        Some(compression) => Bytes::Owned(compression.decode(&raw).map_err(|error| compression.damaged(path, &error))?),
     };
     if bytes.is_empty() {
         return Err(Error::input("the file is empty").in_file(path));
@@ -48,49 +44,87 @@ pub(crate) fn load(path: &Path) -> Result<Bytes> {
     Ok(bytes)
 }
 
-/// The contents of a file, decompressed as they are read.
+/// The contents of a file, decompressed as they are read. The file is read and not mapped: what has been looked at is not
+/// wanted in memory again.
 pub(crate) struct Contents {
-    raw: Bytes,
+    source: Source,
+    length: u64,
+    compression: Option<Compression>,
+}
+
+enum Source {
+    File(PathBuf),
+    /// What can be read once only, such as a pipe.
+    Memory(Vec<u8>),
 }
 
 impl Contents {
     /// Opens `path`; an empty file is an error.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let raw = open(path).map_err(|error| Error::io(path, &error))?;
-        match raw.is_empty() {
-            true => Err(Error::input("the file is empty").in_file(path)),
-            false => Ok(Contents { raw }),
+        let contents = Self::opened(path).map_err(|error| Error::io(path, &error))?;
+        match contents.length {
+            0 => Err(Error::input("the file is empty").in_file(path)),
+            _ => Ok(contents),
         }
+    }
+
+    fn opened(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if !metadata.is_file() {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            let (length, compression) = (bytes.len() as u64, Compression::of(&bytes));
+            return Ok(Contents { source: Source::Memory(bytes), length, compression });
+        }
+        let mut head = Vec::new();
+        file.take(8).read_to_end(&mut head)?;
+        let compression = Compression::of(&head);
+        Ok(Contents { source: Source::File(path.into()), length: metadata.len(), compression })
     }
 
     /// Number of bytes of the file, and a guess at how many are in it.
     pub(crate) fn sizes(&self) -> (u64, u64) {
-        let length = self.raw.len() as u64;
-        (length, if Compression::of(&self.raw).is_some() { 5 * length } else { length })
+        (self.length, if self.compression.is_some() { 5 * self.length } else { self.length })
+    }
+
+    /// What to say when it cannot be read to its end.
+    pub(crate) fn damaged(&self, path: &Path, error: &io::Error) -> Error {
+        match self.compression {
+            Some(compression) => compression.damaged(path, error),
+            None => Error::io(path, error),
+        }
     }
 
     /// A reader from the beginning, and how far it is in the file.
-    pub(crate) fn reader(&self) -> (Box<dyn Read + '_>, Arc<AtomicU64>) {
+    pub(crate) fn reader(&self) -> io::Result<(Box<dyn Read + '_>, Arc<AtomicU64>)> {
         let done = Arc::new(AtomicU64::new(0));
-        let raw = BufReader::with_capacity(1 << 18, Counted { rest: &self.raw, done: Arc::clone(&done) });
-        let reader: Box<dyn Read + '_> = match Compression::of(&self.raw) {
+        let rest: Box<dyn Read + '_> = match &self.source {
+            Source::File(path) => Box::new(File::open(path)?),
+            Source::Memory(bytes) => Box::new(&bytes[..]),
+        };
+        let raw = BufReader::with_capacity(1 << 18, Counted { rest, done: Arc::clone(&done) });
+        let reader: Box<dyn Read + '_> = match self.compression {
             None => Box::new(raw),
             Some(Compression::Gzip) => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
             Some(Compression::Bzip2) => Box::new(bzip2::bufread::MultiBzDecoder::new(raw)),
             Some(Compression::Xz) => Box::new(lzma_rust2::XzReader::new(raw, true)),
             Some(Compression::Zstd) => Box::new(ZstdFrames { raw: Some(raw), frame: None }),
         };
-        (reader, done)
+        Ok((reader, done))
     }
 }
 
 /// Bytes that are counted as they are taken.
-struct Counted<'a> {
-    rest: &'a [u8],
+struct Counted<R> {
+    rest: R,
     done: Arc<AtomicU64>,
 }
 
-impl Read for Counted<'_> {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.rest.read(out)?;
         self.done.fetch_add(count as u64, Ordering::Relaxed);
@@ -158,6 +192,12 @@ impl Compression {
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Compression::Zstd),
             _ => None,
         }
+    }
+
+    fn damaged(self, path: &Path, error: &io::Error) -> Error {
+        Error::input(format!("the {} archive is damaged or cut short ({error})", self.name()))
+            .in_file(path)
+            .remedy("copy or download the file again")
     }
 
     fn name(self) -> &'static str {

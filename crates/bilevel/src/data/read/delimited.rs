@@ -8,7 +8,7 @@ use std::path::Path;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::categories::Categories;
-use super::number::parse;
+use super::number::{parse, short_decimal};
 use super::{Format, ReadOptions, header, target};
 use crate::data::table::{Column, ColumnData, Contents, Origin, Table};
 use crate::{Error, Result};
@@ -206,18 +206,22 @@ impl File<'_> {
             true => Builder::Text { from: 0, categories: Categories::default() },
         };
         let mut builders: Vec<Builder> = shape.textual.iter().map(builder).collect();
-        let (mut row, mut skip) = (0usize, named);
-        self.each(width, |record, line| {
-            if std::mem::take(&mut skip) {
-                return Ok(true);
-            }
-            origin.note_line(row, line);
-            for (j, (builder, cell)) in builders.iter_mut().zip(record.iter()).enumerate() {
-                builder.push(cell.trim_ascii(), row).map_err(|_| not_text(&origin, row, j))?;
-            }
-            row += 1;
-            Ok(true)
-        })?;
+        if self.is_plain() {
+            self.plain_columns(&mut builders, named, &mut origin)?;
+        } else {
+            let (mut row, mut skip) = (0usize, named);
+            self.each(width, |record, line| {
+                if std::mem::take(&mut skip) {
+                    return Ok(true);
+                }
+                origin.note_line(row, line);
+                for (j, (builder, cell)) in builders.iter_mut().zip(record.iter()).enumerate() {
+                    builder.push(cell.trim_ascii(), row).map_err(|_| not_text(&origin, row, j))?;
+                }
+                row += 1;
+                Ok(true)
+            })?;
+        }
         let prefixes = self.prefixes(&builders, named, &origin)?;
         let mut columns = Vec::with_capacity(width);
         for (j, (builder, prefix)) in builders.into_iter().zip(prefixes).enumerate() {
@@ -229,6 +233,59 @@ impl File<'_> {
             })?);
         }
         Ok((columns, origin))
+    }
+
+    /// True when a line is a record and a delimiter always ends a field: there is no quote, and no carriage return but at the
+    /// end of a line.
+    fn is_plain(&self) -> bool {
+        let at_end = |at: usize| self.text.get(at + 1).is_none_or(|&next| next == b'\n');
+        memchr::memchr(b'"', self.text).is_none() && memchr::memchr_iter(b'\r', self.text).all(at_end)
+    }
+
+    /// The cells of a file of plain lines. A number ends where its digits end, so that it is looked at once.
+    fn plain_columns(&self, builders: &mut [Builder], named: bool, origin: &mut Origin) -> Result<()> {
+        let (width, delimiter) = (builders.len(), self.delimiter);
+        let (mut row, mut skip) = (0usize, named);
+        let (mut start, mut number) = (0, self.first_line);
+        while start < self.text.len() {
+            let end = memchr::memchr(b'\n', &self.text[start..]).map_or(self.text.len(), |length| start + length);
+            let line = &self.text[start..end];
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let line_number = number;
+            (start, number) = (end + 1, number + 1);
+            if line.is_empty() || width > 1 && !line.contains(&delimiter) && line.trim_ascii().is_empty() {
+                continue;
+            }
+            if std::mem::take(&mut skip) {
+                continue;
+            }
+            origin.note_line(row, line_number);
+            let (mut at, mut column) = (0, 0);
+            loop {
+                let Some(builder) = builders.get_mut(column) else { break };
+                let cell = &line[at..];
+                let length = match builder.push_number(cell, delimiter) {
+                    Some(length) => length,
+                    None => {
+                        let length = cell.iter().position(|&byte| byte == delimiter).unwrap_or(cell.len());
+                        let pushed = builder.push(cell[..length].trim_ascii(), row);
+                        pushed.map_err(|_| not_text(origin, row, column))?;
+                        length
+                    }
+                };
+                column += 1;
+                at += length + 1;
+                if at > line.len() {
+                    break;
+                }
+            }
+            if column != width || at <= line.len() {
+                let fields = line.iter().filter(|&&byte| byte == delimiter).count() + 1;
+                return self.check_shape(line, line_number, line_number, fields, width);
+            }
+            row += 1;
+        }
+        Ok(())
     }
 
     /// The texts of the rows that came before a column turned out to be textual.
@@ -261,6 +318,22 @@ impl File<'_> {
 }
 
 impl Builder {
+    /// Appends the number at the start of `text` where it is a plain one that ends at `delimiter` or with the text; the bytes
+    /// that it takes.
+    #[inline]
+    fn push_number(&mut self, text: &[u8], delimiter: u8) -> Option<usize> {
+        let Builder::Numbers { values, .. } = self else { return None };
+        // A blank behind the delimiter is usual in some files.
+        let blank = usize::from(delimiter != b' ' && text.first() == Some(&b' '));
+        let (value, length) = short_decimal(&text[blank..])?;
+        let length = blank + length;
+        if text.get(length).is_some_and(|&next| next != delimiter) {
+            return None;
+        }
+        values.push(value);
+        Some(length)
+    }
+
     #[inline]
     fn push(&mut self, cell: &[u8], row: usize) -> Result<(), std::str::Utf8Error> {
         match self {

@@ -98,11 +98,7 @@ impl Default for ReadOptions {
 /// # Errors
 /// An input error that names file, line and column, says what is wrong there and what to do about it.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Table> {
-    if let Some(features) = options.features
-        && features as u64 > LARGEST_INDEX
-    {
-        return Err(Error::input(format!("{features} features are more than the {LARGEST_INDEX} supported")));
-    }
+    check_features(options)?;
     let bytes = bytes::load(path)?;
     let format = match options.format {
         Some(format) => format,
@@ -134,6 +130,15 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Table> {
     }
     check(path, &table, options)?;
     Ok(table)
+}
+
+fn check_features(options: &ReadOptions) -> Result<()> {
+    match options.features {
+        Some(features) if features as u64 > LARGEST_INDEX => {
+            Err(Error::input(format!("{features} features are more than the {LARGEST_INDEX} supported")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Only some formats have named targets.

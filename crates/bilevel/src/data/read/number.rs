@@ -40,7 +40,7 @@ pub(crate) fn is_blank(byte: u8) -> bool {
 /// A decimal whose digits fit 53 bits and whose power of ten is exact: then one multiplication or division rounds
 /// correctly (Clinger's fast path). Anything else is left to the standard library.
 #[inline]
-fn short_decimal(text: &[u8]) -> Option<(f64, usize)> {
+pub(crate) fn short_decimal(text: &[u8]) -> Option<(f64, usize)> {
     let negative = text.first() == Some(&b'-');
     let mut at = usize::from(matches!(text.first(), Some(b'-' | b'+')));
     let first = at;

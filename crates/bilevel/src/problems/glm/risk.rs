@@ -1,5 +1,6 @@
 //! The mean loss over rows: the data part of the lower level, and all of the upper level.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -230,10 +231,21 @@ impl<'a> EmpiricalRisk<'a> {
 
     /// Margins (`C` a row) and targets of every row, in the order of the rows.
     pub fn margins_and_targets(&self, w: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        (self.margins(w), self.targets().into_owned())
+    }
+
+    /// Margins (`C` a row) of every row, in the order of the rows.
+    pub fn margins(&self, w: &[f64]) -> Vec<f64> {
         let (weights, intercept) = self.split(w);
-        let all = self.pass.all_margins(weights, &intercept);
-        let targets = self.rows.ranges().iter().flat_map(|range| &self.target[range.clone()]).copied().collect();
-        (all, targets)
+        self.pass.all_margins(weights, &intercept)
+    }
+
+    /// Target of every row, in the order of the rows; where they are, if they follow one another.
+    pub fn targets(&self) -> Cow<'a, [f64]> {
+        match self.rows.ranges() {
+            [range] => Cow::Borrowed(&self.target[range.clone()]),
+            ranges => ranges.iter().flat_map(|range| &self.target[range.clone()]).copied().collect(),
+        }
     }
 
     /// `|x_i|^2` of every row, with the 1 of the intercept where there is one, in the order of the rows.

@@ -1,12 +1,11 @@
-//! Rows as they were read, in a form that can be dealt out, written to a file and read again.
+//! Rows as they were read, in a form that can be dealt out, packed into bytes and unpacked again.
 //!
 //! All tables are lists of fields: numbers with a fixed number for each row, or with as many as the field of lengths says.
-//! The first field holds the labels.
+//! Labels, where there are any, are the last field.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
 
-use crate::data::buffer::{Plain, bytes_of};
+use super::packed::{pack, unpack};
 use crate::data::csr::CsrMatrix;
 use crate::data::dense::DenseMatrix;
 use crate::data::design::{DesignMatrix, Precision};
@@ -39,7 +38,7 @@ enum Width {
 }
 
 /// The field of the lengths, where there is one.
-const LENGTHS: usize = 1;
+const LENGTHS: usize = 0;
 
 #[derive(Debug, Clone)]
 struct Field {
@@ -56,13 +55,14 @@ pub(super) struct Piece {
 
 /// Texts numbered as they come.
 #[derive(Debug, Default)]
-struct Levels {
+pub(super) struct Levels {
     known: HashMap<String, u32>,
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 impl Levels {
-    fn codes(&mut self, codes: &[u32], levels: &[String]) -> Vec<u32> {
+    /// `codes` for `levels` as codes for all texts so far.
+    pub(super) fn codes(&mut self, codes: &[u32], levels: &[String]) -> Vec<u32> {
         let global: Vec<u32> = levels.iter().map(|level| self.code(level)).collect();
         codes.iter().map(|&code| if code == MISSING { MISSING } else { global[code as usize] }).collect()
     }
@@ -84,10 +84,17 @@ pub(super) struct Template {
     origin: Origin,
     format: Format,
     named: bool,
-    labels: Option<Levels>,
+    labels: LabelField,
     kind: Kind,
     /// Precision in which numeric columns will be stored.
     precision: Precision,
+}
+
+#[derive(Debug)]
+enum LabelField {
+    None,
+    Numbers,
+    Texts(Levels),
 }
 
 #[derive(Debug)]
@@ -106,7 +113,11 @@ impl Template {
             format: table.format,
             named: table.named,
             precision,
-            labels: matches!(table.labels, Some(Labels::Text { .. })).then(Levels::default),
+            labels: match table.labels {
+                None => LabelField::None,
+                Some(Labels::Numbers(_)) => LabelField::Numbers,
+                Some(Labels::Text { .. }) => LabelField::Texts(Levels::default()),
+            },
             kind: match &table.contents {
                 Contents::Columns(columns) => {
                     let column = |c: &Column| (c.name.clone(), c.number, texts(&c.data));
@@ -118,17 +129,10 @@ impl Template {
         }
     }
 
-    /// The rows of a block, which has labels of the kind of the first block.
+    /// The rows of a block, which has labels of the kind of the first block, or none as that.
     pub(super) fn piece(&mut self, table: Table) -> Piece {
         let rows = table.rows();
-        let labels = match (table.labels, &mut self.labels) {
-            (Some(Labels::Numbers(values)), _) => values,
-            (Some(Labels::Text { codes, levels }), Some(known)) => {
-                known.codes(&codes, &levels).into_iter().map(f64::from).collect()
-            }
-            _ => unreachable!("all rows have labels of one kind"),
-        };
-        let mut fields = vec![Field { width: Width::Fixed(1), numbers: Numbers::F64(labels) }];
+        let mut fields = Vec::new();
         let mut add = |width, numbers| fields.push(Field { width, numbers });
         match (table.contents, &mut self.kind) {
             (Contents::Columns(columns), Kind::Columns(known)) => {
@@ -136,8 +140,11 @@ impl Template {
                     let numbers = match (column.data, levels) {
                         (ColumnData::Text { codes, levels }, Some(known)) => Numbers::U32(known.codes(&codes, &levels)),
                         (ColumnData::Numeric(values), _) => match self.precision {
-                            Precision::F32 => Numbers::F32(values.into_iter().map(|value| value as f32).collect()),
-                            Precision::F64 => Numbers::F64(values),
+                            Precision::F32 if values.iter().all(|value| !(value.abs() > f64::from(f32::MAX))) => {
+                                Numbers::F32(values.into_iter().map(|value| value as f32).collect())
+                            }
+                            // What is too large for single precision is refused later on, and as it was written.
+                            _ => Numbers::F64(values),
                         },
                         _ => unreachable!("a column is of one kind in all blocks"),
                     };
@@ -159,6 +166,14 @@ impl Template {
             }
             _ => unreachable!("the blocks of a file are of one kind"),
         }
+        match (table.labels, &mut self.labels) {
+            (None, LabelField::None) => {}
+            (Some(Labels::Numbers(values)), LabelField::Numbers) => add(Width::Fixed(1), Numbers::F64(values)),
+            (Some(Labels::Text { codes, levels }), LabelField::Texts(known)) => {
+                add(Width::Fixed(1), Numbers::U32(known.codes(&codes, &levels)));
+            }
+            _ => unreachable!("all rows have labels of one kind"),
+        }
         Piece { rows, fields }
     }
 
@@ -166,13 +181,6 @@ impl Template {
     pub(super) fn table(&self, piece: Piece) -> Table {
         let mut fields = piece.fields.into_iter().map(|field| field.numbers);
         let mut next = || fields.next().expect("a piece has all fields");
-        let labels = match (next(), &self.labels) {
-            (Numbers::F64(values), None) => Labels::Numbers(values),
-            (Numbers::F64(values), Some(levels)) => {
-                Labels::Text { codes: values.iter().map(|&code| code as u32).collect(), levels: levels.names.clone() }
-            }
-            _ => unreachable!("labels are f64"),
-        };
         let contents = match &self.kind {
             Kind::Columns(columns) => {
                 let column = |(name, number, levels): &(String, usize, Option<Levels>)| {
@@ -208,11 +216,21 @@ impl Template {
                 })
             }
         };
+        let labels = match &self.labels {
+            LabelField::None => None,
+            labels => Some(match (next(), labels) {
+                (Numbers::F64(values), LabelField::Numbers) => Labels::Numbers(values),
+                (Numbers::U32(codes), LabelField::Texts(levels)) => {
+                    Labels::Text { codes, levels: levels.names.clone() }
+                }
+                _ => unreachable!("labels are numbers or codes"),
+            }),
+        };
         Table {
             origin: self.origin.clone(),
             format: self.format,
             contents,
-            labels: Some(labels),
+            labels,
             target_name: None,
             named: self.named,
             notes: Vec::new(),
@@ -295,41 +313,37 @@ impl Piece {
         }
     }
 
-    /// Writes the rows and forgets them.
-    pub(super) fn drain_to(&mut self, out: &mut impl Write) -> io::Result<()> {
-        out.write_all(&(self.rows as u64).to_le_bytes())?;
+    /// Numbers in each field.
+    pub(super) fn counts(&self) -> impl Iterator<Item = usize> {
+        self.fields.iter().map(|field| each!(&field.numbers, numbers => numbers.len()))
+    }
+
+    /// Makes room for `counts` more numbers in the fields.
+    pub(super) fn reserve(&mut self, counts: &[usize]) {
+        for (field, &count) in self.fields.iter_mut().zip(counts) {
+            each!(&mut field.numbers, numbers => numbers.reserve_exact(count));
+        }
+    }
+
+    /// Appends the rows to `out` and forgets them.
+    pub(super) fn pack_to(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.rows as u64).to_le_bytes());
         for field in &mut self.fields {
             each!(&mut field.numbers, numbers => {
-                out.write_all(&(numbers.len() as u64).to_le_bytes())?;
-                out.write_all(bytes_of(numbers))?;
+                pack(numbers, out);
                 numbers.clear();
             });
         }
         self.rows = 0;
-        Ok(())
     }
 
-    /// Appends what was written by [`Piece::drain_to`]; false at the end.
-    pub(super) fn append_from(&mut self, source: &mut impl Read) -> io::Result<bool> {
-        fn number(source: &mut impl Read) -> io::Result<usize> {
-            let mut bytes = [0; 8];
-            source.read_exact(&mut bytes)?;
-            Ok(u64::from_le_bytes(bytes) as usize)
-        }
-        fn append<T: Plain + Default>(to: &mut Vec<T>, source: &mut impl Read, count: usize) -> io::Result<()> {
-            let first = to.len();
-            to.resize(first + count, T::default());
-            source.read_exact(crate::data::buffer::bytes_of_mut(&mut to[first..]))
-        }
-        match number(source) {
-            Ok(rows) => self.rows += rows,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(error),
-        }
+    /// Appends what was packed by [`Piece::pack_to`]; `None` where something else was.
+    pub(super) fn unpack(&mut self, mut packed: &[u8]) -> Option<()> {
+        let rows = packed.split_off(..8)?;
+        self.rows += u64::from_le_bytes(rows.try_into().ok()?) as usize;
         for field in &mut self.fields {
-            let count = number(source)?;
-            each!(&mut field.numbers, numbers => append(numbers, source, count)?);
+            each!(&mut field.numbers, numbers => unpack(&mut packed, numbers)?);
         }
-        Ok(true)
+        packed.is_empty().then_some(())
     }
 }

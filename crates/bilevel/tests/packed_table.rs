@@ -1,0 +1,148 @@
+//! Files of several blocks, encoded block by block: the same as the whole file at once, in little more than the memory of
+//! the design matrix.
+
+mod common;
+
+use std::fmt::Write as _;
+
+use bilevel::data::{
+    DesignMatrix, EncodeOptions, Encoded, Encoder, Missing, PackedTable, Precision, ReadOptions, Storage, read,
+};
+use bilevel::sample::{Purpose, Rng};
+use common::Scratch;
+
+/// Encodes the file at once, block by block, and block by block with what is known of it already.
+fn three_ways(file: &Scratch, read_options: &ReadOptions, options: &EncodeOptions) -> [(Encoder, Encoded); 3] {
+    let table = read(&file.0, read_options).unwrap();
+    let encoder = Encoder::learn(&table, options).unwrap();
+    let whole = encoder.encode(table).unwrap();
+    let table = PackedTable::read(&file.0, read_options, options).unwrap();
+    let learned = table.encoder().clone();
+    let packed = table.encode().unwrap();
+    let again = encoder.encode_file(&file.0, read_options).unwrap();
+    [(encoder.clone(), whole), (learned, packed), (encoder, again)]
+}
+
+fn assert_equal([whole, others @ ..]: [(Encoder, Encoded); 3]) {
+    for (way, other) in others.into_iter().enumerate() {
+        assert_eq!(other.0, whole.0, "encoder {way}");
+        assert!(other.1.design == whole.1.design, "design {way}");
+        assert!(other.1.labels == whole.1.labels, "labels {way}");
+        assert_eq!(other.1.measured, whole.1.measured);
+        let lines = |encoded: &Encoded| [0, 1, 70_000].map(|row| encoded.origin.line(row));
+        assert_eq!(lines(&other.1), lines(&whole.1), "lines {way}");
+    }
+}
+
+/// Numbers, categories, a number that is missing now and then, a column of numbers with one late text, textual labels.
+fn csv(rows: usize) -> String {
+    let mut rng = Rng::stream(5, Purpose::Start, 0);
+    let mut text = String::from("size,colour,holes,late,kind\n");
+    for row in 0..rows {
+        let colour = ["red", "green", "blue", "a colour that has no name"][rng.below(4)];
+        let late = if row == rows - 10 { "other".into() } else { format!("{}", rng.below(3)) };
+        let hole = if row % 1000 == 17 { String::new() } else { format!("{:e}", rng.uniform()) };
+        writeln!(text, "{:.4},{colour},{hole},{late},{}", rng.uniform(), ["no", "yes"][rng.below(2)]).unwrap();
+        if row % 30_000 == 0 {
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[test]
+fn columns_of_several_blocks_are_encoded_as_one() {
+    let text = csv(160_000);
+    assert!(text.len() > 5 << 20, "more than one block: {}", text.len());
+    let file = Scratch::new("columns.csv", &text);
+    for (storage, precision) in [(Storage::Dense, Precision::F32), (Storage::Auto, Precision::F64)] {
+        let options = EncodeOptions { missing: Missing::Impute, storage, precision, ..EncodeOptions::default() };
+        assert_equal(three_ways(&file, &ReadOptions::default(), &options));
+    }
+    let (missing, options) = (EncodeOptions::default(), ReadOptions::default());
+    let error = PackedTable::read(&file.0, &options, &missing).unwrap().encode().unwrap_err();
+    let whole = read(&file.0, &options).unwrap();
+    let expected = Encoder::learn(&whole, &missing).unwrap().encode(whole).unwrap_err();
+    assert_eq!(error.to_string(), expected.to_string(), "the first place is named");
+}
+
+#[test]
+fn sparse_rows_of_several_blocks_are_encoded_as_one() {
+    let mut rng = Rng::stream(6, Purpose::Start, 0);
+    let mut text = String::new();
+    for row in 0..220_000usize {
+        // The widest row is in the second block.
+        let (last, label) = (if row == 120_000 { 900 } else { 40 }, ["a", "b"][rng.below(2)]);
+        writeln!(text, "{label} 1:1 {}:1 {}:{:.6} {last}:-2", 2 + rng.below(7), 9 + rng.below(9), rng.uniform())
+            .unwrap();
+    }
+    assert!(text.len() > 5 << 20, "more than one block: {}", text.len());
+    let file = Scratch::new("rows.svm", &text);
+    for storage in [Storage::Auto, Storage::Dense] {
+        for precision in [Precision::F32, Precision::F64] {
+            let options = EncodeOptions { storage, precision, normalize_rows: true, ..EncodeOptions::default() };
+            let read_options = ReadOptions { precision, ..ReadOptions::default() };
+            assert_equal(three_ways(&file, &read_options, &options));
+        }
+    }
+}
+
+#[test]
+fn numbers_too_large_for_single_precision_are_named_as_they_were_written() {
+    let mut text = csv(160_000).replace(",,", ",0,");
+    text.push_str("1e39,red,0,0,no\n");
+    let file = Scratch::new("large.csv", &text);
+    let table = PackedTable::read(&file.0, &ReadOptions::default(), &EncodeOptions::default()).unwrap();
+    let error = table.encode().unwrap_err().to_string();
+    assert!(error.contains("1e39") && error.contains(":160008:"), "{error}");
+}
+
+/// Resident memory of this process at its highest since it was reset.
+#[cfg(target_os = "linux")]
+mod memory {
+    use super::*;
+
+    fn peak() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
+    /// Runs this test alone in a process of its own: the memory of the others would count.
+    #[test]
+    fn a_file_takes_the_memory_of_its_matrix() {
+        if std::env::var_os("BILEVEL_TEST_ALONE").is_none() {
+            let run = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "memory::a_file_takes_the_memory_of_its_matrix", "--nocapture"])
+                .env("BILEVEL_TEST_ALONE", "1")
+                .output()
+                .unwrap();
+            assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+            return;
+        }
+        let (rows, cols) = (400_000, 40);
+        let file = {
+            let mut rng = Rng::stream(7, Purpose::Start, 0);
+            let lines: Vec<String> = (0..50)
+                .map(|_| (0..cols).map(|_| format!("{:.2},", rng.uniform())).collect::<String>() + "0\n")
+                .collect();
+            let file = Scratch::new("memory.csv", "");
+            let mut out = std::io::BufWriter::new(std::fs::File::create(&file.0).unwrap());
+            (0..rows).for_each(|_| std::io::Write::write_all(&mut out, lines[rng.below(50)].as_bytes()).unwrap());
+            file
+        };
+        let options = ReadOptions { target: Some("41".into()), ..ReadOptions::default() };
+        let encode = EncodeOptions::default();
+        if std::fs::write("/proc/self/clear_refs", "5").is_err() {
+            return;
+        }
+        let before = peak();
+        let encoded = PackedTable::read(&file.0, &options, &encode).unwrap().encode().unwrap();
+        assert!(matches!(encoded.design, DesignMatrix::DenseF32(_)));
+        // The labels are kept as numbers, and blocks of four megabytes are parsed for each thread.
+        let (matrix, labels, blocks) = (4 * rows * cols, 8 * rows, (rayon::current_num_threads() + 1) << 24);
+        let used = peak() - before;
+        let most = matrix + matrix / 5 + 2 * labels + blocks;
+        assert!(used < most, "{used} bytes for a matrix of {matrix}, at most {most} are wanted");
+    }
+}
