@@ -140,7 +140,9 @@ impl Template {
                     let numbers = match (column.data, levels) {
                         (ColumnData::Text { codes, levels }, Some(known)) => Numbers::U32(known.codes(&codes, &levels)),
                         (ColumnData::Numeric(values), _) => match self.precision {
-                            Precision::F32 if values.iter().all(|value| !(value.abs() > f64::from(f32::MAX))) => {
+                            Precision::F32
+                                if values.iter().all(|value| value.is_nan() || value.abs() <= f64::from(f32::MAX)) =>
+                            {
                                 Numbers::F32(values.into_iter().map(|value| value as f32).collect())
                             }
                             // What is too large for single precision is refused later on, and as it was written.

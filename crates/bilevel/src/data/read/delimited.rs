@@ -261,8 +261,7 @@ impl File<'_> {
             }
             origin.note_line(row, line_number);
             let (mut at, mut column) = (0, 0);
-            loop {
-                let Some(builder) = builders.get_mut(column) else { break };
+            while let Some(builder) = builders.get_mut(column) {
                 let cell = &line[at..];
                 let length = match builder.push_number(cell, delimiter) {
                     Some(length) => length,
