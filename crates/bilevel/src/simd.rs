@@ -25,19 +25,28 @@ pub(crate) fn vectorize<R>(kernel: impl FnMut() -> R) -> R {
     Arch::new().dispatch(Kernel(kernel))
 }
 
-/// Asks for `slice` to be brought into the cache; where the processor cannot be asked, does nothing.
+/// Bytes of a line of the cache.
+pub(crate) const LINE: usize = 64;
+
+/// Asks for the line at `address` to be brought into the cache; where the processor cannot be asked, does nothing. Nothing is
+/// read, so any address will do.
 #[inline(always)]
-pub(crate) fn prefetch<T>(slice: &[T]) {
+pub(crate) fn prefetch_line<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        const LINE: usize = 64;
-        let first = slice.as_ptr().cast::<i8>();
-        for offset in (0..size_of_val(slice)).step_by(LINE) {
-            // SAFETY: a hint about memory of the slice, which reads nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.add(offset)) };
-        }
+        // SAFETY: a hint, which faults at no address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = slice;
+    let _ = address;
+}
+
+/// Asks for `slice` to be brought into the cache.
+#[inline(always)]
+pub(crate) fn prefetch<T>(slice: &[T]) {
+    let first = slice.as_ptr().cast::<u8>();
+    for offset in (0..size_of_val(slice)).step_by(LINE) {
+        prefetch_line(first.wrapping_add(offset));
+    }
 }

@@ -19,4 +19,9 @@ pub trait UpperObjective: Sync {
 
     /// `grad_w = grad1 E_hat`, `grad_lambda = grad2 E_hat`, both overwritten; returns `E_hat`.
     fn gradients(&self, w: &[f64], lambda: &[f64], xi: &Sample, grad_w: &mut [f64], grad_lambda: &mut [f64]) -> f64;
+
+    /// [`gradients`](Self::gradients), without the value where that saves work.
+    fn gradients_only(&self, w: &[f64], lambda: &[f64], xi: &Sample, grad_w: &mut [f64], grad_lambda: &mut [f64]) {
+        self.gradients(w, lambda, xi, grad_w, grad_lambda);
+    }
 }

@@ -160,6 +160,26 @@ pub fn subtract(x: &[f64], y: &[f64], out: &mut [f64]) {
     })
 }
 
+/// `out = x * y`, element by element.
+pub fn multiply(x: &[f64], y: &[f64], out: &mut [f64]) {
+    assert!(x.len() == y.len() && x.len() == out.len());
+    dispatch!(|| {
+        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+            *out = x * y;
+        }
+    })
+}
+
+/// `out += x * y + b z`, element by element.
+pub fn add_combination(x: &[f64], y: &[f64], b: f64, z: &[f64], out: &mut [f64]) {
+    assert!(x.len() == y.len() && x.len() == z.len() && x.len() == out.len());
+    dispatch!(|| {
+        for (((out, &x), &y), &z) in out.iter_mut().zip(x).zip(y).zip(z) {
+            *out += x * y + b * z;
+        }
+    })
+}
+
 /// `x += eta (target - x)`: one step of a relaxed fixed-point iteration, or of a running mean.
 pub fn move_towards(eta: f64, target: &[f64], x: &mut [f64]) {
     assert_eq!(x.len(), target.len());

@@ -11,7 +11,7 @@ use bilevel::lower::StochasticLoss;
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Weighting};
 use bilevel::problems::scaled::Scaled;
 use bilevel::sample::{Purpose, Rng, Sample, Sampling};
-use models::{LOSSES, Numbers, STORED, matrix};
+use models::{LOSSES, Numbers, STORED, Stored, matrix};
 
 /// Numbers as tests of the losses need them: class codes, counts or reals.
 fn targets(loss: Loss, n: usize) -> Vec<f64> {
@@ -125,7 +125,8 @@ fn one_visit_gives_what_three_give() {
     for p in [1, 3, 5, 8, 13, 22, 70] {
         let n = 150;
         let numbers = Numbers::random(n, p, 2);
-        for (loss, stored) in LOSSES.iter().flat_map(|&loss| STORED.map(|stored| (loss, stored))) {
+        let exact = STORED.into_iter().filter(|&stored| stored != Stored::DenseF32);
+        for (loss, stored) in exact.flat_map(|stored| LOSSES.map(|loss| (loss, stored))) {
             let (design, y) = (matrix(&numbers.x, p, stored), targets(loss, n));
             let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(n), loss, true)
                 .weighted(Weighting::Rows(&numbers.row_weights));
@@ -157,6 +158,103 @@ fn compare(g: &impl StochasticLoss, w: &[f64], v: &[f64], lambda: &[f64], zeta: 
     g.gradient_only(w, lambda, zeta, &mut only);
     for (a, b) in one.iter().flatten().zip(three.iter().flatten()).chain(only.iter().zip(&three[0])) {
         assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{what}: {a}, {b}");
+    }
+}
+
+/// Steps on samples of a dense matrix in single precision round each of their sums. With `|l''| <= c2` and `|l'''| <= c3` in the
+/// margins, and the unit roundoff `u = 2^-24`:
+///
+/// * a margin is wrong by at most `e_i = (p + 2) u sum_j |x_ij w_j|` (Higham 2002, section 3.1; 2 for the vectors that were
+///   rounded), so that `l'` is by `c2 e_i` and `l''` by `c3 e_i`;
+/// * a sum over `n` rows adds `(n + 2) u` of the sum of the sizes of its terms.
+///
+/// The tests against formulas are on double precision, which the same code serves.
+#[test]
+fn single_precision_costs_a_step_no_more_than_its_roundings() {
+    let n = 150;
+    for p in [1, 3, 5, 8, 13, 16, 22, 70, 131] {
+        let numbers = Numbers::random(n, p, 3);
+        let pixels: Vec<f32> = numbers.x.iter().map(|x| (x.abs() * 100.0).round().min(255.0) as f32 - 128.0).collect();
+        let pixels = DenseMatrix::new(n, p, pixels);
+        let coded = CodedMatrix::encode(&pixels).expect("whole numbers lie on grids");
+        let wide = |matrix: &DenseMatrix<f32>| matrix.values().iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        let DesignMatrix::DenseF32(plain) = matrix(&numbers.x, p, Stored::DenseF32) else { unreachable!() };
+        let (plain_x, pixel_x) = (wide(&plain), wide(&pixels));
+        // Codes are summed before the shift, of at most 128, is taken off: they are no larger than this beside the numbers.
+        let designs = [
+            (DesignMatrix::DenseF32(plain), plain_x, 0.0),
+            (DesignMatrix::DenseF32(pixels), pixel_x.clone(), 0.0),
+            (DesignMatrix::Coded(coded), pixel_x, 255.0),
+        ];
+        for (design, x, shift) in &designs {
+            for (loss, c2, c3) in [(Loss::Logistic, 0.25, 0.1), (Loss::Squared, 1.0, 0.0)] {
+                let y = targets(loss, n);
+                let double = matrix(x, p, Stored::DenseF64);
+                let model =
+                    |design| Glm::new(EmpiricalRisk::new(design, &y, RowRanges::all(n), loss, false), Penalty::Shared);
+                let models = [model(design), model(&double)];
+                for zeta in [Sample::Block(11..131), Sample::Rows((0..75).map(|i| i * 31 % 150).collect())] {
+                    let context = format!("{loss:?} p = {p} shift {shift} {zeta:?}");
+                    within_roundings(&models, &zeta, x, &y, *shift, [c2, c3], &context);
+                }
+            }
+        }
+    }
+}
+
+/// `models` are of the same numbers, in storage and in double precision.
+fn within_roundings(
+    models: &[Glm<'_>; 2],
+    zeta: &Sample,
+    x: &[f64],
+    y: &[f64],
+    shift: f64,
+    [c2, c3]: [f64; 2],
+    context: &str,
+) {
+    let (p, lambda) = (models[0].dims().w, [-1.0]);
+    let mut rng = Rng::stream(8, Purpose::Start, p as u64);
+    let mut random = || (0..p).map(|_| 0.01 * rng.normal()).collect::<Vec<f64>>();
+    let (w, v) = (random(), random());
+    let rows = rows_of(zeta);
+    let (count, u) = (rows.len() as f64, f64::from(f32::EPSILON) / 2.0);
+    let (of_margins, of_rows) = ((p as f64 + 2.0) * u, (count + 2.0) * u);
+    let mut bounds = [vec![1e-12; p], vec![1e-12; p]];
+    for &row in &rows {
+        let entry = |j: usize| x[row * p + j].abs() + shift;
+        let size = |vector: &[f64]| (0..p).map(|j| entry(j) * vector[j].abs()).sum::<f64>();
+        let (w, v) = (size(&w), size(&v));
+        let derivative = c2 * w + 2.0 + y[row].abs();
+        for j in 0..p {
+            bounds[0][j] += entry(j) / count * (c2 * of_margins * w + of_rows * derivative);
+            bounds[1][j] += entry(j) / count * v * (c2 * of_margins + c3 * of_margins * w + of_rows * c2);
+        }
+    }
+    let found = models.each_ref().map(|glm| {
+        let mut apart = [vec![0.0; p], vec![0.0; p]];
+        glm.gradient_only(&w, &lambda, zeta, &mut apart[0]);
+        glm.hessian_product(&w, &lambda, zeta, &v, &mut apart[1]);
+        let mut fused = [vec![0.0; p], vec![0.0; p]];
+        let [gradient, product] = &mut fused;
+        glm.directions(&w, &lambda, zeta, &v, gradient, product, &mut [0.0]);
+        let mut gradient = vec![0.0; p];
+        let value = glm.gradient(&w, &lambda, zeta, &mut gradient);
+        (apart, fused, value, gradient)
+    });
+    let [(apart, fused, value, gradient), (expected, _, expected_value, _)] = &found;
+    for k in 0..2 {
+        for j in 0..p {
+            for found in [apart[k][j], fused[k][j]] {
+                let (error, bound) = ((found - expected[k][j]).abs(), bounds[k][j]);
+                // Second order in the roundings: a hundredth more.
+                assert!(error <= 1.01 * bound, "{context}: product {k}, entry {j}: {error:e} > {bound:e}");
+            }
+        }
+    }
+    // Values, and gradients that are compared with them, are in double precision.
+    assert!((value - expected_value).abs() <= 1e-11 * (1.0 + expected_value), "{context}: {value} {expected_value}");
+    for (a, b) in gradient.iter().zip(&expected[0]) {
+        assert!((a - b).abs() <= 1e-9 * (1.0 + b.abs()), "{context}: {a}, {b}");
     }
 }
 

@@ -156,7 +156,7 @@ impl<'a> Field<'a> {
     /// `grad_w = grad_w E` and `out = grad_lambda E`.
     pub(super) fn upper(&mut self, w: &[f64], lambda: &[f64], out: &mut [f64]) {
         let Field { problem, samples, grad_w, .. } = self;
-        problem.upper.gradients(w, lambda, &samples.upper, grad_w, out);
+        problem.upper.gradients_only(w, lambda, &samples.upper, grad_w, out);
         self.work += Work::gradient(self.problem.upper.size(&self.samples.upper));
     }
 

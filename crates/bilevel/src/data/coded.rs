@@ -12,7 +12,9 @@ use super::buffer::Access;
 use super::dense::DenseMatrix;
 use super::design::RowPick;
 use super::grid::Grid;
+use super::sampled::dense_pass;
 use super::scratch::scratch;
+use crate::vector;
 
 /// Values a code can have.
 const CODES: usize = 256;
@@ -23,7 +25,8 @@ const DECODED_ROWS: usize = 256;
 #[derive(Debug, Clone, PartialEq)]
 pub struct CodedMatrix {
     codes: DenseMatrix<u8>,
-    grids: Vec<Grid>,
+    shifts: Vec<f64>,
+    scales: Vec<f64>,
 }
 
 /// The distinct values of a column, as long as they are few.
@@ -82,7 +85,8 @@ impl CodedMatrix {
         for i in 0..matrix.rows() {
             codes.extend(grids.iter().zip(matrix.row(i)).map(|(grid, &x)| grid.code(x)));
         }
-        Some(CodedMatrix { codes: DenseMatrix::new(matrix.rows(), matrix.cols(), codes), grids })
+        let (shifts, scales) = grids.iter().map(|grid| (grid.shift, grid.scale)).unzip();
+        Some(CodedMatrix { codes: DenseMatrix::new(matrix.rows(), matrix.cols(), codes), shifts, scales })
     }
 
     /// Number of rows.
@@ -102,7 +106,11 @@ impl CodedMatrix {
 
     /// The numbers of row `i`.
     pub fn decoded_row(&self, i: usize) -> impl Iterator<Item = f32> {
-        self.grids.iter().zip(self.codes.row(i)).map(|(grid, &code)| grid.value(code))
+        self.grids().zip(self.codes.row(i)).map(|(grid, &code)| grid.value(code))
+    }
+
+    fn grids(&self) -> impl Iterator<Item = Grid> {
+        self.shifts.iter().zip(&self.scales).map(|(&shift, &scale)| Grid { shift, scale })
     }
 
     /// The numbers of all rows.
@@ -113,7 +121,7 @@ impl CodedMatrix {
     /// The rows `order[0], order[1], ...` in that order, copied.
     #[must_use]
     pub fn select_rows(&self, order: &[u32]) -> Self {
-        CodedMatrix { codes: self.codes.select_rows(order), grids: self.grids.clone() }
+        self.with_codes(self.codes.select_rows(order))
     }
 
     /// The rows `order[0], order[1], ...` in that order, each of them once.
@@ -122,7 +130,7 @@ impl CodedMatrix {
     /// When `order` is no order of the rows.
     #[must_use]
     pub fn into_order(self, order: &[u32]) -> Self {
-        CodedMatrix { codes: self.codes.into_order(order), grids: self.grids }
+        CodedMatrix { codes: self.codes.into_order(order), ..self }
     }
 
     /// The rows `rows`, whose codes stay where they are.
@@ -131,7 +139,11 @@ impl CodedMatrix {
     /// When there are fewer.
     #[must_use]
     pub fn range(&self, rows: Range<usize>) -> Self {
-        CodedMatrix { codes: self.codes.range(rows), grids: self.grids.clone() }
+        self.with_codes(self.codes.range(rows))
+    }
+
+    fn with_codes(&self, codes: DenseMatrix<u8>) -> Self {
+        CodedMatrix { codes, shifts: self.shifts.clone(), scales: self.scales.clone() }
     }
 
     pub(super) fn advise(&self, access: Access) {
@@ -140,10 +152,10 @@ impl CodedMatrix {
 
     /// Replaces the numbers `x` of column `j` by `f_j(x) = (x - shift) / scale`, given `(shift, scale)`; by zeros without.
     pub(super) fn transform(&mut self, f: impl Fn(usize) -> Option<(f64, f64)>) {
-        for (j, grid) in self.grids.iter_mut().enumerate() {
-            *grid = match f(j) {
-                Some((shift, scale)) => Grid { shift: (grid.shift - shift) / scale, scale: grid.scale / scale },
-                None => Grid { shift: 0.0, scale: 0.0 },
+        for (j, (own_shift, own_scale)) in self.shifts.iter_mut().zip(&mut self.scales).enumerate() {
+            (*own_shift, *own_scale) = match f(j) {
+                Some((shift, scale)) => ((*own_shift - shift) / scale, *own_scale / scale),
+                None => (0.0, 0.0),
             };
         }
     }
@@ -156,18 +168,14 @@ impl CodedMatrix {
     /// Puts `scale_j W_jc` into `scaled`, and `sum_j shift_j W_jc` into `offset`.
     fn scale_weights(&self, weights: &[f64], scaled: &mut [f64], offset: &mut [f64]) {
         let outputs = offset.len();
-        offset.fill(0.0);
         if outputs == 1 {
-            let mut sum = 0.0;
-            for ((scaled, w), grid) in scaled.iter_mut().zip(weights).zip(&self.grids) {
-                *scaled = grid.scale * w;
-                sum += grid.shift * w;
-            }
-            offset[0] = sum;
+            vector::multiply(&self.scales, weights, scaled);
+            offset[0] = vector::dot(&self.shifts, weights);
             return;
         }
+        offset.fill(0.0);
         let rows = scaled.chunks_exact_mut(outputs).zip(weights.chunks_exact(outputs));
-        for ((scaled, w), grid) in rows.zip(&self.grids) {
+        for ((scaled, w), grid) in rows.zip(self.grids()) {
             for ((scaled, w), offset) in scaled.iter_mut().zip(w).zip(&mut *offset) {
                 *scaled = grid.scale * w;
                 *offset += grid.shift * w;
@@ -178,8 +186,11 @@ impl CodedMatrix {
     /// `out_jc += scale_j product_jc + shift_j sum_c`.
     fn add_scaled(&self, product: &[f64], sums: &[f64], out: &mut [f64]) {
         let outputs = sums.len();
+        if outputs == 1 {
+            return vector::add_combination(&self.scales, product, sums[0], &self.shifts, out);
+        }
         let rows = out.chunks_exact_mut(outputs).zip(product.chunks_exact(outputs));
-        for ((out, product), grid) in rows.zip(&self.grids) {
+        for ((out, product), grid) in rows.zip(self.grids()) {
             for ((out, product), sum) in out.iter_mut().zip(product).zip(sums) {
                 *out += grid.scale * product + grid.shift * sum;
             }
@@ -260,7 +271,7 @@ impl CodedMatrix {
             let products = [(); OUT].map(|()| parts.next().unwrap_or_default());
             let mut kept = products;
             let borrowed = kept.each_mut().map(|product| &mut **product);
-            self.codes.sampled_pass(rows, inputs, borrowed, |positions, margins| {
+            dense_pass(&self.codes, rows, inputs, borrowed, |positions, margins| {
                 for (margins, offset) in margins.iter_mut().zip(&offsets) {
                     margins.iter_mut().for_each(|m| *m += offset);
                 }
@@ -269,12 +280,8 @@ impl CodedMatrix {
                     *sum += g.iter().sum::<f64>();
                 }
             });
-            for ((product, sum), out) in kept.iter().zip(&sums).zip(&mut out) {
-                for (((out, product), grid), sum) in
-                    out.iter_mut().zip(&**product).zip(&self.grids).zip(std::iter::repeat(*sum))
-                {
-                    *out += grid.scale * product + grid.shift * sum;
-                }
+            for ((product, sum), out) in kept.iter().zip(sums).zip(&mut out) {
+                self.add_scaled(product, &[sum], out);
             }
         });
     }

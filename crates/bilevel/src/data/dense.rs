@@ -3,6 +3,7 @@
 //! One output is a dot product a row: memory is the limit, so entries are widened to `f64` as they are read. Several
 //! outputs are a matrix product: blocks of rows are widened into a buffer that stays in the cache.
 
+use std::array;
 use std::ops::Range;
 
 use crate::simd::vectorize;
@@ -11,12 +12,25 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 use super::buffer::{Access, Buffer};
 use super::design::{Element, RowPick};
+use super::lanes::{Number, Weights, combine, fetch_chunk, multiply, plus_combination, tail};
 use super::reorder::reorder;
 
 /// Entries of a widened block: 256 KiB, so that it stays in the cache between two uses.
 const BLOCK_ENTRIES: usize = 32 * 1024;
 /// Entries of a widened block for Gram matrices: so many rows at a time that adding to the large result costs little.
 const GRAM_BLOCK_ENTRIES: usize = 256 * 1024;
+/// Rows of one dot product: so many sums hide the latency of the processor.
+const DOT_ROWS: usize = 4;
+/// Rows that are added to a sum at a time.
+const COMBINE_ROWS: usize = 4;
+/// Bytes of the rows of a block: they stay in the nearest cache until the product with the transpose, and while that is
+/// formed, those of the next block arrive.
+const BLOCK_BYTES: usize = 28 * 1024;
+
+/// Rows of a block of a pass, for rows of so many bytes.
+pub(super) fn block_rows(row_bytes: usize) -> usize {
+    (BLOCK_BYTES / row_bytes.max(1)).clamp(8, 512) / 8 * 8
+}
 
 /// An `n x p` matrix, row after row.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,15 +120,11 @@ impl<T: Element> DenseMatrix<T> {
     pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
         debug_assert_eq!((weights.len(), out.len()), (self.cols * outputs, rows.len() * outputs));
         if outputs == 1 {
-            vectorize(
-                #[inline(always)]
-                || {
-                    for (i, out) in out.iter_mut().enumerate() {
-                        *out = wide_dot(self.row(rows.row(i)), weights);
-                    }
-                },
-            );
-            return;
+            return match self.cols {
+                8.. => self.dots::<8>(rows, weights, out),
+                4.. => self.dots::<4>(rows, weights, out),
+                _ => self.dots::<1>(rows, weights, out),
+            };
         }
         let weights = MatRef::from_row_major_slice(weights, self.cols, outputs);
         self.widened_blocks(rows, BLOCK_ENTRIES, |first, block| {
@@ -127,11 +137,7 @@ impl<T: Element> DenseMatrix<T> {
     pub(super) fn add_block_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
         debug_assert_eq!((out.len(), g.len()), (self.cols * outputs, rows.len() * outputs));
         if outputs == 1 {
-            vectorize(
-                #[inline(always)]
-                || self.add_combination(rows, g, out, |x| x),
-            );
-            return;
+            return self.add_combination(rows, g, out, |x| x);
         }
         let mut out = MatMut::from_row_major_slice_mut(out, self.cols, outputs);
         self.widened_blocks(rows, BLOCK_ENTRIES, |first, block| {
@@ -148,10 +154,7 @@ impl<T: Element> DenseMatrix<T> {
         for output in 0..outputs {
             let g: Vec<f64> = g.iter().skip(output).step_by(outputs).copied().collect();
             let mut sums = vec![0.0; self.cols];
-            vectorize(
-                #[inline(always)]
-                || self.add_combination(rows, &g, &mut sums, |x| x * x),
-            );
+            self.add_combination(rows, &g, &mut sums, |x| x * x);
             for (out, sum) in out.iter_mut().skip(output).step_by(outputs).zip(sums) {
                 *out += sum;
             }
@@ -208,54 +211,94 @@ impl<T: Element> DenseMatrix<T> {
         }
     }
 
-    /// `out += sum_i g_i f(x_i)`, four rows at a time so that `out` is read and written a quarter as often.
+    /// `out_i = x_i^T w` in chunks of `L` columns.
+    fn dots<const L: usize>(&self, rows: &RowPick<'_>, weights: &[f64], out: &mut [f64]) {
+        let (body, rest) = weights.as_chunks::<L>();
+        let mut last = [0.0; L];
+        last[L - rest.len()..].copy_from_slice(rest);
+        let weights = Weights { body, last: (!rest.is_empty()).then_some(&last) };
+        let ahead = block_rows(self.cols * size_of::<T>());
+        vectorize(
+            #[inline(always)]
+            || {
+                let (blocks, rest) = out.as_chunks_mut::<DOT_ROWS>();
+                let count = blocks.len() * DOT_ROWS;
+                for (block, out) in blocks.iter_mut().enumerate() {
+                    let first = block * DOT_ROWS;
+                    let picked: [&[T]; DOT_ROWS] = array::from_fn(|r| self.row(rows.row(first + r)));
+                    let next = array::from_fn(|r| self.coming(rows, first + r + ahead));
+                    let fetch = |chunk| fetch_chunk::<T, L, DOT_ROWS>(&next, chunk);
+                    *out = f64::totals(&multiply(&picked, [weights], fetch)[0]);
+                }
+                for (i, out) in rest.iter_mut().enumerate() {
+                    [*out] = f64::totals(&multiply(&[self.row(rows.row(count + i))], [weights], |_| {})[0]);
+                }
+            },
+        );
+    }
+
+    /// `out += sum_i g_i f(x_i)`.
+    fn add_combination(&self, rows: &RowPick<'_>, g: &[f64], out: &mut [f64], f: impl Fn(f64) -> f64 + Copy) {
+        match self.cols {
+            8.. => self.add_chunks::<8>(rows, g, out, f),
+            4.. => self.add_chunks::<4>(rows, g, out, f),
+            _ => self.add_chunks::<1>(rows, g, out, f),
+        }
+    }
+
+    /// The same in chunks of `L` columns, so many rows at a time that `out` is rarely read and written.
+    fn add_chunks<const L: usize>(
+        &self,
+        rows: &RowPick<'_>,
+        g: &[f64],
+        out: &mut [f64],
+        f: impl Fn(f64) -> f64 + Copy,
+    ) {
+        let ahead = block_rows(self.cols * size_of::<T>());
+        vectorize(
+            #[inline(always)]
+            || {
+                let (blocks, rest) = g.as_chunks::<COMBINE_ROWS>();
+                let count = blocks.len() * COMBINE_ROWS;
+                for (block, g) in blocks.iter().enumerate() {
+                    let first = block * COMBINE_ROWS;
+                    let picked: [&[T]; COMBINE_ROWS] = array::from_fn(|r| self.row(rows.row(first + r)));
+                    let next = array::from_fn(|r| self.coming(rows, first + r + ahead));
+                    let fetch = |chunk| fetch_chunk::<T, L, COMBINE_ROWS>(&next, chunk);
+                    add_rows::<T, L, COMBINE_ROWS>(&picked, g, out, f, fetch);
+                }
+                for (i, &g) in rest.iter().enumerate() {
+                    add_rows::<T, L, 1>(&[self.row(rows.row(count + i))], &[g], out, f, |_| {});
+                }
+            },
+        );
+    }
+
+    /// Where the row at `position` begins. Behind consecutive rows come their neighbours, which a pass visits next; behind the
+    /// last row comes nothing, and its address must not be read.
     #[inline(always)]
-    fn add_combination(&self, rows: &RowPick<'_>, g: &[f64], out: &mut [f64], f: impl Fn(f64) -> f64) {
-        let mut i = 0;
-        while i + 4 <= rows.len() {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|k| &self.row(rows.row(i + k))[..out.len()]);
-            let [ga, gb, gc, gd] = [g[i], g[i + 1], g[i + 2], g[i + 3]];
-            for j in 0..out.len() {
-                let first = f(a[j].to_f64()).mul_add(ga, f(b[j].to_f64()) * gb);
-                let second = f(c[j].to_f64()).mul_add(gc, f(d[j].to_f64()) * gd);
-                out[j] += first + second;
-            }
-            i += 4;
-        }
-        for (i, g) in g.iter().enumerate().skip(i) {
-            for (out, x) in out.iter_mut().zip(self.row(rows.row(i))) {
-                *out = f(x.to_f64()).mul_add(*g, *out);
-            }
-        }
+    fn coming(&self, rows: &RowPick<'_>, position: usize) -> *const T {
+        let row = match rows {
+            RowPick::Span(span) => span.start + position,
+            RowPick::List(list) => list.get(position).map_or(self.rows, |&row| row as usize),
+        };
+        self.values.as_ptr().wrapping_add(row * self.cols)
     }
 }
 
-/// `x^T w` in four times eight lanes.
+/// `out += sum_r g_r f(x_r)`.
 #[inline(always)]
-fn wide_dot<T: Element>(x: &[T], w: &[f64]) -> f64 {
-    const LANES: usize = 8;
-    const UNROLL: usize = 4;
-    let mut sums = [[0.0; LANES]; UNROLL];
-    let mut x_chunks = x.chunks_exact(LANES * UNROLL);
-    let mut w_chunks = w.chunks_exact(LANES * UNROLL);
-    for (x, w) in (&mut x_chunks).zip(&mut w_chunks) {
-        for k in 0..UNROLL {
-            for lane in 0..LANES {
-                sums[k][lane] = x[k * LANES + lane].to_f64().mul_add(w[k * LANES + lane], sums[k][lane]);
-            }
-        }
+fn add_rows<T: Element, const L: usize, const R: usize>(
+    rows: &[&[T]; R],
+    g: &[f64; R],
+    out: &mut [f64],
+    f: impl Fn(f64) -> f64 + Copy,
+    fetch: impl Fn(usize),
+) {
+    let (body, rest) = out.as_chunks_mut::<L>();
+    combine(rows.map(|row| &row.as_chunks::<L>().0[..body.len()]), g, f, fetch, body);
+    if !rest.is_empty() {
+        let sums = plus_combination([0.0; L], rows.map(|row| tail(row)), g, f);
+        rest.iter_mut().rev().zip(sums.iter().rev()).for_each(|(out, sum)| *out += sum);
     }
-    let mut x_chunks = x_chunks.remainder().chunks_exact(LANES);
-    let mut w_chunks = w_chunks.remainder().chunks_exact(LANES);
-    for (x, w) in (&mut x_chunks).zip(&mut w_chunks) {
-        for lane in 0..LANES {
-            sums[0][lane] = x[lane].to_f64().mul_add(w[lane], sums[0][lane]);
-        }
-    }
-    let tail: f64 = x_chunks.remainder().iter().zip(w_chunks.remainder()).map(|(x, w)| x.to_f64() * w).sum();
-    let mut total = [0.0; LANES];
-    for lane in 0..LANES {
-        total[lane] = (sums[0][lane] + sums[1][lane]) + (sums[2][lane] + sums[3][lane]);
-    }
-    total.iter().sum::<f64>() + tail
 }

@@ -11,7 +11,7 @@ use super::dense::DenseMatrix;
 const CACHE: usize = 2 << 20;
 
 /// Number type of a stored matrix.
-pub trait Element: Copy + Send + Sync + Default + PartialEq + std::fmt::Debug + 'static {
+pub trait Element: Copy + Send + Sync + Default + PartialEq + Into<f64> + std::fmt::Debug + 'static {
     /// Widened to double precision.
     fn to_f64(self) -> f64;
     /// Rounded from double precision.
@@ -279,6 +279,17 @@ impl DesignMatrix {
             DesignMatrix::Coded(m) => m.codes().values().len(),
             DesignMatrix::CsrF32(m) => m.stored(),
             DesignMatrix::CsrF64(m) => m.stored(),
+        }
+    }
+
+    /// Bytes of the stored entries, with their places where storage is sparse.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            DesignMatrix::DenseF32(m) => size_of_val(m.values()),
+            DesignMatrix::DenseF64(m) => size_of_val(m.values()),
+            DesignMatrix::Coded(m) => m.codes().values().len(),
+            DesignMatrix::CsrF32(m) => size_of_val(m.values()) + size_of_val(m.indices()),
+            DesignMatrix::CsrF64(m) => size_of_val(m.values()) + size_of_val(m.indices()),
         }
     }
 

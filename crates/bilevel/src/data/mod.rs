@@ -18,6 +18,7 @@ mod grid;
 mod groups;
 mod kernel;
 mod label_counts;
+mod lanes;
 mod learn;
 pub mod mapped;
 pub mod passes;

@@ -9,10 +9,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::dense::block_rows;
 use super::design::{DesignMatrix, RowPick, RowRanges};
 
 /// Partial sums of a pass may take this many numbers together (128 MiB); beyond it sparse data are transposed instead.
 const PARTIAL_LIMIT: usize = 16 << 20;
+
+/// Rows of a block where margins are all that is asked for.
+const MARGIN_ROWS: usize = 512;
 
 /// A set of rows of a matrix, cut into chunks for parallel passes.
 #[derive(Debug, Clone)]
@@ -50,8 +54,7 @@ impl<'a> Pass<'a> {
                 position += count;
             }
         }
-        let entries_per_row = (design.stored() / design.rows().max(1)).max(1);
-        Pass { design, chunks, len, block_rows: (16_384 / entries_per_row).clamp(16, 512) }
+        Pass { design, chunks, len, block_rows: block_rows(design.bytes() / design.rows().max(1)) }
     }
 
     /// Number of rows.
@@ -77,11 +80,12 @@ impl<'a> Pass<'a> {
             .chunks
             .par_iter()
             .map(|chunk| {
-                self.blocks(chunk)
+                let mut margins = vec![0.0; MARGIN_ROWS.min(chunk.rows.len()) * outputs];
+                self.blocks(chunk, MARGIN_ROWS)
                     .map(|(rows, position)| {
-                        let mut margins = vec![0.0; rows.len() * outputs];
-                        self.block_margins(&rows, weights, intercept, &mut margins);
-                        visit(rows, position, &mut margins)
+                        let margins = &mut margins[..rows.len() * outputs];
+                        self.block_margins(&rows, weights, intercept, margins);
+                        visit(rows, position, margins)
                     })
                     .sum()
             })
@@ -122,7 +126,7 @@ impl<'a> Pass<'a> {
                 let mut partial = vec![0.0; out.len() + outputs];
                 let (transpose, columns) = partial.split_at_mut(out.len());
                 let mut margins = vec![0.0; self.block_rows * outputs];
-                for (rows, position) in self.blocks(chunk) {
+                for (rows, position) in self.blocks(chunk, self.block_rows) {
                     let margins = &mut margins[..rows.len() * outputs];
                     self.block_margins(&rows, weights, intercept, margins);
                     sum += visit(rows.clone(), position, margins);
@@ -186,7 +190,7 @@ impl<'a> Pass<'a> {
             .into_par_iter()
             .map(|(chunk, piece)| {
                 let mut sum = 0.0;
-                for (rows, position) in self.blocks(chunk) {
+                for (rows, position) in self.blocks(chunk, MARGIN_ROWS) {
                     let first = (rows.start - chunk.rows.start) * outputs;
                     let margins = &mut piece[first..first + rows.len() * outputs];
                     self.block_margins(&rows, weights, intercept, margins);
@@ -217,8 +221,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn blocks<'c>(&self, chunk: &'c Chunk) -> impl Iterator<Item = (Range<usize>, usize)> + use<'c> {
-        let size = self.block_rows;
+    fn blocks<'c>(&self, chunk: &'c Chunk, size: usize) -> impl Iterator<Item = (Range<usize>, usize)> + use<'c> {
         chunk.rows.clone().step_by(size).map(move |start| {
             let rows = start..(start + size).min(chunk.rows.end);
             (rows, chunk.position + (start - chunk.rows.start))

@@ -3,15 +3,20 @@
 //! A step of a stochastic method costs a microsecond or two, as much as a few allocations or a hundred exponentials one by
 //! one. So nothing is allocated here, rows are used again while they are in the nearest cache, and products go in chunks of
 //! a fixed width, which the compiler turns into vectors.
+//!
+//! Products are computed in the precision of storage: the vectors are narrowed, sums over the columns and over the rows of a
+//! group are in single precision where the matrix is (a byte counts as that), and all that is made of them is in double
+//! precision. A sum of `n` products has an error of at most `n` roundings of the sum of their sizes (Higham 2002, section 3.1),
+//! `n 6e-8` of it, far below what a sample of rows leaves undetermined.
 
 use std::array;
-use std::hint::black_box;
 use std::ops::Range;
 
 use super::dense::DenseMatrix;
 use super::design::{DesignMatrix, Element, RowPick};
+use super::lanes::{Number, Weights, chunked, combine, fetch_chunk, multiply, plus_combination, tail};
 use super::scratch::scratch;
-use crate::simd::{prefetch, vectorize};
+use crate::simd::{LINE, prefetch, vectorize};
 
 /// Rows of which margins are held at a time.
 pub(crate) const GROUP: usize = 64;
@@ -21,8 +26,34 @@ const TILE_BYTES: usize = 24 * 1024;
 const ROWS: usize = 4;
 /// Rows that are added to the transposed product at a time: so rarely are its sums read and written.
 const COMBINED: usize = 8;
-/// How many rows ahead scattered rows are fetched.
-const AHEAD: usize = 8;
+/// How far ahead rows are fetched; the processor does it by itself for neighbours, but not at the start of a page.
+const AHEAD_BYTES: usize = 8 * 1024;
+
+/// The precision of the products with a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    /// That of storage, where that is faster: for steps, whose sample leaves more undetermined.
+    Storage,
+    /// Double: for values, and for gradients that are compared with them.
+    Double,
+}
+
+/// Entries of a matrix, and what sampled products with them are computed in.
+pub(super) trait Sampled: Element + Into<Self::Number> {
+    type Number: Number;
+}
+
+impl Sampled for f32 {
+    type Number = f32;
+}
+
+impl Sampled for f64 {
+    type Number = f64;
+}
+
+impl Sampled for u8 {
+    type Number = f32;
+}
 
 impl DesignMatrix {
     /// Adds `X[rows]^T G_k` to `out[k]`, where `transform` makes `G_k` of the margins `X[rows] W_i`, `i < IN`, `k < OUT <= IN`.
@@ -31,6 +62,7 @@ impl DesignMatrix {
     /// the `k`-th. Weights and `out` are `p x C`, margins `C` numbers a row.
     pub(crate) fn sampled_pass<const IN: usize, const OUT: usize>(
         &self,
+        arithmetic: Arithmetic,
         rows: &RowPick<'_>,
         weights: [&[f64]; IN],
         outputs: usize,
@@ -38,15 +70,19 @@ impl DesignMatrix {
         transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
     ) {
         const { assert!(OUT <= IN) };
-        match self {
-            DesignMatrix::DenseF32(matrix) if outputs == 1 => matrix.sampled_pass(rows, weights, out, transform),
-            DesignMatrix::DenseF64(matrix) if outputs == 1 => matrix.sampled_pass(rows, weights, out, transform),
-            DesignMatrix::Coded(matrix) if outputs == 1 => matrix.sampled_pass(rows, weights, out, transform),
+        match (self, arithmetic) {
+            (DesignMatrix::DenseF32(m), Arithmetic::Storage) if outputs == 1 => {
+                dense_pass(m, rows, weights, out, transform)
+            }
+            (DesignMatrix::DenseF64(m), _) if outputs == 1 => dense_pass(m, rows, weights, out, transform),
+            (DesignMatrix::Coded(m), Arithmetic::Storage) if outputs == 1 => {
+                m.sampled_pass(rows, weights, out, transform)
+            }
             _ => self.sampled_blocks(rows, weights, outputs, out, transform),
         }
     }
 
-    /// By products with blocks, for several outputs and for sparse rows.
+    /// By products with blocks, all in double precision.
     fn sampled_blocks<const IN: usize, const OUT: usize>(
         &self,
         rows: &RowPick<'_>,
@@ -77,34 +113,33 @@ impl DesignMatrix {
     }
 }
 
-impl<T: Element> DenseMatrix<T> {
-    /// One output; see [`DesignMatrix::sampled_pass`].
-    pub(super) fn sampled_pass<const IN: usize, const OUT: usize>(
-        &self,
-        rows: &RowPick<'_>,
-        weights: [&[f64]; IN],
-        out: [&mut [f64]; OUT],
-        transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
-    ) {
-        match self.cols() {
-            8.. => Visit::<T, 8, IN, OUT>::run(self, rows, weights, out, transform),
-            4.. => Visit::<T, 4, IN, OUT>::run(self, rows, weights, out, transform),
-            _ => Visit::<T, 1, IN, OUT>::run(self, rows, weights, out, transform),
-        }
+/// One output; see [`DesignMatrix::sampled_pass`].
+pub(super) fn dense_pass<T: Sampled, const IN: usize, const OUT: usize>(
+    matrix: &DenseMatrix<T>,
+    rows: &RowPick<'_>,
+    weights: [&[f64]; IN],
+    out: [&mut [f64]; OUT],
+    transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+) {
+    match matrix.cols() {
+        16.. if size_of::<T::Number>() == 4 => Visit::<T, 16, IN, OUT>::run(matrix, rows, weights, out, transform),
+        8.. => Visit::<T, 8, IN, OUT>::run(matrix, rows, weights, out, transform),
+        4.. => Visit::<T, 4, IN, OUT>::run(matrix, rows, weights, out, transform),
+        _ => Visit::<T, 1, IN, OUT>::run(matrix, rows, weights, out, transform),
     }
 }
 
 /// A visit in chunks of `L` columns. The last chunk ends with the row and overlaps the one before; its weights are zero
 /// there and its sums are dropped.
-struct Visit<'v, T: Element, const L: usize, const IN: usize, const OUT: usize> {
-    matrix: &'v DenseMatrix<T>,
+struct Visit<'v, T: Sampled, const L: usize, const IN: usize, const OUT: usize> {
+    cols: usize,
     /// The weights, chunk after chunk.
-    weights: [&'v [f64]; IN],
+    weights: [&'v [T::Number]; IN],
     /// `X^T G_k` of a group of rows, chunk after chunk.
-    sums: [&'v mut [f64]; OUT],
+    sums: [&'v mut [T::Number]; OUT],
 }
 
-impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T, L, IN, OUT> {
+impl<T: Sampled, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T, L, IN, OUT> {
     fn run(
         matrix: &DenseMatrix<T>,
         rows: &RowPick<'_>,
@@ -117,35 +152,41 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
             return no_columns(rows.len(), transform);
         }
         let length = cols.div_ceil(L) * L;
-        let tile = (TILE_BYTES / (cols * size_of::<T>())).clamp(COMBINED, GROUP) / COMBINED * COMBINED;
-        scratch((IN + OUT) * length, |buffer| {
+        let row_bytes = cols * size_of::<T>();
+        let tile = (TILE_BYTES / row_bytes).clamp(COMBINED, GROUP) / COMBINED * COMBINED;
+        let ahead = AHEAD_BYTES.div_ceil(row_bytes).clamp(ROWS, GROUP);
+        scratch((IN + OUT) * length, |buffer: &mut [T::Number]| {
             let (inputs, sums) = buffer.split_at_mut(IN * length);
             let mut parts = inputs.chunks_exact_mut(length);
-            let inputs: [&[f64]; IN] = array::from_fn(|i| {
-                let part = parts.next().expect("one part for each of the weights");
-                chunked::<L>(weights[i], part);
-                &*part
-            });
+            let mut inputs = [(); IN].map(|()| parts.next().expect("one part for each of the weights"));
+            vectorize(
+                #[inline(always)]
+                || weights.iter().zip(&mut inputs).for_each(|(weights, input)| chunked::<_, L>(weights, input)),
+            );
             let mut parts = sums.chunks_exact_mut(length);
             let sums = array::from_fn(|_| parts.next().expect("one part for each of the sums"));
-            let mut visit = Visit::<T, L, IN, OUT> { matrix, weights: inputs, sums };
+            let mut visit = Visit::<T, L, IN, OUT> { cols, weights: inputs.map(|input| &*input), sums };
             let mut picked: [&[T]; GROUP] = [&[]; GROUP];
             for first in (0..rows.len()).step_by(GROUP) {
                 let count = GROUP.min(rows.len() - first);
-                for (i, picked) in picked[..count].iter_mut().enumerate() {
-                    *picked = matrix.row(rows.row(first + i));
+                match rows {
+                    RowPick::Span(span) => {
+                        let first = (span.start + first) * cols;
+                        let values = &matrix.values()[first..first + count * cols];
+                        picked.iter_mut().zip(values.chunks_exact(cols)).for_each(|(picked, row)| *picked = row);
+                        prefetch(&values[..count.min(ahead) * cols]);
+                    }
+                    RowPick::List(list) => {
+                        let list = &list[first..first + count];
+                        picked.iter_mut().zip(list).for_each(|(picked, &row)| *picked = matrix.row(row as usize));
+                        picked[..count.min(ahead)].iter().for_each(|row| prefetch(row));
+                    }
                 }
-                // Neighbours are fetched by the processor itself.
-                let fetch = matches!(rows, RowPick::List(_));
-                if fetch {
-                    picked[..count.min(AHEAD)].iter().for_each(|row| prefetch(row));
-                }
-                visit.sums.iter_mut().for_each(|sums| sums.fill(0.0));
+                visit.sums.iter_mut().for_each(|sums| sums.fill(T::Number::default()));
                 for start in (0..count).step_by(tile) {
                     let end = (start + tile).min(count);
                     let mut margins = [[0.0; GROUP]; IN];
-                    let ahead = if fetch { &picked[..count] } else { &[] };
-                    visit.margins(&picked[start..end], ahead, start, &mut margins);
+                    visit.margins(&picked[start..end], &picked[(start + ahead).min(count)..count], &mut margins);
                     let mut parts = margins.each_mut().map(|margins| &mut margins[..end - start]);
                     transform(first + start..first + end, &mut parts);
                     visit.add_transposed(&picked[start..end], &margins);
@@ -155,21 +196,34 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
         });
     }
 
-    /// `margins[i] = X[rows] W_i`.
-    fn margins(&self, rows: &[&[T]], ahead: &[&[T]], start: usize, margins: &mut [[f64; GROUP]; IN]) {
+    /// `margins[i] = X[rows] W_i`; meanwhile as many rows of `ahead` are fetched.
+    fn margins(&self, rows: &[&[T]], ahead: &[&[T]], margins: &mut [[f64; GROUP]; IN]) {
         vectorize(
             #[inline(always)]
             || {
                 let (blocks, rest) = rows.as_chunks::<ROWS>();
+                let (blocks_ahead, _) = ahead.as_chunks::<ROWS>();
                 for (block, rows) in blocks.iter().enumerate() {
-                    let first = block * ROWS;
-                    for row in ahead.iter().skip(start + first + AHEAD).take(ROWS) {
-                        prefetch(row);
+                    let next = blocks_ahead.get(block).unwrap_or(rows).map(<[T]>::as_ptr);
+                    // Where a chunk is less than a line, there are few lines to wait for.
+                    let at_once = size_of::<[T; L]>() < LINE;
+                    if at_once {
+                        blocks_ahead.get(block).into_iter().flatten().for_each(|row| prefetch(row));
                     }
-                    self.dots(rows, first, margins);
+                    self.dots(
+                        rows,
+                        block * ROWS,
+                        margins,
+                        #[inline(always)]
+                        |chunk| {
+                            if !at_once {
+                                fetch_chunk::<T, L, ROWS>(&next, chunk);
+                            }
+                        },
+                    );
                 }
                 for (i, row) in rest.iter().enumerate() {
-                    self.dots(&[*row], blocks.len() * ROWS + i, margins);
+                    self.dots(&[*row], blocks.len() * ROWS + i, margins, |_| {});
                 }
             },
         );
@@ -177,15 +231,22 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
 
     /// The margins of `R` rows, the first of them at position `first`.
     #[inline(always)]
-    fn dots<const R: usize>(&self, rows: &[&[T]; R], first: usize, margins: &mut [[f64; GROUP]; IN]) {
-        for (weights, margins) in self.weights.iter().zip(margins) {
-            let (weights, _) = weights.as_chunks::<L>();
-            let (body, last) = weights.split_at(self.matrix.cols() / L);
-            // Seen together with the totals, the sums would be torn out of their vectors.
-            let sums = black_box(multiply(rows.map(|row| &row.as_chunks::<L>().0[..body.len()]), body));
+    fn dots<const R: usize>(
+        &self,
+        rows: &[&[T]; R],
+        first: usize,
+        margins: &mut [[f64; GROUP]; IN],
+        fetch: impl Fn(usize),
+    ) {
+        let weights = self.weights.map(|weights| {
+            let (body, last) = weights.as_chunks::<L>().0.split_at(self.cols / L);
+            Weights { body, last: last.first() }
+        });
+        let sums = multiply(rows, weights, fetch);
+        for k in 0..IN {
+            let totals = T::Number::totals(&sums[k]);
             for r in 0..R {
-                let sums = last.iter().fold(sums[r], |sums, w| plus_product(sums, tail(rows[r]), w));
-                margins[first + r] = total(sums);
+                margins[k][first + r] = totals[r].widened();
             }
         }
     }
@@ -196,12 +257,14 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
             #[inline(always)]
             || {
                 for (sums, g) in self.sums.iter_mut().zip(g) {
+                    let g = g.map(T::Number::narrowed);
+                    let (body, last) = sums.as_chunks_mut::<L>().0.split_at_mut(self.cols / L);
                     let (blocks, rest) = rows.as_chunks::<COMBINED>();
                     for (rows, g) in blocks.iter().zip(g.as_chunks::<COMBINED>().0) {
-                        combine::<T, L, COMBINED>(rows, g, sums);
+                        add_combination(rows, g, body, last);
                     }
                     for (row, &g) in rest.iter().zip(&g[blocks.len() * COMBINED..]) {
-                        combine::<T, L, 1>(&[*row], &[g], sums);
+                        add_combination(&[*row], &[g], body, last);
                     }
                 }
             },
@@ -214,14 +277,13 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
             #[inline(always)]
             || {
                 for k in 0..OUT {
-                    let whole = self.matrix.cols() / L * L;
-                    let (body, tail) = out[k].split_at_mut(whole);
-                    for (out, sum) in body.iter_mut().zip(&self.sums[k][..whole]) {
-                        *out += sum;
+                    let (body, tail) = out[k].split_at_mut(self.cols / L * L);
+                    for (out, sum) in body.iter_mut().zip(&*self.sums[k]) {
+                        *out += sum.widened();
                     }
                     let sums = &self.sums[k][self.sums[k].len() - tail.len()..];
                     for (out, sum) in tail.iter_mut().zip(sums) {
-                        *out += sum;
+                        *out += sum.widened();
                     }
                 }
             },
@@ -229,89 +291,18 @@ impl<T: Element, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
     }
 }
 
-/// The last chunk of a row that does not end with a whole one.
+/// `sums += sum_r g_r x_r`, where the last chunk of sums overlaps the one before.
 #[inline(always)]
-fn tail<T, const L: usize>(row: &[T]) -> &[T; L] {
-    row.last_chunk::<L>().expect("rows are no shorter than a chunk")
-}
-
-/// `sums + x w`, lane by lane.
-#[inline(always)]
-fn plus_product<T: Element, const L: usize>(mut sums: [f64; L], x: &[T; L], w: &[f64; L]) -> [f64; L] {
-    for lane in 0..L {
-        sums[lane] = x[lane].to_f64().mul_add(w[lane], sums[lane]);
-    }
-    sums
-}
-
-/// The sums over chunks of `x w` of each row.
-#[inline(always)]
-fn multiply<T: Element, const L: usize, const R: usize>(rows: [&[[T; L]]; R], weights: &[[f64; L]]) -> [[f64; L]; R] {
-    let mut sums = [[0.0; L]; R];
-    for (chunk, w) in weights.iter().enumerate() {
-        for r in 0..R {
-            sums[r] = plus_product(sums[r], &rows[r][chunk], w);
-        }
-    }
-    sums
-}
-
-/// `sums += sum_r g_r x_r`, chunk after chunk.
-#[inline(always)]
-fn combine<T: Element, const L: usize, const R: usize>(rows: &[&[T]; R], g: &[f64; R], sums: &mut [f64]) {
-    let (sums, _) = sums.as_chunks_mut::<L>();
-    let whole = rows[0].len() / L;
-    let (body, last) = sums.split_at_mut(whole);
-    let chunks = rows.map(|row| &row.as_chunks::<L>().0[..whole]);
-    for (chunk, sums) in body.iter_mut().enumerate() {
-        *sums = plus_combination(*sums, chunks.map(|chunks| &chunks[chunk]), g);
-    }
+fn add_combination<T: Sampled, const L: usize, const R: usize>(
+    rows: &[&[T]; R],
+    g: &[T::Number; R],
+    body: &mut [[T::Number; L]],
+    last: &mut [[T::Number; L]],
+) {
+    combine(rows.map(|row| &row.as_chunks::<L>().0[..body.len()]), g, |x| x, |_| {}, body);
     for sums in last {
-        *sums = plus_combination(*sums, rows.map(|row| tail(row)), g);
+        *sums = plus_combination(*sums, rows.map(|row| tail(row)), g, |x| x);
     }
-}
-
-/// `sums + sum_r g_r x_r`, lane by lane, in two halves that do not wait for each other.
-#[inline(always)]
-fn plus_combination<T: Element, const L: usize, const R: usize>(
-    mut sums: [f64; L],
-    rows: [&[T; L]; R],
-    g: &[f64; R],
-) -> [f64; L] {
-    let mut others = [0.0; L];
-    for r in 0..R / 2 {
-        others = plus_product(others, rows[r], &[g[r]; L]);
-    }
-    for r in R / 2..R {
-        sums = plus_product(sums, rows[r], &[g[r]; L]);
-    }
-    for lane in 0..L {
-        sums[lane] += others[lane];
-    }
-    sums
-}
-
-/// `weights` in chunks of `L`, the last one with zeros where it overlaps the one before.
-#[inline(always)]
-fn chunked<const L: usize>(weights: &[f64], chunks: &mut [f64]) {
-    let whole = weights.len() / L * L;
-    let idle = chunks.len() - weights.len();
-    chunks[..whole].copy_from_slice(&weights[..whole]);
-    chunks[whole..whole + idle].fill(0.0);
-    chunks[whole + idle..].copy_from_slice(&weights[whole..]);
-}
-
-/// The sum of the lanes, by halves.
-#[inline(always)]
-fn total<const L: usize>(mut lanes: [f64; L]) -> f64 {
-    let mut width = L / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
 }
 
 /// A matrix without columns has margins of zero and nothing to add to.

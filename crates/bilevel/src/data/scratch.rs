@@ -2,18 +2,29 @@
 
 use std::cell::Cell;
 
+use super::buffer::Plain;
+
+/// A line of the cache: vectors that start with one never straddle two.
+#[repr(align(64))]
+#[derive(Clone, Copy)]
+struct Line(#[allow(dead_code)] [u64; 8]);
+
 /// Runs `body` on `len` numbers of any value.
 #[inline]
-pub(super) fn scratch<R>(len: usize, body: impl FnOnce(&mut [f64]) -> R) -> R {
+pub(super) fn scratch<N: Plain, R>(len: usize, body: impl FnOnce(&mut [N]) -> R) -> R {
     thread_local! {
-        static KEPT: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
+        static KEPT: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
     }
     // Taken out while in use, so that a call within a call finds memory of its own.
     let mut buffer = KEPT.take();
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
+    let lines = (len * size_of::<N>()).div_ceil(size_of::<Line>());
+    if buffer.len() < lines {
+        buffer.resize(lines, Line([0; 8]));
     }
-    let result = body(&mut buffer[..len]);
+    // SAFETY: the lines hold at least as many bytes, are aligned more strictly, and plain numbers have no invalid bit
+    // patterns; the buffer is borrowed until `body` returns.
+    let numbers = unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast::<N>(), len) };
+    let result = body(numbers);
     KEPT.set(buffer);
     result
 }

@@ -7,6 +7,7 @@ use super::penalty::Penalty;
 use super::risk::EmpiricalRisk;
 use super::weighting::{Counts, Reweighting};
 use crate::data::KernelRows;
+use crate::data::sampled::Arithmetic;
 use crate::lower::{Curvature, Curved, Dims, FirstOrder, StochasticLoss};
 use crate::sample::{Rng, Sample};
 
@@ -210,10 +211,7 @@ impl StochasticLoss for Glm<'_> {
             return;
         }
         out.fill(0.0);
-        self.risk.sampled_pass(self.counts(lambda), [w], zeta, [out], |rows, [margins]| {
-            self.risk.loss.derivative(margins, rows.y, rows.c);
-            0.0
-        });
+        self.risk.derivative(self.counts(lambda), w, zeta, out);
         Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| self.add_quadratic_product(strengths, w, out));
     }
 
@@ -223,7 +221,7 @@ impl StochasticLoss for Glm<'_> {
         }
         let loss = self.risk.loss;
         out.fill(0.0);
-        self.risk.sampled_pass(self.counts(lambda), [v, w], zeta, [out], |rows, [u, margins]| {
+        self.risk.sampled_pass(Arithmetic::Storage, self.counts(lambda), [v, w], zeta, [out], |rows, [u, margins]| {
             loss.curvature(margins, rows.y);
             loss.curvature_product(margins, rows.c, u);
             0.0
@@ -268,7 +266,7 @@ impl StochasticLoss for Glm<'_> {
                 let out = [&mut *gradient, &mut *hessian_product];
                 let factor = self.risk.sample_scale(zeta);
                 let mut along = Vec::new();
-                self.risk.sampled_pass(counts, [w, v], zeta, out, |rows, [m, u]| {
+                self.risk.sampled_pass(Arithmetic::Storage, counts, [w, v], zeta, out, |rows, [m, u]| {
                     if !self.is_reweighted() {
                         return loss.directions(m, u, rows.y, rows.c);
                     }

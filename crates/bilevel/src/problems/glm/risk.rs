@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::loss::Loss;
 use super::weighting::{Counts, Weighting, gathered};
-use crate::data::sampled::GROUP;
+use crate::data::sampled::{Arithmetic, GROUP};
 use crate::data::{DesignMatrix, Pass, RowPick, RowRanges};
 use crate::lower::Dims;
 use crate::sample::{Rng, Sample, Sampling};
@@ -313,6 +313,7 @@ impl<'a> EmpiricalRisk<'a> {
     /// `w[i]`, in place, for some rows at a time; returns the mean of `transform`.
     pub(super) fn sampled_pass<const IN: usize, const OUT: usize>(
         &self,
+        arithmetic: Arithmetic,
         counts: Counts<'_>,
         w: [&[f64]; IN],
         zeta: &Sample,
@@ -329,7 +330,8 @@ impl<'a> EmpiricalRisk<'a> {
             for (k, (of_weights, of_intercept)) in parts.into_iter().enumerate() {
                 (out_weights[k], out_intercept[k]) = (of_weights, of_intercept);
             }
-            self.design.sampled_pass(&pick, w.map(|w| &w[..weights]), outputs, out_weights, |positions, margins| {
+            let weights_of = w.map(|w| &w[..weights]);
+            self.design.sampled_pass(arithmetic, &pick, weights_of, outputs, out_weights, |positions, margins| {
                 if self.intercept {
                     for (margins, w) in margins.iter_mut().zip(w) {
                         for row in margins.chunks_exact_mut(outputs) {
@@ -405,6 +407,14 @@ impl<'a> EmpiricalRisk<'a> {
         }
     }
 
+    /// Adds the gradient of the mean over a sample to `out`.
+    pub(super) fn derivative(&self, counts: Counts<'_>, w: &[f64], zeta: &Sample, out: &mut [f64]) {
+        self.sampled_pass(Arithmetic::Storage, counts, [w], zeta, [out], |rows, [margins]| {
+            self.loss.derivative(margins, rows.y, rows.c);
+            0.0
+        });
+    }
+
     /// `out = grad` of the mean over the sample; returns the mean.
     pub fn gradient(&self, w: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
         self.counted_gradient(self.weighting.into(), w, zeta, out)
@@ -418,7 +428,7 @@ impl<'a> EmpiricalRisk<'a> {
             }),
             _ => {
                 out.fill(0.0);
-                self.sampled_pass(counts, [w], zeta, [out], |rows, [margins]| {
+                self.sampled_pass(Arithmetic::Double, counts, [w], zeta, [out], |rows, [margins]| {
                     self.loss.gradient(margins, rows.y, rows.c)
                 })
             }
@@ -449,5 +459,15 @@ impl UpperObjective for EmpiricalRisk<'_> {
     fn gradients(&self, w: &[f64], _lambda: &[f64], xi: &Sample, grad_w: &mut [f64], grad_lambda: &mut [f64]) -> f64 {
         grad_lambda.fill(0.0);
         self.gradient(w, xi, grad_w)
+    }
+
+    fn gradients_only(&self, w: &[f64], lambda: &[f64], xi: &Sample, grad_w: &mut [f64], grad_lambda: &mut [f64]) {
+        if *xi == Sample::Full {
+            self.gradients(w, lambda, xi, grad_w, grad_lambda);
+            return;
+        }
+        grad_lambda.fill(0.0);
+        grad_w.fill(0.0);
+        self.derivative(self.weighting.into(), w, xi, grad_w);
     }
 }
