@@ -12,6 +12,7 @@
 use super::problem::Glm;
 use super::risk::Visited;
 use crate::data::passes::SharedSlots;
+use crate::data::sampled::Arithmetic;
 use crate::sample::Sample;
 
 impl Glm<'_> {
@@ -45,7 +46,7 @@ impl Glm<'_> {
         let (loss, outputs) = (risk.loss, risk.outputs());
         if *zeta != Sample::Full {
             let factor = risk.sample_scale(zeta);
-            risk.sampled_pass(counts, [w, v], zeta, [], |rows, [m, u]| {
+            risk.sampled_pass(Arithmetic::Double, counts, [w, v], zeta, [], |rows, [m, u]| {
                 loss.derivative(m, rows.y, rows.c);
                 self.scatter_cross(lambda, &rows, m, u, factor, out);
                 0.0
@@ -77,7 +78,7 @@ impl Glm<'_> {
         if *zeta != Sample::Full {
             let factor = risk.sample_scale(zeta);
             let out = self.of_rows(out);
-            risk.sampled_pass(counts, [w], zeta, [], |rows, [margins]| {
+            risk.sampled_pass(Arithmetic::Double, counts, [w], zeta, [], |rows, [margins]| {
                 for (i, margins) in margins.chunks_exact_mut(outputs).enumerate() {
                     let row = rows.row(i);
                     let own = value(margins, rows.y[i], rows.c.map_or(1.0, |c| c[i]));
