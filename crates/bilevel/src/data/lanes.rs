@@ -118,6 +118,20 @@ pub(super) fn multiply<T: Copy + Into<N>, N: Number, const L: usize, const R: us
     black_box(sums)
 }
 
+/// `sums + g f(x)`, lane by lane.
+#[inline(always)]
+fn plus_multiple<T: Copy + Into<N>, N: Number, const L: usize>(
+    mut sums: [N; L],
+    x: &[T; L],
+    g: N,
+    f: impl Fn(N) -> N,
+) -> [N; L] {
+    for lane in 0..L {
+        sums[lane] = f(x[lane].into()).mul_add(g, sums[lane]);
+    }
+    sums
+}
+
 /// `sums += sum_r g_r f(x_r)`, chunk after chunk; before each calls `fetch`.
 #[inline(always)]
 pub(super) fn combine<T: Copy + Into<N>, N: Number, const L: usize, const R: usize>(
@@ -146,11 +160,11 @@ pub(super) fn plus_combination<T: Copy + Into<N>, N: Number, const L: usize, con
     f: impl Fn(N) -> N + Copy,
 ) -> [N; L] {
     let mut others = [N::default(); L];
-    for r in 0..R {
-        let part = if r < R / 2 { &mut others } else { &mut sums };
-        for lane in 0..L {
-            part[lane] = f(rows[r][lane].into()).mul_add(g[r], part[lane]);
-        }
+    for r in 0..R / 2 {
+        others = plus_multiple(others, rows[r], g[r], f);
+    }
+    for r in R / 2..R {
+        sums = plus_multiple(sums, rows[r], g[r], f);
     }
     for lane in 0..L {
         sums[lane] = sums[lane] + others[lane];
