@@ -4,6 +4,9 @@
 //! The problem is a ridge regression with one log-penalty a weight, so that the Hessian depends on `lambda` and the cross
 //! derivative on `w`. References know nothing of the library but its streams of random numbers, which they replay.
 
+// Formulas are written with the indices of the papers.
+#![allow(clippy::needless_range_loop)]
+
 use std::ops::ControlFlow;
 
 use bilevel::algorithms::{Algorithm, Bilevel, Iterate, Point, Recipe, Settings, run};
@@ -697,7 +700,9 @@ fn solve(mut h: [Vector; D], mut b: Vector) -> Vector {
 fn hoag() {
     let settings = Settings::of(Algorithm::Hoag, [1.0, 1.0, 2.0], Batch::All, SEED);
     let settings = Settings { recipe: Recipe::Inexact { tolerance: 1e-12, decrease: 0.999 }, ..settings };
-    let state: std::cell::RefCell<(f64, Option<(Vector, f64, Vector)>)> = std::cell::RefCell::new((1.0, None));
+    // The factor of the step; lambda, value and gradient of the last point that was accepted.
+    type State = (f64, Option<(Vector, f64, Vector)>);
+    let state: std::cell::RefCell<State> = std::cell::RefCell::new((1.0, None));
     compare_within(1e-7, Algorithm::Hoag, settings, 40, |_, r| {
         let all = [(0..ROWS).collect::<Vec<_>>(), (0..UPPER_ROWS).collect()];
         let (factor, accepted) = &mut *state.borrow_mut();
