@@ -351,7 +351,8 @@ def hypergradient(
     map_step : float, default=None
         Step of the gradient map of a loss; by default the longest one that no sample turns into an expansion at the start.
     contraction : float, default=None
-        Contraction modulus of the map, where it is known.
+        Contraction modulus of the map. That of a loss is measured by default, on some thousand rows. Give it for a map where
+        you know it: otherwise an error bar takes what the map forgets slowly for what does not matter.
     replicates : int, default=None
         Independent estimates of which the mean is taken, with a standard error; one by default.
     random_state : int, RandomState or None, default=0
