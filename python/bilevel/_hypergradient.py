@@ -124,7 +124,8 @@ class Hypergradient:
     adjoint : ndarray, structure or None
         Solution of the linear system, arranged like ``w``: of that with the Hessian for a loss.
     error : float or None
-        With a precision: the norm of the error is below this with the requested probability.
+        With a precision and the status ``"converged"``: the norm of the error is below this with the requested probability.
+        Of an estimate that was cut short it is a guess, and too small where solves are far from settled.
     allowed : float or None
         With a precision: what it allowed.
     bias : float or None
