@@ -124,7 +124,8 @@ class Hypergradient:
     adjoint : ndarray, structure or None
         Solution of the linear system, arranged like ``w``: of that with the Hessian for a loss.
     error : float or None
-        With a precision: the norm of the error is below this with the requested probability.
+        With a precision and the status ``"converged"``: the norm of the error is below this with the requested probability.
+        Of an estimate that was cut short it is a guess, and too small where solves are far from settled.
     allowed : float or None
         With a precision: what it allowed.
     bias : float or None
@@ -351,7 +352,8 @@ def hypergradient(
     map_step : float, default=None
         Step of the gradient map of a loss; by default the longest one that no sample turns into an expansion at the start.
     contraction : float, default=None
-        Contraction modulus of the map, where it is known.
+        Contraction modulus of the map. That of a loss is measured by default, on some thousand rows. Give it for a map where
+        you know it: otherwise an error bar takes what the map forgets slowly for what does not matter.
     replicates : int, default=None
         Independent estimates of which the mean is taken, with a standard error; one by default.
     random_state : int, RandomState or None, default=0

@@ -87,6 +87,25 @@ def test_replicates_have_a_standard_error(ridge: Ridge) -> None:
     assert (np.abs(found.value - expected) < 6 * found.std_error).all() and found.w is None
 
 
+def test_samples_index_rows(ridge: Ridge) -> None:
+    seen: dict[str, set[str]] = {"rows": set(), "blocks": set()}
+    _, expected, _ = ridge.solve(ridge.lam)
+    right = ridge.functions()["gradient"]
+    for sampling, kinds in seen.items():
+
+        def gradient(w: Any, lam: Any, rows: Any, kinds: set[str] = kinds) -> Any:
+            kinds.add(type(rows).__name__)
+            assert len(ridge.y[rows]) in (64, ridge.n)
+            return right(w, lam, rows)
+
+        found = bilevel.hypergradient(
+            ridge.lower(gradient=gradient, sampling=sampling), ridge.upper(), ridge.lam, method="sid", lower_steps=200
+        )
+        assert distance(found.value, expected) < 0.15
+    # Blocks wrap around after the last row, where they are arrays.
+    assert seen == {"rows": {"ndarray"}, "blocks": {"ndarray", "slice"}}
+
+
 def test_same_seed_same_answer_on_any_number_of_threads(ridge: Ridge) -> None:
     def run(**settings: Any) -> Any:
         return bilevel.hypergradient(

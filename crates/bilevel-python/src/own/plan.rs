@@ -26,6 +26,8 @@ const PROBES: (u64, usize) = (8, 12);
 const FULL_PRODUCTS: usize = 30;
 /// What a sample that was not looked at may exceed the largest by.
 const MARGIN: f64 = 1.2;
+/// Rows of the sample whose Hessian tells how fast a loss forgets its start, and products with it.
+const FORGETTING: (usize, usize) = (4096, 60);
 /// Rows of the cross derivative as a part of those of one solve, where nothing else was asked for.
 const CROSS_PART: f64 = 0.125;
 /// Predicted relative decrease at which Newton's method ends; what is left is about its square.
@@ -183,7 +185,9 @@ impl Plan {
         watch: Watch<'_>,
     ) -> Result<Found> {
         let loss = match lower {
-            Lower::Map(map) => return self.by_map(map, upper, lambda, (place, 1.0), index, watch),
+            Lower::Map(map) => {
+                return self.by_map(map, upper, lambda, (place, 1.0, self.settings.contraction), index, watch);
+            }
             Lower::Loss(loss) => loss,
         };
         let start = place.cloned().unwrap_or_else(|| Place::zeros(loss.dims().w));
@@ -194,9 +198,14 @@ impl Plan {
             let place = Some(Place { w: warm.w, u: warm.v });
             return Ok(Found { estimate, place, precise: None, map_step: None });
         }
-        let (map_step, work) = self.map_step(loss, &start.w, lambda, measured)?;
+        let (map_step, mut work) = self.map_step(loss, &start.w, lambda, measured)?;
+        let mut contraction = self.settings.contraction;
+        if contraction.is_none() && matches!(self.estimator, Estimator::Precise(_) | Estimator::PreciseSvrg(_)) {
+            let (found, spent) = loss_contraction(loss, &start.w, lambda, map_step, self.settings.seed)?;
+            (contraction, work) = (found, work + spent);
+        }
         let map = GradientMap { loss, map_step };
-        let mut found = self.by_map(&map, upper, lambda, (place, map_step), index, watch)?;
+        let mut found = self.by_map(&map, upper, lambda, (place, map_step, contraction), index, watch)?;
         found.estimate.work += work;
         if let Some(precise) = &mut found.precise {
             precise.estimate.work += work;
@@ -210,7 +219,7 @@ impl Plan {
         map: &M,
         upper: &ObjectiveLevel,
         lambda: &[f64],
-        (place, map_step): (Option<&Place>, f64),
+        (place, map_step, contraction): (Option<&Place>, f64, Option<f64>),
         index: u64,
         watch: Watch<'_>,
     ) -> Result<Found> {
@@ -219,7 +228,7 @@ impl Plan {
             vector::scale(1.0 / map_step, &mut v);
             WarmStart { w: w.clone(), v }
         });
-        let Settings { batch, seed, contraction, replicates, .. } = self.settings;
+        let Settings { batch, seed, replicates, .. } = self.settings;
         let precise = |precise: PreciseHypergradient| Found {
             estimate: precise.estimate.clone(),
             place: None,
@@ -302,6 +311,28 @@ pub fn longest_step(loss: &LossLevel, w: &[f64], lambda: &[f64], batch: Batch, s
             .remedy("make it strongly convex in w, start elsewhere (w0=), or give map_step="));
     }
     Ok((1.0 / (margin * largest), Work::hessian_product(rows)))
+}
+
+/// The contraction `1 - map_step mu` of the gradient map at `w`, `mu` the smallest eigenvalue of the Hessian of some thousand
+/// rows: without it an estimate to a precision takes what it forgets slowly for what does not matter. Nothing where the
+/// Hessian is not positive definite there.
+fn loss_contraction(
+    loss: &LossLevel,
+    w: &[f64],
+    lambda: &[f64],
+    map_step: f64,
+    seed: u64,
+) -> Result<(Option<f64>, Work)> {
+    let (rows, products) = FORGETTING;
+    let mut sample = Sample::Full;
+    if loss.size(&sample) > rows {
+        loss.draw(rows, &mut Rng::stream(seed, Purpose::Start, PROBES.0), &mut sample);
+    }
+    let product = |v: &[f64], out: &mut [f64]| loss.hessian_product(w, lambda, &sample, v, out);
+    let spectrum = lanczos(product, w.len(), products, seed)?;
+    let q = 1.0 - map_step * spectrum.smallest;
+    let work = Work::hessian_product(spectrum.products * loss.size(&sample));
+    Ok(((0.0..1.0).contains(&q).then_some(q), work))
 }
 
 impl Place {
