@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use bilevel::algorithms::{Algorithm, Bilevel, Iterate, Point, Recipe, Settings, run};
 use bilevel::domain::Domain;
 use bilevel::lower::{Dims, FirstOrder, StochasticLoss};
+use bilevel::row_sums::{RowSumLoss, RowSumObjective};
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
 use bilevel::upper::UpperObjective;
 
@@ -114,6 +115,8 @@ fn vector(x: &[f64]) -> Vector {
     x.try_into().unwrap()
 }
 
+impl RowSumLoss for Ridge {}
+
 impl StochasticLoss for Ridge {
     fn dims(&self) -> Dims {
         Dims { w: D, lambda: D }
@@ -156,6 +159,8 @@ impl FirstOrder for Ridge {
 
 /// The upper level of a [`Ridge`].
 struct Upper<'a>(&'a Ridge);
+
+impl RowSumObjective for Upper<'_> {}
 
 impl UpperObjective for Upper<'_> {
     fn dims(&self) -> Dims {

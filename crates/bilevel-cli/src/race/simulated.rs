@@ -6,8 +6,8 @@ use bilevel::problems::meta_learning::{MetaLearning, MetaLearningOptions};
 use bilevel::problems::poisoning::{Poisoning, PoisoningOptions};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::race::Contested;
+use bilevel::row_sums::RowSumObjective;
 use bilevel::tune::{LossChoice, Penalties};
-use bilevel::upper::UpperObjective;
 use bilevel::{Error, Result};
 use clap::Args;
 
@@ -116,7 +116,7 @@ pub fn refuse_sizes(args: &SimulatedArgs) -> Result<()> {
 /// Both levels, the box, and what they are.
 pub struct Simulated {
     pub lower: Box<dyn Contested>,
-    pub upper: Box<dyn UpperObjective>,
+    pub upper: Box<dyn RowSumObjective>,
     pub domain: Domain,
     pub description: Vec<(String, String)>,
 }

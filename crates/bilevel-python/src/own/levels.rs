@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bilevel::lower::{Curvature, Curved, Dims, FirstOrder, ProductCurvature, StochasticLoss, StochasticMap, Symmetric};
-use bilevel::row_sums::{RowSumLoss, RowSums};
+use bilevel::row_sums::{RowSumLoss, RowSumObjective, RowSums};
 use bilevel::sample::{Rng, Sample, Sampling};
 use bilevel::upper::UpperObjective;
 use numpy::PyArray1;
@@ -342,6 +342,8 @@ impl ObjectiveLevel {
         })
     }
 }
+
+impl RowSumObjective for ObjectiveLevel {}
 
 impl UpperObjective for ObjectiveLevel {
     fn dims(&self) -> Dims {

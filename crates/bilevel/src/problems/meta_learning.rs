@@ -21,7 +21,7 @@ use super::row_model::{RowLoss, Rows};
 use super::{for_each_row, sample_size};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
-use crate::row_sums::RowSumLoss;
+use crate::row_sums::{RowSumLoss, RowSumObjective};
 use crate::sample::{Purpose, Rng, Sample, Sampling};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -318,6 +318,8 @@ impl TaskRisk {
         TaskRisk { tasks }
     }
 }
+
+impl RowSumObjective for TaskRisk {}
 
 impl UpperObjective for TaskRisk {
     fn dims(&self) -> Dims {

@@ -17,7 +17,7 @@ use super::row_model::{RowLoss, Rows};
 use super::{for_each_row, sample_size};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
-use crate::row_sums::RowSumLoss;
+use crate::row_sums::{RowSumLoss, RowSumObjective};
 use crate::sample::{Purpose, Rng, Sample, Sampling};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -303,6 +303,8 @@ impl PoisonedRisk {
         sum
     }
 }
+
+impl RowSumObjective for PoisonedRisk {}
 
 impl UpperObjective for PoisonedRisk {
     fn dims(&self) -> Dims {
