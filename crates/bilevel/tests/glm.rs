@@ -188,7 +188,9 @@ fn all_storages_give_the_same_numbers() {
                 let (mut found, mut reference) = (computed(&numbers.x, stored, &sample), reference.clone());
                 if stored == Stored::DenseF32 && sample != Sample::Full {
                     // The Hessian product is that of a step.
-                    [&mut found, &mut reference].map(|outputs| outputs.remove(2));
+                    for outputs in [&mut found, &mut reference] {
+                        outputs.remove(2);
+                    }
                 }
                 assert_close(&found, &reference, 1e-11, &format!("{name}, {stored:?}, {sample:?}"));
             }

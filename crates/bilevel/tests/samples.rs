@@ -225,9 +225,10 @@ fn within_roundings(
         let size = |vector: &[f64]| (0..p).map(|j| entry(j) * vector[j].abs()).sum::<f64>();
         let (w, v) = (size(&w), size(&v));
         let derivative = c2 * w + 2.0 + y[row].abs();
-        for j in 0..p {
-            bounds[0][j] += entry(j) / count * (c2 * of_margins * w + of_rows * derivative);
-            bounds[1][j] += entry(j) / count * v * (c2 * of_margins + c3 * of_margins * w + of_rows * c2);
+        let [of_gradient, of_product] = &mut bounds;
+        for (j, (gradient, product)) in of_gradient.iter_mut().zip(of_product).enumerate() {
+            *gradient += entry(j) / count * (c2 * of_margins * w + of_rows * derivative);
+            *product += entry(j) / count * v * (c2 * of_margins + c3 * of_margins * w + of_rows * c2);
         }
     }
     let found = models.each_ref().map(|glm| {

@@ -27,6 +27,9 @@ fn kernels_agree_with_their_definitions() {
         assert_eq!(changed(&|y| vector::scale(3.0, y)), expected(&|_, y| 3.0 * y));
         assert_eq!(changed(&|y| vector::scaled_copy(3.0, &x, y)), expected(&|x, _| 3.0 * x));
         assert_eq!(changed(&|out| vector::subtract(&x, &y, out)), expected(&|x, y| x - y));
+        assert_eq!(changed(&|out| vector::multiply(&x, &y, out)), expected(&|x, y| x * y));
+        let combined = changed(&|out| vector::add_combination(&x, &x, 2.0, &x, out));
+        assert_eq!(combined, expected(&|x, y| y + (x * x + 2.0 * x)));
         assert_eq!(changed(&|y| vector::move_towards(0.25, &x, y)), expected(&|x, y| y + 0.25 * (x - y)));
     }
 }
