@@ -38,9 +38,13 @@ fn more_steps_allocate_no_more() {
     let lambda = [0.1; 4];
     let count = |run: &dyn Fn()| {
         run();
-        let before = COUNT.load(Ordering::Relaxed);
-        run();
-        COUNT.load(Ordering::Relaxed) - before
+        let once = || {
+            let before = COUNT.load(Ordering::Relaxed);
+            run();
+            COUNT.load(Ordering::Relaxed) - before
+        };
+        // What others allocate in this process meanwhile does not come back.
+        (0..3).map(|_| once()).min().unwrap()
     };
     let sid = |steps| {
         count(&|| {
@@ -71,7 +75,7 @@ fn more_steps_allocate_no_more() {
             aid.estimate(&map, problem.upper(), &lambda, None).unwrap();
         })
     };
-    // The test harness may allocate meanwhile, once or twice; a hundred steps more would show as hundreds.
+    // A hundred steps more would show as hundreds.
     assert!(sid(1000) <= sid(10) + 8, "SID: {} and {}", sid(10), sid(1000));
     assert!(saga(1000) <= saga(10) + 8, "SID-SAGA: {} and {}", saga(10), saga(1000));
     assert!(aid(1000) <= aid(10) + 8, "AID-FP: {} and {}", aid(10), aid(1000));
