@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Scratch, bilevel, data, interrupted};
+use common::{Scratch, bilevel, data, interrupted_after};
 use serde_json::Value;
 
 /// Rows of the bundled digits, `labels` of them changed to the next digit.
@@ -93,7 +93,8 @@ fn an_interrupt_keeps_the_weights_there_are() {
         .collect();
     let rows = folder.write("rows.svm", table);
     let out = folder.join("out");
-    let end = interrupted(["clean", text(&rows), "--trusted", text(&rows), "--monitor", "0", "--out", text(&out)]);
+    let end =
+        interrupted_after(300, ["clean", text(&rows), "--trusted", text(&rows), "--monitor", "0", "--out", text(&out)]);
     assert_eq!(end.code, Some(130), "{}", end.printed);
     // While the penalty is tuned there is nothing to keep yet.
     if out.exists() {

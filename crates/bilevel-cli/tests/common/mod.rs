@@ -22,6 +22,12 @@ pub struct Interrupted {
 /// Runs the command, and sends it the signal of Ctrl-C a second after it has begun to work.
 #[cfg(unix)]
 pub fn interrupted<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Interrupted {
+    interrupted_after(1200, arguments)
+}
+
+/// The same so many milliseconds after the work has begun.
+#[cfg(unix)]
+pub fn interrupted_after<'a>(milliseconds: u64, arguments: impl IntoIterator<Item = &'a str>) -> Interrupted {
     use std::io::{BufRead, BufReader, Read};
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
@@ -38,7 +44,7 @@ pub fn interrupted<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Interrup
     while !printed.contains("target") {
         assert!(stdout.read_line(&mut printed).unwrap() > 0, "{printed}");
     }
-    std::thread::sleep(Duration::from_millis(1200));
+    std::thread::sleep(Duration::from_millis(milliseconds));
     let signal = Instant::now();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     stdout.read_to_string(&mut printed).unwrap();

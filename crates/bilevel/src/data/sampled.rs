@@ -56,6 +56,14 @@ impl Sampled for u8 {
 }
 
 impl DesignMatrix {
+    /// Relative rounding of a term in products with samples that ask for [`Arithmetic::Storage`].
+    pub(crate) fn sample_precision(&self, outputs: usize) -> f64 {
+        match self {
+            DesignMatrix::DenseF32(_) | DesignMatrix::Coded(_) if outputs == 1 => f64::from(f32::EPSILON),
+            _ => f64::EPSILON,
+        }
+    }
+
     /// Adds `X[rows]^T G_k` to `out[k]`, where `transform` makes `G_k` of the margins `X[rows] W_i`, `i < IN`, `k < OUT <= IN`.
     ///
     /// `transform` gets the positions of at most [`GROUP`] rows among `rows` and their margins, and leaves `G_k` in place of

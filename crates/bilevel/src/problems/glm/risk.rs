@@ -144,6 +144,12 @@ impl<'a> EmpiricalRisk<'a> {
         self.design.cols()
     }
 
+    /// Relative rounding of a term of a derivative on a sample: that of the storage, where products with samples are
+    /// computed in it.
+    pub fn sample_precision(&self) -> f64 {
+        self.design.sample_precision(self.outputs())
+    }
+
     /// True where only the nonzero entries of the matrix are stored.
     pub fn is_sparse(&self) -> bool {
         self.design.is_sparse()
