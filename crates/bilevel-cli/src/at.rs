@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bilevel::data::Dataset;
 use bilevel::tune::{GlmProblem, SavedModel};
 use bilevel::{Error, Result};
 
@@ -15,12 +16,22 @@ type Description = Vec<(String, String)>;
 
 /// The problem of the files, and a description of what was read.
 pub fn open(args: &ProblemArgs, verify: Verify, phase: impl FnMut(&str)) -> Result<(GlmProblem, Description)> {
+    open_as(args, verify, phase, |data| data)
+}
+
+/// The same after `prepare` has had training and validation rows.
+pub fn open_as(
+    args: &ProblemArgs,
+    verify: Verify,
+    phase: impl FnMut(&str),
+    prepare: impl Fn(Dataset) -> Dataset,
+) -> Result<(GlmProblem, Description)> {
     bilevel::tune::Relabel::parse(&args.classes)?;
     problem::start_threads(args)?;
     let validation = args.validation.as_ref().map(|text| Part::parse(text, "--validation")).transpose()?;
     let inputs = problem::read(args, validation.as_ref(), None, verify, phase)?;
     let options = plan::problem_options(args, validation.as_ref(), inputs.learned.labels.kind());
-    let problem = GlmProblem::new(inputs.train, inputs.validation.as_ref(), &options)?;
+    let problem = GlmProblem::new(prepare(inputs.train), inputs.validation.map(prepare).as_ref(), &options)?;
     Ok((problem, inputs.description))
 }
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use bilevel::Result;
+use bilevel::data::Dataset;
 use bilevel::diagnose::{Check, SolvedDifference, Taylor, Unbiased};
 use bilevel::fixed_point::LowerSolver;
 use bilevel::lower::{GradientMap, StochasticLoss};
@@ -12,12 +13,15 @@ use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::tune::GlmProblem;
 use serde::Serialize;
 
-use crate::args::{CheckArgs, Dtype, ProblemArgs};
-use crate::mapped::{self, Verify};
+use crate::args::CheckArgs;
+use crate::mapped::Verify;
 use crate::{at, numbers, output};
 
 /// Rows of the sample on which derivatives are tested, beside all rows.
 const SAMPLE_ROWS: usize = 16;
+
+/// Most entries that are tested in double precision (1 GiB).
+const WIDENED: usize = 1 << 27;
 
 /// Checks that a Taylor test cannot decide where second derivatives jump between the two ends of its steps.
 const SECOND_DERIVATIVES: [&str; 2] = ["hessian_product", "vjp_w"];
@@ -42,7 +46,12 @@ struct Report<'a> {
 }
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {
-    let (problem, _) = at::open(&in_double_precision(&args.problem)?, Verify::All, |_| {})?;
+    // Formulas are tested, and not what products with samples lose in single precision.
+    let widened = |data: Dataset| match data.design.stored() {
+        ..=WIDENED => Dataset { design: data.design.widened(), ..data },
+        _ => data,
+    };
+    let (problem, _) = at::open_as(&args.problem, Verify::All, |_| {}, widened)?;
     let lambda = at::log_penalties(&args.at, problem.hyperparameters())?;
     let checks = checks(&problem, &lambda, args.problem.seed)?;
     let failed = checks.iter().filter(|(_, check)| !check.passed).count();
@@ -72,13 +81,6 @@ fn line<'a>(place: &str, check: &'a Check) -> Line<'a> {
     Line { name: format!("{place}: {}", check.name), passed: check.passed, measure, message: &check.message }
 }
 
-/// Text is read in double precision: formulas are tested, and not what products with samples lose in single precision.
-/// The numbers of a mapped file are as they are.
-fn in_double_precision(args: &ProblemArgs) -> Result<ProblemArgs> {
-    let dtype = if mapped::open(&args.train, Verify::HeaderOnly)?.is_some() { args.dtype } else { Dtype::F64 };
-    Ok(ProblemArgs { dtype, ..args.clone() })
-}
-
 /// All checks with the place each is about.
 fn checks(problem: &GlmProblem, lambda: &[f64], seed: u64) -> Result<Vec<(&'static str, Check)>> {
     let (lower, upper) = (problem.lower(), problem.upper());
@@ -93,7 +95,7 @@ fn checks(problem: &GlmProblem, lambda: &[f64], seed: u64) -> Result<Vec<(&'stat
     let map = GradientMap { loss: &lower, map_step: 1.0 };
 
     let taylor = Taylor { seed, ..Taylor::default() };
-    // Those of a mapped file in single precision are computed in it.
+    // Larger matrices stay in single precision.
     let sampled = Taylor { precision: lower.risk().sample_precision(), ..taylor };
     let unbiased = Unbiased { seed, ..Unbiased::default() };
     let jumps = second_derivative_jumps(problem.loss());

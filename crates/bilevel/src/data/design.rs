@@ -334,6 +334,19 @@ impl DesignMatrix {
         }
     }
 
+    /// The same numbers, in double precision where they are stored densely.
+    #[must_use]
+    pub fn widened(self) -> Self {
+        let wide = |m: DenseMatrix<f32>| {
+            DenseMatrix::new(m.rows(), m.cols(), m.values().iter().map(|&x| f64::from(x)).collect())
+        };
+        match self {
+            DesignMatrix::DenseF32(m) => DesignMatrix::DenseF64(wide(m)),
+            DesignMatrix::Coded(m) => DesignMatrix::DenseF64(wide(m.decode())),
+            other => other,
+        }
+    }
+
     /// The same numbers, a byte each, where that is possible without loss and the matrix is too large for the nearest
     /// caches; else the matrix as it is.
     #[must_use]
