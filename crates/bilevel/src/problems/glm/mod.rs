@@ -19,6 +19,7 @@ mod reweighted;
 mod risk;
 mod row_loss;
 mod row_sums;
+mod sampled_risk;
 mod weighting;
 
 pub use curvature::GlmCurvature;

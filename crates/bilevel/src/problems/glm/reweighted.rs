@@ -10,7 +10,7 @@
 //! A sample of `b` rows has at most `b` components that are not zero.
 
 use super::problem::Glm;
-use super::risk::Visited;
+use super::sampled_risk::Visited;
 use crate::data::passes::SharedSlots;
 use crate::data::sampled::Arithmetic;
 use crate::sample::Sample;

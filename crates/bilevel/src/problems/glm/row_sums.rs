@@ -1,7 +1,8 @@
 //! Each row enters by `C` numbers, the derivatives of its loss in the margins; the penalty is the rest.
 
 use super::problem::Glm;
-use super::risk::{EmpiricalRisk, Visited};
+use super::risk::EmpiricalRisk;
+use super::sampled_risk::Visited;
 use super::weighting::Counts;
 use crate::data::RowPick;
 use crate::data::passes::SharedSlots;
