@@ -50,6 +50,11 @@ pub fn dot(x: &[f64], y: &[f64]) -> f64 {
     dispatch!(|| reduce(x, y, |x, y| x * y))
 }
 
+/// `sum_i x_i`.
+pub fn sum(x: &[f64]) -> f64 {
+    dispatch!(|| reduce(x, x, |x, _| x))
+}
+
 /// `|x|^2`.
 pub fn norm_squared(x: &[f64]) -> f64 {
     dot(x, x)
@@ -136,6 +141,15 @@ pub fn scale(a: f64, x: &mut [f64]) {
     dispatch!(|| {
         for x in x.iter_mut() {
             *x *= a;
+        }
+    })
+}
+
+/// `x += b`, each element.
+pub fn shift(b: f64, x: &mut [f64]) {
+    dispatch!(|| {
+        for x in x.iter_mut() {
+            *x += b;
         }
     })
 }

@@ -5,6 +5,7 @@ use super::weighting::{Counts, gathered};
 use crate::data::RowPick;
 use crate::data::sampled::{Arithmetic, GROUP};
 use crate::sample::{Rng, Sample};
+use crate::vector;
 
 /// Rows of a sample that are visited together: targets, weights, and which they are.
 pub(super) struct Visited<'v> {
@@ -76,9 +77,7 @@ impl EmpiricalRisk<'_> {
             self.design.sampled_pass(arithmetic, &pick, weights_of, outputs, out_weights, |positions, margins| {
                 if self.intercept {
                     for (margins, w) in margins.iter_mut().zip(w) {
-                        for row in margins.chunks_exact_mut(outputs) {
-                            row.iter_mut().zip(&w[weights..]).for_each(|(m, b)| *m += b);
-                        }
+                        add_to_rows(&w[weights..], margins);
                     }
                 }
                 let (mut y, mut c) = ([0.0; GROUP], [0.0; GROUP]);
@@ -87,11 +86,9 @@ impl EmpiricalRisk<'_> {
                 let first = positions.start;
                 sum += transform(Visited { y, c, position: done + first, pick: &pick, first }, margins);
                 for (g, out) in margins.iter_mut().zip(&mut out_intercept) {
-                    g.iter_mut().for_each(|g| *g *= factor);
+                    vector::scale(factor, g);
                     if self.intercept {
-                        for row in g.chunks_exact(outputs) {
-                            out.iter_mut().zip(row).for_each(|(o, g)| *o += g);
-                        }
+                        add_rows(g, out);
                     }
                 }
             });
@@ -129,5 +126,21 @@ impl EmpiricalRisk<'_> {
             }
             Sample::Seed(_) => panic!("rows cannot be drawn from a bare seed"),
         }
+    }
+}
+
+/// Adds the intercepts `b` to each row of margins.
+fn add_to_rows(b: &[f64], margins: &mut [f64]) {
+    match b {
+        &[b] => vector::shift(b, margins),
+        _ => margins.chunks_exact_mut(b.len()).for_each(|row| vector::axpy(1.0, b, row)),
+    }
+}
+
+/// Adds each row of `g` to `out`.
+fn add_rows(g: &[f64], out: &mut [f64]) {
+    match out {
+        [out] => *out += vector::sum(g),
+        _ => g.chunks_exact(out.len()).for_each(|row| vector::axpy(1.0, row, out)),
     }
 }
