@@ -73,6 +73,8 @@ class SampleWeightTuner(BaseEstimator):
         rows.
     method : {"auto", "exact", "aid-cg"}, default="auto"
         How hypergradients are computed.
+    start : {"trusted", "uniform"}, default="trusted"
+        Where the weights begin: at how well each label goes with a model of the trusted rows, or at one half.
     monitor : float, default=0.2
         Share of the trusted rows that only looks on; with 0 all of them steer.
     fit_intercept : bool, default=True
@@ -81,8 +83,8 @@ class SampleWeightTuner(BaseEstimator):
         Whether to bring features to standard deviation 1 while fitting. Coefficients are those of the features as given.
     precision : float, default=1e-3
         The learning ends when no row has more than this share of the loss as hypergradient.
-    max_iter : int, default=30
-        Most steps of the weights.
+    max_iter : int, default=None
+        Most steps of the weights; None is 6, or 30 from the uniform start.
     max_time : float, default=None
         Seconds after which the learning ends with the best so far.
     random_state : int, RandomState or None, default=0
@@ -157,11 +159,12 @@ class SampleWeightTuner(BaseEstimator):
         *,
         penalty: float | None = None,
         method: str = "auto",
+        start: str = "trusted",
         monitor: float = 0.2,
         fit_intercept: bool = True,
         standardize: bool = True,
         precision: float = 1e-3,
-        max_iter: int = 30,
+        max_iter: int | None = None,
         max_time: float | None = None,
         random_state: Any = 0,
         n_jobs: int | None = None,
@@ -171,6 +174,7 @@ class SampleWeightTuner(BaseEstimator):
         self.estimator = estimator
         self.penalty = penalty
         self.method = method
+        self.start = start
         self.monitor = monitor
         self.fit_intercept = fit_intercept
         self.standardize = standardize
@@ -345,8 +349,8 @@ class SampleWeightTuner(BaseEstimator):
             raise ValueError(f"penalty={self.penalty} must be positive, or None to tune it")
         if not 0.0 <= self.monitor < 1.0:
             raise ValueError(f"monitor={self.monitor} must be a share from 0 to below 1")
-        if not (isinstance(self.max_iter, numbers.Integral) and int(self.max_iter) >= 1):
-            raise ValueError(f"max_iter={self.max_iter} must be a whole number of at least 1")
+        if self.max_iter is not None and not (isinstance(self.max_iter, numbers.Integral) and int(self.max_iter) >= 1):
+            raise ValueError(f"max_iter={self.max_iter} must be a whole number of at least 1, or None")
         if not 0.0 < self.precision < 1.0:
             raise ValueError(f"precision={self.precision} must be between 0 and 1")
         if self.max_time is not None and not 0.0 < self.max_time < 1e9:
@@ -359,12 +363,13 @@ class SampleWeightTuner(BaseEstimator):
             "loss": {"classifier": "auto", "regressor": "squared"}.get(kind, kind),
             "penalty": None if self.penalty is None else float(self.penalty),
             "method": self.method,
+            "start": self.start,
             "intercept": bool(ours.fit_intercept),
             "standardize": bool(ours.standardize),
             "monitor": float(self.monitor),
             "seed": int(seed),
             "max_time": None if self.max_time is None else float(self.max_time),
-            "max_iter": int(self.max_iter),
+            "max_iter": None if self.max_iter is None else int(self.max_iter),
             "tolerance": float(self.precision),
         }
 

@@ -96,12 +96,13 @@ class CleanOptions(TypedDict):
     loss: str
     penalty: float | None
     method: str
+    start: str
     intercept: bool
     standardize: bool
     monitor: float
     seed: int
     max_time: float | None
-    max_iter: int
+    max_iter: int | None
     tolerance: float
 
 class CleanedRecord(TypedDict):

@@ -57,7 +57,7 @@ class CleaningStep(NamedTuple):
     Parameters
     ----------
     iteration : int
-        Its number; 0 is the start, at which all rows weigh one half.
+        Its number; 0 is the start.
     seconds : float
         Seconds since the cleaning began.
     trusted_loss : float

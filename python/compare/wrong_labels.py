@@ -45,12 +45,15 @@ def run(folder: Path, out: Path, seed: int, options: list[str]) -> dict[str, Any
     changed = generator.permutation(TRAINING)[: int(CHANGED * TRAINING)]
     given[changed] = generator.integers(0, 10, len(changed))
     wrong = given != labels[train]
-    for name, rows, y in [("train", train, given), ("trusted", trusted, labels[trusted])]:
-        np.save(out / f"{name}.npy", images[rows].reshape(len(rows), -1))
+    test, test_labels = read(folder / "t10k-images-idx3-ubyte.gz"), read(folder / "t10k-labels-idx1-ubyte.gz")
+    parts = {"train": (images[train], given), "trusted": (images[trusted], labels[trusted]), "test": (test, test_labels)}
+    for name, (pixels, y) in parts.items():
+        # On one scale: of IDX files the command divides bytes by 255, of arrays it does not.
+        np.save(out / f"{name}.npy", pixels.reshape(len(y), -1).astype(np.float32) / 255)
         np.save(out / f"{name}-labels.npy", y)
     command = [sys.executable, "-m", "bilevel", "clean", out / "train.npy", "--labels", out / "train-labels.npy"]
     command += ["--trusted", out / "trusted.npy", "--trusted-labels", out / "trusted-labels.npy"]
-    command += ["--test", folder / "t10k-images-idx3-ubyte.gz", "--test-labels", folder / "t10k-labels-idx1-ubyte.gz"]
+    command += ["--test", out / "test.npy", "--test-labels", out / "test-labels.npy"]
     command += ["--out", out / "cleaned", "--quiet", *options]
     subprocess.run([str(word) for word in command], check=True)
     rows = pd.read_csv(out / "cleaned" / "weights.csv")

@@ -47,6 +47,11 @@ pub const CLEAN_METHODS: Names = &[
     ("aid-cg", "inexact Newton and conjugate gradients over all rows"),
 ];
 
+pub const CLEAN_STARTS: Names = &[
+    ("trusted", "at how well each label goes with a model of the trusted rows"),
+    ("uniform", "at one half, as published"),
+];
+
 pub const PRECISE_METHODS: Names = &[
     ("auto", "by the rows that each is expected to visit"),
     ("sid", "samples alone: cost follows from the precision, not from the number of rows"),

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use bilevel::clean::{CleanOptions, Cleaned, Observer, Step, Strength};
+use bilevel::clean::{CleanOptions, Cleaned, Observer, Start, Step, Strength};
 use bilevel::tune::Limits;
 use numpy::PyArray1;
 use pyo3::prelude::*;
@@ -26,28 +26,32 @@ struct Options {
     /// The strength of the penalty; nothing where it is to be tuned.
     penalty: Option<f64>,
     method: String,
+    start: String,
     intercept: bool,
     standardize: bool,
     monitor: f64,
     seed: u64,
     max_time: Option<f64>,
-    max_iter: usize,
+    /// Nothing for what suits the start.
+    max_iter: Option<usize>,
     tolerance: f64,
 }
 
 impl Options {
     fn parse(&self) -> PyResult<CleanOptions> {
+        let start: Start = named("start", &self.start)?;
         Ok(CleanOptions {
             loss: named("loss", &self.loss)?,
             strength: self.penalty.map_or(Strength::Tuned, Strength::Fixed),
             method: named("method", &self.method)?,
+            start,
             intercept: self.intercept,
             standardize: self.standardize,
             monitor: self.monitor,
             seed: self.seed,
             limits: Limits {
                 time: self.max_time.map(Duration::from_secs_f64),
-                iterations: self.max_iter,
+                iterations: self.max_iter.unwrap_or(start.steps()),
                 tolerance: self.tolerance,
             },
         })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bilevel::clean::{CleanOptions, Cleaned, FitOf, Observer, Silent, Step, Strength, clean};
+use bilevel::clean::{CleanOptions, Cleaned, FitOf, Observer, Silent, Start, Step, Strength, clean};
 use bilevel::data::{Dataset, Groups, Target};
 use bilevel::sample::{Purpose, Rng};
 use bilevel::tune::{LossChoice, Method};
@@ -84,6 +84,26 @@ fn wrong_labels_are_found() {
 }
 
 #[test]
+fn weights_start_at_what_the_trusted_rows_say() {
+    let ([train, trusted, _], wrong) = digits(1500, 400, 1);
+    let from = |start| {
+        let limits = bilevel::tune::Limits { iterations: 2, ..CleanOptions::default().limits };
+        let options = CleanOptions { start, limits, ..CleanOptions::default() };
+        clean(&train, &trusted, None, &options, &mut Silent).unwrap()
+    };
+    let (trusted, uniform) = (from(Start::Trusted), from(Start::Uniform));
+    assert_eq!(uniform.trace[0].mean_weight, 0.5);
+    // Half of the labels were drawn anew.
+    assert!((trusted.trace[0].mean_weight - 0.5).abs() < 0.05, "{}", trusted.trace[0].mean_weight);
+    assert!(trusted.trace[0].monitor_loss < uniform.trace[0].monitor_loss);
+    let (found, less) = (area(&trusted.weights, &wrong), area(&uniform.weights, &wrong));
+    assert!(found > less + 0.01 && found > 0.96, "{found} {less}");
+    let sure = |row: usize| trusted.weights[row] < 0.1 || trusted.weights[row] > 0.8;
+    let share = (0..1500).filter(|&row| sure(row)).count() as f64 / 1500.0;
+    assert!(share > 0.7, "{share} of the weights are far from one half");
+}
+
+#[test]
 fn both_ways_to_solve_agree() {
     let ([train, trusted, _], _) = digits(400, 200, 1);
     let weights = |method| {
@@ -146,7 +166,8 @@ fn an_interrupt_keeps_the_best_weights() {
         }
     }
     let ([train, trusted, _], wrong) = digits(600, 200, 1);
-    let cleaned = clean(&train, &trusted, None, &CleanOptions::default(), &mut Stops(2, Arc::default())).unwrap();
+    let published = CleanOptions { start: Start::Uniform, ..CleanOptions::default() };
+    let cleaned = clean(&train, &trusted, None, &published, &mut Stops(2, Arc::default())).unwrap();
     assert_eq!((cleaned.status.as_str(), cleaned.kept), ("interrupted", 2));
     assert!(area(&cleaned.weights, &wrong) > 0.9);
     let raised = Arc::new(AtomicBool::new(true));

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bilevel::clean::Start;
 use bilevel::sample::Sampling;
 use bilevel::tune::{LossChoice, Method, Penalties};
 use clap::Args;
 
 use crate::args::{DataArgs, Dtype, Missing, ProblemArgs, Storage, duration, positive};
-use crate::names::{self, CLEAN_METHODS, MODELS};
+use crate::names::{self, CLEAN_METHODS, CLEAN_STARTS, MODELS};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,10 +80,13 @@ pub struct CleanArgs {
     /// How hypergradients are computed.
     #[arg(long, value_parser = names::parser::<Method>(CLEAN_METHODS), default_value = "auto", help_heading = "Run")]
     pub method: Method,
+    /// Where the weights begin.
+    #[arg(long, value_parser = names::parser::<Start>(CLEAN_STARTS), default_value = "trusted", help_heading = "Run")]
+    pub start: Start,
     /// Stop after this time with the best so far: `30s`, `5m`, `2h`, or seconds.
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Run")]
     pub max_time: Option<Duration>,
-    /// Stop after this many steps of the weights.
+    /// Stop after this many steps of the weights [default: 6, or 30 from the uniform start]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Run")]
     pub max_iterations: Option<u32>,
     /// Seed of everything random.

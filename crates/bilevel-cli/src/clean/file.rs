@@ -34,7 +34,7 @@ pub fn write(args: &CleanArgs, inputs: &Inputs, cleaned: &Cleaned) -> Result<()>
         },
     };
     let page = page::Page { args, inputs, cleaned, command: &command };
-    let summary = serde_json::to_string_pretty(&summary(cleaned)).expect("plain data can be written as JSON");
+    let summary = serde_json::to_string_pretty(&summary(args, cleaned)).expect("plain data can be written as JSON");
     let mut files = Files::new(&args.out)?;
     files.add("model", &saved.to_bytes()?)?;
     files.add("weights.csv", weights(&inputs.train, cleaned).as_bytes())?;
@@ -64,7 +64,7 @@ fn weights(train: &Dataset, cleaned: &Cleaned) -> String {
 }
 
 /// What `summary.json` holds. Keys are only ever added; what does not apply is `null`.
-fn summary(cleaned: &Cleaned) -> Value {
+fn summary(args: &CleanArgs, cleaned: &Cleaned) -> Value {
     let figures = |metrics: Option<&Metrics>| {
         json!({
             "loss": metrics.map(|m| m.loss),
@@ -88,6 +88,7 @@ fn summary(cleaned: &Cleaned) -> Value {
         "features": cleaned.features,
         "below_one_half": weighed_down(cleaned),
         "fits": fits,
+        "start": args.start,
         "kept_step": cleaned.kept,
         "steps": cleaned.trace,
         "seconds": cleaned.seconds,
@@ -109,6 +110,7 @@ fn command(args: &CleanArgs, target: Option<&str>) -> String {
     words.option("model", Some(name_of(&args.model)));
     words.option("penalty", args.penalty.map(|x| format!("{x:e}")));
     words.option("method", Some(name_of(&args.method)));
+    words.option("start", Some(name_of(&args.start)));
     words.option("max-iterations", args.max_iterations.map(|n| n.to_string()));
     words.option("max-time", args.max_time.map(|time| format!("{}s", time.as_secs_f64())));
     words.option("seed", Some(args.seed.to_string()));

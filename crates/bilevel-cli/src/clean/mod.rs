@@ -29,7 +29,7 @@ pub fn run(args: &CleanArgs) -> Result<ExitCode> {
     let test = args.test.clone().map(Part::File);
     let test = test.as_ref().map(|part| (part, &args.test_labels));
     let defaults = CleanOptions::default();
-    let iterations = args.max_iterations.map_or(defaults.limits.iterations, |n| n as usize);
+    let iterations = args.max_iterations.map_or(args.start.steps(), |n| n as usize);
     let mut progress = Progress::new(args.quiet, iterations);
     let mut inputs = problem::read(&asked, Some(&trusted), test, Verify::All, |phase| progress.phase_begins(phase))?;
     for (name, _) in &mut inputs.description {
@@ -43,6 +43,7 @@ pub fn run(args: &CleanArgs) -> Result<ExitCode> {
         loss: given.loss,
         strength: args.penalty.map_or(Strength::Tuned, Strength::Fixed),
         method: args.method,
+        start: args.start,
         intercept: given.intercept,
         standardize: given.standardize,
         monitor: args.monitor,
@@ -76,7 +77,7 @@ fn suggestion<'a>(data: &'a Dataset, cleaned: &Cleaned, row: usize) -> Option<&'
     cleaned.suggestion(row, codes[row]).map(|class| names[class as usize].as_str())
 }
 
-/// Rows that weigh less than at the start, of which all weigh one half.
+/// Rows whose labels are rather wrong than right.
 fn weighed_down(cleaned: &Cleaned) -> usize {
     cleaned.suspicious.iter().filter(|&&row| cleaned.weights[row as usize] < 0.5).count()
 }

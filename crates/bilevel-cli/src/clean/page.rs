@@ -1,6 +1,6 @@
 //! The report of a cleaning.
 
-use bilevel::clean::{Cleaned, FitOf};
+use bilevel::clean::{Cleaned, FitOf, Start};
 use bilevel::data::Target;
 use bilevel::tune::Confusion;
 
@@ -84,7 +84,11 @@ impl Page<'_> {
             counts[((cleaned.weights[row as usize] * BARS as f64) as usize).min(BARS - 1)] += 1;
         }
         let chart = histogram("Histogram of the weights", "weight", 0.0, 1.0 / BARS as f64, &counts);
-        let bars = figure("Weights of the training rows", &chart, "All rows began at one half.");
+        let start = match self.args.start {
+            Start::Trusted => "The rows began at how well their labels go with a model of the trusted rows.",
+            Start::Uniform => "All rows began at one half.",
+        };
+        let bars = figure("Weights of the training rows", &chart, start);
         let line = |class: &str, name: &str, y: fn(&bilevel::clean::Step) -> Option<f64>| Curve {
             class: class.into(),
             name: name.into(),

@@ -22,8 +22,9 @@ mod outcome;
 mod penalty;
 mod progress;
 mod run;
+mod start;
 
-pub use options::{CleanOptions, Strength};
+pub use options::{CleanOptions, Start, Strength};
 pub use outcome::{Cleaned, Fit, FitOf, Step};
 pub use progress::{Observer, Silent};
 

@@ -1,5 +1,7 @@
 //! What the user can choose.
 
+use serde::{Deserialize, Serialize};
+
 use crate::tune::{Limits, LossChoice, Method};
 
 /// The strength `s` of the penalty `1/2 s |W|^2` of the lower level.
@@ -12,6 +14,28 @@ pub enum Strength {
     Fixed(f64),
 }
 
+/// Where the weights of the rows begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// At the probability that the label is none that was drawn anew, by a model of the trusted rows (`docs/cleaning.md`).
+    #[default]
+    Trusted,
+    /// At one half, as published.
+    Uniform,
+}
+
+impl Start {
+    /// Most steps of the weights, unless told otherwise. From the trusted start few are needed; further ones serve the
+    /// trusted loss alone, while weights tell wrong labels worse and the model classifies no better.
+    pub fn steps(self) -> usize {
+        match self {
+            Start::Trusted => 6,
+            Start::Uniform => 30,
+        }
+    }
+}
+
 /// Everything [`clean`](super::clean) can be told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CleanOptions {
@@ -19,6 +43,8 @@ pub struct CleanOptions {
     pub loss: LossChoice,
     /// The penalty of the lower level.
     pub strength: Strength,
+    /// Where the weights begin.
+    pub start: Start,
     /// How hypergradients are computed: by factorisations ([`Method::Exact`]), by conjugate gradients ([`Method::AidCg`]), or
     /// by whichever costs less.
     pub method: Method,
@@ -40,12 +66,13 @@ impl Default for CleanOptions {
         CleanOptions {
             loss: LossChoice::Auto,
             strength: Strength::Tuned,
+            start: Start::Trusted,
             method: Method::Auto,
             intercept: true,
             standardize: true,
             monitor: 0.2,
             seed: 0,
-            limits: Limits { iterations: 30, ..Limits::default() },
+            limits: Limits { iterations: Start::Trusted.steps(), ..Limits::default() },
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::tune::{LinearModel, Metrics};
 /// One step of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// Its number; 0 is the start, at which all rows weigh one half.
+    /// Its number; 0 is the start.
     pub iteration: usize,
     /// Seconds since the cleaning began.
     pub seconds: f64,

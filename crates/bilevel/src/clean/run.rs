@@ -5,17 +5,18 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::objective::{Engine, Objective, fit};
-use super::options::{CleanOptions, Strength};
+use super::options::{CleanOptions, Start, Strength};
 use super::outcome::{Cleaned, Fit, FitOf, Step};
 use super::penalty;
 use super::progress::Observer;
+use super::start::{self, Seen, row_losses};
 use crate::data::{Dataset, Target};
 use crate::domain::Domain;
 use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, Oracle, StopReason};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting};
 use crate::sample::{Purpose, Rng, Sample};
 use crate::stop::StopSignal;
-use crate::tune::{GlmProblem, LinearModel, Method, Penalties, TuneOptions, predicted_classes};
+use crate::tune::{GlmProblem, LinearModel, Method, Penalties, TuneOptions, predicted_classes, target_numbers};
 use crate::upper::UpperObjective;
 use crate::work::Work;
 use crate::{Error, Result};
@@ -26,6 +27,9 @@ const BOX: (f64, f64) = (-12.0, 12.0);
 const FEWEST_FOR_A_MONITOR: usize = 50;
 /// Steps without a better monitor loss after which the weights only fit the rows that steer.
 const PATIENCE: usize = 3;
+/// Floor of the diagonal that scales the first steps. A few rows have by far the largest gradients; without it the first steps
+/// move these alone.
+const FIRST_SCALE: f64 = 0.1;
 /// Fraction of the loss that five steps must gain.
 const STALL: f64 = 1e-3;
 
@@ -76,14 +80,22 @@ pub(super) fn run(
 
     observer.phase("learning the weights");
     let (steering, monitor) = divide(&upper, options.monitor, &mut notes);
-    let objective = Objective::new(
-        lower.clone().reweighted(Reweighting::Sigmoid),
-        steering.as_upper(n),
-        engine,
-        signal.clone(),
-        of_all.clone(),
-    );
-    let mut descent = descend(objective, monitor, options, observer, started)?;
+    let (first, w) = match options.start {
+        Start::Uniform => (vec![0.0; n], of_all.clone()),
+        Start::Trusted => {
+            // Rows that only look on have no part in the start either.
+            let mut w = alone.clone();
+            if monitor.is_some() {
+                let lower = held(steering.clone());
+                work += fit(of_trusted, &lower, &[], &mut w, false, &signal).map_err(late)?;
+            }
+            let judging = monitor.as_ref().unwrap_or(&steering).full_value(&w);
+            (from_trusted(&problem, &w, judging, train), w)
+        }
+    };
+    let weighted = lower.clone().reweighted(Reweighting::Sigmoid);
+    let objective = Objective::new(weighted, steering.as_upper(n), engine, signal.clone(), w);
+    let mut descent = descend(objective, &first, monitor, options, observer, started)?;
     work += descent.work;
     observer.phase("fitting the weighted rows");
     let hurried = signal.is_raised();
@@ -108,7 +120,8 @@ pub(super) fn run(
         (weights[row], learned[row]) = (*weight, true);
     }
     let margins = model.margins_of(train);
-    let losses = row_losses(loss, &margins, train);
+    let y = target_numbers(train);
+    let losses = row_losses(loss, &margins, &y);
     let mut suspicious: Vec<u32> = (0..train.rows() as u32).filter(|&row| learned[row as usize]).collect();
     suspicious.sort_by(|&a, &b| {
         let (a, b) = (a as usize, b as usize);
@@ -120,7 +133,7 @@ pub(super) fn run(
             Loss::Logistic | Loss::Softmax { .. } => losses.iter().map(|loss| (-loss).exp()).collect(),
             _ => Vec::new(),
         },
-        trusted_losses: row_losses(loss, &trusted_model.margins_of(train), train),
+        trusted_losses: row_losses(loss, &trusted_model.margins_of(train), &y),
         model,
         trusted_model,
         weights,
@@ -245,6 +258,7 @@ struct Best {
 
 fn descend(
     objective: Objective<'_>,
+    first: &[f64],
     monitor: Option<EmpiricalRisk<'_>>,
     options: &CleanOptions,
     observer: &mut dyn Observer,
@@ -282,12 +296,13 @@ fn descend(
         // Each row has its share of the gradient.
         tolerance: options.limits.tolerance / n as f64,
         stall: STALL,
+        first_scale: Some(FIRST_SCALE),
         ..BoundedLbfgs::default()
     };
     let domain = Domain::uniform(n, BOX.0, BOX.1)?;
     let mut oracle =
         |lambda: &[f64], number: usize| -> Result<Evaluation> { objective.borrow_mut().evaluate(lambda, number) };
-    let outcome = method.minimize(&mut oracle, &domain, &vec![0.0; n], &mut watch);
+    let outcome = method.minimize(&mut oracle, &domain, first, &mut watch);
     let outcome = outcome.map_err(|error| too_late(error, &signal))?;
     let status = match outcome.reason {
         _ if asked || signal.is_flagged() => "interrupted",
@@ -308,13 +323,14 @@ fn too_late(error: Error, signal: &StopSignal) -> Error {
     }
 }
 
-/// The loss of each row.
-fn row_losses(loss: Loss, margins: &[f64], data: &Dataset) -> Vec<f64> {
-    let y = crate::tune::target_numbers(data);
-    let mut row = vec![0.0; loss.outputs()];
-    let of = |(margins, y): (&[f64], &f64)| {
-        row.copy_from_slice(margins);
-        loss.value(&mut row, &[*y], None)
-    };
-    margins.chunks_exact(loss.outputs()).zip(y.iter()).map(of).collect()
+/// Where weights begin in the eyes of the model of trusted rows with the parameters `w`, whose mean loss on those that judge it
+/// is `judged`.
+fn from_trusted(problem: &GlmProblem, w: &[f64], judged: f64, train: &Dataset) -> Vec<f64> {
+    let (model, y) = (problem.model(w), target_numbers(train));
+    let margins = model.margins_of(train);
+    let losses = row_losses(model.loss, &margins, &y);
+    let given = train.weights.as_deref();
+    let seen = Seen { loss: model.loss, losses: &losses, margins: &margins, y: &y, given, trusted_loss: judged };
+    let found = start::hyperparameters(&seen);
+    (0..problem.data().rows()).map(|position| found[problem.row(position)]).collect()
 }
