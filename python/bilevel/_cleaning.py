@@ -84,7 +84,7 @@ class SampleWeightTuner(BaseEstimator):
     precision : float, default=1e-3
         The learning ends when no row has more than this share of the loss as hypergradient.
     max_iter : int, default=None
-        Most steps of the weights; None is 6, or 30 from the uniform start.
+        Most steps of the weights; None is 3, or 30 from the uniform start.
     max_time : float, default=None
         Seconds after which the learning ends with the best so far.
     random_state : int, RandomState or None, default=0

@@ -86,7 +86,7 @@ pub struct CleanArgs {
     /// Stop after this time with the best so far: `30s`, `5m`, `2h`, or seconds.
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Run")]
     pub max_time: Option<Duration>,
-    /// Stop after this many steps of the weights [default: 6, or 30 from the uniform start]
+    /// Stop after this many steps of the weights [default: 3, or 30 from the uniform start]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Run")]
     pub max_iterations: Option<u32>,
     /// Seed of everything random.

@@ -30,7 +30,7 @@ impl Start {
     /// trusted loss alone, while weights tell wrong labels worse and the model classifies no better.
     pub fn steps(self) -> usize {
         match self {
-            Start::Trusted => 6,
+            Start::Trusted => 3,
             Start::Uniform => 30,
         }
     }

@@ -27,9 +27,10 @@ const BOX: (f64, f64) = (-12.0, 12.0);
 const FEWEST_FOR_A_MONITOR: usize = 50;
 /// Steps without a better monitor loss after which the weights only fit the rows that steer.
 const PATIENCE: usize = 3;
-/// Floor of the diagonal that scales the first steps. A few rows have by far the largest gradients; without it the first steps
-/// move these alone.
+/// Floor of the diagonal that scales first steps from the trusted start, where a few rows have by far the largest gradients.
 const FIRST_SCALE: f64 = 0.1;
+/// Largest move in one step from there: further ones serve the few rows that steer and undo what the start knows.
+const LARGEST_MOVE: f64 = 1.0;
 /// Fraction of the loss that five steps must gain.
 const STALL: f64 = 1e-3;
 
@@ -296,8 +297,12 @@ fn descend(
         // Each row has its share of the gradient.
         tolerance: options.limits.tolerance / n as f64,
         stall: STALL,
-        first_scale: Some(FIRST_SCALE),
-        ..BoundedLbfgs::default()
+        ..match options.start {
+            Start::Uniform => BoundedLbfgs::default(),
+            Start::Trusted => {
+                BoundedLbfgs { largest_move: LARGEST_MOVE, first_scale: Some(FIRST_SCALE), ..BoundedLbfgs::default() }
+            }
+        }
     };
     let domain = Domain::uniform(n, BOX.0, BOX.1)?;
     let mut oracle =
