@@ -151,7 +151,7 @@ mod tests {
         let share = found[2400];
         assert!((share - 600.0 / 2400.0 * 1.5).abs() < 1e-3, "{share}");
         assert!(found[..1800].iter().all(|&lambda| lambda > 1.0), "{}", found[0]);
-        assert!(found[1800..2400].iter().all(|&lambda| lambda < -3.9 && lambda >= -LARGEST), "{}", found[1800]);
+        assert!(found[1800..2400].iter().all(|&lambda| (-LARGEST..-3.9).contains(&lambda)), "{}", found[1800]);
         // For rows that are right the odds are (1 - r) : r q.
         let odds = ((1.0 - share) / share * 3.0).ln();
         assert!((found[0] - LARGEST * (odds / LARGEST).tanh()).abs() < 1e-6);
