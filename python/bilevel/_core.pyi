@@ -13,7 +13,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.uint32]
 Matrix: TypeAlias = npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], int]
 TraceValues: TypeAlias = tuple[str, str, int, float, float, float, float, float]
-StepValues: TypeAlias = tuple[int, float, float, float | None, float, float, float]
+CleaningStepValues: TypeAlias = tuple[int, float, float, float | None, float, float, float]
 
 StepValues: TypeAlias = tuple[int, float, float, Floats, int, float]
 Start: TypeAlias = tuple[Floats, Floats | None] | None
@@ -120,7 +120,7 @@ class CleanedRecord(TypedDict):
     status: str
     method: str
     kept: int
-    trace: list[StepValues]
+    trace: list[CleaningStepValues]
     notes: list[str]
     seconds: float
     passes: float

@@ -40,7 +40,7 @@ class Listener:
         """
         self._call("phase", text)
 
-    def iteration(self, values: _core.TraceValues | _core.StepValues) -> bool:
+    def iteration(self, values: _core.TraceValues | _core.CleaningStepValues) -> bool:
         """Tell that an iteration ended.
 
         Parameters
