@@ -100,11 +100,11 @@ def test_an_interrupt_keeps_the_best(noisy: Any) -> None:
         if step.iteration == 2:
             raise KeyboardInterrupt
 
-    tuner = SampleWeightTuner(callbacks=[interrupt], precision=1e-9)
+    tuner = SampleWeightTuner(callbacks=[interrupt], precision=1e-9, max_iter=30)
     with pytest.raises(KeyboardInterrupt):
         tuner.fit(X, y, X_clean, y_clean)
     assert tuner.status_ in {"interrupted", "monitor", "stalled"} and roc_auc_score(~wrong, tuner.weights_) > 0.9
-    stopped = SampleWeightTuner(callbacks=[lambda step: step.iteration == 1]).fit(X, y, X_clean, y_clean)
+    stopped = SampleWeightTuner(callbacks=[lambda step: step.iteration == 1], max_iter=30).fit(X, y, X_clean, y_clean)
     assert stopped.status_ in {"interrupted", "monitor", "stalled", "converged"}
 
 
