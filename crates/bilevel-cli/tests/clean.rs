@@ -93,8 +93,10 @@ fn an_interrupt_keeps_the_weights_there_are() {
         .collect();
     let rows = folder.write("rows.svm", table);
     let out = folder.join("out");
-    let end =
-        interrupted_after(300, ["clean", text(&rows), "--trusted", text(&rows), "--monitor", "0", "--out", text(&out)]);
+    // The default takes three steps, which may be over before.
+    let long = ["--monitor", "0", "--start", "uniform", "--out", text(&out)];
+    let arguments = ["clean", text(&rows), "--trusted", text(&rows)].into_iter().chain(long);
+    let end = interrupted_after(300, arguments.collect::<Vec<_>>());
     assert_eq!(end.code, Some(130), "{}", end.printed);
     // While the penalty is tuned there is nothing to keep yet.
     if out.exists() {
