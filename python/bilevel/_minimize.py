@@ -115,6 +115,10 @@ def minimize(
 ) -> MinimizeResult:
     r"""Minimise :math:`f(\lambda) = E(w(\lambda), \lambda)` over a box.
 
+    An interrupt (Ctrl-C) ends it with `KeyboardInterrupt`, whose attribute ``result`` is what was found until then, a
+    `MinimizeResult` with the status ``"interrupted"``. So it is with what a callback or one of the functions raises; the
+    attribute is missing where nothing had been found yet.
+
     Parameters
     ----------
     lower : StochasticMap or StochasticLoss
@@ -226,30 +230,34 @@ def minimize(
         # All are called, whatever the first of them says.
         return any([callback(row) is True for callback in callbacks])
 
-    record = _core.minimize(
-        lower,
-        upper,
-        vector(lam0, lower.lam_structure, lower.dim_lam, "lam0"),
-        estimator,
-        options,
-        core_start(lower, start),
-        max(1, int(n_jobs)),
-        listen if callbacks else None,
-    )
-    return MinimizeResult(
-        lam=arranged(record["lam"], lower.lam_structure),
-        w=arranged(record["w"], lower.w_structure),
-        objective=record["objective"],
-        hypergradient=arranged(record["gradient"], lower.lam_structure),
-        success=record["status"] in ("stationary", "stalled"),
-        status=record["status"],
-        message=record["message"],
-        n_iter=record["iterations"],
-        work=Work(*record["work"]),
-        seconds=record["seconds"],
-        method=method,
-        history=tuple(step(numbers) for numbers in record["history"]),
-    )
+    def result(record: _core.MinimizeRecord) -> MinimizeResult:
+        return MinimizeResult(
+            lam=arranged(record["lam"], lower.lam_structure),
+            w=arranged(record["w"], lower.w_structure),
+            objective=record["objective"],
+            hypergradient=arranged(record["gradient"], lower.lam_structure),
+            success=record["status"] in ("stationary", "stalled"),
+            status=record["status"],
+            message=record["message"],
+            n_iter=record["iterations"],
+            work=Work(*record["work"]),
+            seconds=record["seconds"],
+            method=method,
+            history=tuple(step(numbers) for numbers in record["history"]),
+        )
+
+    at = vector(lam0, lower.lam_structure, lower.dim_lam, "lam0")
+    place, threads = core_start(lower, start), max(1, int(n_jobs))
+    try:
+        return result(
+            _core.minimize(lower, upper, at, estimator, options, place, threads, listen if callbacks else None)
+        )
+    except BaseException as error:
+        record = getattr(error, "record", None)
+        if record is not None:
+            error.result = result(record)  # type: ignore[attr-defined]
+            del error.record  # type: ignore[attr-defined]
+        raise
 
 
 def bounds(domain: Any, level: Level) -> tuple[Floats, Floats]:

@@ -145,13 +145,48 @@ def test_a_limit_of_time(method: str, ridge: Ridge) -> None:
     assert found.status == "time-limit" and 0.1 <= found.seconds < 10.0
 
 
-@pytest.mark.parametrize("method", ["lbfgs", "soba"])
-def test_an_interrupt(method: str, ridge: Ridge) -> None:
-    def interrupt(step: bilevel.UpperStep) -> None:
-        signal.raise_signal(signal.SIGINT)
+@pytest.mark.parametrize("method", ["lbfgs", "gradient", "soba"])
+def test_an_interrupt_keeps_the_best_so_far(method: str, ridge: Ridge) -> None:
+    seen: list[bilevel.UpperStep] = []
 
-    with pytest.raises(KeyboardInterrupt):
+    def interrupt(step: bilevel.UpperStep) -> None:
+        seen.append(step)
+        if len(seen) == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as raised:
         bilevel.minimize(ridge.lower(), ridge.upper(), ridge.lam, method=method, callbacks=[interrupt])
+    found = raised.value.result  # type: ignore[attr-defined]
+    assert found.status == "interrupted" and not found.success
+    assert found.objective == min(step.objective for step in seen) or method == "soba"
+    assert np.isfinite(found.w).all() and any((found.lam == step.lam).all() for step in seen)
+    assert not hasattr(raised.value, "record")
+
+
+@pytest.mark.parametrize(
+    ("method", "calls"),
+    [("lbfgs", 2), ("lbfgs", 30), ("gradient", 2), ("gradient", 300), ("soba", 2), ("soba", 2000)],
+)
+def test_what_was_found_before_a_function_failed(method: str, calls: int, ridge: Ridge) -> None:
+    right = ridge.functions()["gradient"]
+    left = [calls]
+
+    def worn(w: Any, lam: Any, rows: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError("the sensor is gone")
+        return right(w, lam, rows)
+
+    lower = ridge.lower(gradient=worn, value_and_gradient=None, directions=None)
+    with pytest.raises(OSError, match="sensor") as raised:
+        bilevel.minimize(
+            lower, ridge.upper(), ridge.lam, method=method, max_iter=100_000, gradient_tolerance=0.0, step_rule="constant"
+        )
+    found = getattr(raised.value, "result", None)
+    if found is not None:
+        assert found.status == "interrupted" and np.isfinite(found.objective)
+        assert np.isfinite(found.w).all() and np.isfinite(found.lam).all()
+    assert (found is not None) == (calls > 2)
 
 
 def test_a_lower_level_that_fails_somewhere_is_a_step_too_far(ridge: Ridge, best: Any) -> None:

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use bilevel::algorithms::{Algorithm, Bilevel, Iterate, Point, Recipe, Settings as Recipes, run};
+use bilevel::algorithms::{Algorithm, Bilevel, Iterate, Outcome, Point, Recipe, Settings as Recipes, run};
 use bilevel::domain::Domain;
 use bilevel::hypergradient::{Hypergradient, Implicit, Sid, WarmStart};
 use bilevel::lower::{GradientMap, StochasticLoss};
@@ -148,8 +148,22 @@ pub fn minimize<'py>(
         Ok(false)
     };
     let Attended { result, raised } = attended(py, threads, work, listen)?;
-    let (ended, history, seconds) = bridge.settle(py, result, raised)?;
-    record(py, ended, &history, seconds)
+    // What was found until an exception goes with it.
+    let found = match &result {
+        Ok((ended, history, seconds)) => Some(record(py, ended, history, *seconds)?),
+        Err(_) => None,
+    };
+    match (bridge.settle(py, result, raised), found) {
+        (Ok(_), Some(found)) => Ok(found),
+        (Ok(_), None) => unreachable!("what did not fail has a record"),
+        (Err(error), found) => {
+            if let Some(found) = found {
+                // An exception that takes no attributes goes without.
+                let _ = error.value(py).setattr("record", found);
+            }
+            Err(error)
+        }
+    }
 }
 
 impl Loop<'_> {
@@ -263,7 +277,6 @@ impl Frame<'_> {
                 Limits { iterations: max_iter, seconds, gradient_tolerance: tolerance, patience, improvement: 1e-4 };
             ProjectedGradient { step, limits }.minimize(&mut oracle, domain, lambda, &mut observer)?
         };
-        bridge.check()?;
         let reason = match outcome.reason {
             StopReason::Interrupted if late() => StopReason::TimeLimit,
             reason => reason,
@@ -300,6 +313,8 @@ impl Frame<'_> {
         let start = Point::new(&self.place.w, &self.place.u, &at);
         let (mut reason, mut next) = (StopReason::IterationLimit, 0);
         let exact = upper.level.exact;
+        // The last place that an entry tells of: once a function has failed, the iterates are no numbers.
+        let mut told: Option<(usize, Work, Vec<f64>, Vec<f64>)> = None;
         let mut observer = |seen: &Iterate<'_>| {
             let over = seen.iterations >= self.asked.max_iter;
             let late = self.is_late();
@@ -307,6 +322,10 @@ impl Frame<'_> {
                 next = (seen.iterations + 1).max((GROWTH * seen.iterations as f64) as usize);
                 let (w, lambda) = (seen.point.w(), seen.point.lambda());
                 let objective = if exact { upper.value(w, lambda, &Sample::Full) } else { f64::NAN };
+                if self.bridge.is_halted() {
+                    return ControlFlow::Break(());
+                }
+                told = Some((seen.iterations, seen.work, w.to_vec(), lambda.to_vec()));
                 let stop = self.tell(Entry {
                     iteration: seen.iterations,
                     objective,
@@ -328,21 +347,19 @@ impl Frame<'_> {
             }
             ControlFlow::Continue(seen.iterations + 1)
         };
-        let outcome = run(problem, &recipes, start, &mut observer)?;
-        self.bridge.check()?;
-        let point = &outcome.point;
-        if !vector::all_finite(point.w()) || !vector::all_finite(point.lambda()) {
+        let ran = run(problem, &recipes, start, &mut observer);
+        let (iterations, after, w, lambda) = if self.bridge.is_halted() {
+            reason = StopReason::Interrupted;
+            told.ok_or_else(Error::interrupted)?
+        } else {
+            let Outcome { iterations, work, point, .. } = ran?;
+            (iterations, work, point.w().to_vec(), point.lambda().to_vec())
+        };
+        if !vector::all_finite(&w) || !vector::all_finite(&lambda) {
             return Err(Error::numeric("the iterates are not finite").remedy("use smaller steps, or a larger batch"));
         }
-        Ok(Ended {
-            lambda: point.lambda().to_vec(),
-            w: point.w().to_vec(),
-            objective: self.history.last().map_or(f64::NAN, |entry| entry.objective),
-            gradient: None,
-            iterations: outcome.iterations,
-            reason,
-            work: outcome.work + before,
-        })
+        let objective = self.history.last().map_or(f64::NAN, |entry| entry.objective);
+        Ok(Ended { lambda, w, objective, gradient: None, iterations, reason, work: after + before })
     }
 
     /// First steps: a part of the longest safe one for `w` and `v`, and for `lambda` the one that moves no coordinate by more
@@ -400,12 +417,12 @@ fn entry<'py>(py: Python<'py>, entry: &Entry) -> Numbers<'py> {
     (entry.iteration, entry.objective, entry.projected_gradient, lambda, entry.rows, entry.seconds)
 }
 
-fn record<'py>(py: Python<'py>, ended: Ended, history: &[Entry], seconds: f64) -> PyResult<Bound<'py, PyDict>> {
+fn record<'py>(py: Python<'py>, ended: &Ended, history: &[Entry], seconds: f64) -> PyResult<Bound<'py, PyDict>> {
     let record = PyDict::new(py);
-    record.set_item("lam", PyArray1::from_vec(py, ended.lambda))?;
-    record.set_item("w", PyArray1::from_vec(py, ended.w))?;
+    record.set_item("lam", PyArray1::from_slice(py, &ended.lambda))?;
+    record.set_item("w", PyArray1::from_slice(py, &ended.w))?;
     record.set_item("objective", ended.objective)?;
-    record.set_item("gradient", ended.gradient.map(|gradient| PyArray1::from_vec(py, gradient)))?;
+    record.set_item("gradient", ended.gradient.as_ref().map(|gradient| PyArray1::from_slice(py, gradient)))?;
     record.set_item("iterations", ended.iterations)?;
     record.set_item("status", serialized(&ended.reason))?;
     record.set_item("message", ended.reason.to_string())?;
