@@ -9,6 +9,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from bilevel._autodiff import Derivatives, level, rows_of
 from bilevel._levels import Floats, Level, StochasticLoss, StochasticMap, Structure, UpperObjective
 
 CHUNK = 65_536
@@ -156,17 +157,14 @@ def from_jax(
         w_like, lam_like, rows = (jax.tree.map(partial(_array, jax, double), tree) for tree in (w, lam, data))
         packed, w_structure, unravel_w = _structure(jax, precision, w_like, double)
         packed_lam, lam_structure, unravel_lam = _structure(jax, precision, lam_like, double)
-    lengths = {len(leaf) for leaf in jax.tree.leaves(rows)}
-    if data is not None and (simulates or len(lengths) != 1):
-        reason = "a simulation has none" if simulates else f"their first axes have the lengths {sorted(lengths)}"
-        raise ValueError(f"data must be arrays with one row for each sample, but {reason}")
+    lengths = None if data is None else {len(leaf) for leaf in jax.tree.leaves(rows)}
+    length = rows_of(lengths, simulates)
 
     def flat(w: Any, lam: Any, *batch: Any) -> Any:
         """Call the function with vectors."""
         found = function(unravel_w(w), unravel_lam(lam), *batch)
         return jax.flatten_util.ravel_pytree(found)[0] if kind == "map" else jax.numpy.asarray(found)
 
-    length = lengths.pop() if data is not None else None
     types = (packed.dtype, packed_lam.dtype)
     run = partial(_evaluate, jax, precision, flat, rows, length, simulates, chunk, types)
     shared: dict[str, Any] = {
@@ -179,6 +177,10 @@ def from_jax(
         "lam_structure": lam_structure,
     }
 
+    return level(kind, run, _derivatives(jax), symmetric, shared)
+
+
+def _derivatives(jax: Any) -> Derivatives:
     def slope(f: Any, w: Any, lam: Any, v: Any) -> Any:
         """Differentiate along v."""
         return jax.jvp(lambda w: f(w, lam), (w,), (v,))[1]
@@ -191,28 +193,17 @@ def from_jax(
         value, both = jax.value_and_grad(f, argnums=(0, 1))(w, lam)
         return value, *both
 
-    if kind == "loss":
-        return StochasticLoss(
-            value=run(lambda f, w, lam: f(w, lam)),
-            gradient=run(lambda f, w, lam: jax.grad(f)(w, lam)),
-            hessian_product=run(lambda f, w, lam, v: jax.grad(partial(slope, f))(w, lam, v)),
-            cross_product=run(lambda f, w, lam, v: jax.grad(partial(slope, f), argnums=1)(w, lam, v)),
-            gradient_lam=run(lambda f, w, lam: jax.grad(f, argnums=1)(w, lam)),
-            value_and_gradient=run(lambda f, w, lam: jax.value_and_grad(f)(w, lam)),
-            directions=run(directions),
-            **shared,
-        )
-    if kind == "map":
-        return StochasticMap(
-            apply=run(lambda f, w, lam: f(w, lam)),
-            vjp_w=run(lambda f, w, lam, v: jax.vjp(lambda w: f(w, lam), w)[1](v)[0]),
-            vjp_lam=run(lambda f, w, lam, v: jax.vjp(lambda lam: f(w, lam), lam)[1](v)[0]),
-            symmetric=symmetric,
-            **shared,
-        )
-    if kind == "objective":
-        return UpperObjective(value=run(lambda f, w, lam: f(w, lam)), gradients=run(gradients), **shared)
-    raise ValueError(f"kind={kind!r} must be 'loss', 'map' or 'objective'")
+    return Derivatives(
+        gradient=lambda f, w, lam: jax.grad(f)(w, lam),
+        gradient_lam=lambda f, w, lam: jax.grad(f, argnums=1)(w, lam),
+        gradients=gradients,
+        value_and_gradient=lambda f, w, lam: jax.value_and_grad(f)(w, lam),
+        hessian_product=lambda f, w, lam, v: jax.grad(partial(slope, f))(w, lam, v),
+        cross_product=lambda f, w, lam, v: jax.grad(partial(slope, f), argnums=1)(w, lam, v),
+        directions=directions,
+        vjp_w=lambda f, w, lam, v: jax.vjp(lambda w: f(w, lam), w)[1](v)[0],
+        vjp_lam=lambda f, w, lam, v: jax.vjp(lambda lam: f(w, lam), lam)[1](v)[0],
+    )
 
 
 def _array(jax: Any, double: bool, leaf: Any) -> Any:

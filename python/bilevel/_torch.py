@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from bilevel._autodiff import Derivatives, level, rows_of
 from bilevel._levels import Floats, Level, StochasticLoss, StochasticMap, Structure, UpperObjective
 
 CHUNK = 65_536
@@ -163,11 +164,8 @@ def from_torch(
     torch = _torch()
     lower, upper = _Parameters(torch, w, double), _Parameters(torch, lam, double)
     rows = _map(torch, partial(_tensor, torch, double), data)
-    lengths = {len(leaf) for leaf in _leaves(torch, rows)} if data is not None else set()
-    if data is not None and (simulates or len(lengths) != 1):
-        reason = "a simulation has none" if simulates else f"their first axes have the lengths {sorted(lengths)}"
-        raise ValueError(f"data must be tensors with one row for each sample, but {reason}")
-    length = lengths.pop() if lengths else None
+    lengths = None if data is None else {len(leaf) for leaf in _leaves(torch, rows)}
+    length = rows_of(lengths, simulates)
 
     def flat(w: Any, lam: Any, *batch: Any) -> Any:
         """Call the function with vectors."""
@@ -184,6 +182,10 @@ def from_torch(
         "w_structure": Structure(lower.pack, lower.unpack),
         "lam_structure": Structure(upper.pack, upper.unpack),
     }
+    return level(kind, run, _derivatives(torch), symmetric, shared)
+
+
+def _derivatives(torch: Any) -> Derivatives:
     gradient = partial(_gradient, torch)
 
     def slope(f: Any, w: Any, lam: Any, v: Any) -> Any:
@@ -199,32 +201,21 @@ def from_torch(
         value = f(w, lam)
         return value, *gradient(value, w, lam)
 
-    def with_gradient(f: Any, w: Any, lam: Any) -> Any:
+    def value_and_gradient(f: Any, w: Any, lam: Any) -> Any:
         value = f(w, lam)
         return value, *gradient(value, w)
 
-    if kind == "loss":
-        return StochasticLoss(
-            value=run(lambda f, w, lam: f(w, lam)),
-            gradient=run(lambda f, w, lam: gradient(f(w, lam), w)[0]),
-            hessian_product=run(lambda f, w, lam, v: gradient(slope(f, w, lam, v), w)[0]),
-            cross_product=run(lambda f, w, lam, v: gradient(slope(f, w, lam, v), lam)[0]),
-            gradient_lam=run(lambda f, w, lam: gradient(f(w, lam), lam)[0]),
-            value_and_gradient=run(with_gradient),
-            directions=run(directions),
-            **shared,
-        )
-    if kind == "map":
-        return StochasticMap(
-            apply=run(lambda f, w, lam: f(w, lam)),
-            vjp_w=run(lambda f, w, lam, v: gradient(f(w, lam) @ v, w)[0]),
-            vjp_lam=run(lambda f, w, lam, v: gradient(f(w, lam) @ v, lam)[0]),
-            symmetric=symmetric,
-            **shared,
-        )
-    if kind == "objective":
-        return UpperObjective(value=run(lambda f, w, lam: f(w, lam)), gradients=run(gradients), **shared)
-    raise ValueError(f"kind={kind!r} must be 'loss', 'map' or 'objective'")
+    return Derivatives(
+        gradient=lambda f, w, lam: gradient(f(w, lam), w)[0],
+        gradient_lam=lambda f, w, lam: gradient(f(w, lam), lam)[0],
+        gradients=gradients,
+        value_and_gradient=value_and_gradient,
+        hessian_product=lambda f, w, lam, v: gradient(slope(f, w, lam, v), w)[0],
+        cross_product=lambda f, w, lam, v: gradient(slope(f, w, lam, v), lam)[0],
+        directions=directions,
+        vjp_w=lambda f, w, lam, v: gradient(f(w, lam) @ v, w)[0],
+        vjp_lam=lambda f, w, lam, v: gradient(f(w, lam) @ v, lam)[0],
+    )
 
 
 def _gradient(torch: Any, value: Any, *of: Any, create: bool = False) -> Any:

@@ -1,0 +1,113 @@
+"""What levels written for a framework with automatic differentiation have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bilevel._levels import Function, Level, StochasticLoss, StochasticMap, UpperObjective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derivatives:
+    """Operations on a function ``f(w, lam)`` of two vectors, the function on one batch.
+
+    Parameters
+    ----------
+    gradient : callable
+        ``(f, w, lam)`` to the gradient in ``w``.
+    gradient_lam : callable
+        ``(f, w, lam)`` to the gradient in ``lam``.
+    gradients : callable
+        ``(f, w, lam)`` to the value and both gradients.
+    value_and_gradient : callable
+        ``(f, w, lam)`` to the value and the gradient in ``w``.
+    hessian_product : callable
+        ``(f, w, lam, v)`` to the Hessian in ``w`` times ``v``.
+    cross_product : callable
+        ``(f, w, lam, v)`` to the gradient in ``lam`` of the gradient in ``w`` times ``v``.
+    directions : callable
+        ``(f, w, lam, v)`` to the value, the gradient in ``w`` and the last two.
+    vjp_w : callable
+        ``(f, w, lam, v)`` to the transposed derivative in ``w`` of ``f``, a vector, times ``v``.
+    vjp_lam : callable
+        ``(f, w, lam, v)`` to that in ``lam``.
+    """
+
+    gradient: Function
+    gradient_lam: Function
+    gradients: Function
+    value_and_gradient: Function
+    hessian_product: Function
+    cross_product: Function
+    directions: Function
+    vjp_w: Function
+    vjp_lam: Function
+
+
+def rows_of(lengths: set[int] | None, simulates: bool) -> int | None:
+    """Give the number of rows of the data; None where there are no data.
+
+    Parameters
+    ----------
+    lengths : set of int or None
+        Lengths of the first axes of all arrays; None where there are no data.
+    simulates : bool
+        Whether the function simulates and takes no data.
+
+    Returns
+    -------
+    int or None
+        The number of rows.
+    """
+    if lengths is None:
+        return None
+    if simulates or len(lengths) != 1:
+        reason = "a simulation has none" if simulates else f"their first axes have the lengths {sorted(lengths)}"
+        raise ValueError(f"data must have one row for each sample, but {reason}")
+    return next(iter(lengths))
+
+
+def level(
+    kind: str, run: Callable[[Function], Function], on: Derivatives, symmetric: bool, shared: dict[str, Any]
+) -> Level:
+    """Make a level of a function whose derivatives are automatic.
+
+    Parameters
+    ----------
+    kind : {"loss", "map", "objective"}
+        What the function is.
+    run : callable
+        From an operation on ``f(w, lam)`` to one on samples as the core gives them.
+    on : Derivatives
+        The operations.
+    symmetric : bool
+        Whether the derivative of a map in ``w`` is symmetric.
+    shared : dict
+        What all kinds are told alike.
+
+    Returns
+    -------
+    StochasticLoss, StochasticMap or UpperObjective
+        The level.
+    """
+    value = run(lambda f, w, lam: f(w, lam))
+    if kind == "loss":
+        return StochasticLoss(
+            value=value,
+            gradient=run(on.gradient),
+            hessian_product=run(on.hessian_product),
+            cross_product=run(on.cross_product),
+            gradient_lam=run(on.gradient_lam),
+            value_and_gradient=run(on.value_and_gradient),
+            directions=run(on.directions),
+            **shared,
+        )
+    if kind == "map":
+        return StochasticMap(
+            apply=value, vjp_w=run(on.vjp_w), vjp_lam=run(on.vjp_lam), symmetric=symmetric, **shared
+        )
+    if kind == "objective":
+        return UpperObjective(value=value, gradients=run(on.gradients), **shared)
+    raise ValueError(f"kind={kind!r} must be 'loss', 'map' or 'objective'")
