@@ -77,18 +77,18 @@ pub fn files(lanes: &[Lane], title: &str) -> Vec<(String, String)> {
 const HEADINGS: [&str; 15] = [
     "algorithm",
     "seed",
-    "steps w, v, λ",
+    "value",
+    "|∇f|²",
+    "|w − w(λ)|²",
     "iterations",
     "a second",
+    "time",
+    "steps w, v, λ",
+    "choosing steps",
     "samples",
     "gradients",
     "Hessian",
     "cross",
-    "value",
-    "|∇f|²",
-    "|w − w(λ)|²",
-    "time",
-    "choosing steps",
     "end",
 ];
 
@@ -106,23 +106,26 @@ fn row(lane: &Lane) -> Vec<String> {
         End::Diverged => "diverged",
     };
     let steps = entry.steps.map(numbers::short).join(", ");
-    let mut cells = vec![entry.algorithm.to_string(), entry.seed.to_string(), steps];
+    let choosing = numbers::seconds(lane.screening_seconds);
+    let mut cells = vec![entry.algorithm.to_string(), entry.seed.to_string()];
     match lane.last() {
         Some(point) => {
-            let (cost, judged) = (point.cost, point.judgement);
+            let (cost, judged, work) = (point.cost, point.judgement, point.cost.work);
             let rate = cost.iterations as f64 / cost.seconds;
-            cells.push(numbers::count(cost.iterations));
-            cells.push(if rate.is_finite() { numbers::count(rate.round() as usize) } else { numbers::NONE.into() });
-            let work = cost.work;
-            let counts = [work.rows, work.gradients, work.hessian_products, work.cross_products];
-            cells.extend(counts.map(|count| numbers::count(count as usize)));
             cells.push(numbers::loss(entry.value()));
             cells.extend([judged.gradient_squared, judged.distance_squared].map(numbers::short));
-            cells.push(numbers::seconds(cost.seconds));
+            cells.push(numbers::count(cost.iterations));
+            cells.push(if rate.is_finite() { numbers::count(rate.round() as usize) } else { numbers::NONE.into() });
+            cells.extend([numbers::seconds(cost.seconds), steps, choosing]);
+            let counts = [work.rows, work.gradients, work.hessian_products, work.cross_products];
+            cells.extend(counts.map(|count| numbers::count(count as usize)));
         }
-        None => cells.extend([numbers::NONE; 10].map(String::from)),
+        None => {
+            cells.extend([numbers::NONE; 6].map(String::from));
+            cells.extend([steps, choosing]);
+            cells.extend([numbers::NONE; 4].map(String::from));
+        }
     }
-    cells.push(numbers::seconds(lane.screening_seconds));
     cells.push(end.into());
     cells
 }

@@ -184,7 +184,7 @@ pub fn progress(tuned: &Tuned) -> String {
         lines.push(Curve { class, name: format!("{label}: validation"), points: validation });
         at += run.len();
     }
-    legend += "<li><i class=\"dashed\"></i>training rows</li>\n";
+    legend += "<li><i class=\"dashed muted\"></i>training rows</li>\n";
     let chart = curves("Losses against iterations", "step of the penalties", "mean loss", &lines);
     let chart = format!("{chart}<ul class=\"legend\">\n{legend}</ul>\n");
     let caption = "Each step moves all penalties of one candidate; the next candidate starts where a coarser one ended. \
