@@ -11,9 +11,10 @@ use bilevel::newton::Newton;
 use bilevel::problems::glm::Loss;
 use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::tune::GlmProblem;
+use clap::Args;
 use serde::Serialize;
 
-use crate::args::CheckArgs;
+use crate::args::ProblemArgs;
 use crate::mapped::Verify;
 use crate::{at, numbers, output};
 
@@ -43,6 +44,19 @@ struct Line<'a> {
 struct Report<'a> {
     passed: bool,
     checks: Vec<Line<'a>>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub problem: ProblemArgs,
+
+    /// The penalties at which to test: a number, numbers with commas, or a model file.
+    #[arg(long, value_name = "LAMBDA", default_value = "0.01", help_heading = "Checks")]
+    pub at: String,
+    /// Print JSON.
+    #[arg(long, help_heading = "Checks")]
+    pub json: bool,
 }
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {

@@ -1,21 +1,71 @@
 //! `bilevel convert`: any file that is read into one that is mapped.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bilevel::data::ReadOptions;
 use bilevel::data::mapped::{ConvertOptions, MappedRows, Stage, convert};
-use bilevel::data::{EncodeOptions, ReadOptions};
-use bilevel::tune::{Observer, Relabel};
+use bilevel::tune::{LossChoice, Observer, Relabel};
 use bilevel::{Error, Result};
+use clap::Args;
 
-use crate::args::ConvertArgs;
-use crate::input::read_options;
+use crate::args::{DataArgs, EncodingArgs};
+use crate::input::{encode_options, read_options};
+use crate::names::{self, MODELS};
 use crate::progress::Progress;
 use crate::{interrupt, mapped, numbers, output, plan};
 
 /// Length of the progress bar.
 const PARTS: u64 = 1000;
+
+const EXAMPLES: &str = "\
+Examples:
+  bilevel convert clicks.csv.gz clicks.bilevel --target clicked
+  bilevel convert later.csv.gz later.bilevel --like clicks.bilevel
+  bilevel tune clicks.bilevel --test later.bilevel
+
+The input may have any format that is read, and be larger than memory. The output appears when it is complete. Exit
+codes: 0 done, 1 it cannot be written, 2 bad input, 130 interrupted (nothing is written).";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ConvertArgs {
+    /// Rows in any format that is read.
+    pub input: PathBuf,
+    /// The file to write, by custom with the ending .bilevel.
+    pub output: PathBuf,
+
+    #[command(flatten, next_help_heading = "Data")]
+    pub data: DataArgs,
+    #[command(flatten, next_help_heading = "Data")]
+    pub encoding: EncodingArgs,
+    /// Do not shift features: they will be fitted without an intercept.
+    #[arg(long, help_heading = "Data")]
+    pub no_intercept: bool,
+    /// The loss that is meant, where the target leaves a doubt.
+    #[arg(long, value_parser = names::parser::<LossChoice>(MODELS), default_value = "auto", help_heading = "Data")]
+    pub model: LossChoice,
+    /// Groups of features: lines `FEATURE GROUP`, the feature by name or number.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    pub groups: Option<PathBuf>,
+    /// Encode, label and standardize as it was done for this converted file: for rows that validate or test.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    #[arg(conflicts_with_all = ["missing", "storage", "dtype", "normalize_rows", "no_standardize", "no_intercept"])]
+    #[arg(conflicts_with_all = ["classes", "positive_class", "groups"])]
+    pub like: Option<PathBuf>,
+
+    /// Seed of the order of the rows.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
+    pub seed: u64,
+    /// Number of threads; all cores by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Run")]
+    pub threads: Option<u32>,
+    /// Print nothing but errors.
+    #[arg(long, short, help_heading = "Run")]
+    pub quiet: bool,
+}
 
 pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
     output::check_file(&args.output)?;
@@ -26,9 +76,9 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
     let like = args.like.as_deref().map(MappedRows::open).transpose()?;
     let relabel = match &like {
         Some(like) => Relabel::parse(&like.header().provenance.relabel)?,
-        None => Relabel::parse(&args.classes)?,
+        None => Relabel::parse(&args.encoding.classes)?,
     };
-    let mut read = ReadOptions { precision: args.dtype.into(), ..read_options(&args.data) };
+    let mut read = ReadOptions { precision: args.encoding.dtype.into(), ..read_options(&args.data) };
     if let Some(like) = &like {
         let provenance = &like.header().provenance;
         read.precision = like.header().encoder.precision();
@@ -37,18 +87,13 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
     }
     let options = ConvertOptions {
         read,
-        encode: EncodeOptions {
-            missing: args.missing.into(),
-            storage: args.storage.into(),
-            precision: args.dtype.into(),
-            normalize_rows: args.normalize_rows,
-        },
+        encode: encode_options(&args.encoding),
         kind: plan::target_kind(args.model),
-        positive: args.positive_class.clone(),
+        positive: args.encoding.positive_class.clone(),
         relabel: &|labels| relabel.apply(labels),
         definitions: relabel.definitions(),
         groups: args.groups.clone(),
-        standardize: !args.no_standardize,
+        standardize: !args.encoding.no_standardize,
         intercept: !args.no_intercept,
         seed: args.seed,
         like: like.as_ref().map(MappedRows::header),

@@ -1,12 +1,14 @@
 //! `bilevel evaluate`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bilevel::Result;
 use bilevel::tune::{Diagnostics, SavedModel};
+use clap::Args;
 use serde::Serialize;
 
-use crate::args::EvaluateArgs;
+use crate::args::DataArgs;
 use crate::input::Learned;
 use crate::mapped::{self, Verify};
 use crate::predict::options_for;
@@ -20,6 +22,19 @@ struct Evaluation<'a> {
     classes: &'a [String],
     #[serde(flatten)]
     diagnostics: &'a Diagnostics,
+}
+
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// The file `model` in the folder that `bilevel tune` wrote.
+    pub model: PathBuf,
+    /// Rows with their target.
+    pub data: PathBuf,
+    /// Print JSON, with the confusion matrix, calibration and residuals.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub how: DataArgs,
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {

@@ -1,18 +1,21 @@
 //! `bilevel hypergradient`: the gradient of the validation loss in the log-penalties, with an error bar.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use bilevel::hypergradient::{PreciseHypergradient, Precision, Stage};
 use bilevel::status::Status;
-use bilevel::tune::{GlmProblem, Observer};
+use bilevel::tune::{GlmProblem, Observer, PreciseMethod};
 use bilevel::{Result, vector};
+use clap::Args;
 use serde::Serialize;
 
-use crate::args::HypergradientArgs;
+use crate::args::{ProblemArgs, positive, probability};
 use crate::at;
 use crate::mapped::Verify;
+use crate::names::{self, PRECISE_METHODS};
 use crate::progress::Progress;
 use crate::table::TextTable;
 use crate::{csv, interrupt, numbers, output};
@@ -42,6 +45,56 @@ struct Shown<'a> {
     replicates: usize,
     anchors: usize,
     settings: bilevel::hypergradient::Sid,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bilevel hypergradient adult.csv.gz --target income --at 0.01 --penalties per-group
+  bilevel hypergradient train.svm.bz2 --at 1e-3 --penalties per-feature --precision 0.001 --out hypergradient.csv
+
+The cost follows from the precision and not from the number of rows. Exit codes: 0 done, 1 the precision was not reached
+within --max-rows or the computation failed, 2 bad input, 130 interrupted.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct HypergradientArgs {
+    #[command(flatten)]
+    pub problem: ProblemArgs,
+    /// Penalties: a number for all, as many as there are with commas between them, or a model file.
+    #[arg(long, value_name = "X|X,X,..|MODEL", help_heading = "Hypergradient")]
+    pub at: String,
+    /// Largest error, as a fraction of the norm of the hypergradient.
+    #[arg(long, value_name = "X", value_parser = positive, default_value = "0.01", help_heading = "Hypergradient")]
+    pub precision: f64,
+    /// Largest error in the units of the hypergradient.
+    #[arg(long, value_name = "X", value_parser = positive, conflicts_with = "precision")]
+    #[arg(help_heading = "Hypergradient")]
+    pub absolute: Option<f64>,
+    /// Probability with which the error must be below that.
+    #[arg(long, value_name = "P", value_parser = probability, default_value = "0.95", help_heading = "Hypergradient")]
+    pub probability: f64,
+    /// How it is computed; `auto` by the rows each is expected to visit.
+    #[arg(long, value_parser = names::parser::<PreciseMethod>(PRECISE_METHODS), default_value = "auto")]
+    #[arg(help_heading = "Hypergradient")]
+    pub method: PreciseMethod,
+    /// Give up after visiting this many rows.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Hypergradient")]
+    pub max_rows: Option<u64>,
+    /// Compare the checksums of a converted file first, which reads all of it (other commands always do).
+    #[arg(long, help_heading = "Hypergradient")]
+    pub verify: bool,
+    /// Compute the exact hypergradient too, by passes over all rows.
+    #[arg(long, help_heading = "Hypergradient")]
+    pub exact: bool,
+    /// Write all components to this CSV file.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// Show no progress.
+    #[arg(long, short, help_heading = "Output")]
+    pub quiet: bool,
 }
 
 pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {

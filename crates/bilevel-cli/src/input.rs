@@ -9,7 +9,7 @@ use bilevel::data::{
 use bilevel::tune::{About, Relabel};
 use bilevel::{Error, Result};
 
-use crate::args::{self, DataArgs, ProblemArgs, YesNo};
+use crate::args::{self, DataArgs, EncodingArgs, ProblemArgs, YesNo};
 use crate::numbers;
 
 /// The library's view of how a file is to be read.
@@ -24,7 +24,7 @@ pub fn read_options(how: &DataArgs) -> ReadOptions {
 }
 
 /// The library's view of how features are to be encoded.
-pub fn encode_options(args: &ProblemArgs) -> EncodeOptions {
+pub fn encode_options(args: &EncodingArgs) -> EncodeOptions {
     EncodeOptions {
         missing: args.missing.into(),
         storage: args.storage.into(),
@@ -74,7 +74,7 @@ impl Learned {
     /// a model was asked for.
     pub fn new(mut table: PackedTable, args: &ProblemArgs, kind: Option<TargetKind>) -> Result<(Self, Dataset)> {
         let path = table.origin.path().to_path_buf();
-        let relabel = Relabel::parse(&args.classes)?;
+        let relabel = Relabel::parse(&args.encoding.classes)?;
         let labels = table.labels.take().ok_or_else(|| no_target(&path))?;
         if let Some(absent) = relabel.absent(&labels).first() {
             return Err(Error::input(format!("no row has the label '{absent}' that --classes names"))
@@ -83,7 +83,7 @@ impl Learned {
         }
         let labels = relabel.apply(labels);
         let mut map = LabelMap::learn(&labels, kind, &table.origin)?;
-        if let Some(positive) = &args.positive_class {
+        if let Some(positive) = &args.encoding.positive_class {
             map = map.with_positive(positive).map_err(|error| error.in_file(&path))?;
         }
         let target = map.apply(&labels, &table.origin)?;

@@ -6,7 +6,7 @@ mod args;
 mod at;
 mod check;
 mod clean;
-mod constants;
+mod command;
 mod convert;
 mod csv;
 mod evaluate;
@@ -24,7 +24,6 @@ mod predict;
 mod problem;
 mod progress;
 mod race;
-mod repeat;
 mod report;
 mod reproduce;
 mod results;
@@ -32,6 +31,7 @@ mod settings;
 mod study;
 mod table;
 mod tune;
+mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -40,7 +40,7 @@ use bilevel::Error;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use args::{Arguments, Command};
+use command::{Arguments, Command};
 
 /// Does what the command line `arguments` asks for; the first of them is the name of the program.
 ///

@@ -32,13 +32,14 @@ pub fn open(path: &Path, verify: Verify) -> Result<Option<MappedRows>> {
 
 /// Refuses options that say how a file is read and encoded: this one was.
 pub fn refuse_options(path: &Path, args: &ProblemArgs) -> Result<()> {
+    let how = &args.encoding;
     let set = [
-        (args.missing != args::Missing::default(), "--missing"),
-        (args.storage != args::Storage::default(), "--storage"),
-        (args.dtype != args::Dtype::default(), "--dtype"),
-        (args.normalize_rows, "--normalize-rows"),
-        (!args.classes.is_empty(), "--classes"),
-        (args.positive_class.is_some(), "--positive-class"),
+        (how.missing != args::Missing::default(), "--missing"),
+        (how.storage != args::Storage::default(), "--storage"),
+        (how.dtype != args::Dtype::default(), "--dtype"),
+        (how.normalize_rows, "--normalize-rows"),
+        (!how.classes.is_empty(), "--classes"),
+        (how.positive_class.is_some(), "--positive-class"),
     ];
     refuse_reading(path, &args.data)?;
     refuse(path, &set)

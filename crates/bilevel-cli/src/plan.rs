@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use bilevel::data::TargetKind;
-use bilevel::tune::{Criterion, Limits, LossChoice, TuneOptions};
+use bilevel::tune::{Criterion, LossChoice, TuneOptions};
 use bilevel::{Error, Result};
 
-use crate::args::{ProblemArgs, TuneArgs};
+use crate::args::ProblemArgs;
 
 /// Rows from a file of their own, or a share of the training rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,25 +61,7 @@ fn loss_for(kind: TargetKind) -> LossChoice {
     }
 }
 
-/// What the library is told. `kind` is the target that was found.
-pub fn options(args: &TuneArgs, validation: Option<&Part>, kind: TargetKind) -> TuneOptions {
-    let asked = problem_options(&args.problem, validation, kind);
-    let defaults = TuneOptions::default();
-    TuneOptions {
-        criterion: args.folds.map_or(asked.criterion, |folds| Criterion::Folds(folds as usize)),
-        method: args.method,
-        lambda_min: args.lambda_min.map(f64::ln),
-        lambda_max: args.lambda_max.map(f64::ln),
-        limits: Limits {
-            time: args.max_time,
-            iterations: args.max_iterations.map_or(defaults.limits.iterations, |n| n as usize),
-            tolerance: args.tolerance.unwrap_or(defaults.limits.tolerance),
-        },
-        ..asked
-    }
-}
-
-/// The part of it that says what the problem is.
+/// What the library is told of the problem. `kind` is the target that was found.
 pub fn problem_options(args: &ProblemArgs, validation: Option<&Part>, kind: TargetKind) -> TuneOptions {
     TuneOptions {
         loss: if args.model == LossChoice::Auto { loss_for(kind) } else { args.model },
@@ -90,21 +72,10 @@ pub fn problem_options(args: &ProblemArgs, validation: Option<&Part>, kind: Targ
         },
         intercept: !args.no_intercept,
         sampling: args.sampling,
-        standardize: !args.no_standardize,
+        standardize: !args.encoding.no_standardize,
         seed: args.seed,
         ..TuneOptions::default()
     }
-}
-
-/// What can be refused before any file is read.
-pub fn check(args: &TuneArgs) -> Result<()> {
-    if let (Some(min), Some(max)) = (args.lambda_min, args.lambda_max)
-        && min >= max
-    {
-        return Err(Error::input(format!("the smallest penalty {min} is not below the largest {max}"))
-            .remedy("give a smaller --lambda-min or a larger --lambda-max"));
-    }
-    bilevel::tune::Relabel::parse(&args.problem.classes).map(|_| ())
 }
 
 #[cfg(test)]

@@ -1,16 +1,34 @@
 //! `bilevel predict`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bilevel::data::{Origin, ReadOptions};
 use bilevel::problems::glm::Loss;
 use bilevel::tune::{LinearModel, SavedModel, predicted_classes};
 use bilevel::{Error, Result};
+use clap::Args;
 
-use crate::args::{DataArgs, PredictArgs};
+use crate::args::DataArgs;
 use crate::input::{Learned, read_options};
 use crate::mapped::{self, Verify};
 use crate::{csv, output};
+
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// The file `model` in the folder that `bilevel tune` wrote.
+    pub model: PathBuf,
+    /// Rows to predict; the target may be absent.
+    pub data: PathBuf,
+    /// Give the probability of each class instead of the class.
+    #[arg(long)]
+    pub proba: bool,
+    /// Write to this file instead of the terminal.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub how: DataArgs,
+}
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     if let Some(out) = &args.out {

@@ -58,7 +58,7 @@ impl Training {
         if let Some(rows) = mapped::open(path, verify)? {
             return Self::of_mapped(args, &rows);
         }
-        let table = PackedTable::read(path, options, &encode_options(args))?;
+        let table = PackedTable::read(path, options, &encode_options(&args.encoding))?;
         let target_name = table.target_name.clone();
         let format = table.format;
         // Other files are like this one: a header is not guessed again from what may be few rows.
@@ -100,7 +100,7 @@ pub fn read(
     mut phase: impl FnMut(&str),
 ) -> Result<Inputs> {
     let mut phase = |path: &Path| phase(&format!("reading {}", path.display()));
-    let options = ReadOptions { precision: args.dtype.into(), ..read_options(&args.data) };
+    let options = ReadOptions { precision: args.encoding.dtype.into(), ..read_options(&args.data) };
     phase(&args.train);
     let Training { learned, data: mut train, target_name, header, format, mapped: mapped_header, notes } =
         Training::read(args, &options, verify)?;

@@ -8,7 +8,7 @@ use bilevel::sample::Sampling;
 use bilevel::tune::{LossChoice, Method, Penalties};
 use clap::Args;
 
-use crate::args::{DataArgs, Dtype, Missing, ProblemArgs, Storage, duration, positive};
+use crate::args::{DataArgs, EncodingArgs, ProblemArgs, duration, positive};
 use crate::names::{self, CLEAN_METHODS, CLEAN_STARTS, MODELS};
 
 const EXAMPLES: &str = "\
@@ -45,27 +45,8 @@ pub struct CleanArgs {
 
     #[command(flatten, next_help_heading = "Data")]
     pub data: DataArgs,
-    /// Impute missing values (mean, or a category of its own) instead of refusing them.
-    #[arg(long, value_enum, value_name = "HOW", default_value_t, help_heading = "Data")]
-    pub missing: Missing,
-    /// How features are stored: auto is dense when at least 15 % of the entries are nonzero.
-    #[arg(long, value_enum, value_name = "HOW", default_value_t, help_heading = "Data")]
-    pub storage: Storage,
-    /// Number format of the features.
-    #[arg(long, value_enum, default_value_t, help_heading = "Data")]
-    pub dtype: Dtype,
-    /// Scale each row to unit length.
-    #[arg(long, help_heading = "Data")]
-    pub normalize_rows: bool,
-    /// Keep the columns of dense data as they are (by default they are brought to mean 0 and variance 1 for the fit).
-    #[arg(long, help_heading = "Data")]
-    pub no_standardize: bool,
-    /// Gather labels under a new name; may be repeated. `*` stands for all labels not named.
-    #[arg(long, value_name = "NEW=A,B,..", help_heading = "Data")]
-    pub classes: Vec<String>,
-    /// The class whose probability is modelled, of two.
-    #[arg(long, value_name = "LABEL", help_heading = "Data")]
-    pub positive_class: Option<String>,
+    #[command(flatten, next_help_heading = "Data")]
+    pub encoding: EncodingArgs,
 
     /// The loss.
     #[arg(long, value_parser = names::parser::<LossChoice>(MODELS), default_value = "auto", help_heading = "Model")]
@@ -110,13 +91,7 @@ impl CleanArgs {
         ProblemArgs {
             train: self.train.clone(),
             data: self.data.clone(),
-            missing: self.missing,
-            storage: self.storage,
-            dtype: self.dtype,
-            normalize_rows: self.normalize_rows,
-            no_standardize: self.no_standardize,
-            classes: self.classes.clone(),
-            positive_class: self.positive_class.clone(),
+            encoding: self.encoding.clone(),
             validation: Some(self.trusted.to_string_lossy().into_owned()),
             validation_labels: self.trusted_labels.clone(),
             model: self.model,

@@ -7,10 +7,11 @@ use bilevel::tune::{About, Metrics, Penalties, SavedModel};
 use serde_json::{Value, json};
 
 use super::{CleanArgs, label, page, suggestion, weighed_down};
+use crate::csv;
 use crate::names::name_of;
 use crate::output::Files;
 use crate::problem::Inputs;
-use crate::{csv, repeat};
+use crate::words::Words;
 
 pub fn write(args: &CleanArgs, inputs: &Inputs, cleaned: &Cleaned) -> Result<()> {
     let command = command(args, inputs.target_name.as_deref());
@@ -99,14 +100,14 @@ fn summary(args: &CleanArgs, cleaned: &Cleaned) -> Value {
 
 /// The command that repeats the run.
 fn command(args: &CleanArgs, target: Option<&str>) -> String {
-    let mut words = repeat::Words::new("clean", &args.train);
+    let mut words = Words::new("clean", &args.train);
     words.path("trusted", Some(&args.trusted));
     words.path("trusted-labels", args.trusted_labels.as_ref());
     words.option("monitor", Some(args.monitor.to_string()));
     words.path("test", args.test.as_ref());
     words.path("test-labels", args.test_labels.as_ref());
     words.data(&args.data, target);
-    words.encoding(&args.problem());
+    words.encoding(&args.encoding);
     words.option("model", Some(name_of(&args.model)));
     words.option("penalty", args.penalty.map(|x| format!("{x:e}")));
     words.option("method", Some(name_of(&args.method)));
@@ -117,8 +118,8 @@ fn command(args: &CleanArgs, target: Option<&str>) -> String {
     words.option("threads", args.threads.map(|n| n.to_string()));
     words.path("out", Some(&args.out));
     words.flags(&[
-        ("normalize-rows", args.normalize_rows),
-        ("no-standardize", args.no_standardize),
+        ("normalize-rows", args.encoding.normalize_rows),
+        ("no-standardize", args.encoding.no_standardize),
         ("no-intercept", args.no_intercept),
     ]);
     words.text()

@@ -21,7 +21,7 @@ use crate::table::TextTable;
 use crate::{csv, interrupt, numbers, output};
 
 pub fn run(args: &CleanArgs) -> Result<ExitCode> {
-    bilevel::tune::Relabel::parse(&args.classes)?;
+    bilevel::tune::Relabel::parse(&args.encoding.classes)?;
     output::check_folder(&args.out)?;
     problem::start(args.threads)?;
     let asked = args.problem();

@@ -14,7 +14,7 @@ use bilevel::tune::GlmProblem;
 use bilevel::work::Work;
 use bilevel::{Error, Result, vector};
 
-use crate::args::InspectArgs;
+use super::InspectArgs;
 use crate::mapped::Verify;
 use crate::table::TextTable;
 use crate::{at, numbers, output};

@@ -1,38 +1,42 @@
 //! `bilevel tune`.
 
+mod args;
+mod repeat;
+
 use std::process::ExitCode;
 
 use bilevel::Result;
 use bilevel::data::TargetKind;
 use bilevel::tune::{About, Observer, SavedModel, StrongWeight, Summary, Tuned, feature_deviations, strongest_weights};
 
-use crate::args::TuneArgs;
+pub use args::TuneArgs;
+
 use crate::input::Learned;
 use crate::mapped::Verify;
 use crate::output::Files;
-use crate::plan::{self, Part};
+use crate::plan::Part;
 use crate::problem::{self, Inputs};
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::{csv, interrupt, numbers, output, repeat, results};
+use crate::{csv, interrupt, numbers, output, results};
 
 /// Weights shown in the report.
 const STRONGEST: usize = 30;
 
 pub fn run(args: &TuneArgs) -> Result<ExitCode> {
-    plan::check(args)?;
+    args.check()?;
     let part = |text: &Option<String>, option| text.as_ref().map(|text| Part::parse(text, option)).transpose();
     let (validation, test) = (part(&args.problem.validation, "--validation")?, part(&args.test, "--test")?);
     output::check_folder(&args.out)?;
     problem::start_threads(&args.problem)?;
-    let limit = plan::options(args, None, TargetKind::Real).limits.iterations;
+    let limit = args.options(None, TargetKind::Real).limits.iterations;
     let mut progress = Progress::new(args.quiet, limit);
     let test = test.as_ref().map(|part| (part, &args.test_labels));
     let inputs = problem::read(&args.problem, validation.as_ref(), test, Verify::All, |phase| progress.phase(phase))?;
     if !args.quiet {
         progress.pause(|| output::print(&problem::text(&inputs.description)))?;
     }
-    let options = plan::options(args, validation.as_ref(), inputs.learned.labels.kind());
+    let options = args.options(validation.as_ref(), inputs.learned.labels.kind());
     // The rows are handed over: there is no room for a second copy of them.
     let Inputs { train, validation, test, .. } = inputs;
     let (deviations, feature_names) = (feature_deviations(&train), train.feature_names.clone());

@@ -1,0 +1,60 @@
+//! The commands by their names.
+
+use clap::{Parser, Subcommand};
+
+use crate::check::CheckArgs;
+use crate::clean::CleanArgs;
+use crate::convert::ConvertArgs;
+use crate::evaluate::EvaluateArgs;
+use crate::hypergradient::HypergradientArgs;
+use crate::inspect::InspectArgs;
+use crate::predict::PredictArgs;
+use crate::race::RaceArgs;
+use crate::reproduce::ReproduceArgs;
+use crate::study::StudyArgs;
+use crate::tune::TuneArgs;
+
+/// Tuned linear models from a data file: as many penalties as the data can tell apart, by bilevel optimisation.
+#[derive(Debug, Parser)]
+#[command(name = "bilevel", version, about, max_term_width = 110, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tune the penalties of a linear model and fit it on all rows.
+    Tune(Box<TuneArgs>),
+    /// Predict the target of each row with a model that was tuned before.
+    Predict(PredictArgs),
+    /// Learn a weight for each training row from rows that are known to be right: which labels are wrong?
+    Clean(Box<CleanArgs>),
+    /// Report how well a model predicts the target of a file.
+    Evaluate(EvaluateArgs),
+    /// Compute the gradient of the validation loss in the log-penalties, with an error bar.
+    Hypergradient(Box<HypergradientArgs>),
+    /// Print what a data file holds: rows, columns, kinds, missing values, target; with --at the constants of its problem.
+    Inspect(Box<InspectArgs>),
+    /// Write a data file in random order into one that is used from where it lies, also when it is larger than memory.
+    Convert(Box<ConvertArgs>),
+    /// Test the problem of a data file: derivatives, samples, and the hypergradient against finite differences.
+    Check(Box<CheckArgs>),
+    /// Measure the error of one hypergradient against samples, epochs and seconds.
+    Study(Box<StudyArgs>),
+    /// Race the stochastic bilevel algorithms of the literature from one start on one budget.
+    Race(Box<RaceArgs>),
+    /// Repeat the experiments of a paper and say what agrees with it.
+    Reproduce(ReproduceArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}
