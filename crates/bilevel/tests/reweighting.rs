@@ -109,13 +109,14 @@ fn numbers_of_rows_make_up_gradient_and_product() {
                 let apart = vector::distance(&all, expected);
                 assert!(apart <= 1e-12 * (1.0 + vector::norm(expected)), "{name}, {zeta:?}");
             };
-            glm.gradient_rest(w, lambda, &mut rest);
+            glm.add_gradient_rest(1.0, w, lambda, &mut rest);
             glm.gradient(w, lambda, &zeta, &mut expected);
             glm.gradient_change(w, lambda, &zeta, &[], &mut numbers, &mut sum);
             close(&rest, &sum, &expected);
             glm.mean_of_rows(&zeta, &numbers, &mut sum);
             close(&rest, &sum, &expected);
-            glm.product_rest(w, lambda, &v, &mut rest);
+            rest.fill(0.0);
+            glm.add_product_rest(1.0, w, lambda, &v, &mut rest);
             glm.hessian_product(w, lambda, &zeta, &v, &mut expected);
             glm.product_change(w, lambda, &zeta, &v, &[], &mut numbers, &mut sum);
             close(&rest, &sum, &expected);

@@ -112,11 +112,11 @@ impl LowerMemory {
                     [&mut first.fresh, &mut second.fresh],
                     [&mut first.change, &mut second.change],
                 );
-                problem.lower.gradient_rest(w, lambda, gradient);
-                problem.lower.product_rest(w, lambda, v, product);
                 problem.lower.cross_product(w, lambda, &zeta, v, cross);
                 first.exchange(*cut, block, gradient);
                 second.exchange(*cut, block, product);
+                problem.lower.add_gradient_rest(1.0, w, lambda, gradient);
+                problem.lower.add_product_rest(1.0, w, lambda, v, product);
             }
             LowerMemory::Blocks(table) => {
                 table.visit_lower(problem, block, w, lambda, v);
@@ -178,7 +178,6 @@ impl UpperMemory {
                 let RowNumbers { memory, fresh, change } = &mut **numbers;
                 problem.upper.gradient_change(w, lambda, &xi, &memory.numbers, fresh, change);
                 problem.upper.gradient_lambda(w, lambda, grad_lambda);
-                grad_w.fill(0.0);
                 numbers.exchange(*cut, block, grad_w);
             }
             UpperMemory::Blocks(table) => {
@@ -201,11 +200,11 @@ impl RowNumbers {
         self.fresh.resize(cut.span(block).len() * (self.memory.numbers.len() / cut.rows), 0.0);
     }
 
-    /// Adds the estimate to `out`, which holds the part without rows, and remembers what the block has brought.
+    /// The estimate of the part that rows have, in `out`; remembers what the block has brought.
     fn exchange(&mut self, cut: Cut, block: usize, out: &mut [f64]) {
         let RowNumbers { memory, fresh, change } = self;
+        out.copy_from_slice(&memory.mean);
         vector::axpy(1.0, change, out);
-        vector::axpy(1.0, &memory.mean, out);
         vector::axpy(cut.share(block), change, &mut memory.mean);
         let width = memory.numbers.len() / cut.rows;
         memory.numbers[cut.span(block).start * width..][..fresh.len()].copy_from_slice(fresh);

@@ -56,18 +56,12 @@ impl<M: RowSums + ?Sized> RowSumOperator for AdjointOperator<'_, M> {
         Work::hessian_product(self.map.size(sample))
     }
 
-    fn corrected(&mut self, v: &[f64], sample: &Sample, memory: &[f64], fresh: &mut [f64], out: &mut [f64]) -> Work {
-        self.map.vjp_w_corrected(self.w, self.lambda, sample, v, memory, fresh, out);
-        vector::axpy(1.0, self.grad_w, out);
-        Work::hessian_product(self.map.size(sample))
-    }
-
     fn mean_of_rows(&self, sample: &Sample, numbers: &[f64], out: &mut [f64]) {
         self.map.mean_of_rows(sample, numbers, out);
     }
 
-    fn rest(&self, v: &[f64], out: &mut [f64]) {
-        self.map.vjp_w_rest(self.w, self.lambda, v, out);
+    fn add_rest(&self, v: &[f64], out: &mut [f64]) {
+        self.map.add_vjp_w_rest(self.w, self.lambda, v, out);
         vector::axpy(1.0, self.grad_w, out);
     }
 }

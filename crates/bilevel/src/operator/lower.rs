@@ -44,16 +44,11 @@ impl<M: RowSums + ?Sized> RowSumOperator for LowerOperator<'_, M> {
         Work::gradient(self.map.size(sample))
     }
 
-    fn corrected(&mut self, w: &[f64], sample: &Sample, memory: &[f64], fresh: &mut [f64], out: &mut [f64]) -> Work {
-        self.map.apply_corrected(w, self.lambda, sample, memory, fresh, out);
-        Work::gradient(self.map.size(sample))
-    }
-
     fn mean_of_rows(&self, sample: &Sample, numbers: &[f64], out: &mut [f64]) {
         self.map.mean_of_rows(sample, numbers, out);
     }
 
-    fn rest(&self, w: &[f64], out: &mut [f64]) {
-        self.map.apply_rest(w, self.lambda, out);
+    fn add_rest(&self, w: &[f64], out: &mut [f64]) {
+        self.map.add_apply_rest(w, self.lambda, out);
     }
 }

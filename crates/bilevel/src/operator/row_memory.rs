@@ -18,14 +18,11 @@ pub trait RowSumOperator: RandomOperator {
     /// returns what it cost.
     fn change(&mut self, x: &[f64], sample: &Sample, memory: &[f64], fresh: &mut [f64], out: &mut [f64]) -> Work;
 
-    /// [`change`](Self::change) and `R(x)` together.
-    fn corrected(&mut self, x: &[f64], sample: &Sample, memory: &[f64], fresh: &mut [f64], out: &mut [f64]) -> Work;
-
     /// `out = mean over i in the sample of A_i^T numbers_i`.
     fn mean_of_rows(&self, sample: &Sample, numbers: &[f64], out: &mut [f64]);
 
-    /// `out = R(x)`.
-    fn rest(&self, x: &[f64], out: &mut [f64]);
+    /// `out += R(x)`.
+    fn add_rest(&self, x: &[f64], out: &mut [f64]);
 }
 
 /// `c_i` of every row, and the mean of `A_i^T c_i`.
@@ -80,8 +77,9 @@ impl<T: RowSumOperator> RandomOperator for Remembered<'_, T> {
 
     fn apply(&mut self, x: &[f64], sample: &Sample, out: &mut [f64]) -> Work {
         self.fresh.resize(sample.rows_in(self.moving.rows()) * self.moving.width(), 0.0);
-        let work = self.moving.corrected(x, sample, &self.memory.numbers, &mut self.fresh, out);
+        let work = self.moving.change(x, sample, &self.memory.numbers, &mut self.fresh, out);
         vector::axpy(1.0, &self.memory.mean, out);
+        self.moving.add_rest(x, out);
         work
     }
 }

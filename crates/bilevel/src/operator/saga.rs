@@ -44,9 +44,9 @@ impl<O: RowSumOperator> RandomOperator for Saga<O> {
         }
         fresh.resize(sample.rows_in(inner.rows()) * inner.width(), 0.0);
         work += inner.change(x, sample, &memory.numbers, fresh, change);
-        inner.rest(x, out);
-        vector::axpy(1.0, &memory.mean, out);
+        out.copy_from_slice(&memory.mean);
         vector::axpy(1.0, change, out);
+        inner.add_rest(x, out);
         memory.exchange(inner.width(), sample, fresh, change, |numbers, out| inner.mean_of_rows(sample, numbers, out));
         work
     }

@@ -222,41 +222,18 @@ impl<G: RowSumLoss + ?Sized, S: Units + ?Sized> RowSumLoss for Scaled<'_, G, S> 
         self.scale.apply_transpose(out);
     }
 
-    fn gradient_rest(&self, y: &[f64], lambda: &[f64], out: &mut [f64]) {
-        self.inner.gradient_rest(&self.unscaled(y), lambda, out);
-        self.scale.apply_transpose(out);
+    fn add_gradient_rest(&self, factor: f64, y: &[f64], lambda: &[f64], out: &mut [f64]) {
+        let mut rest = vec![0.0; out.len()];
+        self.inner.add_gradient_rest(factor, &self.unscaled(y), lambda, &mut rest);
+        self.scale.apply_transpose(&mut rest);
+        vector::axpy(1.0, &rest, out);
     }
 
-    fn product_rest(&self, y: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
-        self.inner.product_rest(&self.unscaled(y), lambda, &self.unscaled(v), out);
-        self.scale.apply_transpose(out);
-    }
-
-    fn gradient_corrected(
-        &self,
-        y: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        memory: &[f64],
-        fresh: &mut [f64],
-        out: &mut [f64],
-    ) {
-        self.inner.gradient_corrected(&self.unscaled(y), lambda, zeta, memory, fresh, out);
-        self.scale.apply_transpose(out);
-    }
-
-    fn product_corrected(
-        &self,
-        y: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        memory: &[f64],
-        fresh: &mut [f64],
-        out: &mut [f64],
-    ) {
-        self.inner.product_corrected(&self.unscaled(y), lambda, zeta, &self.unscaled(v), memory, fresh, out);
-        self.scale.apply_transpose(out);
+    fn add_product_rest(&self, factor: f64, y: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
+        let mut rest = vec![0.0; out.len()];
+        self.inner.add_product_rest(factor, &self.unscaled(y), lambda, &self.unscaled(v), &mut rest);
+        self.scale.apply_transpose(&mut rest);
+        vector::axpy(1.0, &rest, out);
     }
 }
 

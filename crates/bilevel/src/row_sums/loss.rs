@@ -3,7 +3,6 @@
 use super::{each_row, mean_of_numbers};
 use crate::lower::StochasticLoss;
 use crate::sample::Sample;
-use crate::vector;
 
 /// A loss with `grad_w g_hat(w, zeta) = R(w) + mean over i in zeta of A_i^T c_i(w)`; the same for its Hessian times `v`.
 ///
@@ -67,47 +66,9 @@ pub trait RowSumLoss: StochasticLoss {
         mean_of_numbers(self.size(zeta), numbers, out);
     }
 
-    /// `out = R(w)`.
-    fn gradient_rest(&self, _w: &[f64], _lambda: &[f64], out: &mut [f64]) {
-        out.fill(0.0);
-    }
+    /// `out += factor R(w)`.
+    fn add_gradient_rest(&self, _factor: f64, _w: &[f64], _lambda: &[f64], _out: &mut [f64]) {}
 
-    /// `out` = what `R` is in the Hessian at `w` times `v`.
-    fn product_rest(&self, _w: &[f64], _lambda: &[f64], _v: &[f64], out: &mut [f64]) {
-        out.fill(0.0);
-    }
-
-    /// [`gradient_change`](Self::gradient_change) and `R(w)` together.
-    fn gradient_corrected(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        memory: &[f64],
-        fresh: &mut [f64],
-        out: &mut [f64],
-    ) {
-        let mut rest = vec![0.0; out.len()];
-        self.gradient_rest(w, lambda, &mut rest);
-        self.gradient_change(w, lambda, zeta, memory, fresh, out);
-        vector::axpy(1.0, &rest, out);
-    }
-
-    /// [`product_change`](Self::product_change) and its rest together.
-    #[allow(clippy::too_many_arguments)]
-    fn product_corrected(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        memory: &[f64],
-        fresh: &mut [f64],
-        out: &mut [f64],
-    ) {
-        let mut rest = vec![0.0; out.len()];
-        self.product_rest(w, lambda, v, &mut rest);
-        self.product_change(w, lambda, zeta, v, memory, fresh, out);
-        vector::axpy(1.0, &rest, out);
-    }
+    /// `out += factor` times what `R` is in the Hessian at `w` times `v`.
+    fn add_product_rest(&self, _factor: f64, _w: &[f64], _lambda: &[f64], _v: &[f64], _out: &mut [f64]) {}
 }

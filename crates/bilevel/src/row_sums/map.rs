@@ -68,49 +68,11 @@ pub trait RowSums: StochasticMap {
         mean_of_numbers(self.size(zeta), numbers, out);
     }
 
-    /// `out = R(w)`.
-    fn apply_rest(&self, _w: &[f64], _lambda: &[f64], out: &mut [f64]) {
-        out.fill(0.0);
-    }
+    /// `out += R(w)`.
+    fn add_apply_rest(&self, _w: &[f64], _lambda: &[f64], _out: &mut [f64]) {}
 
-    /// `out` = what `R` is in `d1Phi^T v`.
-    fn vjp_w_rest(&self, _w: &[f64], _lambda: &[f64], _v: &[f64], out: &mut [f64]) {
-        out.fill(0.0);
-    }
-
-    /// [`apply_change`](Self::apply_change) and `R(w)` together.
-    fn apply_corrected(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        memory: &[f64],
-        fresh: &mut [f64],
-        out: &mut [f64],
-    ) {
-        let mut rest = vec![0.0; out.len()];
-        self.apply_rest(w, lambda, &mut rest);
-        self.apply_change(w, lambda, zeta, memory, fresh, out);
-        vector::axpy(1.0, &rest, out);
-    }
-
-    /// [`vjp_w_change`](Self::vjp_w_change) and its rest together.
-    #[allow(clippy::too_many_arguments)]
-    fn vjp_w_corrected(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        memory: &[f64],
-        fresh: &mut [f64],
-        out: &mut [f64],
-    ) {
-        let mut rest = vec![0.0; out.len()];
-        self.vjp_w_rest(w, lambda, v, &mut rest);
-        self.vjp_w_change(w, lambda, zeta, v, memory, fresh, out);
-        vector::axpy(1.0, &rest, out);
-    }
+    /// `out +=` what `R` is in `d1Phi^T v`.
+    fn add_vjp_w_rest(&self, _w: &[f64], _lambda: &[f64], _v: &[f64], _out: &mut [f64]) {}
 }
 
 /// `w - map_step grad g`: the numbers are those of the loss, `A_i` is `-map_step` times its own.
@@ -166,40 +128,13 @@ impl<L: RowSumLoss + ?Sized> RowSums for GradientMap<'_, L> {
         vector::scale(-self.map_step, out);
     }
 
-    fn apply_rest(&self, w: &[f64], lambda: &[f64], out: &mut [f64]) {
-        self.loss.gradient_rest(w, lambda, out);
-        vector::step_from(w, self.map_step, out);
+    fn add_apply_rest(&self, w: &[f64], lambda: &[f64], out: &mut [f64]) {
+        vector::axpy(1.0, w, out);
+        self.loss.add_gradient_rest(-self.map_step, w, lambda, out);
     }
 
-    fn vjp_w_rest(&self, w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
-        self.loss.product_rest(w, lambda, v, out);
-        vector::step_from(v, self.map_step, out);
-    }
-
-    fn apply_corrected(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        memory: &[f64],
-        fresh: &mut [f64],
-        out: &mut [f64],
-    ) {
-        self.loss.gradient_corrected(w, lambda, zeta, memory, fresh, out);
-        vector::step_from(w, self.map_step, out);
-    }
-
-    fn vjp_w_corrected(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        memory: &[f64],
-        fresh: &mut [f64],
-        out: &mut [f64],
-    ) {
-        self.loss.product_corrected(w, lambda, zeta, v, memory, fresh, out);
-        vector::step_from(v, self.map_step, out);
+    fn add_vjp_w_rest(&self, w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
+        vector::axpy(1.0, v, out);
+        self.loss.add_product_rest(-self.map_step, w, lambda, v, out);
     }
 }

@@ -81,7 +81,7 @@ impl Curvature for GlmCurvature<'_, '_> {
             risk.loss.curvature_product(curvature, self.weighting().of(rows), margins);
             0.0
         });
-        self.glm.add_quadratic_product(&self.strengths, v, out);
+        self.glm.add_quadratic_product(1.0, &self.strengths, v, out);
     }
 
     fn diagonal(&self, out: &mut [f64]) {

@@ -109,16 +109,19 @@ impl Penalty {
         0.5 * sum
     }
 
-    /// `out += strength * v`: the gradient at `v`, and the Hessian times `v`.
-    pub fn add_product(&self, strengths: &[f64], v: &[f64], outputs: usize, out: &mut [f64]) {
+    /// `out += factor * strength * v`: the gradient at `v`, and the Hessian times `v`.
+    pub fn add_product(&self, factor: f64, strengths: &[f64], v: &[f64], outputs: usize, out: &mut [f64]) {
         vectorize(
             #[inline(always)]
             || match self {
-                Penalty::Shared => out.iter_mut().zip(v).for_each(|(out, v)| *out += strengths[0] * v),
-                Penalty::PerFeature { .. } if outputs == 1 => {
-                    out.iter_mut().zip(strengths).zip(v).for_each(|((out, s), v)| *out += s * v);
+                Penalty::Shared => {
+                    let strength = factor * strengths[0];
+                    out.iter_mut().zip(v).for_each(|(out, v)| *out += strength * v);
                 }
-                _ => self.for_each_weight(v.len(), outputs, |i, h| out[i] += strengths[h] * v[i]),
+                Penalty::PerFeature { .. } if outputs == 1 => {
+                    out.iter_mut().zip(strengths).zip(v).for_each(|((out, s), v)| *out += factor * s * v);
+                }
+                _ => self.for_each_weight(v.len(), outputs, |i, h| out[i] += factor * strengths[h] * v[i]),
             },
         );
     }

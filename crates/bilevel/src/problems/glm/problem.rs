@@ -126,21 +126,23 @@ impl<'a> Glm<'a> {
         self.risk.features() * self.risk.outputs()
     }
 
-    /// Adds penalty and softmax gauge, both quadratic, times `v` to `out`.
-    pub(super) fn add_quadratic_product(&self, strengths: &[f64], v: &[f64], out: &mut [f64]) {
+    /// Adds `factor` times penalty and softmax gauge, both quadratic, times `v` to `out`.
+    pub(super) fn add_quadratic_product(&self, factor: f64, strengths: &[f64], v: &[f64], out: &mut [f64]) {
         let (weights, intercept) = v.split_at(self.weights());
         let (out_weights, out_intercept) = out.split_at_mut(self.weights());
         let outputs = self.risk.outputs();
-        self.penalty.add_product(strengths, weights, outputs, out_weights);
+        self.penalty.add_product(factor, strengths, weights, outputs, out_weights);
         if outputs > 1 {
             let sum: f64 = intercept.iter().sum();
-            out_intercept.iter_mut().for_each(|o| *o += sum / outputs as f64);
+            out_intercept.iter_mut().for_each(|o| *o += factor * sum / outputs as f64);
         }
     }
 
-    /// Adds the Hessian of what depends on no row, times `v`, to `out`; it is the gradient at `v` too.
-    pub(super) fn add_penalty_product(&self, lambda: &[f64], v: &[f64], out: &mut [f64]) {
-        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| self.add_quadratic_product(strengths, v, out));
+    /// Adds `factor` times the Hessian of what depends on no row, times `v`, to `out`; it is the gradient at `v` too.
+    pub(super) fn add_penalty_product(&self, factor: f64, lambda: &[f64], v: &[f64], out: &mut [f64]) {
+        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| {
+            self.add_quadratic_product(factor, strengths, v, out);
+        });
     }
 
     /// The penalty's part of the cross product; what belongs to the rows becomes zero.
@@ -215,7 +217,7 @@ impl StochasticLoss for Glm<'_> {
     fn gradient(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
         let strengths = self.strengths(lambda);
         let risk = self.risk.counted_gradient(self.counts(lambda), w, zeta, out);
-        self.add_quadratic_product(&strengths, w, out);
+        self.add_quadratic_product(1.0, &strengths, w, out);
         risk + self.quadratic_value(&strengths, w)
     }
 
@@ -226,7 +228,7 @@ impl StochasticLoss for Glm<'_> {
         }
         out.fill(0.0);
         self.risk.derivative(self.counts(lambda), w, zeta, out);
-        self.add_penalty_product(lambda, w, out);
+        self.add_penalty_product(1.0, lambda, w, out);
     }
 
     fn hessian_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
@@ -241,7 +243,7 @@ impl StochasticLoss for Glm<'_> {
             loss.curvature_product(margins, rows.c, u);
             0.0
         });
-        self.add_penalty_product(lambda, v, out);
+        self.add_penalty_product(1.0, lambda, v, out);
     }
 
     fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
@@ -294,9 +296,9 @@ impl StochasticLoss for Glm<'_> {
             }
         };
         Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| {
-            self.add_quadratic_product(strengths, w, gradient);
+            self.add_quadratic_product(1.0, strengths, w, gradient);
             if *zeta != Sample::Full {
-                self.add_quadratic_product(strengths, v, hessian_product);
+                self.add_quadratic_product(1.0, strengths, v, hessian_product);
             }
             risk + self.quadratic_value(strengths, w)
         })

@@ -229,40 +229,12 @@ impl RowSumLoss for Glm<'_> {
         crate::vector::scale(risk.scale * risk.len() as f64 / done.max(1) as f64, out);
     }
 
-    fn gradient_rest(&self, w: &[f64], lambda: &[f64], out: &mut [f64]) {
-        out.fill(0.0);
-        self.add_penalty_product(lambda, w, out);
+    fn add_gradient_rest(&self, factor: f64, w: &[f64], lambda: &[f64], out: &mut [f64]) {
+        self.add_penalty_product(factor, lambda, w, out);
     }
 
-    fn product_rest(&self, _w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
-        self.gradient_rest(v, lambda, out);
-    }
-
-    fn gradient_corrected(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        memory: &[f64],
-        fresh: &mut [f64],
-        out: &mut [f64],
-    ) {
-        self.gradient_change(w, lambda, zeta, memory, fresh, out);
-        self.add_penalty_product(lambda, w, out);
-    }
-
-    fn product_corrected(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        memory: &[f64],
-        fresh: &mut [f64],
-        out: &mut [f64],
-    ) {
-        self.product_change(w, lambda, zeta, v, memory, fresh, out);
-        self.add_penalty_product(lambda, v, out);
+    fn add_product_rest(&self, factor: f64, _w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
+        self.add_penalty_product(factor, lambda, v, out);
     }
 }
 
