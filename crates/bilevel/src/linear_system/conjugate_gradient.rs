@@ -6,11 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use super::residual::{TrueResidual, check_tolerance, report, worked_out};
+use crate::error::Result;
 use crate::lower::Factorization;
 use crate::status::{Info, Status};
 use crate::vector;
-use crate::work::Work;
 
 /// Steps without a smaller residual after which rounding is taken to have the upper hand.
 const PATIENCE: usize = 200;
@@ -60,11 +60,7 @@ impl ConjugateGradient {
     /// # Errors
     /// Input, naming the setting.
     pub fn validate(&self) -> Result<()> {
-        if self.tolerance >= 0.0 && self.tolerance < 1.0 {
-            Ok(())
-        } else {
-            Err(Error::input(format!("tolerance = {} of the linear system must be in [0, 1)", self.tolerance)))
-        }
+        check_tolerance(self.tolerance)
     }
 
     /// Solves `A x = b` from the start `x`; `product(p, out)` sets `out = A p`.
@@ -81,67 +77,36 @@ impl ConjugateGradient {
         rows_per_product: usize,
         workspace: &mut CgWorkspace,
     ) -> Info {
-        assert!(b.len() == x.len() && b.len() == workspace.residual.len(), "lengths of the system differ");
+        assert_eq!(b.len(), workspace.residual.len(), "lengths of the system differ");
         let CgWorkspace { residual: r, preconditioned: z, direction: p, image } = workspace;
         let mut products = 0;
         let mut steps = 0;
-        let info = |status, steps, residual: f64, products: usize| Info {
-            status,
-            steps,
-            residual: Some(residual),
-            work: Work::hessian_product(products * rows_per_product),
+        let end = |end, steps, products| report(end, steps, products, rows_per_product);
+        let mut truth = match TrueResidual::new(b, x, self.tolerance, 0.5) {
+            Ok(truth) => truth,
+            Err(at) => return end(at, 0, 0),
         };
-
-        let b_norm = vector::norm(b);
-        if !(b_norm.is_finite() && vector::all_finite(x)) {
-            return info(Status::Diverged, 0, f64::NAN, 0);
-        }
-        if b_norm == 0.0 {
-            x.fill(0.0);
-            return info(Status::Converged, 0, 0.0, 0);
-        }
-        let target = self.tolerance * b_norm;
-        let mut last_true = f64::INFINITY;
-        for restart in 0..=RESTARTS {
-            // The true residual; a cold start saves the product.
-            if restart == 0 && x.iter().all(|&x| x == 0.0) {
-                r.copy_from_slice(b);
-            } else {
-                product(x, image);
-                products += 1;
-                vector::subtract(b, image, r);
-            }
-            let mut size = vector::norm(r);
-            if !size.is_finite() {
-                return info(Status::Diverged, steps, size, products);
-            }
-            if size <= target {
-                return info(Status::Converged, steps, size, products);
-            }
-            if size > 0.5 * last_true {
-                return info(Status::Stagnated, steps, size, products);
-            }
-            last_true = size;
-
+        for _ in 0..=RESTARTS {
+            let mut size = match truth.at(x, &mut product, image, r, &mut products) {
+                Ok(size) => size,
+                Err(at) => return end(at, steps, products),
+            };
             precondition(preconditioner, r, z);
             p.copy_from_slice(z);
             let mut rz = vector::dot(r, z);
             let (mut best, mut since_best) = (size, 0);
-            while size > target && since_best < PATIENCE {
+            while size > truth.target && since_best < PATIENCE {
                 if steps == self.steps {
-                    return info(Status::StepLimit, steps, size, products);
+                    return end((Status::StepLimit, size), steps, products);
                 }
                 product(p, image);
                 products += 1;
                 let curvature = vector::dot(p, image);
                 if !(curvature.is_finite() && rz.is_finite()) {
-                    return info(Status::Diverged, steps, size, products);
+                    return end((Status::Diverged, size), steps, products);
                 }
                 if curvature <= 0.0 || rz <= 0.0 {
-                    // At rounding level both may vanish although the matrix is sound.
-                    let exhausted = size <= 1e3 * f64::EPSILON * b_norm;
-                    let status = if exhausted { Status::Stagnated } else { Status::NotContraction };
-                    return info(status, steps, size, products);
+                    return end(truth.breakdown(size), steps, products);
                 }
                 let length = rz / curvature;
                 vector::axpy(length, p, x);
@@ -162,11 +127,10 @@ impl ConjugateGradient {
                 }
             }
             if self.tolerance == 0.0 {
-                let status = if size == 0.0 { Status::Converged } else { Status::Stagnated };
-                return info(status, steps, size, products);
+                return end(worked_out(size), steps, products);
             }
         }
-        info(Status::Stagnated, steps, last_true, products)
+        end((Status::Stagnated, truth.last), steps, products)
     }
 }
 

@@ -8,10 +8,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::residual::{TrueResidual, check_tolerance, report};
 use crate::error::{Error, Result};
 use crate::status::{Info, Status};
 use crate::vector;
-use crate::work::Work;
 
 /// A cycle that leaves more than this part of the residual makes no progress.
 const PROGRESS: f64 = 0.999;
@@ -38,11 +38,7 @@ impl Gmres {
         if self.restart == 0 {
             return Err(Error::input("restart = 0 directions of GMRES must be positive"));
         }
-        if self.tolerance >= 0.0 && self.tolerance < 1.0 {
-            Ok(())
-        } else {
-            Err(Error::input(format!("tolerance = {} of the linear system must be in [0, 1)", self.tolerance)))
-        }
+        check_tolerance(self.tolerance)
     }
 
     /// Solves `A x = b` from the start `x`; `product(p, out)` sets `out = A p`, at the cost of `rows_per_product`.
@@ -56,58 +52,33 @@ impl Gmres {
         x: &mut [f64],
         rows_per_product: usize,
     ) -> Info {
-        assert_eq!(b.len(), x.len(), "lengths of the system differ");
         let (mut products, mut steps) = (0, 0);
-        let info = |status, steps, residual: f64, products: usize| Info {
-            status,
-            steps,
-            residual: Some(residual),
-            work: Work::hessian_product(products * rows_per_product),
+        let end = |end, steps, products| report(end, steps, products, rows_per_product);
+        let mut truth = match TrueResidual::new(b, x, self.tolerance, PROGRESS) {
+            Ok(truth) => truth,
+            Err(at) => return end(at, 0, 0),
         };
-        let b_norm = vector::norm(b);
-        if !(b_norm.is_finite() && vector::all_finite(x)) {
-            return info(Status::Diverged, 0, f64::NAN, 0);
-        }
-        if b_norm == 0.0 {
-            x.fill(0.0);
-            return info(Status::Converged, 0, 0.0, 0);
-        }
-        let target = self.tolerance * b_norm;
-        let (mut r, mut image, mut last) = (vec![0.0; b.len()], vec![0.0; b.len()], f64::INFINITY);
+        let (mut r, mut image) = (vec![0.0; b.len()], vec![0.0; b.len()]);
         loop {
-            if last.is_infinite() && x.iter().all(|&x| x == 0.0) {
-                r.copy_from_slice(b);
-            } else {
-                product(x, &mut image);
-                products += 1;
-                vector::subtract(b, &image, &mut r);
-            }
-            let size = vector::norm(&r);
-            if !size.is_finite() {
-                return info(Status::Diverged, steps, size, products);
-            }
-            if size <= target {
-                return info(Status::Converged, steps, size, products);
-            }
-            if size > PROGRESS * last {
-                return info(Status::Stagnated, steps, size, products);
-            }
-            last = size;
+            let size = match truth.at(x, &mut product, &mut image, &mut r, &mut products) {
+                Ok(size) => size,
+                Err(at) => return end(at, steps, products),
+            };
             let most = self.restart.min(self.steps - steps).min(b.len());
             let mut cycle = Cycle::new(&r, size);
-            while cycle.length() < most && cycle.residual() > target && !cycle.is_exhausted() {
+            while cycle.length() < most && cycle.residual() > truth.target && !cycle.is_exhausted() {
                 cycle.extend(&mut product);
                 products += 1;
                 steps += 1;
                 if !cycle.residual().is_finite() {
-                    return info(Status::Diverged, steps, f64::NAN, products);
+                    return end((Status::Diverged, f64::NAN), steps, products);
                 }
             }
             if !cycle.add_correction(x) {
-                return info(Status::NotContraction, steps, size, products);
+                return end((Status::NotContraction, size), steps, products);
             }
-            if steps == self.steps && cycle.residual() > target {
-                return info(Status::StepLimit, steps, cycle.residual(), products);
+            if steps == self.steps && cycle.residual() > truth.target {
+                return end((Status::StepLimit, cycle.residual()), steps, products);
             }
         }
     }

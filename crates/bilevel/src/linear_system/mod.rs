@@ -12,6 +12,7 @@
 mod conjugate_gradient;
 mod gmres;
 mod normal_equations;
+mod residual;
 
 pub use conjugate_gradient::{CgWorkspace, ConjugateGradient, Preconditioner};
 pub use gmres::Gmres;

@@ -8,10 +8,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use super::residual::{TrueResidual, check_tolerance, report, worked_out};
+use crate::error::Result;
 use crate::status::{Info, Status};
 use crate::vector;
-use crate::work::Work;
 
 /// Steps without a noticeably smaller residual after which rounding is taken to have the upper hand.
 const PATIENCE: usize = 200;
@@ -35,11 +35,7 @@ impl NormalEquations {
     /// # Errors
     /// Input, naming the setting.
     pub fn validate(&self) -> Result<()> {
-        if self.tolerance >= 0.0 && self.tolerance < 1.0 {
-            Ok(())
-        } else {
-            Err(Error::input(format!("tolerance = {} of the linear system must be in [0, 1)", self.tolerance)))
-        }
+        check_tolerance(self.tolerance)
     }
 
     /// Solves `A x = b` from the start `x`; `product(p, out)` sets `out = A p` and `transposed(p, out)` sets `out = A' p`.
@@ -54,66 +50,38 @@ impl NormalEquations {
         x: &mut [f64],
         rows_per_product: usize,
     ) -> Info {
-        assert_eq!(b.len(), x.len(), "lengths of the system differ");
         let zeros = || vec![0.0; b.len()];
         let (mut r, mut s, mut p, mut image) = (zeros(), zeros(), zeros(), zeros());
         let (mut products, mut steps) = (0, 0);
-        let info = |status, steps, residual: f64, products: usize| Info {
-            status,
-            steps,
-            residual: Some(residual),
-            work: Work::hessian_product(products * rows_per_product),
+        let end = |end, steps, products| report(end, steps, products, rows_per_product);
+        let mut truth = match TrueResidual::new(b, x, self.tolerance, 0.5) {
+            Ok(truth) => truth,
+            Err(at) => return end(at, 0, 0),
         };
-        let b_norm = vector::norm(b);
-        if !(b_norm.is_finite() && vector::all_finite(x)) {
-            return info(Status::Diverged, 0, f64::NAN, 0);
-        }
-        if b_norm == 0.0 {
-            x.fill(0.0);
-            return info(Status::Converged, 0, 0.0, 0);
-        }
-        let target = self.tolerance * b_norm;
-        let (mut last_true, mut largest) = (f64::INFINITY, 0.0_f64);
-        for restart in 0..=RESTARTS {
-            if restart == 0 && x.iter().all(|&x| x == 0.0) {
-                r.copy_from_slice(b);
-            } else {
-                product(x, &mut image);
-                products += 1;
-                vector::subtract(b, &image, &mut r);
-            }
-            let mut size = vector::norm(&r);
-            if !size.is_finite() {
-                return info(Status::Diverged, steps, size, products);
-            }
-            if size <= target {
-                return info(Status::Converged, steps, size, products);
-            }
-            if size > 0.5 * last_true {
-                return info(Status::Stagnated, steps, size, products);
-            }
-            last_true = size;
+        let mut largest = 0.0_f64;
+        for _ in 0..=RESTARTS {
+            let mut size = match truth.at(x, &mut product, &mut image, &mut r, &mut products) {
+                Ok(size) => size,
+                Err(at) => return end(at, steps, products),
+            };
             transposed(&r, &mut s);
             products += 1;
             p.copy_from_slice(&s);
             let mut gamma = vector::norm_squared(&s);
             let (mut best, mut since_best) = (size, 0);
-            while size > target && since_best < PATIENCE {
+            while size > truth.target && since_best < PATIENCE {
                 if steps == self.steps {
-                    return info(Status::StepLimit, steps, size, products);
+                    return end((Status::StepLimit, size), steps, products);
                 }
-                // At rounding level the residual may do that although the matrix is sound.
                 if gamma.sqrt() <= ORTHOGONAL * largest * size || gamma == 0.0 {
-                    let exhausted = size <= 1e3 * f64::EPSILON * b_norm;
-                    let status = if exhausted { Status::Stagnated } else { Status::NotContraction };
-                    return info(status, steps, size, products);
+                    return end(truth.breakdown(size), steps, products);
                 }
                 product(&p, &mut image);
                 let curvature = vector::norm_squared(&image);
                 largest = largest.max((curvature / vector::norm_squared(&p)).sqrt());
                 if curvature == 0.0 || !(curvature.is_finite() && gamma.is_finite()) {
                     let status = if curvature == 0.0 { Status::NotContraction } else { Status::Diverged };
-                    return info(status, steps, size, products + 1);
+                    return end((status, size), steps, products + 1);
                 }
                 let length = gamma / curvature;
                 vector::axpy(length, &p, x);
@@ -132,10 +100,9 @@ impl NormalEquations {
                 }
             }
             if self.tolerance == 0.0 {
-                let status = if size == 0.0 { Status::Converged } else { Status::Stagnated };
-                return info(status, steps, size, products);
+                return end(worked_out(size), steps, products);
             }
         }
-        info(Status::Stagnated, steps, last_true, products)
+        end((Status::Stagnated, truth.last), steps, products)
     }
 }
