@@ -109,6 +109,38 @@ fn another_study_is_refused() {
 }
 
 #[test]
+fn maps_that_are_no_gradient_steps() {
+    let folder = Scratch::new();
+    let run = |problem: &str, out: &Path, more: &[&str]| {
+        let output = bilevel().args(["study", problem, "--out", text(out)]).args(more).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for problem in ["bellman", "equilibrium"] {
+        let out = folder.join(problem);
+        let quick = ["--methods", "sid-constant,aid-gmres,aid-normal", "--replicates", "2", "--max-epochs", "20", "-q"];
+        assert_eq!(run(problem, &out, &quick), (0, String::new()));
+        let rows = rows(&out);
+        let least = |method: &str| {
+            let errors = rows.iter().filter(|row| row[0] == method).map(|row| row[8].parse::<f64>().unwrap());
+            errors.fold(f64::INFINITY, f64::min)
+        };
+        // GMRES solves the system of 50 states as well as the fixed point is known.
+        assert!(least("aid-gmres") < 1e-6, "{problem}: {:e}", least("aid-gmres"));
+        assert!(least("aid-normal") < 1e-2 && least("sid-constant") < 0.5, "{problem}");
+
+        let none = folder.join("none");
+        for more in [&["--methods", "aid-cg"][..], &["--methods", "sid-saga"], &["--at", "1"]] {
+            let (code, errors) = run(problem, &none, more);
+            assert_eq!((code, errors.trim_end().lines().count()), (2, 1), "{more:?}: {errors}");
+        }
+        assert!(!none.exists());
+    }
+    let heart = data("heart_scale.gz");
+    let (code, errors) = run(text(&heart), &folder.join("none"), &[]);
+    assert!(code == 2 && errors.contains("--at"), "{errors}");
+}
+
+#[test]
 fn bad_options_leave_nothing() {
     let folder = Scratch::new();
     let out = folder.join("out");

@@ -1,10 +1,12 @@
 //! The error of one hypergradient against its cost, as columns of numbers.
 
+use bilevel::hypergradient::Capable;
 use bilevel::lower::StochasticMap;
 use bilevel::sample::Batch;
 use bilevel::stop::StopSignal;
 use bilevel::study::{
-    Checkpoints, CurveKind, Job, Reference, Replicate, StudySettings, Subject, choose_curves, run, summarize,
+    Checkpoints, CurveKind, Job, Reference, Replicate, StepLimits, StudySettings, Subject, choose_curves, run,
+    summarize,
 };
 use bilevel::tune::{GlmProblem, TuneOptions};
 use bilevel::{Error, Result};
@@ -104,10 +106,12 @@ fn measure(
     let reference = Reference::new(&lower, &upper, &lambda, 0)?;
     let map = reference.map(&lower);
     debug_assert_eq!(map.dims().lambda, lambda.len());
-    let curves = choose_curves(&map, &reference, &lambda, &kinds, &asked.etas, batch, options.seed)?;
+    let limits = StepLimits::of_loss(&map, &reference, &lambda, batch, options.seed)?;
+    let curves = choose_curves(&kinds, &asked.etas, &limits)?;
     let jobs = Job::all(&curves, asked.replicates);
     let mut done = Vec::with_capacity(jobs.len());
-    let subject = Subject { map: &map, upper: &upper, lambda: &lambda, rows, reference: &reference.hypergradient };
+    let map = Capable::gradient_step(&map).jvp_lambda(&map);
+    let subject = Subject { map, upper: &upper, lambda: &lambda, rows, reference: &reference.hypergradient };
     run(&subject, &settings, &jobs, threads, signal, |job, measurements| {
         let Job { curve, replicate } = *job;
         done.push(Replicate { kind: curve.kind(), eta: curve.eta(), replicate, measurements });

@@ -6,7 +6,7 @@ use bilevel::algorithms::{Algorithm, Bilevel, Iterate, Point, Settings, run};
 use bilevel::diagnose::{Taylor, Unbiased, ensure};
 use bilevel::domain::Domain;
 use bilevel::hypergradient::{Implicit, Sid};
-use bilevel::lower::{Curved, FirstOrder, GradientMap, StochasticLoss, StochasticMap};
+use bilevel::lower::{Curved, FirstOrder, GradientMap, Jvp, JvpLambda, StochasticLoss, StochasticMap};
 use bilevel::newton::Newton;
 use bilevel::problems::RowLoss;
 use bilevel::problems::equilibrium::Equilibrium;
@@ -187,6 +187,16 @@ fn the_equilibrium_network_is_a_contraction_with_the_right_derivatives() {
     for zeta in [Sample::Full, Sample::Rows(vec![0, 5, 5, 11])] {
         ensure(&taylor.map(&network, &w, &lambda, &zeta)).unwrap();
         ensure(&taylor.upper(&readout, &w, &lambda, &zeta)).unwrap();
+        // v' (J x) = (J' v)' x
+        let (v, x, y) = (normals(dims.w, 3), normals(dims.w, 4), normals(dims.lambda, 5));
+        let (mut forward, mut back) = (vec![0.0; dims.w], vec![0.0; dims.w]);
+        network.jvp_w(&w, &lambda, &zeta, &x, &mut forward);
+        network.vjp_w(&w, &lambda, &zeta, &v, &mut back);
+        assert!((vector::dot(&v, &forward) - vector::dot(&back, &x)).abs() < 1e-11, "{zeta:?}");
+        let mut back = vec![0.0; dims.lambda];
+        network.jvp_lambda(&w, &lambda, &zeta, &y, &mut forward);
+        network.vjp_lambda(&w, &lambda, &zeta, &v, &mut back);
+        assert!((vector::dot(&v, &forward) - vector::dot(&back, &y)).abs() < 1e-11, "{zeta:?}");
     }
     ensure(&Unbiased::default().map(&network, &w, &lambda)).unwrap();
     // Two states approach each other by the contraction of the box at least.

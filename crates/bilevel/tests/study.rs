@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bilevel::data::{EncodeOptions, Encoder, LabelMap, ReadOptions, TargetKind};
-use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Sid, SidSaga, SidSvrg};
+use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Capable, Sid, SidSaga, SidSvrg};
 use bilevel::lower::{Dims, GradientMap, StochasticMap};
-use bilevel::operator::{SagaDirection, SvrgDirection};
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::target::Target;
@@ -15,8 +14,8 @@ use bilevel::sample::Batch;
 use bilevel::step_size::StepSize;
 use bilevel::stop::StopSignal;
 use bilevel::study::{
-    Checkpoints, Curve, CurveKind, CurveSummary, Job, Measurement, Reference, Replicate, StudySettings, Subject,
-    choose_curves, run, summarize,
+    Checkpoints, Curve, CurveKind, CurveSummary, Job, Measurement, Reference, Replicate, StepLimits, StudySettings,
+    Subject, choose_curves, run, summarize,
 };
 use bilevel::tune::{GlmProblem, LossChoice, Penalties, TuneOptions};
 use bilevel::vector;
@@ -46,7 +45,8 @@ fn checkpoints_are_estimates_made_on_their_own() {
     let (problem, map_step) = quadratic();
     let map = GradientMap { loss: &problem, map_step };
     let reference = problem.hypergradient(&LAMBDA);
-    let subject = Subject { map: &map, upper: problem.upper(), lambda: &LAMBDA, rows: 100, reference: &reference };
+    let able = Capable::gradient_step(&map).jvp_lambda(&map);
+    let subject = Subject { map: able, upper: problem.upper(), lambda: &LAMBDA, rows: 100, reference: &reference };
     let settings = settings(3, 1e4);
     let error = |value: &[f64]| vector::distance_squared(value, &reference);
     let (checkpoints, never) = ([1, 5, 60], StopSignal::never());
@@ -54,8 +54,8 @@ fn checkpoints_are_estimates_made_on_their_own() {
     let step = StepSize::Decreasing { beta: 3.0, gamma: 9.0 };
     let measured = subject.sid(&settings, step, 4, &checkpoints, &never).unwrap();
     let by = (&checkpoints[..], &never);
-    let svrg = subject.sid_by(&SvrgDirection { period: 20 }, &settings, step, 4, by).unwrap();
-    let saga = subject.sid_by(&SagaDirection, &settings, step, 4, by).unwrap();
+    let svrg = subject.sid_svrg(&settings, step, 20, 4, by).unwrap();
+    let saga = subject.sid_saga(&settings, step, 4, by).unwrap();
     let aid_fp = subject.aid_fixed_point(&checkpoints, &never).unwrap();
     let aid_cg = subject.aid_conjugate_gradient(&checkpoints, &never).unwrap();
     let full = map.size(&bilevel::sample::Sample::Full) as u64;
@@ -92,7 +92,8 @@ fn results_do_not_depend_on_threads_and_stop_keeps_what_is_done() {
     let (problem, map_step) = quadratic();
     let map = GradientMap { loss: &problem, map_step };
     let reference = problem.hypergradient(&LAMBDA);
-    let subject = Subject { map: &map, upper: problem.upper(), lambda: &LAMBDA, rows: 100, reference: &reference };
+    let able = Capable::gradient_step(&map).jvp_lambda(&map);
+    let subject = Subject { map: able, upper: problem.upper(), lambda: &LAMBDA, rows: 100, reference: &reference };
     let curves = [Curve::SidConstant { eta: 0.1 }, Curve::AidFp, Curve::SidDecreasing { beta: 3.0, gamma: 9.0 }];
     let jobs = Job::all(&curves, 6);
     assert_eq!(jobs.len(), 13);
@@ -180,7 +181,7 @@ fn rates_on_a_linear_contraction() {
     let map = LinearContraction::random(dims, 0.7, 0.3, 5);
     let upper = Target::random(dims, 1, 0.0, 0.2, 5);
     let reference = map.hypergradient(&upper, &LAMBDA);
-    let subject = Subject { map: &map, upper: &upper, lambda: &LAMBDA, rows: 1, reference: &reference };
+    let subject = Subject { map: Capable::new(&map), upper: &upper, lambda: &LAMBDA, rows: 1, reference: &reference };
     let settings = StudySettings { cross_batch: Batch::All, ..settings(1, 1e9) };
     let decreasing = StepSize::decreasing_from_constants(0.7, 0.25).unwrap();
     let constant = |eta| (CurveKind::SidConstant, Some(eta), StepSize::Constant { eta });
@@ -221,9 +222,11 @@ fn rates_on_ridge_regression() {
     let reference = Reference::new(&lower, &upper, &lambda, 0).unwrap();
     let map = reference.map(&lower);
     let rows = lower.risk().len();
-    let subject = Subject { map: &map, upper: &upper, lambda: &lambda, rows, reference: &reference.hypergradient };
+    let able = Capable::gradient_step(&map).jvp_lambda(&map);
+    let subject = Subject { map: able, upper: &upper, lambda: &lambda, rows, reference: &reference.hypergradient };
     let kinds = [CurveKind::SidConstant, CurveKind::SidDecreasing];
-    let curves = choose_curves(&map, &reference, &lambda, &kinds, &[0.04, 0.02], 4, 0).unwrap();
+    let limits = StepLimits::of_loss(&map, &reference, &lambda, 4, 0).unwrap();
+    let curves = choose_curves(&kinds, &[0.04, 0.02], &limits).unwrap();
     // From where the start is forgotten: ten times gamma, and a few times 1/(eta (1 - q^2)).
     let at =
         |list: &[usize], batch| StudySettings { checkpoints: Checkpoints::At(list.to_vec()), ..settings(batch, 1e9) };

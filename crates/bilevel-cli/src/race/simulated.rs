@@ -130,7 +130,7 @@ pub fn problem(kind: Kind, args: &RaceArgs) -> Result<Simulated> {
         return Err(Error::input(format!(
             "{name} is a map that is the gradient step of no loss, and these algorithms need one"
         ))
-        .remedy("its hypergradient is a matter of the estimators for maps (library: problems, hypergradient::Sid)"));
+        .remedy(format!("bilevel study {name} compares the estimators of its hypergradient")));
     }
     let of_files = [
         ("--at", args.at.is_some()),

@@ -10,7 +10,7 @@ use super::sources::{ErrorSetting, halves};
 use super::verdict::Verdict;
 use crate::problem::Inputs;
 use crate::study::file::StudyFile;
-use crate::study::{Question, figures};
+use crate::study::{Question, decreasing_steps, figures, measure};
 use crate::{interrupt, numbers};
 
 /// What came out.
@@ -23,10 +23,10 @@ pub struct ErrorResult {
     pub files: Vec<(String, String)>,
 }
 
-/// Measures what is not in `folder` yet.
 /// What the paper compares.
 const PAPER: [CurveKind; 4] = [CurveKind::SidConstant, CurveKind::SidDecreasing, CurveKind::AidFp, CurveKind::AidCg];
 
+/// Measures what is not in `folder` yet.
 pub fn run(
     setting: &ErrorSetting,
     inputs: &Inputs,
@@ -46,19 +46,19 @@ pub fn run(
     };
     let batch =
         StudySettings { max_epochs: setting.batch_epochs, checkpoints: Checkpoints::PerDecade(8), ..sampled.clone() };
-    let map = question.map();
-    let (etas, lambda) = (setting.etas, &question.lambda);
-    let curves = choose_curves(&map, &question.reference, lambda, &PAPER, etas, setting.batch, 0)?;
+    let curves = choose_curves(&PAPER, setting.etas, &question.limits(setting.batch, 0)?)?;
     let mut identity = question.identity(&sampled);
     identity.insert("batch_epochs".into(), setting.batch_epochs.into());
     let mut file = StudyFile::open(folder, identity, overwrite)?;
     let (of_sampled, of_batch): (Vec<Curve>, Vec<Curve>) = curves.iter().partition(|c| c.kind().is_sampled());
     interrupt::keeping(|| {
-        question.measure(&batch, &Job::all(&of_batch, 1), &mut file, quiet, |file| file.write(&[]))?;
-        let jobs = Job::all(&of_sampled, setting.replicates);
-        let ended = question.measure(&sampled, &jobs, &mut file, quiet, |file| file.write(&[]));
-        file.write(&[])?;
-        ended
+        question.with_subject(|subject| {
+            measure(&subject, &batch, &Job::all(&of_batch, 1), &mut file, quiet, |file| file.write(&[]))?;
+            let jobs = Job::all(&of_sampled, setting.replicates);
+            let ended = measure(&subject, &sampled, &jobs, &mut file, quiet, |file| file.write(&[]));
+            file.write(&[])?;
+            ended
+        })
     })?;
     let summaries = summarize(file.replicates());
     let many = numbers::counted(problem.hyperparameters(), "hyperparameter", "hyperparameters");
@@ -66,7 +66,11 @@ pub fn run(
     Ok(ErrorResult {
         files: figures::files(&summaries, &format!("error-{}", setting.name), &title),
         verdicts: verdicts(&summaries),
-        facts: question.facts(&sampled, &curves, &numbers::short(setting.at)),
+        facts: question
+            .facts(&sampled, &numbers::short(setting.at))
+            .into_iter()
+            .chain(decreasing_steps(&curves))
+            .collect(),
         title,
         summaries,
     })

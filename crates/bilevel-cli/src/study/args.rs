@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use bilevel::Result;
 use bilevel::sample::Batch;
-use bilevel::study::{Checkpoints, CurveKind};
+use bilevel::study::{Checkpoints, CurveKind, StudySettings};
 use clap::Args;
 
 use crate::args::{ProblemArgs, batch, positive};
@@ -14,6 +15,10 @@ Examples:
   bilevel study data/abalone_scale.bz2 --model squared --at 1
   bilevel study data/a9a.gz --at 0.1 --methods sid-constant,sid-decreasing --replicates 50 --out a9a-study
   bilevel study train.csv --penalties per-feature --at bilevel-out/model
+  bilevel study bellman --methods sid-constant,aid-gmres,aid-normal,mixed-fp
+
+`bellman` (rewards of a Markov chain from values) and `equilibrium` (an implicit layer) in the place of a file are simulated
+problems whose map is the gradient step of no loss; --seed draws them.
 
 Running again with the same settings continues from the rows in study.csv; methods, steps and replicates may be added.";
 
@@ -45,8 +50,8 @@ pub struct StudyArgs {
 
     /// The penalty at which the hypergradient is looked at: a number for all, a list, or a model file.
     #[arg(long, value_name = "LAMBDA", help_heading = "Study")]
-    pub at: String,
-    /// What is compared [default: the first six].
+    pub at: Option<String>,
+    /// What is compared [default: the first six; of a map that is no gradient step those that it can serve].
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Study")]
     #[arg(value_parser = names::parser::<CurveKind>(METHODS))]
     pub methods: Vec<CurveKind>,
@@ -81,19 +86,27 @@ pub struct StudyArgs {
 }
 
 impl StudyArgs {
-    /// The methods to compare.
-    pub fn kinds(&self) -> Vec<CurveKind> {
-        let mut kinds = if self.methods.is_empty() { CurveKind::DEFAULT.to_vec() } else { self.methods.clone() };
+    /// The methods to compare, `usual` unless asked otherwise.
+    pub fn kinds(&self, usual: &[CurveKind]) -> Vec<CurveKind> {
+        let mut kinds = if self.methods.is_empty() { usual.to_vec() } else { self.methods.clone() };
         kinds.sort();
         kinds.dedup();
         kinds
     }
 
-    /// Where the error is measured.
-    pub fn checkpoints(&self) -> Checkpoints {
-        match self.checkpoints.is_empty() {
-            true => Checkpoints::PerDecade(4),
-            false => Checkpoints::At(self.checkpoints.clone()),
-        }
+    /// What all curves have in common, on a problem of so many rows.
+    pub fn settings(&self, rows: usize) -> Result<StudySettings> {
+        let batch = (self.batch as usize).min(rows.div_ceil(4));
+        let settings = StudySettings {
+            batch,
+            cross_batch: self.cross_batch.unwrap_or(Batch::Rows(batch)),
+            max_epochs: self.max_epochs,
+            checkpoints: match self.checkpoints.is_empty() {
+                true => Checkpoints::PerDecade(4),
+                false => Checkpoints::At(self.checkpoints.clone()),
+            },
+            seed: self.problem.seed,
+        };
+        settings.validate().map(|()| settings)
     }
 }

@@ -11,7 +11,7 @@ use crate::row_sums::RowSums;
 /// A map and its capabilities, each the map itself once more.
 #[derive(Clone, Copy)]
 pub struct Capable<'a> {
-    pub(super) map: &'a dyn StochasticMap,
+    map: &'a dyn StochasticMap,
     symmetric: Option<&'a dyn Symmetric>,
     row_sums: Option<&'a dyn RowSums>,
     jvp: Option<&'a dyn Jvp>,
@@ -53,19 +53,24 @@ impl<'a> Capable<'a> {
         Capable { jvp: Some(map), jvp_lambda: Some(map), ..self }
     }
 
-    pub(super) fn as_symmetric(&self, method: &str) -> Result<&'a dyn Symmetric> {
+    /// The map.
+    pub fn map(&self) -> &'a dyn StochasticMap {
+        self.map
+    }
+
+    pub(crate) fn as_symmetric(&self, method: &str) -> Result<&'a dyn Symmetric> {
         self.symmetric.ok_or_else(|| missing(method, "a map with symmetric d1Phi"))
     }
 
-    pub(super) fn as_row_sums(&self, method: &str) -> Result<&'a dyn RowSums> {
+    pub(crate) fn as_row_sums(&self, method: &str) -> Result<&'a dyn RowSums> {
         self.row_sums.ok_or_else(|| missing(method, "a map that is a mean over rows"))
     }
 
-    pub(super) fn as_jvp(&self, method: &str) -> Result<&'a dyn Jvp> {
+    pub(crate) fn as_jvp(&self, method: &str) -> Result<&'a dyn Jvp> {
         self.jvp.ok_or_else(|| missing(method, "products with d1Phi"))
     }
 
-    pub(super) fn as_jvp_lambda(&self, method: &str) -> Result<&'a dyn JvpLambda> {
+    pub(crate) fn as_jvp_lambda(&self, method: &str) -> Result<&'a dyn JvpLambda> {
         self.jvp_lambda.ok_or_else(|| missing(method, "products with d1Phi and d2Phi"))
     }
 }

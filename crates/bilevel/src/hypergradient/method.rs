@@ -112,7 +112,7 @@ impl Method {
         U: UpperObjective + ?Sized,
     {
         let name = self.name();
-        let any = map.map;
+        let any = map.map();
         match self {
             Method::Sid(sid) => sid.estimate(any, upper, lambda, start, seed, index),
             Method::SidSvrg(sid) => sid.estimate(any, upper, lambda, start, seed, index),

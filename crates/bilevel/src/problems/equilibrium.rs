@@ -17,7 +17,7 @@
 use super::{for_each_row, sample_size};
 use crate::domain::Domain;
 use crate::error::{Error, Result};
-use crate::lower::{Dims, StochasticMap};
+use crate::lower::{Dims, Jvp, JvpLambda, StochasticMap};
 use crate::sample::{Purpose, Rng, Sample, Sampling};
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -174,6 +174,36 @@ impl StochasticMap for Equilibrium {
                 vector::axpy(along, w, &mut a[j * self.h..(j + 1) * self.h]);
                 vector::axpy(along, self.input(i), &mut b[j * self.l..(j + 1) * self.l]);
                 c[j] += along;
+            }
+        });
+    }
+}
+
+impl Jvp for Equilibrium {
+    fn jvp_w(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        let (a, ..) = self.parts(lambda);
+        out.copy_from_slice(x);
+        self.slopes(w, lambda, zeta, |i, slopes, factor| {
+            let span = i * self.h..(i + 1) * self.h;
+            let (x, out) = (&x[span.clone()], &mut out[span]);
+            vector::axpy(-factor, x, out);
+            for ((out, slope), a) in out.iter_mut().zip(slopes).zip(a.chunks_exact(self.h)) {
+                *out += factor * slope * vector::dot(a, x);
+            }
+        });
+    }
+}
+
+impl JvpLambda for Equilibrium {
+    fn jvp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        let (of_a, of_b, of_c) = self.parts(x);
+        out.fill(0.0);
+        self.slopes(w, lambda, zeta, |i, slopes, factor| {
+            let span = i * self.h..(i + 1) * self.h;
+            let (w, out) = (&w[span.clone()], &mut out[span]);
+            for (j, slope) in slopes.iter().enumerate() {
+                let (a, b) = (&of_a[j * self.h..(j + 1) * self.h], &of_b[j * self.l..(j + 1) * self.l]);
+                out[j] += factor * slope * (vector::dot(a, w) + vector::dot(b, self.input(i)) + of_c[j]);
             }
         });
     }

@@ -8,16 +8,13 @@ use super::settings::StudySettings;
 use crate::error::{Error, Result};
 use crate::fixed_point::FixedPoint;
 use crate::hypergradient::{
-    AidGmres, AidNormalEquations, Capable, ForwardMode, Method, MixedFixedPoint, Neumann, Nystrom, ReverseMode,
-    SeriesLength, Sid, TruncatedReverse, UnbiasedSid, ZerothOrder,
+    AidGmres, AidNormalEquations, ForwardMode, Method, MixedFixedPoint, Neumann, Nystrom, ReverseMode, SeriesLength,
+    Sid, TruncatedReverse, UnbiasedSid, ZerothOrder,
 };
 use crate::linear_system::{Gmres, NormalEquations};
-use crate::lower::{JvpLambda, Symmetric};
-use crate::row_sums::RowSums;
 use crate::sample::{Batch, Sample};
 use crate::step_size::StepSize;
 use crate::stop::StopSignal;
-use crate::upper::UpperObjective;
 use crate::vector;
 
 /// Directions of differences, and their length.
@@ -83,7 +80,7 @@ impl Curve {
     }
 }
 
-impl<M: Symmetric + RowSums + JvpLambda, U: UpperObjective + ?Sized> Subject<'_, M, U> {
+impl Subject<'_> {
     /// Replicate number `replicate` of a curve that is measured one estimate at a time, by `method(t)`.
     pub(super) fn one_by_one(
         &self,
@@ -92,7 +89,6 @@ impl<M: Symmetric + RowSums + JvpLambda, U: UpperObjective + ?Sized> Subject<'_,
         replicate: u64,
         (checkpoints, stop): (&[usize], &StopSignal),
     ) -> Result<Vec<Measurement>> {
-        let map = Capable::gradient_step(self.map).jvp_lambda(self.map);
         let upper_rows = self.upper.size(&Sample::Full) as u64;
         let mut measurements = Vec::with_capacity(checkpoints.len());
         for &t in checkpoints {
@@ -101,7 +97,7 @@ impl<M: Symmetric + RowSums + JvpLambda, U: UpperObjective + ?Sized> Subject<'_,
             }
             let method = curve.method(t, settings).expect("a curve that is measured one estimate at a time");
             let clock = Instant::now();
-            let estimate = method.estimate_on(map, self.upper, self.lambda, None, settings.seed, replicate)?;
+            let estimate = method.estimate_on(self.map, self.upper, self.lambda, None, settings.seed, replicate)?;
             let seconds = clock.elapsed().as_secs_f64();
             let samples = curve.samples(&estimate.work, upper_rows);
             let squared_error = vector::distance_squared(&estimate.value, self.reference);

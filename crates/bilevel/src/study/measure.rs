@@ -14,12 +14,11 @@ use super::curve::Curve;
 use super::settings::StudySettings;
 use crate::error::{Error, Result};
 use crate::fixed_point::{FixedPoint, Workspace};
-use crate::hypergradient::WarmStart;
 use crate::hypergradient::parts::{Differentiated, Sampled, check_sizes, conjugate_gradient, differentiate};
+use crate::hypergradient::{Capable, WarmStart};
 use crate::linear_system::ConjugateGradient;
-use crate::lower::{JvpLambda, StochasticMap, Symmetric};
+use crate::lower::StochasticMap;
 use crate::operator::{AdjointOperator, Direction, LowerOperator, Plain, RandomOperator, SagaDirection, SvrgDirection};
-use crate::row_sums::RowSums;
 use crate::sample::{Batch, Purpose, Rng};
 use crate::status::Info;
 use crate::step_size::StepSize;
@@ -31,12 +30,12 @@ use crate::vector;
 pub(super) const CG_TOLERANCE: f64 = 1e-12;
 
 /// A problem at one `lambda` whose hypergradient is known.
-#[derive(Debug)]
-pub struct Subject<'a, M: ?Sized, U: ?Sized> {
-    /// The lower level.
-    pub map: &'a M,
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// The lower level and what it can do.
+    pub map: Capable<'a>,
     /// The upper level.
-    pub upper: &'a U,
+    pub upper: &'a dyn UpperObjective,
     /// The hyperparameters.
     pub lambda: &'a [f64],
     /// Rows that make an epoch.
@@ -66,7 +65,7 @@ pub struct Measurement {
     pub relative_squared_error: f64,
 }
 
-impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
+impl Subject<'_> {
     /// Replicate number `replicate` of SID with `step` in both solves.
     ///
     /// # Errors
@@ -79,15 +78,42 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
         checkpoints: &[usize],
         stop: &StopSignal,
     ) -> Result<Vec<Measurement>> {
-        self.sid_by(&Plain, settings, step, replicate, (checkpoints, stop))
+        self.sid_by(self.map.map(), &Plain, settings, step, replicate, (checkpoints, stop))
     }
 
-    /// As [`Subject::sid`], with directions estimated by `direction` in both solves.
+    /// As [`Subject::sid`], with an anchor every `period` steps.
     ///
     /// # Errors
     /// As [`Subject::sid`].
-    pub fn sid_by(
+    pub fn sid_svrg(
         &self,
+        settings: &StudySettings,
+        step: StepSize,
+        period: usize,
+        replicate: u64,
+        by: (&[usize], &StopSignal),
+    ) -> Result<Vec<Measurement>> {
+        self.sid_by(self.map.map(), &SvrgDirection { period }, settings, step, replicate, by)
+    }
+
+    /// As [`Subject::sid`], with a memory of the rows.
+    ///
+    /// # Errors
+    /// As [`Subject::sid`]; input, where the map is no mean over rows.
+    pub fn sid_saga(
+        &self,
+        settings: &StudySettings,
+        step: StepSize,
+        replicate: u64,
+        by: (&[usize], &StopSignal),
+    ) -> Result<Vec<Measurement>> {
+        self.sid_by(self.map.as_row_sums("sid-saga")?, &SagaDirection, settings, step, replicate, by)
+    }
+
+    /// As [`Subject::sid`], with directions estimated by `direction` in both solves.
+    fn sid_by<M: StochasticMap + ?Sized>(
+        &self,
+        map: &M,
         direction: &impl Direction<M>,
         settings: &StudySettings,
         step: StepSize,
@@ -98,7 +124,7 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
         let stream = |purpose| Rng::stream(settings.seed, purpose, replicate);
         let solver = |steps| FixedPoint::sampled(steps, settings.batch, step);
         let lower = (solver(checkpoints.last().copied().unwrap_or(0)), stream(Purpose::Lower));
-        self.trajectory(direction, lower, settings.cross_batch, &stream, (checkpoints, stop), |k, operator, v| {
+        self.trajectory(map, direction, lower, settings.cross_batch, &stream, (checkpoints, stop), |k, operator, v| {
             solver(k).solve(
                 &mut direction.linear(operator),
                 v,
@@ -115,19 +141,28 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
     pub fn aid_fixed_point(&self, checkpoints: &[usize], stop: &StopSignal) -> Result<Vec<Measurement>> {
         let stream = |purpose| Rng::stream(0, purpose, 0);
         let lower = (FixedPoint::exact(checkpoints.last().copied().unwrap_or(0), 0.0), stream(Purpose::Lower));
-        self.trajectory(&Plain, lower, Batch::All, &stream, (checkpoints, stop), |k, mut operator, v| {
-            FixedPoint::exact(k, 0.0).solve(
-                &mut operator,
-                v,
-                &mut stream(Purpose::Linear),
-                &mut Workspace::new(v.len()),
-            )
-        })
+        self.trajectory(
+            self.map.map(),
+            &Plain,
+            lower,
+            Batch::All,
+            &stream,
+            (checkpoints, stop),
+            |k, mut operator, v| {
+                FixedPoint::exact(k, 0.0).solve(
+                    &mut operator,
+                    v,
+                    &mut stream(Purpose::Linear),
+                    &mut Workspace::new(v.len()),
+                )
+            },
+        )
     }
 
     /// The frame of all methods: `linear` makes `k` steps on the adjoint system from `v`.
-    fn trajectory(
+    fn trajectory<M: StochasticMap + ?Sized>(
         &self,
+        map: &M,
         direction: &impl Direction<M>,
         (solver, mut rng): (FixedPoint, Rng),
         cross_batch: Batch,
@@ -136,7 +171,7 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
         linear: impl Fn(usize, AdjointOperator<'_, M>, &mut [f64]) -> Info,
     ) -> Result<Vec<Measurement>> {
         solver.validate()?;
-        let (map, lambda) = (self.map, self.lambda);
+        let lambda = self.lambda;
         check_sizes(map.dims(), self.upper.dims(), lambda, None)?;
         if self.reference.len() != lambda.len() || self.rows == 0 {
             return Err(Error::input(format!(
@@ -190,23 +225,20 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
         }
         Ok(measurements)
     }
-}
 
-impl<M: Symmetric + ?Sized, U: UpperObjective + ?Sized> Subject<'_, M, U> {
     /// AID-CG: the lower solve as AID-FP, the linear system by conjugate gradients on `I - d1Phi`.
     ///
     /// # Errors
-    /// As [`Subject::sid`].
+    /// As [`Subject::sid`]; input, where the map is not symmetric.
     pub fn aid_conjugate_gradient(&self, checkpoints: &[usize], stop: &StopSignal) -> Result<Vec<Measurement>> {
         let stream = |purpose| Rng::stream(0, purpose, 0);
         let lower = (FixedPoint::exact(checkpoints.last().copied().unwrap_or(0), 0.0), stream(Purpose::Lower));
-        self.trajectory(&Plain, lower, Batch::All, &stream, (checkpoints, stop), |k, operator, v| {
+        let map = self.map.as_symmetric("aid-cg")?;
+        self.trajectory(map, &Plain, lower, Batch::All, &stream, (checkpoints, stop), |k, operator, v| {
             conjugate_gradient(&ConjugateGradient { steps: k, tolerance: CG_TOLERANCE }, &operator, v)
         })
     }
-}
 
-impl<M: Symmetric + RowSums + JvpLambda, U: UpperObjective + ?Sized> Subject<'_, M, U> {
     /// Replicate number `replicate` of any curve.
     ///
     /// # Errors
@@ -221,11 +253,9 @@ impl<M: Symmetric + RowSums + JvpLambda, U: UpperObjective + ?Sized> Subject<'_,
         let checkpoints = settings.checkpoints_of(curve, self.rows)?;
         match (curve.step(), curve) {
             (Some(step), &Curve::SidSvrg { period, .. }) => {
-                self.sid_by(&SvrgDirection { period }, settings, step, replicate, (&checkpoints, stop))
+                self.sid_svrg(settings, step, period, replicate, (&checkpoints, stop))
             }
-            (Some(step), Curve::SidSaga { .. }) => {
-                self.sid_by(&SagaDirection, settings, step, replicate, (&checkpoints, stop))
-            }
+            (Some(step), Curve::SidSaga { .. }) => self.sid_saga(settings, step, replicate, (&checkpoints, stop)),
             (Some(step), Curve::SidConstant { .. } | Curve::SidDecreasing { .. }) => {
                 self.sid(settings, step, replicate, &checkpoints, stop)
             }

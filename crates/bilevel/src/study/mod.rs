@@ -24,5 +24,5 @@ pub use measure::{Measurement, Subject};
 pub use reference::Reference;
 pub use run::{Job, run};
 pub use settings::{Checkpoints, StudySettings};
-pub use steps::{choose_curves, decreasing_step, longest_step};
+pub use steps::{StepLimits, choose_curves, decreasing_step, longest_step};
 pub use summary::{CurveSummary, Point, Replicate, summarize};

@@ -11,10 +11,7 @@ use super::curve::Curve;
 use super::measure::{Measurement, Subject};
 use super::settings::StudySettings;
 use crate::error::{Error, Result};
-use crate::lower::{JvpLambda, Symmetric};
-use crate::row_sums::RowSums;
 use crate::stop::StopSignal;
-use crate::upper::UpperObjective;
 
 /// One replicate of one curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,8 +38,8 @@ impl Job {
 /// # Errors
 /// The error of a job that failed, after the others that had begun were done; interrupted, once `stop` was raised; the
 /// error of `done`.
-pub fn run<M: Symmetric + RowSums + JvpLambda, U: UpperObjective + ?Sized>(
-    subject: &Subject<'_, M, U>,
+pub fn run(
+    subject: &Subject<'_>,
     settings: &StudySettings,
     jobs: &[Job],
     threads: usize,

@@ -90,8 +90,12 @@ impl StudySettings {
         };
         list.dedup();
         match list.is_empty() {
-            true => Err(Error::input(format!("{} epochs do not suffice for one checkpoint", self.max_epochs))
-                .remedy("allow more epochs, use smaller batches or an earlier checkpoint")),
+            true => Err(Error::input(format!(
+                "{} epochs do not suffice for one checkpoint of {}",
+                self.max_epochs,
+                curve.kind().name()
+            ))
+            .remedy("allow more epochs, use smaller batches or an earlier checkpoint")),
             false => Ok(list),
         }
     }

@@ -58,41 +58,61 @@ pub fn decreasing_step(contraction: f64, longest: f64) -> Result<StepSize> {
     StepSize::decreasing_from_constants(contraction, 1.0 / longest - 1.0)
 }
 
-/// The curves of a study of a loss: one for each kind, and of constant steps one for each of `etas`; without any, a
-/// half, a quarter and an eighth of the longest step (in two digits).
+/// What the curves of a study depend on besides their kinds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepLimits {
+    /// The longest constant step.
+    pub longest: f64,
+    /// Contraction `q` of the map.
+    pub contraction: f64,
+    /// Steps of SVRG between two anchors.
+    pub period: usize,
+    /// Columns that forward differentiation carries along.
+    pub hyperparameters: usize,
+}
+
+impl StepLimits {
+    /// Of a loss: the [`longest_step`] at zero and at the solution, the contraction of the reference, an anchor for every pass
+    /// of samples.
+    ///
+    /// # Errors
+    /// Numeric, when a product is not finite.
+    pub fn of_loss<M: Symmetric + ?Sized>(
+        map: &M,
+        reference: &Reference,
+        lambda: &[f64],
+        batch: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        let zero = vec![0.0; reference.solution.len()];
+        Ok(StepLimits {
+            longest: longest_step(map, &[&zero, &reference.solution], lambda, batch, seed)?,
+            contraction: reference.contraction,
+            period: map.size(&Sample::Full).div_ceil(batch.max(1)),
+            hyperparameters: lambda.len(),
+        })
+    }
+}
+
+/// The curves of a study: one for each kind, and of constant steps one for each of `etas`; without any, a half, a quarter
+/// and an eighth of the longest step (in two digits).
 ///
-/// Other sampled methods take the longest of these alone without `etas`; SVRG an anchor for every pass of samples.
-///
-/// Decreasing steps are those of [`decreasing_step`], with the contraction of the reference and the [`longest_step`] at
-/// zero and at the solution.
+/// Other sampled methods take the longest of these alone without `etas`. Decreasing steps are those of [`decreasing_step`].
 ///
 /// # Errors
-/// Input, for steps that are not positive; numeric, when a product is not finite.
-pub fn choose_curves<M: Symmetric + ?Sized>(
-    map: &M,
-    reference: &Reference,
-    lambda: &[f64],
-    kinds: &[CurveKind],
-    etas: &[f64],
-    batch: usize,
-    seed: u64,
-) -> Result<Vec<Curve>> {
-    let zero = vec![0.0; reference.solution.len()];
-    let mut longest = None;
-    let mut longest = || match longest {
-        Some(found) => Ok(found),
-        None => longest_step(map, &[&zero, &reference.solution], lambda, batch, seed).inspect(|&x| longest = Some(x)),
-    };
+/// Input, for steps that are not positive.
+pub fn choose_curves(kinds: &[CurveKind], etas: &[f64], limits: &StepLimits) -> Result<Vec<Curve>> {
+    let &StepLimits { longest, contraction, period, hyperparameters } = limits;
     let mut curves = Vec::new();
     for kind in kinds {
         match kind {
             CurveKind::SidConstant if etas.is_empty() => {
-                let first = two_digits(0.5 * longest()?);
+                let first = two_digits(0.5 * longest);
                 curves.extend([1.0, 2.0, 4.0].map(|part| Curve::SidConstant { eta: first / part }));
             }
             CurveKind::SidConstant => curves.extend(etas.iter().map(|&eta| Curve::SidConstant { eta })),
             CurveKind::SidDecreasing => {
-                if let StepSize::Decreasing { beta, gamma } = decreasing_step(reference.contraction, longest()?)? {
+                if let StepSize::Decreasing { beta, gamma } = decreasing_step(contraction, longest)? {
                     curves.push(Curve::SidDecreasing { beta, gamma });
                 }
             }
@@ -103,7 +123,6 @@ pub fn choose_curves<M: Symmetric + ?Sized>(
             | CurveKind::MixedFp
             | CurveKind::SidMultilevel
             | CurveKind::Pzobo => {
-                let period = map.size(&Sample::Full).div_ceil(batch.max(1));
                 let of = |eta| match kind {
                     CurveKind::SidSvrg => Curve::SidSvrg { eta, period },
                     CurveKind::Neumann => Curve::Neumann { eta },
@@ -114,7 +133,7 @@ pub fn choose_curves<M: Symmetric + ?Sized>(
                     _ => Curve::SidSaga { eta },
                 };
                 match etas {
-                    [] => curves.push(of(two_digits(0.5 * longest()?))),
+                    [] => curves.push(of(two_digits(0.5 * longest))),
                     etas => curves.extend(etas.iter().map(|&eta| of(eta))),
                 }
             }
@@ -125,7 +144,7 @@ pub fn choose_curves<M: Symmetric + ?Sized>(
             CurveKind::Nystrom => curves.push(Curve::Nystrom),
             CurveKind::Itd => curves.push(Curve::Itd),
             CurveKind::ItdTruncated => curves.push(Curve::ItdTruncated),
-            CurveKind::ItdForward => curves.push(Curve::ItdForward { hyperparameters: lambda.len() }),
+            CurveKind::ItdForward => curves.push(Curve::ItdForward { hyperparameters }),
         }
     }
     for step in curves.iter().filter_map(Curve::step) {
