@@ -124,14 +124,21 @@ impl Subject<'_> {
         let stream = |purpose| Rng::stream(settings.seed, purpose, replicate);
         let solver = |steps| FixedPoint::sampled(steps, settings.batch, step);
         let lower = (solver(checkpoints.last().copied().unwrap_or(0)), stream(Purpose::Lower));
-        self.trajectory(map, direction, lower, settings.cross_batch, &stream, (checkpoints, stop), |k, operator, v| {
-            solver(k).solve(
-                &mut direction.linear(operator),
-                v,
-                &mut stream(Purpose::Linear),
-                &mut Workspace::new(v.len()),
-            )
-        })
+        self.trajectory(
+            (map, direction),
+            lower,
+            settings.cross_batch,
+            &stream,
+            (checkpoints, stop),
+            |k, operator, v| {
+                solver(k).solve(
+                    &mut direction.linear(operator),
+                    v,
+                    &mut stream(Purpose::Linear),
+                    &mut Workspace::new(v.len()),
+                )
+            },
+        )
     }
 
     /// AID-FP, which draws nothing.
@@ -162,8 +169,7 @@ impl Subject<'_> {
     /// The frame of all methods: `linear` makes `k` steps on the adjoint system from `v`.
     fn trajectory<M: StochasticMap + ?Sized>(
         &self,
-        map: &M,
-        direction: &impl Direction<M>,
+        (map, direction): (&M, &impl Direction<M>),
         (solver, mut rng): (FixedPoint, Rng),
         cross_batch: Batch,
         stream: &dyn Fn(Purpose) -> Rng,
@@ -234,7 +240,7 @@ impl Subject<'_> {
         let stream = |purpose| Rng::stream(0, purpose, 0);
         let lower = (FixedPoint::exact(checkpoints.last().copied().unwrap_or(0), 0.0), stream(Purpose::Lower));
         let map = self.map.as_symmetric("aid-cg")?;
-        self.trajectory(map, &Plain, lower, Batch::All, &stream, (checkpoints, stop), |k, operator, v| {
+        self.trajectory((map, &Plain), lower, Batch::All, &stream, (checkpoints, stop), |k, operator, v| {
             conjugate_gradient(&ConjugateGradient { steps: k, tolerance: CG_TOLERANCE }, &operator, v)
         })
     }
