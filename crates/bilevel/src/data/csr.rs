@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::buffer::{Access, Buffer};
-use super::csr_row as single;
+use super::csr_row::Entries;
 use super::design::{Element, RowPick};
 use super::reorder::reorder;
 use crate::simd::vectorize;
@@ -238,18 +238,33 @@ impl<T: Element> CsrMatrix<T> {
         })
     }
 
+    fn entries(&self) -> Entries<'_, T> {
+        Entries { indices: &self.indices, values: &self.values }
+    }
+
+    /// Where the entries of consecutive rows lie.
+    #[inline]
+    fn spans(&self, rows: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        self.offsets[rows.start..=rows.end].windows(2).map(|ends| ends[0]..ends[1])
+    }
+
+    /// Where the entries of any rows lie.
+    #[inline]
+    fn scattered(&self, rows: &[u32]) -> impl Iterator<Item = Range<usize>> {
+        rows.iter().map(|&row| self.offsets[row as usize]..self.offsets[row as usize + 1])
+    }
+
     pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
         debug_assert_eq!((weights.len(), out.len()), (self.cols * outputs, rows.len() * outputs));
+        if outputs == 1 {
+            return match rows {
+                RowPick::Span(span) => self.entries().dots(self.spans(span), weights, out),
+                RowPick::List(list) => self.entries().dots(self.scattered(list), weights, out),
+            };
+        }
         vectorize(
             #[inline(always)]
             || {
-                if outputs == 1 {
-                    for (i, out) in out.iter_mut().enumerate() {
-                        let (indices, values) = self.row(rows.row(i));
-                        *out = single::dot(indices, values, weights);
-                    }
-                    return;
-                }
                 for i in 0..rows.len() {
                     let (indices, values) = self.row(rows.row(i));
                     let out = &mut out[i * outputs..(i + 1) * outputs];
@@ -276,18 +291,17 @@ impl<T: Element> CsrMatrix<T> {
         self.scatter(rows, g, outputs, out, |x| x * x);
     }
 
-    fn scatter(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64], f: impl Fn(f64) -> f64) {
+    fn scatter(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64], f: impl Fn(f64) -> f64 + Copy) {
         debug_assert_eq!((out.len(), g.len()), (self.cols * outputs, rows.len() * outputs));
+        if outputs == 1 {
+            return match rows {
+                RowPick::Span(span) => self.entries().scatter(self.spans(span), g, out, f),
+                RowPick::List(list) => self.entries().scatter(self.scattered(list), g, out, f),
+            };
+        }
         vectorize(
             #[inline(always)]
             || {
-                if outputs == 1 {
-                    for (i, &g) in g.iter().enumerate() {
-                        let (indices, values) = self.row(rows.row(i));
-                        single::scatter(indices, values, g, out, &f);
-                    }
-                    return;
-                }
                 for i in 0..rows.len() {
                     let (indices, values) = self.row(rows.row(i));
                     let g = &g[i * outputs..(i + 1) * outputs];
