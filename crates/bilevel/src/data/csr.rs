@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::buffer::{Access, Buffer};
+use super::csr_outputs as several;
 use super::csr_row::Entries;
 use super::design::{Element, RowPick};
 use super::reorder::reorder;
@@ -265,19 +266,9 @@ impl<T: Element> CsrMatrix<T> {
         vectorize(
             #[inline(always)]
             || {
-                for i in 0..rows.len() {
+                for (i, out) in out.chunks_exact_mut(outputs).enumerate() {
                     let (indices, values) = self.row(rows.row(i));
-                    let out = &mut out[i * outputs..(i + 1) * outputs];
-                    let mut first = 0;
-                    while first < outputs {
-                        first += match outputs - first {
-                            16.. => gather::<T, 16>(indices, values, weights, outputs, first, out),
-                            8.. => gather::<T, 8>(indices, values, weights, outputs, first, out),
-                            4.. => gather::<T, 4>(indices, values, weights, outputs, first, out),
-                            2.. => gather::<T, 2>(indices, values, weights, outputs, first, out),
-                            _ => gather::<T, 1>(indices, values, weights, outputs, first, out),
-                        };
-                    }
+                    several::dots(indices, values, weights, out);
                 }
             },
         );
@@ -302,15 +293,9 @@ impl<T: Element> CsrMatrix<T> {
         vectorize(
             #[inline(always)]
             || {
-                for i in 0..rows.len() {
+                for (i, g) in g.chunks_exact(outputs).enumerate() {
                     let (indices, values) = self.row(rows.row(i));
-                    let g = &g[i * outputs..(i + 1) * outputs];
-                    for (&j, x) in indices.iter().zip(values) {
-                        let (x, first) = (f(x.to_f64()), j as usize * outputs);
-                        for (out, g) in out[first..first + outputs].iter_mut().zip(g) {
-                            *out += x * g;
-                        }
-                    }
+                    several::scatter(indices, values, g, out, f);
                 }
             },
         );
@@ -335,28 +320,4 @@ impl<T: Element> CsrMatrix<T> {
             out[j as usize] += scale[j as usize] * x.to_f64();
         }
     }
-}
-
-/// `out[first..first + N] = sum_k values[k] weights[indices[k], first..first + N]`; returns `N`.
-///
-/// A fixed width keeps the sums in vector registers while the row is walked.
-#[inline(always)]
-fn gather<T: Element, const N: usize>(
-    indices: &[u32],
-    values: &[T],
-    weights: &[f64],
-    outputs: usize,
-    first: usize,
-    out: &mut [f64],
-) -> usize {
-    let mut sums = [0.0; N];
-    for (&j, x) in indices.iter().zip(values) {
-        let (x, start) = (x.to_f64(), j as usize * outputs + first);
-        let weights = &weights[start..start + N];
-        for lane in 0..N {
-            sums[lane] = x.mul_add(weights[lane], sums[lane]);
-        }
-    }
-    out[first..first + N].copy_from_slice(&sums);
-    N
 }
