@@ -302,15 +302,9 @@ impl<T: Element> CsrMatrix<T> {
     }
 
     pub(super) fn add_block_gram(&self, rows: &RowPick<'_>, d: &[f64], out: &mut [f64]) {
-        for (i, &d) in d.iter().enumerate() {
-            let (indices, values) = self.row(rows.row(i));
-            for (position, (&j, x)) in indices.iter().zip(values).enumerate() {
-                let scaled = d * x.to_f64();
-                let out = &mut out[j as usize * self.cols..(j as usize + 1) * self.cols];
-                for (&k, y) in indices[..=position].iter().zip(values) {
-                    out[k as usize] += scaled * y.to_f64();
-                }
-            }
+        match rows {
+            RowPick::Span(span) => self.entries().gram(self.spans(span), d, self.cols, out),
+            RowPick::List(list) => self.entries().gram(self.scattered(list), d, self.cols, out),
         }
     }
 

@@ -106,6 +106,47 @@ pub(super) fn scatter<T: Element>(
     }
 }
 
+/// See [`Entries::gram`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn gram<T: Element>(
+    entries: Entries<'_, T>,
+    rows: impl Iterator<Item = Range<usize>>,
+    d: &[f64],
+    columns: usize,
+    out: &mut [f64],
+) {
+    let chunks = Chunks::new(entries, columns);
+    for (row, &d) in rows.zip(d) {
+        if !chunks.follow(&row) {
+            gram_at_end(entries, row, d, columns, out);
+            continue;
+        }
+        for k in row.clone().step_by(LANES) {
+            // SAFETY: `follow` says that there are chunks up to the end of the row.
+            unsafe { chunks.check(k) };
+        }
+        for last in row.clone() {
+            let j = entries.indices[last] as usize;
+            let out = &mut out[j * columns..(j + 1) * columns];
+            let scaled = d * entries.values[last].to_f64();
+            let factor = _mm256_set1_pd(scaled);
+            let mut k = row.start;
+            // SAFETY: as above, and `check` says that the indices lie within the columns, all of which `out` has.
+            unsafe {
+                while k + HALF <= last + 1 {
+                    chunks.add(k, 0, _mm256_mul_pd(chunks.values(k, 0), factor), out);
+                    k += HALF;
+                }
+                while k <= last {
+                    let product = scaled * (*chunks.values.add(k)).to_f64();
+                    *out.get_unchecked_mut(*chunks.indices.add(k) as usize) += product;
+                    k += 1;
+                }
+            }
+        }
+    }
+}
+
 /// All entries, and the length of the vector that they are multiplied by.
 struct Chunks<T> {
     indices: *const u32,
@@ -246,6 +287,12 @@ fn scatter_at_end<T: Element>(
 
 #[cold]
 #[inline(never)]
+fn gram_at_end<T: Element>(entries: Entries<'_, T>, row: Range<usize>, d: f64, columns: usize, out: &mut [f64]) {
+    entries.gram_row(row, d, columns, out);
+}
+
+#[cold]
+#[inline(never)]
 fn out_of_range() -> ! {
     panic!("a column index is out of range")
 }
@@ -298,6 +345,12 @@ mod tests {
             assert!(found.iter().all(|x| x.is_finite()));
             assert_eq!(found, wanted);
         }
+        let (mut found, mut wanted) = (vec![0.0; 90 * 90], vec![0.0; 90 * 90]);
+        // SAFETY: as above.
+        unsafe { gram(entries, spans(&offsets).take(11), &g, 90, &mut found) };
+        spans(&offsets).zip(&g).take(11).for_each(|(row, &g)| entries.gram_row(row, g, 90, &mut wanted));
+        assert!(found.iter().all(|x| x.is_finite()));
+        assert_eq!(found, wanted);
     }
 
     #[test]
@@ -318,6 +371,11 @@ mod tests {
                 // SAFETY: as above.
                 unsafe { scatter(entries, spans(&offsets), &[1.0; 60], &mut [0.0; 90], |x| x) };
             };
+            let squared = || {
+                // SAFETY: as above.
+                unsafe { gram(entries, spans(&offsets), &[1.0; 60], 90, &mut [0.0; 90 * 90]) };
+            };
+            assert!(std::panic::catch_unwind(squared).is_err(), "an index at {at}");
             assert!(std::panic::catch_unwind(product).is_err(), "an index at {at}");
             assert!(std::panic::catch_unwind(transposed).is_err(), "an index at {at}");
         }

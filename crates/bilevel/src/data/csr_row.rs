@@ -67,6 +67,26 @@ impl<'m, T: Element> Entries<'m, T> {
         );
     }
 
+    /// Lower triangle of `out += sum_i d_i x_i x_i^T` over `rows`, with `columns` numbers in a row of `out`.
+    pub fn gram(self, rows: impl Iterator<Item = Range<usize>>, d: &[f64], columns: usize, out: &mut [f64]) {
+        #[cfg(target_arch = "x86_64")]
+        if super::csr_avx2::available() {
+            // SAFETY: the instructions are there.
+            return unsafe { super::csr_avx2::gram(self, rows, d, columns, out) };
+        }
+        for (row, &d) in rows.zip(d) {
+            self.gram_row(row, d, columns, out);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn gram_row(self, row: Range<usize>, d: f64, columns: usize, out: &mut [f64]) {
+        for (position, (j, x)) in self.row(row.clone()).enumerate() {
+            let until = row.start..row.start + position + 1;
+            self.scatter_row(until, d * x, &mut out[j * columns..(j + 1) * columns], |y| y);
+        }
+    }
+
     #[inline(always)]
     pub(super) fn dot(self, row: Range<usize>, weights: &[f64]) -> f64 {
         let (index_blocks, index_rest) = self.indices[row.clone()].as_chunks::<LANES>();
