@@ -26,7 +26,7 @@ def own(root, folder, files):
     manifest = root / "bench" / "sparse" / "Cargo.toml"
     # The same folder as that of the workspace, so that what both need is built once.
     environment = os.environ | {"CARGO_TARGET_DIR": str(root / "target")}
-    command = ["cargo", "run", "--release", "--locked", "--quiet", "--manifest-path", manifest, "--", folder]
+    command = ["cargo", "run", "--release", "--quiet", "--manifest-path", manifest, "--", folder]
     command += [path.resolve() for path in files]
     printed = subprocess.run(command, check=True, env=environment, text=True, stdout=subprocess.PIPE).stdout
     found = {}
