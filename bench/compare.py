@@ -1,4 +1,4 @@
-"""bilevel beside JAX, PyTorch, NumPy and scikit-learn; called by bench/compare, which makes the environment."""
+"""bilevel beside JAX, PyTorch, NumPy, SciPy, scikit-learn, faer and sprs; called by bench/compare, which makes the environment."""
 
 import argparse
 import datetime
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import threadpoolctl
 
-from against import cross_validation, data, hypergradients, steps
+from against import cross_validation, data, hypergradients, sparse, steps
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "jax", "torch")
@@ -26,6 +26,7 @@ def arguments():
     parser.add_argument("--wide-labels", type=Path, help="their labels, where those are apart")
     parser.add_argument("--cv", type=Path, default=bundled / "a9a.gz", help="svmlight rows of two classes for cross-validation and hypergradients")
     parser.add_argument("--cv-test", type=Path, help="its test rows; a quarter is held out otherwise")
+    parser.add_argument("--sparse", type=Path, nargs="*", default=[], help="svmlight rows for products, besides a9a and random ones")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results", help="folder of the results")
     return parser.parse_args()
 
@@ -88,6 +89,23 @@ def table_of_hypergradients(own, others):
     return table(["", "method", "error", "milliseconds, median", "ratio"], body)
 
 
+def table_of_products(found):
+    """Quiet times, and how many times bilevel's on one thread they are."""
+    cases = list(dict.fromkeys(key[:5] for key in found))
+    body = []
+    for case in cases:
+        name, rows, columns, stored, product = case
+        for library in found[*case, "f32"]:
+            cells = [f"{name}, {rows} x {columns}, {stored} entries", product, library]
+            for precision in ("f32", "f64"):
+                times = found[*case, precision]
+                (median, quiet), base = times[library], next(iter(times.values()))
+                cells += [f"{median:.3f}", f"{quiet:.3f}", f"{quiet / base[1]:.2f}"]
+            body.append(cells)
+    head = ["matrix", "product", "library", "f32, median", "quiet", "ratio", "f64, median", "quiet", "ratio"]
+    return table(head, body)
+
+
 def table_of_cross_validation(found):
     base = next(iter(found.values()))[0]
     body = [[name, f"{time:.2f}", f"{time / base:.1f}", f"{loss:.5f}"] for name, (time, loss) in found.items()]
@@ -132,6 +150,9 @@ def main():
         with threadpoolctl.threadpool_limits(1):
             found = own_steps(printed, path) | steps.measure(features, target)
         parts += [f"## Steps, {path.name}", table_of_steps(found, *features.shape)]
+    say("sparse products")
+    products = sparse.measure(ROOT, args.sparse)
+    parts += ["## Sparse products, milliseconds", table_of_products(products)]
     for path, labels in ((args.narrow, args.narrow_labels), (args.cv, None)):
         say(f"{path.name}: hypergradients")
         variables = {"BILEVEL_BENCH_FILE": path, "BILEVEL_BENCH_FILE_LABELS": labels}
@@ -147,7 +168,7 @@ def main():
         f"Load average {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end. Where it is above the number of cores, "
         "the machine was shared with other programs, and times are upper limits. "
         "`quiet` is the fastest tenth of the repetitions. Ratios are to bilevel: of quiet times on dense numbers for steps, "
-        "of medians otherwise; above 1, bilevel is faster.",
+        "of quiet times on one thread for sparse products, of medians otherwise; above 1, bilevel is faster.",
         "; ".join(versions()) + ".",
     ]
     text = "\n\n".join([*head, *parts]) + "\n"

@@ -30,13 +30,14 @@ fn solve(operator: &mut impl RandomOperator, x: &mut [f64], rng: &mut Rng, works
     black_box(solver.solve(operator, x, rng, workspace));
 }
 
-/// A solve with memory of its own.
+/// A solve with memory and draws of its own: blocks that another candidate has just visited would still be in the cache.
 fn candidate<'a>(
     name: &str,
+    draws: Purpose,
     dim: usize,
     mut solve: impl FnMut(&mut [f64], &mut Rng, &mut Workspace) + 'a,
 ) -> Candidate<'a> {
-    let (mut rng, mut workspace, mut x) = (Rng::stream(0, Purpose::Lower, 0), Workspace::new(dim), vec![0.0; dim]);
+    let (mut rng, mut workspace, mut x) = (Rng::stream(0, draws, 0), Workspace::new(dim), vec![0.0; dim]);
     Candidate::new(name, move || solve(&mut x, &mut rng, &mut workspace))
 }
 
@@ -52,10 +53,10 @@ fn steps(data: &Data) {
     let lambda = vec![-2.0; dim];
     let (w, grad_w) = (vec![0.01; dim], vec![0.1; dim]);
     let mut candidates = vec![
-        candidate("lower", dim, |x, rng, workspace| {
+        candidate("lower", Purpose::Lower, dim, |x, rng, workspace| {
             solve(&mut LowerOperator { map: &map, lambda: &lambda }, x, rng, workspace);
         }),
-        candidate("linear", dim, |x, rng, workspace| {
+        candidate("linear", Purpose::Linear, dim, |x, rng, workspace| {
             let mut operator = AdjointOperator { map: &map, w: &w, lambda: &lambda, grad_w: &grad_w };
             solve(&mut operator, x, rng, workspace);
         }),

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::buffer::{Access, Buffer};
-use super::csr_row as single;
+use super::csr_outputs as several;
+use super::csr_row::Entries;
 use super::design::{Element, RowPick};
 use super::reorder::reorder;
 use crate::simd::vectorize;
@@ -238,31 +239,36 @@ impl<T: Element> CsrMatrix<T> {
         })
     }
 
+    fn entries(&self) -> Entries<'_, T> {
+        Entries { indices: &self.indices, values: &self.values }
+    }
+
+    /// Where the entries of consecutive rows lie.
+    #[inline]
+    fn spans(&self, rows: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        self.offsets[rows.start..=rows.end].windows(2).map(|ends| ends[0]..ends[1])
+    }
+
+    /// Where the entries of any rows lie.
+    #[inline]
+    fn scattered(&self, rows: &[u32]) -> impl Iterator<Item = Range<usize>> {
+        rows.iter().map(|&row| self.offsets[row as usize]..self.offsets[row as usize + 1])
+    }
+
     pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
         debug_assert_eq!((weights.len(), out.len()), (self.cols * outputs, rows.len() * outputs));
+        if outputs == 1 {
+            return match rows {
+                RowPick::Span(span) => self.entries().dots(self.spans(span), weights, out),
+                RowPick::List(list) => self.entries().dots(self.scattered(list), weights, out),
+            };
+        }
         vectorize(
             #[inline(always)]
             || {
-                if outputs == 1 {
-                    for (i, out) in out.iter_mut().enumerate() {
-                        let (indices, values) = self.row(rows.row(i));
-                        *out = single::dot(indices, values, weights);
-                    }
-                    return;
-                }
-                for i in 0..rows.len() {
+                for (i, out) in out.chunks_exact_mut(outputs).enumerate() {
                     let (indices, values) = self.row(rows.row(i));
-                    let out = &mut out[i * outputs..(i + 1) * outputs];
-                    let mut first = 0;
-                    while first < outputs {
-                        first += match outputs - first {
-                            16.. => gather::<T, 16>(indices, values, weights, outputs, first, out),
-                            8.. => gather::<T, 8>(indices, values, weights, outputs, first, out),
-                            4.. => gather::<T, 4>(indices, values, weights, outputs, first, out),
-                            2.. => gather::<T, 2>(indices, values, weights, outputs, first, out),
-                            _ => gather::<T, 1>(indices, values, weights, outputs, first, out),
-                        };
-                    }
+                    several::dots(indices, values, weights, out);
                 }
             },
         );
@@ -276,42 +282,29 @@ impl<T: Element> CsrMatrix<T> {
         self.scatter(rows, g, outputs, out, |x| x * x);
     }
 
-    fn scatter(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64], f: impl Fn(f64) -> f64) {
+    fn scatter(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64], f: impl Fn(f64) -> f64 + Copy) {
         debug_assert_eq!((out.len(), g.len()), (self.cols * outputs, rows.len() * outputs));
+        if outputs == 1 {
+            return match rows {
+                RowPick::Span(span) => self.entries().scatter(self.spans(span), g, out, f),
+                RowPick::List(list) => self.entries().scatter(self.scattered(list), g, out, f),
+            };
+        }
         vectorize(
             #[inline(always)]
             || {
-                if outputs == 1 {
-                    for (i, &g) in g.iter().enumerate() {
-                        let (indices, values) = self.row(rows.row(i));
-                        single::scatter(indices, values, g, out, &f);
-                    }
-                    return;
-                }
-                for i in 0..rows.len() {
+                for (i, g) in g.chunks_exact(outputs).enumerate() {
                     let (indices, values) = self.row(rows.row(i));
-                    let g = &g[i * outputs..(i + 1) * outputs];
-                    for (&j, x) in indices.iter().zip(values) {
-                        let (x, first) = (f(x.to_f64()), j as usize * outputs);
-                        for (out, g) in out[first..first + outputs].iter_mut().zip(g) {
-                            *out += x * g;
-                        }
-                    }
+                    several::scatter(indices, values, g, out, f);
                 }
             },
         );
     }
 
     pub(super) fn add_block_gram(&self, rows: &RowPick<'_>, d: &[f64], out: &mut [f64]) {
-        for (i, &d) in d.iter().enumerate() {
-            let (indices, values) = self.row(rows.row(i));
-            for (position, (&j, x)) in indices.iter().zip(values).enumerate() {
-                let scaled = d * x.to_f64();
-                let out = &mut out[j as usize * self.cols..(j as usize + 1) * self.cols];
-                for (&k, y) in indices[..=position].iter().zip(values) {
-                    out[k as usize] += scaled * y.to_f64();
-                }
-            }
+        match rows {
+            RowPick::Span(span) => self.entries().gram(self.spans(span), d, self.cols, out),
+            RowPick::List(list) => self.entries().gram(self.scattered(list), d, self.cols, out),
         }
     }
 
@@ -321,28 +314,4 @@ impl<T: Element> CsrMatrix<T> {
             out[j as usize] += scale[j as usize] * x.to_f64();
         }
     }
-}
-
-/// `out[first..first + N] = sum_k values[k] weights[indices[k], first..first + N]`; returns `N`.
-///
-/// A fixed width keeps the sums in vector registers while the row is walked.
-#[inline(always)]
-fn gather<T: Element, const N: usize>(
-    indices: &[u32],
-    values: &[T],
-    weights: &[f64],
-    outputs: usize,
-    first: usize,
-    out: &mut [f64],
-) -> usize {
-    let mut sums = [0.0; N];
-    for (&j, x) in indices.iter().zip(values) {
-        let (x, start) = (x.to_f64(), j as usize * outputs + first);
-        let weights = &weights[start..start + N];
-        for lane in 0..N {
-            sums[lane] = x.mul_add(weights[lane], sums[lane]);
-        }
-    }
-    out[first..first + N].copy_from_slice(&sums);
-    N
 }

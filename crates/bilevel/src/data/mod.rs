@@ -9,6 +9,9 @@ mod coded;
 mod columns;
 mod convert;
 mod csr;
+#[cfg(target_arch = "x86_64")]
+mod csr_avx2;
+mod csr_outputs;
 mod csr_row;
 mod dataset;
 mod dense;
