@@ -149,8 +149,7 @@ impl Subject<'_> {
         let stream = |purpose| Rng::stream(0, purpose, 0);
         let lower = (FixedPoint::exact(checkpoints.last().copied().unwrap_or(0), 0.0), stream(Purpose::Lower));
         self.trajectory(
-            self.map.map(),
-            &Plain,
+            (self.map.map(), &Plain),
             lower,
             Batch::All,
             &stream,
