@@ -67,6 +67,11 @@ impl<'a> Pass<'a> {
         self.len == 0
     }
 
+    /// Most rows that are visited at a time.
+    pub(crate) fn longest_chunk(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.rows.len()).max().unwrap_or(0)
+    }
+
     /// For each block of rows calls `visit(rows, position, margins)` with `margins = X[rows] W + b`; returns the sum
     /// of what it returns.
     pub fn margins(

@@ -47,12 +47,9 @@ impl<'d> Predicted<'d> {
         all
     }
 
-    fn weights(&self) -> Option<&[f64]> {
-        (!self.weights.is_empty()).then_some(&self.weights)
-    }
-
-    fn metrics(&self, loss: Loss) -> Metrics {
-        Metrics::compute(loss, &self.margins, &self.y, self.weights())
+    fn metrics(mut self, loss: Loss) -> Metrics {
+        let weights = (!self.weights.is_empty()).then_some(&self.weights[..]);
+        Metrics::using_up(loss, &mut self.margins, &self.y, weights)
     }
 }
 
@@ -65,8 +62,8 @@ pub(super) fn diagnose<'r>(
     loss: Loss,
     rows_are: &str,
 ) -> Diagnostics {
-    let all = Predicted::new(parts);
-    Diagnostics::compute(loss, &all.margins, &all.y, all.weights(), rows_are)
+    let Predicted { margins, y, weights } = Predicted::new(parts);
+    Diagnostics::using_up(loss, margins, &y, (!weights.is_empty()).then_some(&weights[..]), rows_are)
 }
 
 fn fold_metrics<'w>(division: &Division<'_>, loss: Loss, w: impl Iterator<Item = &'w [f64]>) -> Metrics {
