@@ -202,6 +202,11 @@ impl GlmProblem {
             }
         };
         let data = &arranged.data;
+        let sampling = match (options.sampling, &data.arrangement) {
+            // Each block elsewhere in a file costs a page fault or two.
+            (Sampling::Blocks, Some(_)) => Sampling::Runs,
+            (sampling, _) => sampling,
+        };
         let penalty = penalty_of(options.penalties, &data.groups, data.features(), arranged.loss.outputs());
         Ok(GlmProblem {
             y: target_numbers(&arranged.data),
@@ -212,7 +217,7 @@ impl GlmProblem {
             judging,
             penalty,
             intercept: options.intercept,
-            sampling: options.sampling,
+            sampling,
         })
     }
 
@@ -257,6 +262,11 @@ impl GlmProblem {
         standardization.fold_back(&mut coef, &mut intercept);
         intercept.resize(outputs, 0.0);
         LinearModel { loss: *loss, features, outputs, coef, intercept }
+    }
+
+    /// How rows are drawn.
+    pub(super) fn sampling(&self) -> Sampling {
+        self.sampling
     }
 
     /// Tells the system in what order rows that lie in mapped files will be read.
