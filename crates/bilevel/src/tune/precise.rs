@@ -16,7 +16,7 @@ use crate::lower::{GradientMap, StochasticLoss};
 use crate::newton::{Newton, NewtonDirection};
 use crate::problems::glm::Glm;
 use crate::problems::scaled::Scaled;
-use crate::sample::{Batch, Sampling};
+use crate::sample::Batch;
 use crate::stop::StopSignal;
 use crate::vector;
 
@@ -126,8 +126,8 @@ impl GlmProblem {
         Implicit::default().estimate(&lower, &upper, lambda, Some(&mut start), &newton)
     }
 
-    /// Where samples are small and far apart: of a mapped file, what lies behind them is not wanted, until this is dropped. Runs
-    /// go on behind what was read.
+    /// Samples are small and far apart: of a mapped file, what lies behind them is not wanted, until this is dropped. Nor is what
+    /// lies around the beginning of a run, of which the system would read megabytes.
     fn scattered(&self) -> impl Drop + use<'_> {
         struct Scattered<'a>(&'a GlmProblem);
         impl Drop for Scattered<'_> {
@@ -135,9 +135,7 @@ impl GlmProblem {
                 self.0.advise(Access::Ordered);
             }
         }
-        if self.sampling() != Sampling::Runs {
-            self.advise(Access::Scattered);
-        }
+        self.advise(Access::Scattered);
         Scattered(self)
     }
 

@@ -264,11 +264,6 @@ impl GlmProblem {
         LinearModel { loss: *loss, features, outputs, coef, intercept }
     }
 
-    /// How rows are drawn.
-    pub(super) fn sampling(&self) -> Sampling {
-        self.sampling
-    }
-
     /// Tells the system in what order rows that lie in mapped files will be read.
     pub(super) fn advise(&self, access: Access) {
         for data in [Some(&self.arranged.data), self.arranged.validation.as_ref()].into_iter().flatten() {
