@@ -9,6 +9,7 @@ use bilevel::{Error, Result};
 use crate::args::ProblemArgs;
 use crate::input::{Learned, describe, encode_options, read_options};
 use crate::mapped::{self, Verify};
+use crate::memory::Lean;
 use crate::numbers;
 use crate::plan::{self, Part};
 
@@ -99,6 +100,7 @@ pub fn read(
     verify: Verify,
     mut phase: impl FnMut(&str),
 ) -> Result<Inputs> {
+    let _lean = Lean::begin();
     let mut phase = |path: &Path| phase(&format!("reading {}", path.display()));
     let options = ReadOptions { precision: args.encoding.dtype.into(), ..read_options(&args.data) };
     phase(&args.train);

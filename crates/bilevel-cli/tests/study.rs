@@ -220,7 +220,7 @@ fn every_other_estimator_is_offered_by_name() {
     let folder = Scratch::new();
     let out = folder.join("others");
     let deterministic = ["aid-normal", "aid-gmres", "itd", "itd-truncated", "itd-forward"];
-    let sampled = ["nystrom", "neumann", "neumann-random", "mixed-fp", "sid-multilevel", "pzobo"];
+    let sampled = ["nystrom", "neumann", "neumann-random", "mixed-fp", "sid-averaged", "sid-multilevel", "pzobo"];
     let methods = [&deterministic[..], &sampled].concat().join(",");
     let more = ["--methods", &methods, "--replicates", "2", "--batch", "8", "--penalties", "shared"];
     let (code, printed, errors) = study(&out, &more);

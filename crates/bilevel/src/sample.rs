@@ -56,6 +56,9 @@ pub enum Batch {
     Rows(usize),
 }
 
+/// Rows of a run of blocks: some page faults' worth of narrow rows, and of wide ones little more than a block.
+const RUN_ROWS: usize = 1024;
+
 /// How rows are drawn from a finite set; every row is equally likely either way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -64,19 +67,29 @@ pub enum Sampling {
     /// replacement that is read at the speed of the memory.
     #[default]
     Blocks,
+    /// Blocks one behind the other, in runs of some thousand rows from uniformly random starts: for rows of which it is not the
+    /// reading that takes the time but going elsewhere, as in a file that is mapped into memory.
+    ///
+    /// At each draw every row is equally likely, and the blocks of a run have no row in common. How far they tell of each other is
+    /// in `docs/theory.md`.
+    Runs,
     /// Independent uniform rows, with replacement.
     Rows,
 }
 
 impl Sampling {
     /// Draws `batch` of `n` rows; reuses the buffers of `sample` where it can. Blocks hold each row once at most, so they
-    /// are cut to `n` rows.
+    /// are cut to `n` rows. Runs belong to the stream: a copy of `rng` goes on with the same blocks.
     ///
     /// # Panics
     /// When `n` is zero.
     pub fn draw(self, n: usize, batch: usize, rng: &mut Rng, sample: &mut Sample) {
         match self {
             Sampling::Blocks => sample.set_block(rng.below(n), batch.clamp(1, n), n),
+            Sampling::Runs => {
+                let size = batch.clamp(1, n);
+                sample.set_block(rng.run_on(size, n), size, n);
+            }
             Sampling::Rows => sample.set_rows((0..batch.max(1)).map(|_| rng.below(n) as u32)),
         }
     }
@@ -118,7 +131,21 @@ impl Batch {
 
 /// The random generator of the library: counter-based, so that results never depend on the number of threads.
 #[derive(Debug, Clone)]
-pub struct Rng(Philox);
+pub struct Rng {
+    philox: Philox,
+    /// Where the next block of [`Sampling::Runs`] is.
+    run: Option<Run>,
+}
+
+/// A run of blocks that is under way.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    next: usize,
+    /// Rows that are left.
+    left: usize,
+    /// Rows of the set that it goes through.
+    of: usize,
+}
 
 /// What a stream of random numbers is for; streams of different purposes are independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,17 +167,28 @@ pub enum Purpose {
 impl Rng {
     /// The stream number `index` for `purpose` under `seed`.
     pub fn stream(seed: u64, purpose: Purpose, index: u64) -> Self {
-        Rng(Philox::from_u64_seed_stream(seed, splitmix64(index ^ splitmix64(purpose as u64))))
+        let philox = Philox::from_u64_seed_stream(seed, splitmix64(index ^ splitmix64(purpose as u64)));
+        Rng { philox, run: None }
     }
 
     /// Uniform integer in `0..bound`; `bound` must be positive.
     pub fn below(&mut self, bound: usize) -> usize {
-        self.0.random_range(0..bound)
+        self.philox.random_range(0..bound)
+    }
+
+    /// The start of the next block of `size <= n` rows: right behind the last one, or anywhere when the run is over.
+    fn run_on(&mut self, size: usize, n: usize) -> usize {
+        let run = match self.run {
+            Some(run) if run.of == n && run.left >= size => run,
+            _ => Run { next: self.below(n), left: RUN_ROWS.min(n), of: n },
+        };
+        self.run = Some(Run { next: (run.next + size) % n, left: run.left.saturating_sub(size), of: n });
+        run.next
     }
 
     /// Uniform number in `[0, 1)`.
     pub fn uniform(&mut self) -> f64 {
-        self.0.random::<f64>()
+        self.philox.random::<f64>()
     }
 
     /// Standard normal number (Box-Muller).
@@ -161,7 +199,7 @@ impl Rng {
 
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
-        self.0.next_u64()
+        self.philox.next_u64()
     }
 
     /// A uniformly random order of `items` (Fisher-Yates), in place.

@@ -57,6 +57,38 @@ fn every_row_is_equally_likely() {
 }
 
 #[test]
+fn blocks_of_a_run_follow_one_another() {
+    for (n, batch) in [(100_000, 64), (100_000, 1000), (100_000, 5000), (1500, 64), (300, 64), (64, 64), (3, 1)] {
+        let (mut rng, mut sample) = (Rng::stream(6, Purpose::Lower, n as u64), Sample::Full);
+        let mut draw = |rng: &mut Rng| {
+            Sampling::Runs.draw(n, batch, rng, &mut sample);
+            rows_of(&sample)
+        };
+        let blocks = (1024.min(n) / batch).max(1);
+        let (mut starts, mut thirds) = (HashSet::new(), [0.0; 3]);
+        for _ in 0..600 {
+            let mut again = rng.clone();
+            let run: Vec<Vec<usize>> = (0..blocks).map(|_| draw(&mut rng)).collect();
+            assert_eq!(run, (0..blocks).map(|_| draw(&mut again)).collect::<Vec<_>>(), "a copy draws the same");
+            let rows: Vec<usize> = run.concat();
+            assert!(rows.windows(2).all(|pair| pair[1] == (pair[0] + 1) % n), "the rows of a run follow one another");
+            assert_eq!(rows.iter().collect::<HashSet<_>>().len(), blocks * batch.min(n), "no row twice");
+            starts.insert(rows[0]);
+            for block in &run {
+                thirds[3 * block[0] / n] += 1.0 / blocks as f64;
+            }
+        }
+        // 600 starts among n places: of 1500 places some 494 are hit.
+        assert!(starts.len() > 400.min(n / 4), "{} starts for {n} rows", starts.len());
+        // A third of the rows has 200 of 600 runs: off by 80 with probability 1e-9 (Hoeffding).
+        assert!(
+            thirds.iter().all(|&third| (third - 200.0_f64).abs() < 80.0),
+            "{n} rows in blocks of {batch}: {thirds:?}"
+        );
+    }
+}
+
+#[test]
 fn an_epoch_visits_no_row_twice_and_favours_none() {
     for (n, batch) in [(10, 3), (12, 4), (7, 7), (9, 64), (11, 1), (5, 2)] {
         let mut rng = Rng::stream(4, Purpose::Lower, n as u64);
@@ -92,7 +124,7 @@ fn sampled_gradients_average_to_the_full_one() {
     let numbers = Numbers::random(45, 6, 1);
     let (design, y) = (matrix(&numbers.x, 6, STORED[0]), targets(Loss::Logistic, 45));
     let rows = RowRanges::new([0..17, 20..45]);
-    for sampling in [Sampling::Blocks, Sampling::Rows] {
+    for sampling in [Sampling::Blocks, Sampling::Runs, Sampling::Rows] {
         let risk = EmpiricalRisk::new(&design, &y, rows.clone(), Loss::Logistic, true)
             .weighted(Weighting::Rows(&numbers.row_weights))
             .sampled_by(sampling);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bilevel::data::{EncodeOptions, Encoder, LabelMap, ReadOptions, TargetKind};
+use bilevel::fixed_point::Average;
 use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Capable, Sid, SidSaga, SidSvrg};
 use bilevel::lower::{Dims, GradientMap, StochasticMap};
 use bilevel::problems::linear_contraction::LinearContraction;
@@ -58,12 +59,21 @@ fn checkpoints_are_estimates_made_on_their_own() {
     let saga = subject.sid_saga(&settings, step, 4, by).unwrap();
     let aid_fp = subject.aid_fixed_point(&checkpoints, &never).unwrap();
     let aid_cg = subject.aid_conjugate_gradient(&checkpoints, &never).unwrap();
+    let at_these = StudySettings { checkpoints: Checkpoints::At(checkpoints.to_vec()), ..settings.clone() };
+    let averaged = subject.measure(&at_these, &Curve::SidAveraged { eta: 0.1 }, 4, &never).unwrap();
     let full = map.size(&bilevel::sample::Sample::Full) as u64;
     for (at, &t) in checkpoints.iter().enumerate() {
         let sid = Sid { cross_batch: Batch::Rows(3), ..Sid::new(t, 3, step) };
         let alone = sid.estimate(&map, problem.upper(), &LAMBDA, None, 11, 4).unwrap();
         assert_eq!(measured[at].squared_error, error(&alone.value), "SID, t = {t}");
         assert_eq!((measured[at].t, measured[at].k, measured[at].samples), (t, t, (2 * t * 3 + 3) as u64));
+
+        let sid_averaged = Sid { average: Average::Suffix { fraction: 0.5 }, ..sid };
+        let constant = StepSize::Constant { eta: 0.1 };
+        let sid_averaged = Sid { lower_step: constant, linear_step: constant, ..sid_averaged };
+        let alone = sid_averaged.estimate(&map, problem.upper(), &LAMBDA, None, 11, 4).unwrap();
+        assert_eq!(averaged[at].squared_error, error(&alone.value), "averaged SID, t = {t}");
+        assert_eq!(averaged[at].samples, (2 * t * 3 + 3) as u64);
 
         let alone = SidSvrg { sid, period: 20 }.estimate(&map, problem.upper(), &LAMBDA, None, 11, 4).unwrap();
         assert_eq!(svrg[at].squared_error, error(&alone.value), "SID-SVRG, t = {t}");

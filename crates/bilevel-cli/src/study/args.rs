@@ -38,6 +38,7 @@ pub const METHODS: Names = &[
     ("neumann", "sampled lower solve and a Neumann series of k terms on samples"),
     ("neumann-random", "the same with one random term of the series"),
     ("mixed-fp", "the same with a mixture of Neumann and unrolled sums (Mixed FP-KM)"),
+    ("sid-averaged", "sid-constant whose solves return the mean of the later half of their iterates"),
     ("sid-multilevel", "sid-constant without bias, by a random number of levels above t steps"),
     ("pzobo", "differences of sampled lower solves along 10 random directions"),
 ];

@@ -32,7 +32,7 @@ impl LabelCounts {
         match labels {
             Labels::Numbers(values) => {
                 let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-                sorted.sort_by(f64::total_cmp);
+                sorted.sort_unstable_by(f64::total_cmp);
                 let counts = sorted.chunk_by(|a, b| a == b).map(|equal| (equal[0], equal.len())).collect();
                 LabelCounts { found: Distinct::Numbers(counts), rows: sorted.len(), too_many: false }
             }

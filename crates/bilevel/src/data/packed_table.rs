@@ -42,7 +42,7 @@ impl PackedTable {
     /// # Errors
     /// Those of [`read`](super::read()) and [`Encoder::learn`].
     pub fn read(path: &Path, read: &ReadOptions, encode: &EncodeOptions) -> Result<Self> {
-        let mut packing = Packing { encode: *encode, found: None };
+        let mut packing = Packing { encode: *encode, room: Vec::new(), found: None };
         Blocks::open(path, read)?.visit(&mut packing)?;
         let found = packing.found.ok_or_else(|| no_rows(path))?;
         let (encoder, _) = found.learner.finish(path)?;
@@ -99,17 +99,18 @@ enum Waiting {
 }
 
 impl Waiting {
-    /// Puts `table` behind the rows that wait, which are packed once they are more than one block.
-    fn push(&mut self, table: Table, precision: Precision) -> Result<()> {
+    /// Puts `table` behind the rows that wait, which are packed once they are more than one block; `room` is memory that is
+    /// used again from block to block.
+    fn push(&mut self, table: Table, precision: Precision, room: &mut Vec<u8>) -> Result<()> {
         *self = match std::mem::replace(self, Waiting::Nothing) {
             Waiting::Nothing => Waiting::Whole(table),
             Waiting::Whole(first) => {
                 let mut template = Template::of(&first, precision);
-                let blocks = vec![Packed::new(&mut template, first)?, Packed::new(&mut template, table)?];
+                let blocks = vec![Packed::new(&mut template, first, room)?, Packed::new(&mut template, table, room)?];
                 Waiting::Packed(template, blocks)
             }
             Waiting::Packed(mut template, mut blocks) => {
-                blocks.push(Packed::new(&mut template, table)?);
+                blocks.push(Packed::new(&mut template, table, room)?);
                 Waiting::Packed(template, blocks)
             }
         };
@@ -127,13 +128,14 @@ struct Packed {
 }
 
 impl Packed {
-    fn new(template: &mut Template, table: Table) -> Result<Self> {
+    fn new(template: &mut Template, table: Table, room: &mut Vec<u8>) -> Result<Self> {
         let origin = table.origin.clone();
         let mut piece = template.piece(table);
-        let (fields, mut bytes) = (piece.empty(), Vec::new());
-        piece.pack_to(&mut bytes);
-        let map = MmapMut::map_anon(bytes.len()).and_then(|mut map| {
-            map.copy_from_slice(&bytes);
+        let fields = piece.empty();
+        room.clear();
+        piece.pack_to(room);
+        let map = MmapMut::map_anon(room.len()).and_then(|mut map| {
+            map.copy_from_slice(room);
             map.make_read_only()
         });
         let bytes = map.map_err(|error| Error::io(origin.path(), &error))?;
@@ -247,6 +249,7 @@ impl LabelStack {
 /// Learns an encoder and packs the blocks.
 struct Packing {
     encode: EncodeOptions,
+    room: Vec<u8>,
     found: Option<Found>,
 }
 
@@ -273,7 +276,7 @@ impl BlockVisitor for Packing {
         });
         found.side.take(&mut table);
         found.learner.add(&table);
-        found.waiting.push(table, self.encode.precision)
+        found.waiting.push(table, self.encode.precision, &mut self.room)
     }
 
     fn restart(&mut self) -> Result<()> {

@@ -67,6 +67,11 @@ impl<'a> Pass<'a> {
         self.len == 0
     }
 
+    /// Most rows that are visited at a time.
+    pub(crate) fn longest_chunk(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.rows.len()).max().unwrap_or(0)
+    }
+
     /// For each block of rows calls `visit(rows, position, margins)` with `margins = X[rows] W + b`; returns the sum
     /// of what it returns.
     pub fn margins(
@@ -95,13 +100,23 @@ impl<'a> Pass<'a> {
 
     /// `X W + b`, `C` numbers a row, in the order of the rows.
     pub fn all_margins(&self, weights: &[f64], intercept: &[f64]) -> Vec<f64> {
-        let mut all = vec![0.0; self.len * intercept.len()];
-        let slots = SharedSlots::new(&mut all, intercept.len());
+        let mut all = Vec::new();
+        self.all_margins_in(&mut all, weights, intercept);
+        all
+    }
+
+    /// The same in the memory of `all`, which is overwritten.
+    pub(crate) fn all_margins_in(&self, all: &mut Vec<f64>, weights: &[f64], intercept: &[f64]) {
+        let count = self.len * intercept.len();
+        match all.capacity() < count {
+            true => *all = vec![0.0; count],
+            false => all.resize(count, 0.0),
+        }
+        let slots = SharedSlots::new(all, intercept.len());
         self.margins(weights, intercept, |rows, position, margins| {
             slots.at(position, rows.len()).copy_from_slice(margins);
             0.0
         });
-        all
     }
 
     /// Like [`Pass::margins`], and adds `X^T G` to `out`, where `visit` replaces the margins by the rows of `G`; the

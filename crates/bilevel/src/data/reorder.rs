@@ -11,6 +11,8 @@ use memmap2::MmapMut;
 
 /// Number of buckets; one of them is the memory needed on top.
 const BUCKETS: usize = 32;
+/// No bucket.
+const NOWHERE: u8 = u8::MAX;
 /// Bytes below which one bucket is enough.
 const SMALL: usize = 1 << 20;
 
@@ -56,11 +58,13 @@ impl<T: Copy> Bucket<T> {
 /// When `order` is no order of the rows.
 pub(super) fn reorder<T: Copy>(mut numbers: Vec<T>, start: impl Fn(usize) -> usize, order: &[u32]) -> Vec<T> {
     let rows = order.len();
-    let mut place = vec![u32::MAX; rows];
-    for (position, &row) in (0u32..).zip(order) {
-        assert_eq!(std::mem::replace(&mut place[row as usize], position), u32::MAX, "each row once");
-    }
     let count = if size_of_val(&numbers[..]) < SMALL { 1 } else { BUCKETS };
+    // The bucket of each row, in a byte.
+    let mut bucket_of = vec![NOWHERE; rows];
+    for (position, &row) in order.iter().enumerate() {
+        let bucket = (position * count / rows) as u8;
+        assert_eq!(std::mem::replace(&mut bucket_of[row as usize], bucket), NOWHERE, "each row once");
+    }
     let part =
         |bucket: usize| -> Range<usize> { (bucket * rows).div_ceil(count)..((bucket + 1) * rows).div_ceil(count) };
     let length = |row: usize| start(row + 1) - start(row);
@@ -70,12 +74,12 @@ pub(super) fn reorder<T: Copy>(mut numbers: Vec<T>, start: impl Fn(usize) -> usi
     for bucket in (0..count).rev() {
         let old = part(bucket);
         for row in old.clone().rev() {
-            buckets[place[row] as usize * count / rows].extend_from_slice(&numbers[start(row)..start(row + 1)]);
+            buckets[usize::from(bucket_of[row])].extend_from_slice(&numbers[start(row)..start(row + 1)]);
         }
         numbers.truncate(start(old.start));
         numbers.shrink_to_fit();
     }
-    drop(place);
+    drop(bucket_of);
     let mut ordered = Vec::with_capacity(buckets.iter().map(|bucket| bucket.held).sum());
     let mut found: Vec<(u32, usize)> = Vec::new();
     for (bucket, held) in buckets.into_iter().enumerate() {

@@ -6,7 +6,7 @@ use super::curve::Curve;
 use super::measure::{Measurement, Subject};
 use super::settings::StudySettings;
 use crate::error::{Error, Result};
-use crate::fixed_point::FixedPoint;
+use crate::fixed_point::{Average, FixedPoint};
 use crate::hypergradient::{
     AidGmres, AidNormalEquations, ForwardMode, Method, MixedFixedPoint, Neumann, Nystrom, ReverseMode, SeriesLength,
     Sid, TruncatedReverse, UnbiasedSid, ZerothOrder,
@@ -24,6 +24,8 @@ const SMOOTHING: f64 = 1e-4;
 const RESTART: usize = 50;
 /// Damping of a low-rank inverse, beside eigenvalues up to about 2 of `I - d1Phi`.
 const DAMPING: f64 = 0.01;
+/// Part of the iterates, the last ones, of which an averaged solve returns the mean.
+const AVERAGED: f64 = 0.5;
 /// Mixing rate of Mixed FP-KM.
 const MIXING: f64 = 0.2;
 
@@ -59,6 +61,11 @@ impl Curve {
                 let step = StepSize::Constant { eta };
                 let mixed = MixedFixedPoint::krasnoselskii_mann(sampled(eta), t, settings.batch, MIXING, step);
                 Method::MixedFixedPoint(MixedFixedPoint { cross_batch, ..mixed })
+            }
+            Curve::SidAveraged { eta } => {
+                let average = Average::Suffix { fraction: AVERAGED };
+                let sid = Sid::new(t, settings.batch, StepSize::Constant { eta });
+                Method::Sid(Sid { average, cross_batch, ..sid })
             }
             Curve::SidMultilevel { eta } => {
                 let sid = Sid { cross_batch, ..Sid::new(t, settings.batch, StepSize::Constant { eta }) };

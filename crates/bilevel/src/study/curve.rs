@@ -38,6 +38,8 @@ pub enum CurveKind {
     NeumannRandom,
     /// The same with a mixture of the Neumann iteration and the unrolled sum (Mixed FP-KM).
     MixedFp,
+    /// SID with constant steps, whose solves return the mean of the later half of their iterates.
+    SidAveraged,
     /// SID without bias, by a random number of levels.
     SidMultilevel,
     /// Differences of sampled lower solves along random directions.
@@ -46,7 +48,7 @@ pub enum CurveKind {
 
 impl CurveKind {
     /// All of them.
-    pub const ALL: [CurveKind; 17] = [
+    pub const ALL: [CurveKind; 18] = [
         CurveKind::SidConstant,
         CurveKind::SidDecreasing,
         CurveKind::SidSvrg,
@@ -62,6 +64,7 @@ impl CurveKind {
         CurveKind::Neumann,
         CurveKind::NeumannRandom,
         CurveKind::MixedFp,
+        CurveKind::SidAveraged,
         CurveKind::SidMultilevel,
         CurveKind::Pzobo,
     ];
@@ -94,6 +97,7 @@ impl CurveKind {
             CurveKind::Neumann => "neumann",
             CurveKind::NeumannRandom => "neumann-random",
             CurveKind::MixedFp => "mixed-fp",
+            CurveKind::SidAveraged => "sid-averaged",
             CurveKind::SidMultilevel => "sid-multilevel",
             CurveKind::Pzobo => "pzobo",
         }
@@ -168,6 +172,11 @@ pub enum Curve {
         /// The step.
         eta: f64,
     },
+    /// SID with steps `eta_s = eta` and averaged iterates (Polyak, Juditsky 1992).
+    SidAveraged {
+        /// The step.
+        eta: f64,
+    },
     /// Unbiased SID whose level 0 makes as many steps.
     SidMultilevel {
         /// The step.
@@ -199,6 +208,7 @@ impl Curve {
             Curve::Neumann { .. } => CurveKind::Neumann,
             Curve::NeumannRandom { .. } => CurveKind::NeumannRandom,
             Curve::MixedFp { .. } => CurveKind::MixedFp,
+            Curve::SidAveraged { .. } => CurveKind::SidAveraged,
             Curve::SidMultilevel { .. } => CurveKind::SidMultilevel,
             Curve::Pzobo { .. } => CurveKind::Pzobo,
         }
@@ -213,6 +223,7 @@ impl Curve {
             | Curve::Neumann { eta }
             | Curve::NeumannRandom { eta }
             | Curve::MixedFp { eta }
+            | Curve::SidAveraged { eta }
             | Curve::SidMultilevel { eta }
             | Curve::Pzobo { eta } => Some(eta),
             _ => None,

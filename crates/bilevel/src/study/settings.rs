@@ -66,7 +66,7 @@ impl StudySettings {
         let budget = self.max_epochs * rows as f64;
         let (cross, batch, rows) = (cross as f64, self.batch as f64, rows as f64);
         let (fixed, per_step) = match *curve {
-            Curve::SidConstant { .. } | Curve::SidDecreasing { .. } => (cross, 2.0 * batch),
+            Curve::SidConstant { .. } | Curve::SidDecreasing { .. } | Curve::SidAveraged { .. } => (cross, 2.0 * batch),
             Curve::SidSvrg { period, .. } => (cross + 2.0 * rows, 3.0 * batch + 2.0 * rows / period.max(1) as f64),
             Curve::SidSaga { .. } => (cross + 2.0 * rows, 2.0 * batch),
             Curve::AidFp | Curve::AidCg | Curve::AidNormal | Curve::AidGmres | Curve::Nystrom => (0.0, 2.0 * rows),

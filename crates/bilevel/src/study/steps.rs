@@ -121,6 +121,7 @@ pub fn choose_curves(kinds: &[CurveKind], etas: &[f64], limits: &StepLimits) -> 
             | CurveKind::Neumann
             | CurveKind::NeumannRandom
             | CurveKind::MixedFp
+            | CurveKind::SidAveraged
             | CurveKind::SidMultilevel
             | CurveKind::Pzobo => {
                 let of = |eta| match kind {
@@ -128,6 +129,7 @@ pub fn choose_curves(kinds: &[CurveKind], etas: &[f64], limits: &StepLimits) -> 
                     CurveKind::Neumann => Curve::Neumann { eta },
                     CurveKind::NeumannRandom => Curve::NeumannRandom { eta },
                     CurveKind::MixedFp => Curve::MixedFp { eta },
+                    CurveKind::SidAveraged => Curve::SidAveraged { eta },
                     CurveKind::SidMultilevel => Curve::SidMultilevel { eta },
                     CurveKind::Pzobo => Curve::Pzobo { eta },
                     _ => Curve::SidSaga { eta },

@@ -27,37 +27,37 @@ struct Predicted<'d> {
 }
 
 impl<'d> Predicted<'d> {
-    fn new<'r, 'w>(parts: impl Iterator<Item = (&'r EmpiricalRisk<'d>, &'w [f64])>) -> Self
+    /// In the memory of `room`.
+    fn new<'r, 'w>(parts: impl Iterator<Item = (&'r EmpiricalRisk<'d>, &'w [f64])>, room: Vec<f64>) -> Self
     where
         'd: 'r,
     {
-        let mut all = Predicted::default();
-        for (risk, w) in parts {
-            let (margins, y) = (risk.margins(w), risk.targets());
+        let mut all = Predicted { margins: room, ..Predicted::default() };
+        for (number, (risk, w)) in parts.enumerate() {
             // Of one part alone nothing is copied.
-            match all.margins.is_empty() {
-                true => (all.margins, all.y) = (margins, y),
-                false => {
-                    all.margins.extend(margins);
-                    all.y.to_mut().extend_from_slice(&y);
-                }
+            if number == 0 {
+                risk.margins_in(&mut all.margins, w);
+                all.y = risk.targets();
+            } else {
+                all.margins.extend(risk.margins(w));
+                all.y.to_mut().extend_from_slice(&risk.targets());
             }
             all.weights.extend(risk.row_weights().into_iter().flatten());
         }
         all
     }
 
-    fn weights(&self) -> Option<&[f64]> {
-        (!self.weights.is_empty()).then_some(&self.weights)
-    }
-
-    fn metrics(&self, loss: Loss) -> Metrics {
-        Metrics::compute(loss, &self.margins, &self.y, self.weights())
+    /// Leaves the memory of the margins in `room`.
+    fn metrics(mut self, loss: Loss, room: &mut Vec<f64>) -> Metrics {
+        let weights = (!self.weights.is_empty()).then_some(&self.weights[..]);
+        let metrics = Metrics::using_up(loss, &mut self.margins, &self.y, weights);
+        *room = self.margins;
+        metrics
     }
 }
 
-fn metrics(risk: &EmpiricalRisk<'_>, loss: Loss, w: &[f64]) -> Metrics {
-    Predicted::new(std::iter::once((risk, w))).metrics(loss)
+fn metrics(risk: &EmpiricalRisk<'_>, loss: Loss, w: &[f64], room: &mut Vec<f64>) -> Metrics {
+    Predicted::new(std::iter::once((risk, w)), std::mem::take(room)).metrics(loss, room)
 }
 
 pub(super) fn diagnose<'r>(
@@ -65,12 +65,18 @@ pub(super) fn diagnose<'r>(
     loss: Loss,
     rows_are: &str,
 ) -> Diagnostics {
-    let all = Predicted::new(parts);
-    Diagnostics::compute(loss, &all.margins, &all.y, all.weights(), rows_are)
+    let Predicted { margins, y, weights } = Predicted::new(parts, Vec::new());
+    Diagnostics::using_up(loss, margins, &y, (!weights.is_empty()).then_some(&weights[..]), rows_are)
 }
 
-fn fold_metrics<'w>(division: &Division<'_>, loss: Loss, w: impl Iterator<Item = &'w [f64]>) -> Metrics {
-    Predicted::new(division.folds.iter().map(|fold| &fold.judging).zip(w)).metrics(loss)
+fn fold_metrics<'w>(
+    division: &Division<'_>,
+    loss: Loss,
+    w: impl Iterator<Item = &'w [f64]>,
+    room: &mut Vec<f64>,
+) -> Metrics {
+    let parts = division.folds.iter().map(|fold| &fold.judging).zip(w);
+    Predicted::new(parts, std::mem::take(room)).metrics(loss, room)
 }
 
 pub(super) fn candidate(
@@ -83,16 +89,17 @@ pub(super) fn candidate(
     let loss = division.refit.loss();
     let monitor = judged.iter().find(|j| j.spec == tried.spec);
     let w = tried.w.as_deref().unwrap_or_default();
+    let room = &mut Vec::new();
     Candidate {
         role: CandidateRole::Tuned,
         penalties: tried.spec.penalties,
         law: tried.spec.law,
         hyperparameters: tried.lambda.len(),
-        train: metrics(&division.refit, loss, w),
-        validation: fold_metrics(division, loss, tried.fold_w.iter().map(|w| &w[..])),
+        train: metrics(&division.refit, loss, w, room),
+        validation: fold_metrics(division, loss, tried.fold_w.iter().map(|w| &w[..]), room),
         monitor_loss: monitor.map(|j| j.loss),
         monitor_std_error: monitor.map(|j| j.std_error),
-        test: test.map(|risk| metrics(risk, loss, w)),
+        test: test.map(|risk| metrics(risk, loss, w, room)),
         chosen,
     }
 }
@@ -113,17 +120,18 @@ pub(super) fn untuned(
         Ok(w)
     };
     let w = fit_rows(&division.refit)?;
+    let room = &mut Vec::new();
     let fold_w = division.folds.iter().map(|fold| fit_rows(&fold.fitted)).collect::<Result<Vec<_>>>()?;
     Ok(Candidate {
         role: CandidateRole::Untuned,
         penalties: Penalties::Shared,
         law: Law::Free,
         hyperparameters: 1,
-        train: metrics(&division.refit, loss, &w),
-        validation: fold_metrics(division, loss, fold_w.iter().map(|w| &w[..])),
+        train: metrics(&division.refit, loss, &w, room),
+        validation: fold_metrics(division, loss, fold_w.iter().map(|w| &w[..]), room),
         monitor_loss: None,
         monitor_std_error: None,
-        test: test.map(|risk| metrics(risk, loss, &w)),
+        test: test.map(|risk| metrics(risk, loss, &w, room)),
         chosen: false,
     })
 }

@@ -90,17 +90,27 @@ impl Diagnostics {
         weights: Option<&[f64]>,
         rows_are: impl Into<String>,
     ) -> Self {
-        let mut predictions = margins.to_vec();
-        loss.predict(&mut predictions);
+        Self::using_up(loss, margins.to_vec(), y, weights, rows_are)
+    }
+
+    /// The same in the memory of `margins`.
+    pub(crate) fn using_up(
+        loss: Loss,
+        mut margins: Vec<f64>,
+        y: &[f64],
+        weights: Option<&[f64]>,
+        rows_are: impl Into<String>,
+    ) -> Self {
         let probabilities = matches!(loss, Loss::Logistic | Loss::Softmax { .. });
-        Diagnostics {
-            rows_are: rows_are.into(),
-            rows: y.len(),
-            metrics: Metrics::compute(loss, margins, y, weights),
-            confusion: Confusion::compute(loss, margins, y),
-            calibration: (probabilities && !y.is_empty()).then(|| Calibration::compute(loss, &predictions, y)),
-            residuals: (!loss.is_classifier() && !y.is_empty()).then(|| Residuals::compute(&predictions, y)),
-        }
+        let confusion = Confusion::compute(loss, &margins, y);
+        let calibration = (probabilities && !y.is_empty()).then(|| Calibration::compute(loss, &margins, y));
+        // The margins of classes are in another order from here on; those of numbers are where they were.
+        let metrics = Metrics::using_up(loss, &mut margins, y, weights);
+        let residuals = (!loss.is_classifier() && !y.is_empty()).then(|| {
+            loss.predict(&mut margins);
+            Residuals::compute(&margins, y)
+        });
+        Diagnostics { rows_are: rows_are.into(), rows: y.len(), metrics, confusion, calibration, residuals }
     }
 }
 
@@ -134,14 +144,20 @@ impl Confusion {
 }
 
 impl Calibration {
-    fn compute(loss: Loss, probabilities: &[f64], y: &[f64]) -> Self {
+    fn compute(loss: Loss, margins: &[f64], y: &[f64]) -> Self {
+        /// Rows whose probabilities are in memory at a time.
+        const ROWS: usize = 1 << 12;
         let of_class_one = loss == Loss::Logistic;
         let mut sums = [(0.0, 0.0, 0usize); CALIBRATION_BINS];
-        for (row, &y) in probabilities.chunks_exact(loss.outputs()).zip(y) {
-            let largest = (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best });
-            let happened = if of_class_one { y == 1.0 } else { y == largest as f64 };
-            let bin = &mut sums[((row[largest] * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1)];
-            *bin = (bin.0 + row[largest], bin.1 + f64::from(u8::from(happened)), bin.2 + 1);
+        for (margins, y) in margins.chunks(ROWS * loss.outputs()).zip(y.chunks(ROWS)) {
+            let mut probabilities = margins.to_vec();
+            loss.predict(&mut probabilities);
+            for (row, &y) in probabilities.chunks_exact(loss.outputs()).zip(y) {
+                let largest = (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best });
+                let happened = if of_class_one { y == 1.0 } else { y == largest as f64 };
+                let bin = &mut sums[((row[largest] * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1)];
+                *bin = (bin.0 + row[largest], bin.1 + f64::from(u8::from(happened)), bin.2 + 1);
+            }
         }
         let bins: Vec<_> = (sums.iter().filter(|bin| bin.2 > 0))
             .map(|&(predicted, observed, rows)| {
@@ -156,16 +172,16 @@ impl Calibration {
 
 impl Residuals {
     fn compute(predictions: &[f64], y: &[f64]) -> Self {
-        let residuals: Vec<f64> = y.iter().zip(predictions).map(|(y, p)| y - p).collect();
-        let rows = residuals.len() as f64;
-        let mean_absolute = residuals.iter().map(|r| r.abs()).sum::<f64>() / rows;
-        let root_mean_square = (residuals.iter().map(|r| r * r).sum::<f64>() / rows).sqrt();
+        let residuals = || y.iter().zip(predictions).map(|(y, p)| y - p);
+        let rows = y.len() as f64;
+        let mean_absolute = residuals().map(f64::abs).sum::<f64>() / rows;
+        let root_mean_square = (residuals().map(|r| r * r).sum::<f64>() / rows).sqrt();
         // Three and a half standard deviations to each side, or less when all residuals are smaller.
-        let largest = residuals.iter().fold(0.0f64, |largest, r| largest.max(r.abs()));
+        let largest = residuals().fold(0.0f64, |largest, r| largest.max(r.abs()));
         let reach = (3.5 * root_mean_square).min(largest).max(f64::MIN_POSITIVE);
         let width = 2.0 * reach / RESIDUAL_BINS as f64;
         let mut counts = vec![0; RESIDUAL_BINS];
-        for residual in &residuals {
+        for residual in residuals() {
             let bin = ((residual + reach) / width).clamp(0.0, (RESIDUAL_BINS - 1) as f64);
             counts[bin as usize] += 1;
         }

@@ -27,15 +27,28 @@ impl Metrics {
     ///
     /// A figure that the rows cannot give (one class only, a constant target, no rows) is absent as well.
     pub fn compute(loss: Loss, margins: &[f64], y: &[f64], weights: Option<&[f64]>) -> Self {
-        let counts = Counts { weights, total: weights.map_or(y.len() as f64, |weights| weights.iter().sum()) };
-        let mean_loss = sum_of_losses(loss, margins, y, weights) / counts.total;
-        let two_classes = matches!(loss, Loss::Logistic | Loss::SquaredHinge);
+        match has_auc(loss) {
+            true => Self::using_up(loss, &mut margins.to_vec(), y, weights),
+            false => Self::besides_auc(loss, margins, y, Counts::new(y, weights)),
+        }
+    }
+
+    /// The same in the memory of `margins`, which are in another order afterwards where there is an area under the curve: of
+    /// many rows, a copy of their margins is what takes the most memory.
+    pub(crate) fn using_up(loss: Loss, margins: &mut [f64], y: &[f64], weights: Option<&[f64]>) -> Self {
+        let counts = Counts::new(y, weights);
+        let figures = Self::besides_auc(loss, margins, y, counts);
+        Metrics { auc: has_auc(loss).then(|| auc(margins, y, counts)).flatten(), ..figures }
+    }
+
+    fn besides_auc(loss: Loss, margins: &[f64], y: &[f64], counts: Counts<'_>) -> Self {
+        let mean_loss = sum_of_losses(loss, margins, y, counts.weights) / counts.total;
         let regression = matches!(loss, Loss::Squared | Loss::Huber { .. });
         Metrics {
             loss: mean_loss,
             std_error: std_error(loss, margins, y, mean_loss, counts),
             accuracy: loss.is_classifier().then(|| accuracy(loss, margins, y, counts)).flatten(),
-            auc: two_classes.then(|| auc(margins, y, counts)).flatten(),
+            auc: None,
             r2: regression.then(|| r2(margins, y, counts)).flatten(),
             deviance_explained: (loss == Loss::Poisson).then(|| deviance_explained(margins, y, counts)).flatten(),
         }
@@ -47,6 +60,11 @@ impl Metrics {
             .or(self.r2.map(|value| ("R²", value)))
             .or(self.deviance_explained.map(|value| ("deviance explained", value)))
     }
+}
+
+/// Whether the loss is one of two classes.
+fn has_auc(loss: Loss) -> bool {
+    matches!(loss, Loss::Logistic | Loss::SquaredHinge)
 }
 
 /// Some rows at a time: the loss overwrites margins, and a copy of all of them would be large.
@@ -75,7 +93,11 @@ pub(crate) struct Counts<'a> {
     total: f64,
 }
 
-impl Counts<'_> {
+impl<'a> Counts<'a> {
+    fn new(y: &[f64], weights: Option<&'a [f64]>) -> Self {
+        Counts { weights, total: weights.map_or(y.len() as f64, |weights| weights.iter().sum()) }
+    }
+
     fn of(self, row: usize) -> f64 {
         self.weights.map_or(1.0, |weights| weights[row])
     }
@@ -105,8 +127,40 @@ fn accuracy(loss: Loss, margins: &[f64], y: &[f64], counts: Counts<'_>) -> Optio
 }
 
 /// Area under the ROC curve as the Mann-Whitney statistic: the probability that a row of class 1 has a larger score
-/// than one of class 0, equal scores counting one half.
-fn auc(scores: &[f64], y: &[f64], counts: Counts<'_>) -> Option<f64> {
+/// than one of class 0, equal scores counting one half. Leaves the scores in another order.
+fn auc(scores: &mut [f64], y: &[f64], counts: Counts<'_>) -> Option<f64> {
+    if counts.weights.is_some() {
+        return weighted_auc(scores, y, counts);
+    }
+    let others = part_classes(scores, y);
+    let (zeros, ones) = scores.split_at_mut(others);
+    zeros.sort_unstable_by(f64::total_cmp);
+    ones.sort_unstable_by(f64::total_cmp);
+    let (mut wins, mut smaller) = (0.0, 0);
+    for equals in ones.chunk_by(|a, b| a == b) {
+        smaller += zeros[smaller..].iter().take_while(|&&zero| zero < equals[0]).count();
+        let same = zeros[smaller..].iter().take_while(|&&zero| zero == equals[0]).count();
+        wins += equals.len() as f64 * (smaller as f64 + 0.5 * same as f64);
+    }
+    share(wins, ones.len() as f64 * zeros.len() as f64)
+}
+
+/// Puts the scores of class 1 behind all others, and returns how many others there are.
+fn part_classes(scores: &mut [f64], y: &[f64]) -> usize {
+    let (mut first, mut last) = (0, scores.len());
+    // Between the two ends nothing was moved yet: each score is still that of its row.
+    loop {
+        first += y[first..last].iter().take_while(|&&y| y != 1.0).count();
+        last -= y[first..last].iter().rev().take_while(|&&y| y == 1.0).count();
+        if first == last {
+            return first;
+        }
+        scores.swap(first, last - 1);
+        (first, last) = (first + 1, last - 1);
+    }
+}
+
+fn weighted_auc(scores: &[f64], y: &[f64], counts: Counts<'_>) -> Option<f64> {
     let mut order: Vec<u32> = (0..scores.len() as u32).collect();
     order.sort_unstable_by(|&a, &b| scores[a as usize].total_cmp(&scores[b as usize]));
     let (mut wins, mut positives, mut negatives) = (0.0, 0.0, 0.0);
@@ -227,9 +281,12 @@ mod tests {
                     wins += if s1 > s0 { 1.0 } else if s1 == s0 { 0.5 } else { 0.0 };
                 }
             }
-            match auc(&scores, &y, Counts { weights: None, total: y.len() as f64 }) {
-                Some(area) => prop_assert!((area - wins / pairs).abs() < 1e-12),
-                None => prop_assert_eq!(pairs, 0.0),
+            let weights = vec![1.0; y.len()];
+            for weights in [None, Some(&weights[..])] {
+                match auc(&mut scores.clone(), &y, Counts::new(&y, weights)) {
+                    Some(area) => prop_assert!((area - wins / pairs).abs() < 1e-12),
+                    None => prop_assert_eq!(pairs, 0.0),
+                }
             }
         }
     }

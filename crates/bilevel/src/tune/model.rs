@@ -63,13 +63,13 @@ impl LinearModel {
     /// Predictions set against the target of `data`; `rows_are` names the rows.
     pub fn diagnostics(&self, data: &Dataset, rows_are: impl Into<String>) -> Diagnostics {
         let (margins, y) = (self.margins_of(data), target_numbers(data));
-        Diagnostics::compute(self.loss, &margins, &y, data.weights.as_deref(), rows_are)
+        Diagnostics::using_up(self.loss, margins, &y, data.weights.as_deref(), rows_are)
     }
 
     /// How well the model predicts the target of `data`.
     pub fn metrics(&self, data: &Dataset) -> Metrics {
-        let (margins, y) = (self.margins_of(data), target_numbers(data));
-        Metrics::compute(self.loss, &margins, &y, data.weights.as_deref())
+        let (mut margins, y) = (self.margins_of(data), target_numbers(data));
+        Metrics::using_up(self.loss, &mut margins, &y, data.weights.as_deref())
     }
 }
 

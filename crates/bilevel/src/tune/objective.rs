@@ -30,6 +30,7 @@ struct Fold<'a> {
     /// Share of what the judging rows of all folds count.
     share: f64,
     w: Vec<f64>,
+    /// The last adjoint, where the next one starts from it: nothing in the space of the rows.
     v: Vec<f64>,
     /// What [`Engine::Dual`] solves with.
     dual: Option<DualSolver>,
@@ -67,12 +68,13 @@ impl<'a> Objective<'a> {
             .map(|fold| {
                 let lower = Glm::new(fold.fitted.clone(), penalty.clone());
                 let w = fold.fitted.null_parameters();
+                let dual = solving.engine.dual_solver(&lower);
                 Fold {
                     upper: fold.judging.clone().as_upper(penalty.hyperparameters()),
                     share: fold.judging.total_weight() / total,
-                    v: vec![0.0; w.len()],
+                    v: if dual.is_none() { vec![0.0; w.len()] } else { Vec::new() },
                     w,
-                    dual: solving.engine.dual_solver(&lower),
+                    dual,
                     lower,
                     law: None,
                     bounds: (f64::NEG_INFINITY, f64::INFINITY),
@@ -110,7 +112,9 @@ impl<'a> Objective<'a> {
     pub(super) fn start_from(&mut self, other: &Objective<'a>) {
         for (fold, other) in self.folds.iter_mut().zip(&other.folds) {
             fold.w.copy_from_slice(&other.w);
-            fold.v.copy_from_slice(&other.v);
+            if fold.v.len() == other.v.len() {
+                fold.v.copy_from_slice(&other.v);
+            }
             if let (Some(dual), Some(other)) = (&mut fold.dual, &other.dual) {
                 dual.start_from(other);
             }
@@ -220,10 +224,10 @@ impl Fold<'_> {
         let settings = solving.dual_newton();
         let minimum = dual.minimize(&self.lower, lambda, settings, &solving.signal)?;
         dual.parameters(&mut self.w);
-        let mut gradient = vec![0.0; lambda.len()];
-        let value = self.upper.gradients(&self.w, lambda, &Sample::Full, &mut self.v, &mut gradient);
-        let (info, change) = dual.adjoint(&self.lower, &mut self.v, DUAL_ADJOINT, settings.steps, &solving.signal)?;
-        self.lower.cross_product(&self.w, lambda, &Sample::Full, &self.v, &mut gradient);
+        let (mut v, mut gradient) = (vec![0.0; self.w.len()], vec![0.0; lambda.len()]);
+        let value = self.upper.gradients(&self.w, lambda, &Sample::Full, &mut v, &mut gradient);
+        let (info, change) = dual.adjoint(&self.lower, &mut v, DUAL_ADJOINT, settings.steps, &solving.signal)?;
+        self.lower.cross_product(&self.w, lambda, &Sample::Full, &v, &mut gradient);
         vector::scale(-1.0, &mut gradient);
         if !vector::all_finite(&gradient) {
             return Err(crate::Error::numeric("the hypergradient is not finite"));

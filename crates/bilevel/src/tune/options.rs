@@ -125,7 +125,8 @@ pub struct TuneOptions {
     pub method: Method,
     /// Fit an intercept (never penalised).
     pub intercept: bool,
-    /// How rows are drawn where a method draws samples.
+    /// How rows are drawn where a method draws samples. The blocks of a [`GlmProblem`](super::GlmProblem) whose rows lie in a
+    /// mapped file come in runs ([`Sampling::Runs`]).
     pub sampling: Sampling,
     /// Bring features to variance 1 while fitting, and those of dense data to mean 0 ([`Standardization`]).
     ///

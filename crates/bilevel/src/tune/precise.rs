@@ -126,7 +126,8 @@ impl GlmProblem {
         Implicit::default().estimate(&lower, &upper, lambda, Some(&mut start), &newton)
     }
 
-    /// Samples are small and far apart: of a mapped file, what lies behind them is not wanted, until this is dropped.
+    /// Samples are small and far apart: of a mapped file, what lies behind them is not wanted, until this is dropped. Nor is what
+    /// lies around the beginning of a run, of which the system would read megabytes.
     fn scattered(&self) -> impl Drop + use<'_> {
         struct Scattered<'a>(&'a GlmProblem);
         impl Drop for Scattered<'_> {

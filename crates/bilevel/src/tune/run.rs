@@ -17,7 +17,7 @@ use super::path::{Division, Model, Tried, run_path};
 use super::problem::{Arranged, check_weights, prepared};
 use super::progress::Observer;
 use super::select::{Watched, choose, judge};
-use crate::data::{Dataset, RowRanges, Target};
+use crate::data::{Buffer, Dataset, RowRanges, Target};
 use crate::optimize::StopReason;
 use crate::problems::glm::{Loss, Penalty};
 use crate::{Error, Result};
@@ -48,18 +48,23 @@ pub(super) fn run(
     check(&train, validation, test)?;
     let train_rows = train.rows();
     observer.phase("arranging the rows");
-    let Arranged { data, folds, validation, standardization, loss } = Arranged::new(train, validation, options)?;
+    let Arranged { mut data, folds, validation, standardization, loss } = Arranged::new(train, validation, options)?;
     check_rows(&data)?;
     let intercept = options.intercept;
     let test = test.map(|test| prepared(test, &standardization, "test")).transpose()?;
     let bounds = bounds(options, data.design.mean_variance(intercept, data.weights.as_deref()))?;
     check_start(options)?;
     let mut context = Context::new(options, observer, train_rows, bounds);
-    let y = target_numbers(&data);
     let validation_y = validation.as_ref().map(target_numbers);
     let test_y = test.as_ref().map(target_numbers);
-    let rows = Rows::new(&data, &y, options.sampling);
     let (judges, criterion) = judges(&data, &folds, validation.as_ref().zip(validation_y.as_deref()), options)?;
+    let y = target_numbers(&data);
+    // From here on the numbers are the target; the names of the classes stay.
+    if let Target::Classes { codes, .. } = &mut data.target {
+        *codes = Buffer::default();
+    }
+    let data = data;
+    let rows = Rows::new(&data, &y, options.sampling);
     let test_risk = test
         .as_ref()
         .zip(test_y.as_deref())

@@ -16,8 +16,11 @@ use super::{
 use crate::data::table::{Column, ColumnData, Contents, Labels, Table};
 use crate::{Error, Result};
 
-/// Bytes of text that one thread parses at a time.
-const BLOCK: usize = 1 << 22;
+/// Bytes of text that one thread parses at a time: what is made of them fits the caches, and an allocator that keeps it for
+/// the next block keeps little.
+const BLOCK: usize = 1 << 20;
+/// Bytes of the first block, which tells what the columns hold.
+const FIRST: usize = 1 << 22;
 
 /// Who is told of the blocks of a file.
 pub(in crate::data) trait BlockVisitor {
@@ -78,7 +81,7 @@ impl<'a> Blocks<'a> {
             Format::Delimited => {
                 let mut head = Vec::new();
                 let read =
-                    self.contents.reader().and_then(|(reader, _)| reader.take(BLOCK as u64).read_to_end(&mut head));
+                    self.contents.reader().and_then(|(reader, _)| reader.take(FIRST as u64).read_to_end(&mut head));
                 read.map_err(|error| self.contents.damaged(self.path, &error))?;
                 Text::Delimited(delimited::Shape::find(self.path, &head, self.options)?)
             }
@@ -106,13 +109,18 @@ impl<'a> Blocks<'a> {
         let (mut reader, done) = self.contents.reader().map_err(|error| self.contents.damaged(self.path, &error))?;
         let total = self.contents.sizes().0;
         let (mut rest, mut line, mut rows, mut ended) = (Vec::new(), 1u64, 0usize, false);
+        // Text is read into the same memory again and again: between large vectors that come and go, what stays would lie
+        // scattered, and an allocator could use little of what is free again.
+        let mut spare: Vec<Vec<u8>> = Vec::new();
         while !ended {
             // The first block alone tells what the columns hold.
-            let threads = if line == 1 { 1 } else { rayon::current_num_threads() };
+            let (threads, size) = if line == 1 { (1, FIRST) } else { (rayon::current_num_threads(), BLOCK) };
             let mut blocks: Vec<(Vec<u8>, u64)> = Vec::new();
             while blocks.len() < threads && !ended {
-                let mut block = std::mem::take(&mut rest);
-                let mut wanted = BLOCK;
+                let mut block = spare.pop().unwrap_or_default();
+                block.clear();
+                block.append(&mut rest);
+                let mut wanted = size;
                 loop {
                     let missing = wanted.saturating_sub(block.len()) as u64;
                     block.reserve_exact(missing as usize);
@@ -123,7 +131,8 @@ impl<'a> Blocks<'a> {
                     }
                     let end = text.complete(&block);
                     if end > 0 {
-                        rest = block.split_off(end);
+                        rest.extend_from_slice(&block[end..]);
+                        block.truncate(end);
                         break;
                     }
                     wanted *= 2;
@@ -132,8 +141,9 @@ impl<'a> Blocks<'a> {
                 blocks.push((block, line));
                 line += lines;
             }
-            let parse = |(block, first_line): (Vec<u8>, u64)| text.parse(self, &block, first_line);
-            let tables: Vec<Result<Table>> = blocks.into_par_iter().map(parse).collect();
+            let parse = |(block, first_line): &(Vec<u8>, u64)| text.parse(self, block, *first_line);
+            let tables: Vec<Result<Table>> = blocks.par_iter().map(parse).collect();
+            spare.extend(blocks.into_iter().map(|(block, _)| block));
             for table in tables {
                 let mut table = table?;
                 let first = rows == 0;

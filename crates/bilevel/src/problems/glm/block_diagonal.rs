@@ -39,7 +39,7 @@ pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn
         for range in risk.rows.ranges() {
             let span = range.start..range.end.min(range.start + rows - position);
             let mut d = vec![0.0; span.len() * outputs];
-            let own = &curvature.rows[position * outputs..position * outputs + d.len()];
+            let own = curvature.of_rows(position, span.len());
             risk.loss.curvature_diagonal(own, curvature.weighting().of(span.clone()), &mut d);
             let d: Vec<f64> = d.iter().skip(output).step_by(outputs).copied().collect();
             position += span.len();

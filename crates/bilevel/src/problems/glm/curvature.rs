@@ -21,11 +21,19 @@ const PRODUCT_SLOWNESS: f64 = 4.0;
 #[derive(Debug)]
 pub struct GlmCurvature<'p, 'a> {
     pub(super) glm: &'p Glm<'a>,
-    /// What [`super::Loss::curvature`] leaves for each row, in the order of the rows.
-    pub(super) rows: Vec<f64>,
+    rows: RowCurvature,
     pub(super) strengths: Vec<f64>,
     /// What the rows of the matrix count, where that depends on `lambda`.
     counts: Option<Vec<f64>>,
+}
+
+/// Second derivatives of the rows.
+#[derive(Debug)]
+enum RowCurvature {
+    /// All are 1, as those of the squared loss: as many of them as are asked for at a time.
+    Ones(Vec<f64>),
+    /// What [`super::Loss::curvature`] leaves for each row, in the order of the rows.
+    Each(Vec<f64>),
 }
 
 impl<'p, 'a> GlmCurvature<'p, 'a> {
@@ -33,6 +41,15 @@ impl<'p, 'a> GlmCurvature<'p, 'a> {
     pub fn new(glm: &'p Glm<'a>, w: &[f64], lambda: &[f64]) -> Self {
         let risk = &glm.risk;
         let outputs = risk.outputs();
+        let (strengths, counts) = (glm.strengths(lambda), glm.learned_counts(lambda));
+        if let super::Loss::Squared = risk.loss {
+            return GlmCurvature {
+                glm,
+                rows: RowCurvature::Ones(vec![1.0; risk.pass.longest_chunk()]),
+                strengths,
+                counts,
+            };
+        }
         let mut rows = vec![0.0; risk.len() * outputs];
         let slots = SharedSlots::new(&mut rows, outputs);
         let (weights, intercept) = risk.split(w);
@@ -41,7 +58,17 @@ impl<'p, 'a> GlmCurvature<'p, 'a> {
             slots.at(position, span.len()).copy_from_slice(margins);
             0.0
         });
-        GlmCurvature { glm, rows, strengths: glm.strengths(lambda), counts: glm.learned_counts(lambda) }
+        GlmCurvature { glm, rows: RowCurvature::Each(rows), strengths, counts }
+    }
+
+    /// What [`super::Loss::curvature`] leaves for `count` rows, `C` numbers each, the first of them at `position` among the
+    /// rows; no more of them than a chunk of a pass has.
+    pub(super) fn of_rows(&self, position: usize, count: usize) -> &[f64] {
+        let outputs = self.glm.risk.outputs();
+        match &self.rows {
+            RowCurvature::Ones(ones) => &ones[..count],
+            RowCurvature::Each(rows) => &rows[position * outputs..(position + count) * outputs],
+        }
     }
 
     /// What the rows of the matrix count here.
@@ -75,9 +102,8 @@ impl<'p, 'a> GlmCurvature<'p, 'a> {
 impl Curvature for GlmCurvature<'_, '_> {
     fn product(&self, v: &[f64], out: &mut [f64]) {
         let risk = &self.glm.risk;
-        let outputs = risk.outputs();
         risk.full_pass(v, out, |rows, position, margins| {
-            let curvature = &self.rows[position * outputs..position * outputs + margins.len()];
+            let curvature = self.of_rows(position, rows.len());
             risk.loss.curvature_product(curvature, self.weighting().of(rows), margins);
             0.0
         });
@@ -92,7 +118,7 @@ impl Curvature for GlmCurvature<'_, '_> {
             4,
             |rows, position, partial| {
                 let mut d = vec![0.0; rows.len() * outputs];
-                let curvature = &self.rows[position * outputs..position * outputs + d.len()];
+                let curvature = self.of_rows(position, rows.len());
                 risk.loss.curvature_diagonal(curvature, self.weighting().of(rows.clone()), &mut d);
                 let (weights, intercept) = partial.split_at_mut(risk.features() * outputs);
                 let pick = crate::data::RowPick::Span(rows);

@@ -88,7 +88,7 @@ fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
         |rows, position, partial| {
             let count = rows.len();
             let weights = curvature.weighting().of(rows.clone());
-            let block = &curvature.rows[position * outputs..(position + count) * outputs];
+            let block = curvature.of_rows(position, count);
             let (grams, products) = partial.split_at_mut(outputs * size);
             for (output, gram) in grams.chunks_exact_mut(size).enumerate() {
                 // Of the softmax only `diag(p)` goes here; `p p^T` is in the products.
@@ -235,11 +235,11 @@ pub(super) fn by_rows(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factor
     let inverse_penalty: Vec<f64> = penalty[..p].iter().map(|s| 1.0 / s).collect();
     let half: Vec<f64> = inverse_penalty.iter().map(|s| s.sqrt()).collect();
     let matrix_rows: Vec<usize> = risk.rows.ranges().iter().cloned().flatten().collect();
-    let d: Vec<f64> = matrix_rows
-        .iter()
-        .zip(&curvature.rows)
-        .map(|(&i, d)| d * risk.scale * curvature.weighting().of(i..i + 1).map_or(1.0, |c| c[0]))
-        .collect();
+    let factor = |(position, &i): (usize, &usize)| {
+        let count = curvature.weighting().of(i..i + 1).map_or(1.0, |c| c[0]);
+        curvature.of_rows(position, 1)[0] * risk.scale * count
+    };
+    let d: Vec<f64> = matrix_rows.iter().enumerate().map(factor).collect();
     let mut z = vec![0.0; n * p];
     for ((z, &row), d) in z.chunks_exact_mut(p).zip(&matrix_rows).zip(&d) {
         risk.design.add_scaled_row(row, &half, z);

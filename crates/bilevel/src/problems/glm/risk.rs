@@ -238,6 +238,12 @@ impl<'a> EmpiricalRisk<'a> {
         self.pass.all_margins(weights, &intercept)
     }
 
+    /// The same in the memory of `all`, which is overwritten.
+    pub(crate) fn margins_in(&self, all: &mut Vec<f64>, w: &[f64]) {
+        let (weights, intercept) = self.split(w);
+        self.pass.all_margins_in(all, weights, &intercept);
+    }
+
     /// Target of every row, in the order of the rows; where they are, if they follow one another.
     pub fn targets(&self) -> Cow<'a, [f64]> {
         match self.rows.ranges() {
