@@ -1,13 +1,14 @@
 //! Steps of `w` and `v` that no sample turns into an expansion.
 //!
 //! The sampled Hessian is `H_zeta = D_zeta + R`: the part of the rows, and what is the same in all samples, such as a penalty
-//! ([`product_rest`](crate::row_sums::RowSumLoss::product_rest)). Where `R` is diagonal the step of coordinate `j` is
+//! ([`add_product_rest`](crate::row_sums::RowSumLoss::add_product_rest)). The step of coordinate `j` is
 //!
 //! ```text
-//! 1 / (1.2 (L + R_jj)),    L the largest eigenvalue of a few sampled D_zeta,
+//! 1 / (1.2 (L + r_j)),    L the largest eigenvalue of a few sampled D_zeta,    r = R 1,
 //! ```
 //!
-//! which is safe because `H_zeta <= L I + R`. `L` does not depend on penalties and is measured once a span; `R` costs nothing and
+//! which is safe because `H_zeta <= L I + diag(r)`: a symmetric `R` without negative entries is at most the diagonal matrix of its row
+//! sums, and a penalty is diagonal. `L` does not depend on penalties and is measured once a span; `R` costs nothing and
 //! follows `lambda`. One number for both would not do: within a span a log-penalty may rise by several units, so that `R` outgrows
 //! a step that was measured before, and after that the step for all would be the one for the largest penalty.
 //!
@@ -27,6 +28,8 @@ const PROBES: (usize, usize) = (16, 4);
 const PER_PROBE: usize = 32;
 /// Products with each.
 const PRODUCTS: usize = 10;
+/// Random vectors on which the bound of the part that is the same in all samples is tried.
+const TRIALS: usize = 4;
 /// What a sample that was not measured may exceed the largest by.
 const MARGIN: f64 = 1.2;
 /// What remains of the largest eigenvalue after a span in which none like it was measured.
@@ -40,9 +43,9 @@ pub(super) struct LowerSteps {
     samples: usize,
     /// The largest eigenvalue that was measured.
     largest: f64,
-    /// The diagonal of the part that is the same in all samples.
+    /// Row sums of the part that is the same in all samples.
     rest: Vec<f64>,
-    /// True where there is such a part, and it is diagonal; found out at the first look.
+    /// True where there is such a part, and its row sums bound it; found out at the first look.
     apart: Option<bool>,
     inverse: Vec<f64>,
     /// Powers of a half, one for each divergence.
@@ -125,14 +128,19 @@ impl LowerSteps {
         if self.apart == Some(false) {
             return;
         }
-        loss.product_rest(w, lambda, &vec![1.0; w.len()], &mut self.rest);
+        self.rest.fill(0.0);
+        loss.add_product_rest(1.0, w, lambda, &vec![1.0; w.len()], &mut self.rest);
         if self.apart.is_none() {
-            let direction: Vec<f64> = (0..w.len()).map(|_| self.probes.normal()).collect();
-            let mut product = vec![0.0; w.len()];
-            loss.product_rest(w, lambda, &direction, &mut product);
-            let rest = self.rest.iter().zip(&direction).zip(&product);
-            let diagonal = rest.clone().all(|((r, v), p)| *r >= 0.0 && (r * v - p).abs() <= 1e-9 * p.abs());
-            self.apart = Some(diagonal && self.rest.iter().any(|r| *r > 0.0));
+            // What says that it has no negative entries is tried on random vectors.
+            let bounded = (0..TRIALS).all(|_| {
+                let trial: Vec<f64> = (0..w.len()).map(|_| self.probes.normal()).collect();
+                let mut product = vec![0.0; w.len()];
+                loss.add_product_rest(1.0, w, lambda, &trial, &mut product);
+                let bound: f64 = trial.iter().zip(&self.rest).map(|(v, r)| r * v * v).sum();
+                vector::dot(&trial, &product) <= bound * (1.0 + 1e-9)
+            });
+            let positive = self.rest.iter().all(|r| *r >= 0.0) && self.rest.iter().any(|r| *r > 0.0);
+            self.apart = Some(bounded && positive);
             if self.apart == Some(false) {
                 self.rest.fill(0.0);
             }
@@ -149,7 +157,9 @@ impl LowerSteps {
             }
             let product = |v: &[f64], out: &mut [f64]| {
                 loss.hessian_product(w, lambda, &zeta, v, out);
-                out.iter_mut().zip(v).zip(&self.rest).for_each(|((out, v), rest)| *out -= rest * v);
+                if self.apart == Some(true) {
+                    loss.add_product_rest(-1.0, w, lambda, v, out);
+                }
             };
             let spectrum = lanczos(product, w.len(), products, probe as u64)?;
             largest = largest.max(spectrum.largest + spectrum.largest_error);

@@ -21,7 +21,8 @@
 //! than they.
 //!
 //! *Verdicts.* Lower: this is the best point, and the rate doubles where `w` keeps up. Higher: `lambda` goes back to the best
-//! point, the rate falls to a quarter, and `w` and `v` have some spans to themselves, as at the start. While `w` is settling `E` rises
+//! point, the rate falls to a quarter, and `w` and `v` have some spans to themselves, as at the start. Neither for a long time: the
+//! rate is halved. While `w` is settling `E` rises
 //! whatever `lambda` does; a rise that fades, or is far beyond what the moves of `lambda` had promised, is no reason to go back.
 //!
 //! *Safeguard.* A direction that is a thousand times longer than any before it is the beginning of a divergence. The run goes back
@@ -71,6 +72,8 @@ const LONGEST_SETTLING: u32 = 6;
 const STILL: [f64; 2] = [0.3, 0.05];
 /// Part of what was gained that `E` may rise.
 const SLACK: f64 = 0.002;
+/// Spans without a better point after which the rate is halved.
+const PATIENCE: usize = 16;
 /// How much faster than before `E` may rise while it settles.
 const FADING: f64 = 1.5;
 /// Multiple of what was promised, beyond which a rise is not the fault of `lambda`.
@@ -117,6 +120,8 @@ pub(super) struct Adaptive<'a> {
     rising: bool,
     /// The change of the last span.
     change: f64,
+    /// Spans in which `lambda` moved since the best point was found.
+    idle: usize,
     /// Failures since the last success, and whether there was any.
     failures: u32,
     failed: bool,
@@ -175,6 +180,7 @@ impl<'a> Adaptive<'a> {
             settling: SETTLING,
             rising: false,
             change: 0.0,
+            idle: 0,
             failures: 0,
             failed: false,
         })
@@ -226,7 +232,16 @@ impl<'a> Adaptive<'a> {
                 self.gained -= seen.change.min(0.0);
                 self.failures = 0;
                 self.rising = false;
+                self.idle = 0;
                 self.take(here);
+            } else {
+                self.idle += 1;
+                if self.idle >= PATIENCE {
+                    // It circles around a minimum, or the best point looked better than it was.
+                    self.outer.slower(0.5);
+                    self.idle = 0;
+                    self.take(here);
+                }
             }
         } else if change > BLAME * self.outer.promised || (self.rising && change <= FADING * self.change.max(0.0)) {
             self.take(here);
