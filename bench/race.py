@@ -80,7 +80,7 @@ def own(folder, parts, options, seconds):
 
 def main():
     args = arguments()
-    two, seven, ten = binary(args.binary), (simulated(100_000, 54, 7, 0), simulated(50_000, 54, 7, 1)), images(args.images)
+    two, seven, ten = binary(args.binary), (simulated(20_000, 54, 7, 0), simulated(5_000, 54, 7, 1)), images(args.images)
     in_jax = lambda parts, classes: [columns(*part, classes) for part in parts]
     problems = {
         "logistic, a penalty per feature": (two, ["--penalties", "per-feature"], lambda: algorithms_jax.linear_model(*in_jax(two, 2), "per-feature")),
@@ -106,4 +106,5 @@ def main():
     print(f"written: {path}")
 
 
-main()
+if __name__ == "__main__":
+    main()
