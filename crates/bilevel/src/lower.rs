@@ -123,6 +123,56 @@ pub trait StochasticLoss: Sync {
         self.cross_product(w, lambda, zeta, v, cross_product);
         value
     }
+
+    /// [`directions`](Self::directions), without the value where that saves work.
+    #[allow(clippy::too_many_arguments)]
+    fn directions_only(
+        &self,
+        w: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        v: &[f64],
+        gradient: &mut [f64],
+        hessian_product: &mut [f64],
+        cross_product: &mut [f64],
+    ) {
+        self.directions(w, lambda, zeta, v, gradient, hessian_product, cross_product);
+    }
+
+    /// The [`directions`](Self::directions) at the first of two points without those at the second, on one sample.
+    ///
+    /// What recursive estimates need (SARAH, SPIDER). A loss that can serves both points in one visit of the sample.
+    #[allow(clippy::too_many_arguments)]
+    fn directions_change(
+        &self,
+        w: [&[f64]; 2],
+        lambda: [&[f64]; 2],
+        zeta: &Sample,
+        v: [&[f64]; 2],
+        gradient: &mut [f64],
+        hessian_product: &mut [f64],
+        cross_product: &mut [f64],
+    ) {
+        difference_of_directions(self, w, lambda, zeta, v, [gradient, hessian_product, cross_product]);
+    }
+}
+
+/// [`StochasticLoss::directions_change`] by two calls of [`StochasticLoss::directions`].
+pub(crate) fn difference_of_directions<L: StochasticLoss + ?Sized>(
+    loss: &L,
+    w: [&[f64]; 2],
+    lambda: [&[f64]; 2],
+    zeta: &Sample,
+    v: [&[f64]; 2],
+    [gradient, product, cross]: [&mut [f64]; 3],
+) {
+    let [mut of_w, mut of_v, mut of_lambda] =
+        [gradient.len(), product.len(), cross.len()].map(|length| vec![0.0; length]);
+    loss.directions_only(w[1], lambda[1], zeta, v[1], &mut of_w, &mut of_v, &mut of_lambda);
+    loss.directions_only(w[0], lambda[0], zeta, v[0], gradient, product, cross);
+    vector::axpy(-1.0, &of_w, gradient);
+    vector::axpy(-1.0, &of_v, product);
+    vector::axpy(-1.0, &of_lambda, cross);
 }
 
 /// A loss whose derivative in `lambda` is known too: what methods without second derivatives need.

@@ -2,6 +2,7 @@
 
 use crate::lower::Dims;
 use crate::sample::{Rng, Sample};
+use crate::vector;
 
 /// Upper objective `E(w, lambda) = E_xi[E_hat(w, lambda, xi)]`.
 pub trait UpperObjective: Sync {
@@ -23,5 +24,21 @@ pub trait UpperObjective: Sync {
     /// [`gradients`](Self::gradients), without the value where that saves work.
     fn gradients_only(&self, w: &[f64], lambda: &[f64], xi: &Sample, grad_w: &mut [f64], grad_lambda: &mut [f64]) {
         self.gradients(w, lambda, xi, grad_w, grad_lambda);
+    }
+
+    /// The [`gradients`](Self::gradients) at the first of two points without those at the second, on one sample.
+    fn gradients_change(
+        &self,
+        w: [&[f64]; 2],
+        lambda: [&[f64]; 2],
+        xi: &Sample,
+        grad_w: &mut [f64],
+        grad_lambda: &mut [f64],
+    ) {
+        let [mut of_w, mut of_lambda] = [grad_w.len(), grad_lambda.len()].map(|length| vec![0.0; length]);
+        self.gradients_only(w[1], lambda[1], xi, &mut of_w, &mut of_lambda);
+        self.gradients_only(w[0], lambda[0], xi, grad_w, grad_lambda);
+        vector::axpy(-1.0, &of_w, grad_w);
+        vector::axpy(-1.0, &of_lambda, grad_lambda);
     }
 }

@@ -395,14 +395,14 @@ fn saba() {
     });
 }
 
-/// Dagreou et al. 2024, algorithm 1, without the ball: all rows every second iteration (half a pass of samples of four of
-/// twelve rows).
+/// Dagreou et al. 2024, algorithm 1, without the ball: all rows once in half a pass over the rows of both levels.
 #[test]
 fn srba() {
+    let period = (ROWS + UPPER_ROWS).div_ceil(2 * BATCH);
     let last = std::cell::RefCell::new(([[0.0; D]; 3], [[0.0; D]; 3]));
     compare(Algorithm::Srba, Batch::Rows(BATCH), 50, |t, r| {
         let all = [(0..ROWS).collect::<Vec<_>>(), (0..UPPER_ROWS).collect()];
-        let d = if t % 2 == 0 {
+        let d = if t % period == 0 {
             directions(r.ridge, [&all[0], &all[1]], &r.w, &r.v, &r.l)
         } else {
             let (i, j) = (r.draw_lower(), r.draw_upper());
@@ -579,13 +579,14 @@ fn mrbo() {
     storm(Algorithm::Mrbo, series, false);
 }
 
-/// Yang, Ji, Liang 2021, algorithm 2: `lambda` moves alone, then three lower steps follow; all rows every third iteration (a
-/// pass of samples of four of twelve rows).
+/// Yang, Ji, Liang 2021, algorithm 2: `lambda` moves alone, then three lower steps follow; all rows once in a pass over
+/// the rows of both levels.
 #[test]
 fn vrbo() {
+    let period = (ROWS + UPPER_ROWS).div_ceil(BATCH);
     let last = std::cell::RefCell::new(([[0.0; D]; 2], [[0.0; D]; 2]));
     compare(Algorithm::Vrbo, Batch::Rows(BATCH), 48, |t, r| {
-        let d = if t % 3 == 0 {
+        let d = if t % period == 0 {
             (0..TERMS).for_each(|_| drop(r.draw_linear()));
             let all = (0..ROWS).collect::<Vec<_>>();
             let upper = (0..UPPER_ROWS).collect::<Vec<_>>();

@@ -11,6 +11,7 @@ use bilevel::lower::StochasticLoss;
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Weighting};
 use bilevel::problems::scaled::Scaled;
 use bilevel::sample::{Purpose, Rng, Sample, Sampling};
+use bilevel::upper::UpperObjective;
 use models::{LOSSES, Numbers, STORED, Stored, matrix};
 
 /// Numbers as tests of the losses need them: class codes, counts or reals.
@@ -190,6 +191,51 @@ fn compare(g: &impl StochasticLoss, w: &[f64], v: &[f64], lambda: &[f64], zeta: 
     g.gradient_only(w, lambda, zeta, &mut only);
     for (a, b) in one.iter().flatten().zip(three.iter().flatten()).chain(only.iter().zip(&three[0])) {
         assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{what}: {a}, {b}");
+    }
+    let mut without_value = one.clone();
+    let [gradient, hessian, cross] = &mut without_value;
+    g.directions_only(w, lambda, zeta, v, gradient, hessian, cross);
+    for (a, b) in without_value.iter().flatten().zip(one.iter().flatten()) {
+        assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{what}: {a}, {b}");
+    }
+    // Two points on one sample: the difference.
+    let other = |x: &[f64], shift: f64| x.iter().map(|x| 0.9 * x + shift).collect::<Vec<f64>>();
+    let (w0, v0, lambda0) = (other(w, 0.01), other(v, -0.1), other(lambda, 0.2));
+    let (mut there, mut change) = (one.clone(), one.clone());
+    let [gradient, hessian, cross] = &mut there;
+    g.directions(&w0, &lambda0, zeta, &v0, gradient, hessian, cross);
+    let [gradient, hessian, cross] = &mut change;
+    g.directions_change([w, &w0], [lambda, &lambda0], zeta, [v, &v0], gradient, hessian, cross);
+    for ((change, a), b) in change.iter().flatten().zip(one.iter().flatten()).zip(there.iter().flatten()) {
+        assert!((change - (a - b)).abs() <= 1e-11 * (1.0 + a.abs() + b.abs()), "{what}: {change}, {a} - {b}");
+    }
+}
+
+#[test]
+fn an_objective_at_two_points_gives_their_difference() {
+    let (n, p) = (150, 22);
+    let numbers = Numbers::random(n, p, 4);
+    for (loss, stored) in STORED.into_iter().flat_map(|stored| LOSSES.map(|loss| (loss, stored))) {
+        let (design, y) = (matrix(&numbers.x, p, stored), targets(loss, n));
+        let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(n), loss, true).as_upper(2);
+        let dim = risk.dims().w;
+        let points = [0.03, 0.05].map(|scale| (0..dim).map(|i| scale * (i as f64).sin()).collect::<Vec<f64>>());
+        for zeta in [Sample::Full, Sample::Block(11..111), Sample::Rows((0..75).map(|i| i * 31 % 150).collect())] {
+            let (mut one, mut two, mut change) = (vec![0.0; dim], vec![0.0; dim], vec![1.0; dim]);
+            let mut of_lambda = vec![1.0; 2];
+            risk.gradients(&points[0], &[0.0; 2], &zeta, &mut one, &mut of_lambda);
+            risk.gradients(&points[1], &[0.0; 2], &zeta, &mut two, &mut of_lambda);
+            let both = [&points[0][..], &points[1]];
+            risk.gradients_change(both, [&[0.0; 2]; 2], &zeta, &mut change, &mut of_lambda);
+            let rounding = if stored == Stored::DenseF32 { 1e-5 } else { 1e-11 };
+            for ((change, a), b) in change.iter().zip(&one).zip(&two) {
+                assert!(
+                    (change - (a - b)).abs() <= rounding * (1.0 + a.abs()),
+                    "{loss:?} {stored:?}: {change}, {a} - {b}"
+                );
+            }
+            assert_eq!(of_lambda, [0.0; 2]);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use bilevel::domain::Domain;
 use bilevel::lower::StochasticLoss;
 use bilevel::newton::Newton;
 use bilevel::problems::glm::{Glm, Penalty, Reweighting};
-use bilevel::race::{Budget, Contest, Grid, Judge, compete, screen};
+use bilevel::race::{Budget, Contest, End, Grid, Judge, compete, screen};
 use bilevel::sample::Sample;
 use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Observer};
@@ -166,22 +166,36 @@ impl Race<'_> {
             progress.done(done, &format!("{algorithm}, {} of {} runs", done + 1, missing.len()));
             // All seeds of an algorithm take the steps that the first one chose.
             let chosen = file.lanes().iter().find(|lane| lane.entry.algorithm == algorithm);
-            let (steps, screening) = match (chosen, &pairs[..]) {
-                (Some(lane), _) => (lane.entry.steps, lane.screening_seconds),
-                (None, _) if algorithm.finds_steps() => (self.steps.unwrap_or([1.0; 3]), 0.0),
-                (None, &[only]) => (only, 0.0),
+            let clock = Instant::now();
+            let (ranked, mut screening) = match (chosen, &pairs[..]) {
+                (Some(lane), _) => (vec![lane.entry.steps], lane.screening_seconds),
+                (None, _) if algorithm.finds_steps() => (vec![self.steps.unwrap_or([1.0; 3])], 0.0),
+                (None, &[only]) => (vec![only], 0.0),
                 (None, _) => {
-                    let clock = Instant::now();
                     let part = budget.part(grid.part);
-                    let steps =
+                    let ranked =
                         screen(&self.contest, algorithm, (batch, first), &pairs, &part, &mut self.judge(), &stop)?;
-                    (steps, clock.elapsed().as_secs_f64())
+                    (ranked, clock.elapsed().as_secs_f64())
                 }
             };
-            let settings = Settings::of(algorithm, steps, batch, seed);
-            let run = (algorithm, &settings, steps);
-            // A judge of its own, so that no figure depends on who ran before.
-            let entry = compete(&self.contest, run, &budget, &mut self.judge(), &stop)?;
+            let mut finished = None;
+            for (trial, &steps) in ranked.iter().enumerate() {
+                if trial > 0 {
+                    screening = clock.elapsed().as_secs_f64();
+                }
+                let settings = Settings::of(algorithm, steps, batch, seed);
+                let run = (algorithm, &settings, steps);
+                // A judge of its own, so that no figure depends on who ran before.
+                let entry = compete(&self.contest, run, &budget, &mut self.judge(), &stop)?;
+                let done = entry.end == End::Finished;
+                if done || finished.is_none() {
+                    finished = Some(entry);
+                }
+                if done {
+                    break;
+                }
+            }
+            let entry = finished.expect("there is a pair of steps");
             file.add(Lane::new(entry, screening));
             file.write(&[])?;
         }

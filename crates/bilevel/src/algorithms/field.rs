@@ -122,7 +122,7 @@ impl<'a> Field<'a> {
         if self.adjoint.is_carried() {
             self.upper(w, lambda, out_lambda);
             let Field { problem, samples, cross, .. } = self;
-            problem.lower.directions(w, lambda, &samples.lower, v, out_w, out_v, cross);
+            problem.lower.directions_only(w, lambda, &samples.lower, v, out_w, out_v, cross);
             let rows = self.problem.lower.size(&self.samples.lower) as u64;
             self.work +=
                 Work { rows, gradients: rows, hessian_products: rows, cross_products: rows, factorizations: 0 };
@@ -135,6 +135,21 @@ impl<'a> Field<'a> {
         self.series(w, lambda, linear_step, out_v);
         self.subtract_cross(w, lambda, out_v, out_lambda);
         out_v.fill(0.0);
+    }
+
+    /// `out` = the directions at `x` without those at `other`, on the sample; for a `v` that is carried along.
+    pub(super) fn evaluate_change(&mut self, x: &[f64], other: &[f64], out: &mut [f64]) {
+        let ([w, v, lambda], [w0, v0, lambda0]) = (self.layout.split(x), self.layout.split(other));
+        let [out_w, out_v, out_lambda] = self.layout.split_mut(out);
+        let Field { problem, samples, grad_w, cross, .. } = self;
+        problem.upper.gradients_change([w, w0], [lambda, lambda0], &samples.upper, grad_w, out_lambda);
+        let (w, v, lambda) = ([w, w0], [v, v0], [lambda, lambda0]);
+        problem.lower.directions_change(w, lambda, &samples.lower, v, out_w, out_v, cross);
+        vector::axpy(-1.0, grad_w, out_v);
+        vector::axpy(-1.0, cross, out_lambda);
+        let rows = 2 * problem.lower.size(&samples.lower) as u64;
+        self.work += Work::gradient(2 * problem.upper.size(&samples.upper));
+        self.work += Work { rows, gradients: rows, hessian_products: rows, cross_products: rows, factorizations: 0 };
     }
 
     /// `out = D_w`.

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{Field, Streams};
+use super::problem::Bilevel;
 use super::saga::Saga;
 use crate::error::Result;
+use crate::sample::{Batch, Sample};
 use crate::vector;
 
 /// How the direction `d_t` is made of samples `F(x_t; zeta_t)` of `(D_w, D_v, D_lambda)`.
@@ -32,7 +34,7 @@ pub enum Memory {
     /// `d_t = d_{t-1} + F(x_t; zeta_t) - F(x_{t-1}; zeta_t)`, and `d_t = F(x_t)` on all rows every `period` steps (SARAH: Nguyen,
     /// Liu, Scheinberg, Takac, ICML 2017; SPIDER).
     Sarah {
-        /// Steps between two passes over all rows, in passes over the rows: `period n / batch` steps.
+        /// Steps between two passes over all rows, in passes over the rows of both levels: `period (n + m) / batch` steps.
         period: f64,
     },
     /// `d_t = F_i(x_t) - table_i + mean of the table` for a block `i` of rows, then `table_i = F_i(x_t)` (SAGA: Defazio, Bach,
@@ -112,6 +114,11 @@ impl Remembered {
                 vector::move_towards(keep, &at_previous[lambda.clone()], &mut d[lambda]);
                 return;
             }
+            Memory::Sarah { .. } if field.adjoint.is_carried() => {
+                field.draw(streams);
+                field.evaluate_change(x, previous, at_previous);
+                vector::axpy(1.0, at_previous, d);
+            }
             _ => {
                 // On one sample at both points.
                 field.draw(streams);
@@ -135,11 +142,12 @@ impl Remembered {
     }
 }
 
-/// Steps in `period` passes over the rows of the lower level.
+/// Steps in `period` passes over the rows of both levels.
 fn steps_of(period: f64, field: &Field<'_>) -> usize {
-    let rows = field.problem.lower.size(&crate::sample::Sample::Full) as f64;
+    let Bilevel { lower, upper, .. } = field.problem;
+    let rows = (lower.size(&Sample::Full) + upper.size(&Sample::Full)) as f64;
     match field.batch {
-        crate::sample::Batch::All => 1,
-        crate::sample::Batch::Rows(batch) => (period * rows / batch as f64).ceil().max(1.0) as usize,
+        Batch::All => 1,
+        Batch::Rows(batch) => (period * rows / batch as f64).ceil().max(1.0) as usize,
     }
 }

@@ -224,16 +224,23 @@ impl StochasticLoss for Quadratic {
     }
 
     fn gradient(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
-        let d = self.dims.w;
+        let (d, m) = (self.dims.w, self.dims.lambda);
+        let mut value = 0.0;
         for (j, out) in out.iter_mut().enumerate() {
             *out = self.penalty(lambda, j) * w[j];
+            value += 0.5 * *out * w[j];
         }
         self.visit(zeta, |weight, row| {
-            add_product(&row[..d * d], w, weight, out);
-            vector::axpy(-weight, &row[d * d..d * d + d], out);
-            add_product(&row[d * d + d..], lambda, -weight, out);
+            let (a, rest) = row.split_at(d * d);
+            let (b, of_lambda) = rest.split_at(d);
+            let rows = a.chunks_exact(d).zip(b).zip(of_lambda.chunks_exact(m));
+            for ((((a, b), of_lambda), out), w_i) in rows.zip(out.iter_mut()).zip(w) {
+                let (quadratic, linear) = (vector::dot(a, w), b + vector::dot(of_lambda, lambda));
+                *out += weight * (quadratic - linear);
+                value += weight * w_i * (0.5 * quadratic - linear);
+            }
         });
-        self.value(w, lambda, zeta)
+        value
     }
 
     fn hessian_product(&self, _w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
@@ -255,6 +262,40 @@ impl StochasticLoss for Quadratic {
                 vector::axpy(-weight * v, row, out);
             }
         });
+    }
+
+    /// In one visit: rows are long, and reading them is most of the work.
+    fn directions(
+        &self,
+        w: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        v: &[f64],
+        gradient: &mut [f64],
+        hessian_product: &mut [f64],
+        cross_product: &mut [f64],
+    ) -> f64 {
+        let (d, m) = (self.dims.w, self.dims.lambda);
+        let mut value = 0.0;
+        cross_product.fill(0.0);
+        for j in 0..d {
+            let penalty = self.penalty(lambda, j);
+            (gradient[j], hessian_product[j]) = (penalty * w[j], penalty * v[j]);
+            cross_product[j % m] += penalty * w[j] * v[j];
+            value += 0.5 * penalty * w[j] * w[j];
+        }
+        self.visit(zeta, |weight, row| {
+            let (a, rest) = row.split_at(d * d);
+            let (b, of_lambda) = rest.split_at(d);
+            for (i, (a, of_lambda)) in a.chunks_exact(d).zip(of_lambda.chunks_exact(m)).enumerate() {
+                let (quadratic, linear) = (vector::dot(a, w), b[i] + vector::dot(of_lambda, lambda));
+                gradient[i] += weight * (quadratic - linear);
+                hessian_product[i] += weight * vector::dot(a, v);
+                vector::axpy(-weight * v[i], of_lambda, cross_product);
+                value += weight * w[i] * (0.5 * quadratic - linear);
+            }
+        });
+        value
     }
 }
 

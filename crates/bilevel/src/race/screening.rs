@@ -3,7 +3,8 @@
 //! Papers give rates and leave constants to the reader, so that a comparison is one of constants unless all contestants
 //! choose them alike. Here: the first step of `w`, and the same for `v`, is the longest safe one of the problem times each of
 //! `lower`; the first step of `lambda` is the one that moves no coordinate of the start by more than 1, times each of
-//! `outer`. Each pair is tried on a part of the budget, and the one with the smallest value function races.
+//! `outer`. Each pair is tried on a part of the budget, and the one with the smallest value function races, or the next one
+//! where it diverges.
 
 use super::contest::{Budget, Contest, Entry, compete};
 use super::judge::Judge;
@@ -70,8 +71,10 @@ impl Grid {
     }
 }
 
-/// The steps with which `algorithm` ends lowest on its part of the `budget`, and what that value was; the first pair where all
-/// diverge.
+/// The `pairs` by the value with which `algorithm` ends on its part of the `budget`, the lowest first, those that diverge last.
+///
+/// More than the first are of use where that one diverges on the whole budget: a part may not show it, as penalties grow with
+/// time, and the curvature of the lower level with them.
 ///
 /// # Errors
 /// Those of [`compete`].
@@ -83,14 +86,12 @@ pub fn screen(
     budget: &Budget,
     judge: &mut Judge<'_>,
     stop: &StopSignal,
-) -> Result<[f64; 3]> {
-    let mut best: Option<Entry> = None;
+) -> Result<Vec<[f64; 3]>> {
+    let mut entries: Vec<Entry> = Vec::new();
     for &steps in pairs {
         let settings = Settings::of(algorithm, steps, batch, seed);
-        let entry = compete(contest, (algorithm, &settings, steps), budget, judge, stop)?;
-        if best.as_ref().is_none_or(|best| entry.value() < best.value()) {
-            best = Some(entry);
-        }
+        entries.push(compete(contest, (algorithm, &settings, steps), budget, judge, stop)?);
     }
-    Ok(best.map_or([1.0; 3], |best| best.steps))
+    entries.sort_by(|a, b| a.value().total_cmp(&b.value()));
+    Ok(entries.into_iter().map(|entry| entry.steps).collect())
 }

@@ -12,6 +12,7 @@
 mod block_diagonal;
 mod curvature;
 mod direct;
+mod directions;
 mod loss;
 mod penalty;
 mod problem;

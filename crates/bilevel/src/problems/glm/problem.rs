@@ -8,7 +8,7 @@ use super::risk::EmpiricalRisk;
 use super::weighting::{Counts, Reweighting};
 use crate::data::KernelRows;
 use crate::data::sampled::Arithmetic;
-use crate::lower::{CrossJvp, Curvature, Curved, Dims, FirstOrder, StochasticLoss};
+use crate::lower::{CrossJvp, Curvature, Curved, Dims, FirstOrder, StochasticLoss, difference_of_directions};
 use crate::sample::{Rng, Sample};
 
 /// `g(w, lambda) = risk(w) + 1/2 sum exp(lambda_h) W^2`.
@@ -74,7 +74,7 @@ impl<'a> Glm<'a> {
     }
 
     /// The hyperparameters of the penalty.
-    fn penalty_lambda<'l>(&'l self, lambda: &'l [f64]) -> &'l [f64] {
+    pub(super) fn penalty_lambda<'l>(&'l self, lambda: &'l [f64]) -> &'l [f64] {
         match &self.held {
             Some(held) => held,
             None => &lambda[..self.penalty.hyperparameters()],
@@ -99,7 +99,7 @@ impl<'a> Glm<'a> {
         }
     }
 
-    fn is_reweighted(&self) -> bool {
+    pub(super) fn is_reweighted(&self) -> bool {
         self.reweighting != Reweighting::Fixed
     }
 
@@ -146,7 +146,7 @@ impl<'a> Glm<'a> {
     }
 
     /// The penalty's part of the cross product; what belongs to the rows becomes zero.
-    fn penalty_cross_product(&self, strengths: &[f64], w: &[f64], v: &[f64], out: &mut [f64]) {
+    pub(super) fn penalty_cross_product(&self, strengths: &[f64], w: &[f64], v: &[f64], out: &mut [f64]) {
         let weights = self.weights();
         let (own, of_rows) = out.split_at_mut(self.penalty_hyperparameters());
         if self.held.is_none() {
@@ -265,43 +265,42 @@ impl StochasticLoss for Glm<'_> {
         hessian_product: &mut [f64],
         cross_product: &mut [f64],
     ) -> f64 {
-        let (counts, loss) = (self.counts(lambda), self.risk.loss);
-        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| {
-            self.penalty_cross_product(strengths, w, v, cross_product)
+        let out = [gradient, hessian_product, cross_product];
+        let risk = self.visit_directions(w, lambda, zeta, v, out, |loss, m, u, y, c| loss.directions(m, u, y, c));
+        risk + self.quadratic_value(&self.strengths(lambda), w)
+    }
+
+    fn directions_only(
+        &self,
+        w: &[f64],
+        lambda: &[f64],
+        zeta: &Sample,
+        v: &[f64],
+        gradient: &mut [f64],
+        hessian_product: &mut [f64],
+        cross_product: &mut [f64],
+    ) {
+        self.visit_directions(w, lambda, zeta, v, [gradient, hessian_product, cross_product], |loss, m, u, y, c| {
+            loss.directions_only(m, u, y, c);
+            0.0
         });
-        let risk = match zeta {
-            Sample::Full => {
-                self.curvature(w, lambda).product(v, hessian_product);
-                if self.is_reweighted() {
-                    self.add_row_cross_product(w, lambda, zeta, v, cross_product);
-                }
-                self.risk.counted_gradient(counts, w, zeta, gradient)
-            }
-            _ => {
-                gradient.fill(0.0);
-                hessian_product.fill(0.0);
-                let out = [&mut *gradient, &mut *hessian_product];
-                let factor = self.risk.sample_scale(zeta);
-                let mut along = Vec::new();
-                self.risk.sampled_pass(Arithmetic::Storage, counts, [w, v], zeta, out, |rows, [m, u]| {
-                    if !self.is_reweighted() {
-                        return loss.directions(m, u, rows.y, rows.c);
-                    }
-                    along.clear();
-                    along.extend_from_slice(u);
-                    let value = loss.directions(m, u, rows.y, rows.c);
-                    self.scatter_cross(lambda, &rows, m, &along, factor, cross_product);
-                    value
-                })
-            }
-        };
-        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| {
-            self.add_quadratic_product(1.0, strengths, w, gradient);
-            if *zeta != Sample::Full {
-                self.add_quadratic_product(1.0, strengths, v, hessian_product);
-            }
-            risk + self.quadratic_value(strengths, w)
-        })
+    }
+
+    fn directions_change(
+        &self,
+        w: [&[f64]; 2],
+        lambda: [&[f64]; 2],
+        zeta: &Sample,
+        v: [&[f64]; 2],
+        gradient: &mut [f64],
+        hessian_product: &mut [f64],
+        cross_product: &mut [f64],
+    ) {
+        if self.is_reweighted() {
+            // What a row counts differs between the points.
+            return difference_of_directions(self, w, lambda, zeta, v, [gradient, hessian_product, cross_product]);
+        }
+        self.change_of_directions(w, lambda, zeta, v, [gradient, hessian_product, cross_product]);
     }
 }
 

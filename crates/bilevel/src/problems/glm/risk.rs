@@ -378,13 +378,29 @@ impl UpperObjective for EmpiricalRisk<'_> {
         self.gradient(w, xi, grad_w)
     }
 
-    fn gradients_only(&self, w: &[f64], lambda: &[f64], xi: &Sample, grad_w: &mut [f64], grad_lambda: &mut [f64]) {
+    fn gradients_only(&self, w: &[f64], _lambda: &[f64], xi: &Sample, grad_w: &mut [f64], grad_lambda: &mut [f64]) {
+        grad_lambda.fill(0.0);
         if *xi == Sample::Full {
-            self.gradients(w, lambda, xi, grad_w, grad_lambda);
+            self.full_pass(w, grad_w, |rows, _, margins| {
+                let counts = Counts::from(self.weighting);
+                self.loss.derivative(margins, &self.target[rows.clone()], counts.of(rows).as_deref());
+                0.0
+            });
             return;
         }
-        grad_lambda.fill(0.0);
         grad_w.fill(0.0);
         self.derivative(self.weighting.into(), w, xi, grad_w);
+    }
+
+    fn gradients_change(
+        &self,
+        w: [&[f64]; 2],
+        _lambda: [&[f64]; 2],
+        xi: &Sample,
+        grad_w: &mut [f64],
+        grad_lambda: &mut [f64],
+    ) {
+        grad_lambda.fill(0.0);
+        self.change_of_gradients(w, xi, grad_w);
     }
 }
