@@ -130,9 +130,10 @@ def minimize(
     domain : scipy.optimize.Bounds, sequence of pairs or pair, default=None
         Bounds of ``lam``: as in SciPy, or one pair ``(low, high)`` for all; None in a pair is no bound.
     method : str, default="auto"
-        ``"lbfgs"``: line searches along exact hypergradients; ``"gradient"``: steps along any hypergradients; or an algorithm of
-        the literature for losses, such as ``"soba"``, ``"saba"``, ``"stocbio"``, ``"amigo"``, ``"f2sa"`` or ``"hoag"``. By
-        default ``"lbfgs"`` where the hypergradient is exact, else ``"gradient"``.
+        ``"lbfgs"``: line searches along exact hypergradients; ``"gradient"``: steps along any hypergradients; for losses over
+        rows ``"adaptive"``: a single stochastic loop that finds its steps by itself; or an algorithm of the literature for
+        losses, such as ``"soba"``, ``"saba"``, ``"stocbio"``, ``"amigo"``, ``"f2sa"`` or ``"hoag"``. By default ``"lbfgs"``
+        where the hypergradient is exact, else ``"gradient"``.
     hypergradient : str, default="auto"
         How ``"lbfgs"`` and ``"gradient"`` compute hypergradients: a method of `hypergradient`.
     start : Hypergradient, array-like or structure, default=None

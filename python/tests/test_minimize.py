@@ -93,6 +93,15 @@ def test_algorithms_of_the_literature(method: str, ridge: Ridge) -> None:
     assert (again.lam == found.lam).all()
 
 
+def test_adaptive_needs_no_steps(ridge: Ridge, best: Any) -> None:
+    start = ridge.solve(ridge.lam)[0]
+    found = bilevel.minimize(ridge.lower(), ridge.upper(), ridge.lam, domain=BOX, method="adaptive", max_iter=2000)
+    assert found.status == "iteration-limit" and found.method == "adaptive"
+    assert ridge.solve(found.lam)[0] - best.fun < 0.05 * (start - best.fun)
+    with pytest.raises(ValueError, match="for losses"):
+        bilevel.minimize(ridge.map(), ridge.upper(), ridge.lam, method="adaptive")
+
+
 def test_bounds(ridge: Ridge) -> None:
     low, high = np.full(5, -2.5), np.linspace(0.0, 1.0, 5)
     forms = [

@@ -31,6 +31,8 @@ use crate::attended::{Attended, attended};
 const GROWTH: f64 = 1.25;
 /// Steps of the hypergradient that sets the scale of the outer step.
 const SCALE_STEPS: usize = 256;
+/// The name here of [`Algorithm::Auto`]: what `auto` stands for depends on the problem.
+const ADAPTIVE: &str = "adaptive";
 /// Part of the longest safe step that algorithms begin with.
 const SAFE_PART: f64 = 0.5;
 
@@ -194,14 +196,19 @@ impl Asked {
             return Ok(None);
         }
         let refuse = |text: String| Err(PyValueError::new_err(text));
-        let Ok(algorithm) = self.method.parse::<Algorithm>() else {
-            let names: Vec<_> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+        let name = |algorithm: Algorithm| if algorithm == Algorithm::Auto { ADAPTIVE } else { algorithm.name() };
+        let Some(algorithm) = Algorithm::ALL.into_iter().find(|&algorithm| name(algorithm) == self.method) else {
+            let names: Vec<_> = Algorithm::ALL.into_iter().map(name).collect();
             let (method, names) = (&self.method, names.join(", "));
             return refuse(format!("no method is called {method:?}; choose from lbfgs, gradient, {names}"));
         };
         let Lower::Loss(loss) = lower else {
-            return refuse(format!("method=\"{algorithm}\" is for losses; a map takes lbfgs or gradient"));
+            let method = &self.method;
+            return refuse(format!("method=\"{method}\" is for losses; a map takes lbfgs or gradient"));
         };
+        if algorithm == Algorithm::Auto && !loss.level.exact {
+            return refuse(format!("method=\"{ADAPTIVE}\" looks at all rows now and then, and a simulation has none"));
+        }
         let first_order = matches!(algorithm.recipe(), Recipe::Penalized { .. } | Recipe::DynamicBarrier { .. });
         if first_order && loss.gradient_lambda.is_none() {
             return refuse(format!("method=\"{algorithm}\" needs the function gradient_lam of the loss"));
@@ -306,6 +313,8 @@ impl Frame<'_> {
         let batch = if algorithm == Algorithm::Hoag { Batch::All } else { self.asked.batch };
         let (steps, before) = match self.asked.steps {
             Some(steps) => (steps, Work::default()),
+            // It finds its steps by itself; these are factors.
+            None if algorithm == Algorithm::Auto => ([1.0; 3], Work::default()),
             None => self.first_steps(loss, &at, batch, seed)?,
         };
         let recipes = Recipes::of(algorithm, steps, batch, seed);

@@ -8,6 +8,9 @@
 //! The rows are `A_i = A + noise S_i` and so on with centred symmetric `S_i`, so a minibatch gradient map is unbiased with
 //! both additive and multiplicative noise, and a single `A_i` need not be positive definite. `ridge > 0` makes the Hessian
 //! depend on `lambda` and the cross derivative on `w`, as a per-feature penalty does.
+//!
+//! A row is a matrix, so that reading the rows is most of the work: they are kept in single precision. All arithmetic, and
+//! the means, which are those of the numbers that are kept, are in double precision.
 
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, Side};
@@ -17,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::lower::{CrossJvp, Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::RowSumLoss;
 use crate::sample::{Purpose, Rng, Sample};
+use crate::simd::vectorize;
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -64,8 +68,8 @@ impl Default for QuadraticOptions {
 pub struct Quadratic {
     dims: Dims,
     ridge: f64,
-    /// Row `i`: `A_i` (d x d, symmetric), then `b_i` (d), then `B_i` (d x m, row-major).
-    rows: Vec<f64>,
+    /// Row `i`: `A_i` (d x d, symmetric), then `b_i` (d), then `B_i'` (m x d, row-major).
+    rows: Vec<f32>,
     mean: Vec<f64>,
     upper: Target,
 }
@@ -106,8 +110,12 @@ impl Quadratic {
         for row in rows.chunks_exact_mut(length) {
             vector::axpy(-1.0, &centre, row);
             vector::axpy(1.0, &wanted, row);
+            let of_lambda = row[d * d + d..].to_vec();
+            (0..d * m).for_each(|k| row[d * d + d + k % m * d + k / m] = of_lambda[k]);
+            row.iter_mut().for_each(|x| *x = f64::from(*x as f32));
             vector::axpy(1.0 / n as f64, row, &mut mean);
         }
+        let rows = rows.iter().map(|&x| x as f32).collect();
         let upper = Target::random(dims, options.upper_rows, noise, options.reg, options.seed);
         Quadratic { dims, ridge: options.ridge, rows, mean, upper }
     }
@@ -133,7 +141,7 @@ impl Quadratic {
     pub fn solution(&self, lambda: &[f64]) -> Vec<f64> {
         let d = self.dims.w;
         let mut w = self.mean[d * d..d * d + d].to_vec();
-        add_product(&self.mean[d * d + d..], lambda, 1.0, &mut w);
+        add_combination(&self.mean[d * d + d..], lambda, 1.0, &mut w);
         self.llt(lambda).solve_in_place(&mut w);
         w
     }
@@ -179,22 +187,93 @@ impl Quadratic {
         if self.ridge == 0.0 { 0.0 } else { self.ridge * lambda[j % self.dims.lambda].exp() }
     }
 
-    /// Calls `visit(weight, coefficients)` so that the weighted sum of the coefficients is their mean over the sample.
-    fn visit(&self, zeta: &Sample, mut visit: impl FnMut(f64, &[f64])) {
-        if *zeta == Sample::Full {
-            return visit(1.0, &self.mean);
+    /// From `A w`, in `gradient`, and `b + B lambda` to the gradient; returns `g`.
+    fn close(&self, w: &[f64], lambda: &[f64], linear: &[f64], gradient: &mut [f64]) -> f64 {
+        let mut value = 0.0;
+        for (j, (gradient, w)) in gradient.iter_mut().zip(w).enumerate() {
+            let quadratic = *gradient + self.penalty(lambda, j) * w;
+            value += w * (0.5 * quadratic - linear[j]);
+            *gradient = quadratic - linear[j];
         }
-        let weight = 1.0 / self.size(zeta) as f64;
-        let length = self.mean.len();
-        for_each_row(zeta, self.rows(), |i| visit(weight, &self.rows[i * length..(i + 1) * length]));
+        value
     }
 }
 
-/// `out += weight * matrix x` for a row-major matrix.
-fn add_product(matrix: &[f64], x: &[f64], weight: f64, out: &mut [f64]) {
-    for (out, row) in out.iter_mut().zip(matrix.chunks_exact(x.len())) {
-        *out += weight * vector::dot(row, x);
+/// Runs the body with the coefficients of each row of the sample and its weight, or once with those of the mean.
+macro_rules! visit {
+    ($quadratic:ident, $zeta:expr, |$weight:ident, $coefficients:ident| $body:expr) => {
+        if *$zeta == Sample::Full {
+            let ($weight, $coefficients) = (1.0, &$quadratic.mean[..]);
+            $body
+        } else {
+            let $weight = 1.0 / $quadratic.size($zeta) as f64;
+            let length = $quadratic.mean.len();
+            for_each_row($zeta, $quadratic.rows(), |i| {
+                let $coefficients = &$quadratic.rows[i * length..(i + 1) * length];
+                $body
+            });
+        }
+    };
+}
+
+/// Numbers of a sum that are kept in registers.
+const LANES: usize = 32;
+
+/// `out += weight * sum_j x_j row_j` for a row-major matrix: with a symmetric one its product with `x`.
+fn add_combination<T: Copy + Into<f64>>(matrix: &[T], x: &[f64], weight: f64, out: &mut [f64]) {
+    let width = out.len();
+    vectorize(
+        #[inline(always)]
+        || {
+            let (blocks, rest) = out.as_chunks_mut::<LANES>();
+            let done = blocks.len() * LANES;
+            for (block, out) in blocks.iter_mut().enumerate() {
+                let mut sums = [0.0; LANES];
+                for (x, row) in x.iter().zip(matrix.chunks_exact(width)) {
+                    let row: &[T; LANES] = row[block * LANES..].first_chunk().expect("a whole block");
+                    for lane in 0..LANES {
+                        sums[lane] += x * row[lane].into();
+                    }
+                }
+                for lane in 0..LANES {
+                    out[lane] += weight * sums[lane];
+                }
+            }
+            for (x, row) in x.iter().zip(matrix.chunks_exact(width)) {
+                for (out, &entry) in rest.iter_mut().zip(&row[done..]) {
+                    *out += weight * x * entry.into();
+                }
+            }
+        },
+    );
+}
+
+/// `out_j += weight * row_j^T x` for a row-major matrix.
+fn add_product<T: Copy + Into<f64>>(matrix: &[T], x: &[f64], weight: f64, out: &mut [f64]) {
+    vectorize(
+        #[inline(always)]
+        || {
+            for (out, row) in out.iter_mut().zip(matrix.chunks_exact(x.len())) {
+                *out += weight * dot(row, x);
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn dot<T: Copy + Into<f64>>(row: &[T], x: &[f64]) -> f64 {
+    let mut sums = [0.0; LANES];
+    let ((blocks, rest), (x_blocks, x_rest)) = (row.as_chunks::<LANES>(), x.as_chunks::<LANES>());
+    for (row, x) in blocks.iter().zip(x_blocks) {
+        for lane in 0..LANES {
+            sums[lane] += row[lane].into() * x[lane];
+        }
     }
+    let mut total = sums.iter().sum::<f64>();
+    for (&entry, x) in rest.iter().zip(x_rest) {
+        total += entry.into() * x;
+    }
+    total
 }
 
 impl StochasticLoss for Quadratic {
@@ -211,36 +290,19 @@ impl StochasticLoss for Quadratic {
     }
 
     fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64 {
-        let d = self.dims.w;
-        let mut value: f64 = (0..d).map(|j| 0.5 * self.penalty(lambda, j) * w[j] * w[j]).sum();
-        self.visit(zeta, |weight, row| {
-            for i in 0..d {
-                let linear =
-                    row[d * d + i] + vector::dot(&row[d * d + d..][i * lambda.len()..][..lambda.len()], lambda);
-                value += weight * w[i] * (0.5 * vector::dot(&row[i * d..(i + 1) * d], w) - linear);
-            }
-        });
-        value
+        self.gradient(w, lambda, zeta, &mut vec![0.0; w.len()])
     }
 
     fn gradient(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
-        let (d, m) = (self.dims.w, self.dims.lambda);
-        let mut value = 0.0;
-        for (j, out) in out.iter_mut().enumerate() {
-            *out = self.penalty(lambda, j) * w[j];
-            value += 0.5 * *out * w[j];
-        }
-        self.visit(zeta, |weight, row| {
-            let (a, rest) = row.split_at(d * d);
-            let (b, of_lambda) = rest.split_at(d);
-            let rows = a.chunks_exact(d).zip(b).zip(of_lambda.chunks_exact(m));
-            for ((((a, b), of_lambda), out), w_i) in rows.zip(out.iter_mut()).zip(w) {
-                let (quadratic, linear) = (vector::dot(a, w), b + vector::dot(of_lambda, lambda));
-                *out += weight * (quadratic - linear);
-                value += weight * w_i * (0.5 * quadratic - linear);
-            }
+        let d = self.dims.w;
+        let mut linear = vec![0.0; d];
+        out.fill(0.0);
+        visit!(self, zeta, |weight, row| {
+            add_combination(&row[..d * d], w, weight, out);
+            add_combination(&row[d * d..d * d + d], &[1.0], weight, &mut linear);
+            add_combination(&row[d * d + d..], lambda, weight, &mut linear);
         });
-        value
+        self.close(w, lambda, &linear, out)
     }
 
     fn hessian_product(&self, _w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
@@ -248,7 +310,7 @@ impl StochasticLoss for Quadratic {
         for (j, out) in out.iter_mut().enumerate() {
             *out = self.penalty(lambda, j) * v[j];
         }
-        self.visit(zeta, |weight, row| add_product(&row[..d * d], v, weight, out));
+        visit!(self, zeta, |weight, row| add_combination(&row[..d * d], v, weight, out));
     }
 
     fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
@@ -257,11 +319,7 @@ impl StochasticLoss for Quadratic {
         for j in 0..d {
             out[j % m] += self.penalty(lambda, j) * w[j] * v[j];
         }
-        self.visit(zeta, |weight, row| {
-            for (&v, row) in v.iter().zip(row[d * d + d..].chunks_exact(m)) {
-                vector::axpy(-weight * v, row, out);
-            }
-        });
+        visit!(self, zeta, |weight, row| add_product(&row[d * d + d..], v, -weight, out));
     }
 
     /// In one visit: rows are long, and reading them is most of the work.
@@ -276,26 +334,22 @@ impl StochasticLoss for Quadratic {
         cross_product: &mut [f64],
     ) -> f64 {
         let (d, m) = (self.dims.w, self.dims.lambda);
-        let mut value = 0.0;
+        let mut linear = vec![0.0; d];
+        gradient.fill(0.0);
         cross_product.fill(0.0);
         for j in 0..d {
             let penalty = self.penalty(lambda, j);
-            (gradient[j], hessian_product[j]) = (penalty * w[j], penalty * v[j]);
+            hessian_product[j] = penalty * v[j];
             cross_product[j % m] += penalty * w[j] * v[j];
-            value += 0.5 * penalty * w[j] * w[j];
         }
-        self.visit(zeta, |weight, row| {
-            let (a, rest) = row.split_at(d * d);
-            let (b, of_lambda) = rest.split_at(d);
-            for (i, (a, of_lambda)) in a.chunks_exact(d).zip(of_lambda.chunks_exact(m)).enumerate() {
-                let (quadratic, linear) = (vector::dot(a, w), b[i] + vector::dot(of_lambda, lambda));
-                gradient[i] += weight * (quadratic - linear);
-                hessian_product[i] += weight * vector::dot(a, v);
-                vector::axpy(-weight * v[i], of_lambda, cross_product);
-                value += weight * w[i] * (0.5 * quadratic - linear);
-            }
+        visit!(self, zeta, |weight, row| {
+            add_combination(&row[..d * d], w, weight, gradient);
+            add_combination(&row[..d * d], v, weight, hessian_product);
+            add_combination(&row[d * d..d * d + d], &[1.0], weight, &mut linear);
+            add_combination(&row[d * d + d..], lambda, weight, &mut linear);
+            add_product(&row[d * d + d..], v, -weight, cross_product);
         });
-        value
+        self.close(w, lambda, &linear, gradient)
     }
 }
 
@@ -314,7 +368,7 @@ impl CrossJvp for Quadratic {
         for (j, out) in out.iter_mut().enumerate() {
             *out = self.penalty(lambda, j) * w[j] * x[j % m];
         }
-        self.visit(zeta, |weight, row| add_product(&row[d * d + d..], x, -weight, out));
+        visit!(self, zeta, |weight, row| add_combination(&row[d * d + d..], x, -weight, out));
     }
 }
 
