@@ -136,33 +136,6 @@ fn scalar_pass(
     sum
 }
 
-/// [`scalar_pass`] for the first derivative, and `u` times the second, from one evaluation of the loss.
-#[inline(always)]
-fn both_pass(margins: &mut [f64], u: &mut [f64], y: &[f64], weight: impl Fn(usize) -> f64, loss: impl Scalar) -> f64 {
-    const LANES: usize = 8;
-    let mut sums = [0.0; LANES];
-    let whole = margins.len() / LANES * LANES;
-    let ((body, tail), (u_body, u_tail)) = (margins.split_at_mut(whole), u.split_at_mut(whole));
-    let blocks = body.chunks_exact_mut(LANES).zip(u_body.chunks_exact_mut(LANES));
-    for (first, (m, u)) in (0..whole).step_by(LANES).zip(blocks) {
-        let y = &y[first..first + LANES];
-        for lane in 0..LANES {
-            let (at, c) = (loss.jet(m[lane], y[lane]), weight(first + lane));
-            sums[lane] += c * at.0;
-            m[lane] = c * at.1;
-            u[lane] *= c * at.2;
-        }
-    }
-    let mut sum: f64 = sums.iter().sum();
-    for (i, (m, u)) in tail.iter_mut().zip(u_tail).enumerate() {
-        let (at, c) = (loss.jet(*m, y[whole + i]), weight(whole + i));
-        sum += c * at.0;
-        *m = c * at.1;
-        *u *= c * at.2;
-    }
-    sum
-}
-
 /// Replaces the margins of each row by its class probabilities; returns the sum of the losses.
 #[inline(always)]
 fn softmax_pass(margins: &mut [f64], y: &[f64], weight: impl Fn(usize) -> f64, classes: usize) -> f64 {
@@ -249,48 +222,56 @@ impl Loss {
     /// [`Loss::gradient`] of the margins and, at the same margins, [`Loss::curvature_product`] of `u`; returns
     /// `sum_i c_i loss_i`.
     pub fn directions(self, margins: &mut [f64], u: &mut [f64], y: &[f64], weights: Option<&[f64]>) -> f64 {
-        self.both(margins, u, y, weights, |sum| sum)
+        if let Loss::Softmax { .. } = self {
+            let sum = self.dispatch(margins, y, weights, |jet| jet.1, |sum| sum);
+            self.finish_directions(margins, u, y, weights);
+            return sum;
+        }
+        self.in_two_passes(margins, u, y, weights, |margins, y, c| self.gradient(margins, y, c))
     }
 
     /// [`Loss::directions`] without the value.
     pub fn directions_only(self, margins: &mut [f64], u: &mut [f64], y: &[f64], weights: Option<&[f64]>) {
-        self.both(margins, u, y, weights, |_| ());
+        if let Loss::Softmax { .. } = self {
+            self.dispatch(margins, y, weights, |jet| jet.1, |_| ());
+            return self.finish_directions(margins, u, y, weights);
+        }
+        self.in_two_passes(margins, u, y, weights, |margins, y, c| {
+            self.derivative(margins, y, c);
+            0.0
+        });
     }
 
-    fn both<R>(
+    /// The rest of them from probabilities, which are on the way to the gradient.
+    fn finish_directions(self, margins: &mut [f64], u: &mut [f64], y: &[f64], weights: Option<&[f64]>) {
+        self.curvature_product(margins, weights, u);
+        self.finish_gradient(margins, y, weights);
+    }
+
+    /// Curvature first and then `first`, some rows at a time. One loop for both would evaluate the loss once, and the
+    /// compiler would take it apart into single numbers.
+    fn in_two_passes(
         self,
         margins: &mut [f64],
         u: &mut [f64],
         y: &[f64],
         weights: Option<&[f64]>,
-        keep: impl Fn(f64) -> R,
-    ) -> R {
-        if let Loss::Softmax { .. } = self {
-            // The probabilities are on the way to the gradient.
-            let kept = self.dispatch(margins, y, weights, |jet| jet.1, keep);
-            self.curvature_product(margins, weights, u);
-            self.finish_gradient(margins, y, weights);
-            return kept;
+        first: impl Fn(&mut [f64], &[f64], Option<&[f64]>) -> f64,
+    ) -> f64 {
+        const ROWS: usize = 64;
+        let mut buffer = [0.0; ROWS];
+        let (mut sum, mut from) = (0.0, 0);
+        for (m, u) in margins.chunks_mut(ROWS).zip(u.chunks_mut(ROWS)) {
+            let rows = from..from + m.len();
+            let (y, c) = (&y[rows.clone()], weights.map(|c| &c[rows]));
+            let curvature = &mut buffer[..m.len()];
+            curvature.copy_from_slice(m);
+            self.curvature(curvature, y);
+            self.curvature_product(curvature, c, u);
+            sum += first(m, y, c);
+            from += m.len();
         }
-        vectorize(
-            #[inline(always)]
-            || match weights {
-                None => keep(self.scalar_both(margins, u, y, |_| 1.0)),
-                Some(c) => keep(self.scalar_both(margins, u, y, |i| c[i])),
-            },
-        )
-    }
-
-    #[inline(always)]
-    fn scalar_both(self, margins: &mut [f64], u: &mut [f64], y: &[f64], weight: impl Fn(usize) -> f64) -> f64 {
-        match self {
-            Loss::Logistic => both_pass(margins, u, y, weight, Logistic),
-            Loss::Squared => both_pass(margins, u, y, weight, Squared),
-            Loss::Huber { delta } => both_pass(margins, u, y, weight, Huber { delta }),
-            Loss::SquaredHinge => both_pass(margins, u, y, weight, SquaredHinge),
-            Loss::Poisson => both_pass(margins, u, y, weight, Poisson),
-            Loss::Softmax { .. } => unreachable!("has several margins a row"),
-        }
+        sum
     }
 
     /// Keeps what `pick` selects in place, and returns what `keep` makes of the sum of the values; one that ignores it saves
