@@ -206,7 +206,7 @@ impl Asked {
             let method = &self.method;
             return refuse(format!("method=\"{method}\" is for losses; a map takes lbfgs or gradient"));
         };
-        if algorithm == Algorithm::Auto && !loss.level.exact {
+        if algorithm == Algorithm::Auto && !lower.level().exact {
             return refuse(format!("method=\"{ADAPTIVE}\" looks at all rows now and then, and a simulation has none"));
         }
         let first_order = matches!(algorithm.recipe(), Recipe::Penalized { .. } | Recipe::DynamicBarrier { .. });
