@@ -74,6 +74,23 @@ pub struct Quadratic {
     upper: Target,
 }
 
+/// Runs the body with the coefficients of each row of the sample and its weight, or once with those of the mean.
+macro_rules! visit {
+    ($quadratic:ident, $zeta:expr, |$weight:ident, $coefficients:ident| $body:expr) => {
+        if *$zeta == Sample::Full {
+            let ($weight, $coefficients) = (1.0, &$quadratic.mean[..]);
+            $body
+        } else {
+            let $weight = 1.0 / $quadratic.size($zeta) as f64;
+            let length = $quadratic.mean.len();
+            for_each_row($zeta, $quadratic.rows(), |i| {
+                let $coefficients = &$quadratic.rows[i * length..(i + 1) * length];
+                $body
+            });
+        }
+    };
+}
+
 impl Quadratic {
     /// A random problem.
     pub fn random(options: &QuadraticOptions) -> Self {
@@ -187,33 +204,23 @@ impl Quadratic {
         if self.ridge == 0.0 { 0.0 } else { self.ridge * lambda[j % self.dims.lambda].exp() }
     }
 
-    /// From `A w`, in `gradient`, and `b + B lambda` to the gradient; returns `g`.
-    fn close(&self, w: &[f64], lambda: &[f64], linear: &[f64], gradient: &mut [f64]) -> f64 {
-        let mut value = 0.0;
+    /// Takes `b + B lambda` from `A w`, in `gradient`, and adds the penalty; returns `g`. The rows are visited once more, for
+    /// another part of them.
+    fn close(&self, w: &[f64], lambda: &[f64], zeta: &Sample, gradient: &mut [f64]) -> f64 {
+        let d = self.dims.w;
+        let quadratic = vector::dot(w, gradient);
+        visit!(self, zeta, |weight, row| {
+            add_combination(&row[d * d..d * d + d], &[1.0], -weight, gradient);
+            add_combination(&row[d * d + d..], lambda, -weight, gradient);
+        });
+        let mut value = vector::dot(w, gradient) - 0.5 * quadratic;
         for (j, (gradient, w)) in gradient.iter_mut().zip(w).enumerate() {
-            let quadratic = *gradient + self.penalty(lambda, j) * w;
-            value += w * (0.5 * quadratic - linear[j]);
-            *gradient = quadratic - linear[j];
+            let penalty = self.penalty(lambda, j) * w;
+            value += 0.5 * penalty * w;
+            *gradient += penalty;
         }
         value
     }
-}
-
-/// Runs the body with the coefficients of each row of the sample and its weight, or once with those of the mean.
-macro_rules! visit {
-    ($quadratic:ident, $zeta:expr, |$weight:ident, $coefficients:ident| $body:expr) => {
-        if *$zeta == Sample::Full {
-            let ($weight, $coefficients) = (1.0, &$quadratic.mean[..]);
-            $body
-        } else {
-            let $weight = 1.0 / $quadratic.size($zeta) as f64;
-            let length = $quadratic.mean.len();
-            for_each_row($zeta, $quadratic.rows(), |i| {
-                let $coefficients = &$quadratic.rows[i * length..(i + 1) * length];
-                $body
-            });
-        }
-    };
 }
 
 /// Numbers of a sum that are kept in registers.
@@ -295,14 +302,9 @@ impl StochasticLoss for Quadratic {
 
     fn gradient(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
         let d = self.dims.w;
-        let mut linear = vec![0.0; d];
         out.fill(0.0);
-        visit!(self, zeta, |weight, row| {
-            add_combination(&row[..d * d], w, weight, out);
-            add_combination(&row[d * d..d * d + d], &[1.0], weight, &mut linear);
-            add_combination(&row[d * d + d..], lambda, weight, &mut linear);
-        });
-        self.close(w, lambda, &linear, out)
+        visit!(self, zeta, |weight, row| add_combination(&row[..d * d], w, weight, out));
+        self.close(w, lambda, zeta, out)
     }
 
     fn hessian_product(&self, _w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
@@ -334,7 +336,6 @@ impl StochasticLoss for Quadratic {
         cross_product: &mut [f64],
     ) -> f64 {
         let (d, m) = (self.dims.w, self.dims.lambda);
-        let mut linear = vec![0.0; d];
         gradient.fill(0.0);
         cross_product.fill(0.0);
         for j in 0..d {
@@ -345,11 +346,9 @@ impl StochasticLoss for Quadratic {
         visit!(self, zeta, |weight, row| {
             add_combination(&row[..d * d], w, weight, gradient);
             add_combination(&row[..d * d], v, weight, hessian_product);
-            add_combination(&row[d * d..d * d + d], &[1.0], weight, &mut linear);
-            add_combination(&row[d * d + d..], lambda, weight, &mut linear);
             add_product(&row[d * d + d..], v, -weight, cross_product);
         });
-        self.close(w, lambda, &linear, gradient)
+        self.close(w, lambda, zeta, gradient)
     }
 }
 
