@@ -161,7 +161,7 @@ impl Algorithm {
             Algorithm::F2sa => Recipe::Penalized { lower_steps: 10, initial: 1.0, growth: 1.0 / 7.0 },
             Algorithm::Bome => Recipe::DynamicBarrier { lower_steps: 10, barrier: 0.5 },
             Algorithm::Pzobo => Recipe::ZerothOrder { lower_steps: 10, directions: 1, smoothing: 1e-2 },
-            Algorithm::Auto => Recipe::Adaptive { memory: Memory::Saga, fade: 0.0 },
+            Algorithm::Auto => Recipe::Adaptive { memory: Memory::Saga },
         }
     }
 

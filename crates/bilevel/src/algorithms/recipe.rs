@@ -68,8 +68,6 @@ pub enum Recipe {
     Adaptive {
         /// What the directions remember.
         memory: Memory,
-        /// Part of the largest square of the outer direction that is forgotten in a span; 0 keeps it.
-        fade: f64,
     },
 }
 

@@ -186,9 +186,7 @@ fn scheme<'a>(problem: Bilevel<'a>, settings: &Settings, start: &Point) -> Resul
         Recipe::ZerothOrder { lower_steps, directions, smoothing } => {
             Box::new(ZerothOrder::new(problem, lower_steps, directions, smoothing, steps, batch, seed))
         }
-        Recipe::Adaptive { memory, fade } => {
-            Box::new(Adaptive::new(problem, memory, fade, steps, batch, streams, seed)?)
-        }
+        Recipe::Adaptive { memory } => Box::new(Adaptive::new(problem, memory, steps, batch, streams, seed)?),
         Recipe::Inexact { tolerance, decrease } => Box::new(Inexact::new(problem, tolerance, decrease, steps)),
     })
 }

@@ -94,7 +94,7 @@ impl LowerSteps {
             None => self.samples.clamp(1, PROBES.0),
             Some(span) => (span / PER_PROBE).clamp(1, PROBES.1),
         };
-        let largest = self.probe(field, x, probes, PRODUCTS)?;
+        let largest = self.probe(field, x, probes)?;
         // What was seen before is forgotten slowly: a few samples may miss the worst.
         self.largest = largest.max(FORGET * self.largest);
         self.renew(field, x);
@@ -115,7 +115,7 @@ impl LowerSteps {
                 self.renew(field, x);
             }
         } else if moved > self.patience {
-            let largest = self.probe(field, x, 1, PRODUCTS)?;
+            let largest = self.probe(field, x, 1)?;
             self.patience = if largest > self.largest { MOVED.1 } else { 2.0 * self.patience };
             self.largest = largest.max(self.largest);
             self.renew(field, x);
@@ -148,7 +148,7 @@ impl LowerSteps {
     }
 
     /// The largest eigenvalue of a few samples, without the part that is the same in all.
-    fn probe(&mut self, field: &mut Field<'_>, x: &[f64], probes: usize, products: usize) -> Result<f64> {
+    fn probe(&mut self, field: &mut Field<'_>, x: &[f64], probes: usize) -> Result<f64> {
         let ([w, _, lambda], loss) = (field.layout.split(x), field.problem.lower);
         let (mut largest, mut zeta) = (0.0_f64, Sample::Full);
         for probe in 0..probes {
@@ -161,7 +161,7 @@ impl LowerSteps {
                     loss.add_product_rest(-1.0, w, lambda, v, out);
                 }
             };
-            let spectrum = lanczos(product, w.len(), products, probe as u64)?;
+            let spectrum = lanczos(product, w.len(), PRODUCTS, probe as u64)?;
             largest = largest.max(spectrum.largest + spectrum.largest_error);
             field.work += Work::hessian_product(spectrum.products * loss.size(&zeta));
             if field.batch == Batch::All {

@@ -20,7 +20,7 @@
 //! `lambda` over `w` and `v` back to `lambda` is one of three lags, which swings wider and wider once `lambda` is faster
 //! than they.
 //!
-//! *Verdicts.* Lower: this is the best point, and the rate doubles where `w` keeps up. Higher: `lambda` goes back to the best
+//! *Verdicts* ([`Verdicts`]). Lower: this is the best point, and the rate doubles where `w` keeps up. Higher: `lambda` goes back to the best
 //! point, the rate falls to a quarter, and `w` and `v` have some spans to themselves, as at the start. Neither for a long time: the
 //! rate is halved. While `w` is settling `E` rises
 //! whatever `lambda` does; a rise that fades, or is far beyond what the moves of `lambda` had promised, is no reason to go back.
@@ -30,11 +30,13 @@
 
 mod lower_steps;
 mod outer_moves;
+mod verdicts;
 mod watch;
 
 use lower_steps::LowerSteps;
 use outer_moves::{Memory as Peaks, OuterMoves};
-use watch::{Seen, Watch};
+use verdicts::{Next, SHRINK, Verdicts};
+use watch::Watch;
 
 use super::adjoint::Adjoint;
 use super::field::{Field, Streams};
@@ -58,27 +60,10 @@ const ALARM: f64 = 1e6;
 const QUIET: usize = 64;
 /// Times in a row that a run may go back.
 const RETREATS: usize = 40;
-/// Factors of the rate: after a success, before and after the first failure; after a failure.
-const GROWTH: [f64; 2] = [3.0, 2.0];
-const SHRINK: f64 = 0.25;
 /// The part of `E` that may be promised at once, what counts against it of what is owed, and the least part.
 const PROMISE: f64 = 0.25;
 const OWED: f64 = 2.0;
 const LEAST_PROMISE: f64 = 0.01;
-/// Spans that `w` and `v` may have to themselves at first; afterwards it is a power of two, up to this one.
-const SETTLING: usize = 8;
-const LONGEST_SETTLING: u32 = 6;
-/// The relative change of `E` in a span that ends them, before and after the first failure.
-const STILL: [f64; 2] = [0.3, 0.05];
-/// Part of what was gained that `E` may rise.
-const SLACK: f64 = 0.002;
-/// Spans without a better point after which the rate is halved.
-const PATIENCE: usize = 16;
-/// How much faster than before `E` may rise while it settles.
-const FADING: f64 = 1.5;
-/// Multiple of what was promised, beyond which a rise is not the fault of `lambda`.
-const BLAME: f64 = 10.0;
-
 /// The best point so far.
 struct Best {
     lambda: Vec<f64>,
@@ -113,25 +98,13 @@ pub(super) struct Adaptive<'a> {
     /// The largest squared direction so far.
     loudest: f64,
     best: Option<Best>,
-    gained: f64,
-    /// Spans that `w` and `v` still have to themselves.
-    settling: usize,
-    /// The last settling ended with a rising `E`.
-    rising: bool,
-    /// The change of the last span.
-    change: f64,
-    /// Spans in which `lambda` moved since the best point was found.
-    idle: usize,
-    /// Failures since the last success, and whether there was any.
-    failures: u32,
-    failed: bool,
+    verdicts: Verdicts,
 }
 
 impl<'a> Adaptive<'a> {
     pub(super) fn new(
         problem: Bilevel<'a>,
         memory: Memory,
-        fade: f64,
         steps: Steps,
         batch: Batch,
         streams: Streams,
@@ -157,7 +130,7 @@ impl<'a> Adaptive<'a> {
         let zeros = vec![0.0; field.layout.len()];
         Ok(Adaptive {
             lower: LowerSteps::new(problem.dims(), rows.div_ceil(batch), seed),
-            outer: OuterMoves::new(problem.domain, fade),
+            outer: OuterMoves::new(problem.domain),
             watch,
             span: FIRST_SPAN,
             longest_span,
@@ -176,13 +149,7 @@ impl<'a> Adaptive<'a> {
             retreats: 0,
             loudest: 0.0,
             best: None,
-            gained: 0.0,
-            settling: SETTLING,
-            rising: false,
-            change: 0.0,
-            idle: 0,
-            failures: 0,
-            failed: false,
+            verdicts: Verdicts::new(),
         })
     }
 
@@ -201,65 +168,29 @@ impl<'a> Adaptive<'a> {
         }
         let here = Best { lambda: x[layout.lambda()].to_vec(), peaks: self.outer.memory(), rise: (-owed).max(0.0) };
         let change = seen.change + here.rise - self.best.as_ref().map_or(0.0, |best| best.rise);
-        self.judge(&seen, change, owed, here, point);
-        self.change = change;
+        let verdict = self.verdicts.judge(&seen, change, owed, self.outer.promised);
+        if let Some(factor) = verdict.faster {
+            self.outer.faster(factor, self.span);
+        }
+        if let Some(factor) = verdict.slower {
+            self.outer.slower(factor);
+        }
+        match (verdict.point, &self.best) {
+            (Next::Best, _) => {
+                self.best = Some(here);
+                self.watch.keep(&self.sums[0]);
+            }
+            (Next::Back, Some(best)) => {
+                point.x[layout.lambda()].copy_from_slice(&best.lambda);
+                self.outer.restore(best.peaks.clone());
+            }
+            (Next::Goes, _) | (Next::Back, None) => {}
+        }
         self.retreats = 0;
         let value = seen.value.abs();
         self.outer.allowed = (PROMISE * (value - OWED * owed.max(0.0))).max(LEAST_PROMISE * value);
         self.span = ((STRETCH * self.span as f64) as usize).min(self.longest_span);
         Ok(())
-    }
-
-    /// Draws the conclusions from `change`, that of `E` against the best point with what `w` owes.
-    fn judge(&mut self, seen: &Seen, change: f64, owed: f64, here: Best, point: &mut Point) {
-        let doubt = 2.0 * seen.error;
-        let allowed = SLACK * self.gained + doubt;
-        if self.settling > 0 {
-            self.settling -= 1;
-            let still = STILL[usize::from(self.failed)] * seen.value.abs();
-            if change.abs() <= still.max(doubt) {
-                self.settling = 0;
-            }
-            self.rising = change > allowed;
-            self.take(here);
-        } else if change <= allowed {
-            let lower = change < -doubt;
-            let follows = owed.abs() <= change.abs() + doubt;
-            if (lower || !self.failed) && follows {
-                self.outer.faster(GROWTH[usize::from(self.failed)], self.span);
-            }
-            if lower {
-                self.gained -= seen.change.min(0.0);
-                self.failures = 0;
-                self.rising = false;
-                self.idle = 0;
-                self.take(here);
-            } else {
-                self.idle += 1;
-                if self.idle >= PATIENCE {
-                    // It circles around a minimum, or the best point looked better than it was.
-                    self.outer.slower(0.5);
-                    self.idle = 0;
-                    self.take(here);
-                }
-            }
-        } else if change > BLAME * self.outer.promised || (self.rising && change <= FADING * self.change.max(0.0)) {
-            self.take(here);
-        } else {
-            self.outer.slower(SHRINK);
-            self.failed = true;
-            self.failures += 1;
-            if let Some(best) = &self.best {
-                point.x[self.field.layout.lambda()].copy_from_slice(&best.lambda);
-                self.outer.restore(best.peaks.clone());
-            }
-            self.settling = 1 << self.failures.min(LONGEST_SETTLING);
-        }
-    }
-
-    fn take(&mut self, here: Best) {
-        self.best = Some(here);
-        self.watch.keep(&self.sums[0]);
     }
 
     /// After a divergence: goes back to the beginning of the span, and on with shorter steps.
@@ -273,7 +204,7 @@ impl<'a> Adaptive<'a> {
         self.outer.restore(peaks);
         self.outer.slower(SHRINK);
         self.lower.shorten();
-        self.settling = self.settling.max(1);
+        self.verdicts.settle();
         self.age = 0;
         self.remembered = Remembered::new(self.memory, &self.field)?;
         Ok(())
@@ -313,7 +244,7 @@ impl Scheme for Adaptive<'_> {
         let [w, v, lambda] = layout.split_mut(&mut point.x);
         self.lower.step(self.steps.lower.eta(0), d_w, w);
         self.lower.step(self.steps.linear.eta(0), d_v, v);
-        if self.settling == 0 {
+        if self.verdicts.lambda_moves() {
             self.outer.step(self.steps.outer.eta(0), self.span, d_lambda, lambda);
             self.field.problem.domain.project(lambda);
         }
@@ -323,7 +254,7 @@ impl Scheme for Adaptive<'_> {
             vector::axpy(1.0, &self.direction, sum_d);
             self.summed += 1;
         }
-        if self.settling == 0 {
+        if self.verdicts.lambda_moves() {
             self.lower.follow(&mut self.field, &point.x, self.outer.units())?;
         }
         Ok(())

@@ -35,8 +35,6 @@ pub(super) struct OuterMoves {
     memory: Memory,
     /// 1, or a quarter of the box where that is less.
     units: Vec<f64>,
-    /// Part of the largest squares that is forgotten in a span.
-    fade: f64,
     rate: f64,
     /// The rate of the last move, which may be less than the wanted one.
     taken: f64,
@@ -47,13 +45,12 @@ pub(super) struct OuterMoves {
 }
 
 impl OuterMoves {
-    pub fn new(domain: &Domain, fade: f64) -> Self {
+    pub fn new(domain: &Domain) -> Self {
         let width = |j: usize| domain.upper()[j] - domain.lower()[j];
         let m = domain.len();
         OuterMoves {
             memory: Memory { squares: vec![0.0; m], peaks: vec![0.0; m], moves: 0 },
             units: (0..m).map(|j| (0.25 * width(j)).min(1.0)).collect(),
-            fade,
             rate: RATE.0,
             taken: RATE.0,
             allowed: f64::INFINITY,
@@ -92,11 +89,10 @@ impl OuterMoves {
         let span = span as f64;
         *moves += 1;
         let forget = (1.0 / (AVERAGED * span)).max(1.0 / *moves as f64).min(1.0);
-        let faded = 1.0 - self.fade / span;
         let mut highest = 0.0_f64;
         for ((square, peak), d) in squares.iter_mut().zip(&mut *peaks).zip(direction) {
             *square += forget * (d * d - *square);
-            *peak = square.max(*peak * faded);
+            *peak = square.max(*peak);
             highest = highest.max(*peak);
         }
         let floor = (FLOOR * FLOOR * highest).max(f64::MIN_POSITIVE);
