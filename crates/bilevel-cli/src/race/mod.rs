@@ -178,24 +178,23 @@ impl Race<'_> {
                     (ranked, clock.elapsed().as_secs_f64())
                 }
             };
-            let mut finished = None;
-            for (trial, &steps) in ranked.iter().enumerate() {
-                if trial > 0 {
-                    screening = clock.elapsed().as_secs_f64();
-                }
+            let race = |&steps: &[f64; 3]| {
                 let settings = Settings::of(algorithm, steps, batch, seed);
-                let run = (algorithm, &settings, steps);
                 // A judge of its own, so that no figure depends on who ran before.
-                let entry = compete(&self.contest, run, &budget, &mut self.judge(), &stop)?;
-                let done = entry.end == End::Finished;
-                if done || finished.is_none() {
-                    finished = Some(entry);
-                }
-                if done {
-                    break;
+                compete(&self.contest, (algorithm, &settings, steps), &budget, &mut self.judge(), &stop)
+            };
+            let (first, others) = ranked.split_first().expect("there is a pair of steps");
+            let mut entry = race(first)?;
+            let mut others = others.iter();
+            while entry.end != End::Finished
+                && let Some(steps) = others.next()
+            {
+                screening = clock.elapsed().as_secs_f64();
+                let next = race(steps)?;
+                if next.end == End::Finished {
+                    entry = next;
                 }
             }
-            let entry = finished.expect("there is a pair of steps");
             file.add(Lane::new(entry, screening));
             file.write(&[])?;
         }
