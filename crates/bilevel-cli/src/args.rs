@@ -40,9 +40,9 @@ pub struct ProblemArgs {
     #[arg(long, help_heading = "Model")]
     pub no_intercept: bool,
 
-    /// How rows are drawn where samples are taken.
-    #[arg(long, value_parser = names::parser::<Sampling>(SAMPLINGS), default_value = "blocks", help_heading = "Run")]
-    pub sampling: Sampling,
+    /// How rows are drawn where samples are taken [default: blocks, in a converted file runs of them].
+    #[arg(long, value_parser = names::parser::<Sampling>(SAMPLINGS), help_heading = "Run")]
+    pub sampling: Option<Sampling>,
     /// Seed of everything random.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
     pub seed: u64,

@@ -81,7 +81,7 @@ pub const ALGORITHMS: Names = &[
 
 pub const SAMPLINGS: Names = &[
     ("blocks", "consecutive rows of shuffled data from a random start, the fastest"),
-    ("runs", "blocks one behind the other, some 1000 rows from each random start; what blocks are in a converted file"),
+    ("runs", "blocks one behind the other, some 1000 rows from each random start"),
     ("rows", "independent random rows"),
 ];
 

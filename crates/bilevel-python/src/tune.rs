@@ -7,7 +7,6 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use bilevel::problems::glm::Loss;
-use bilevel::sample::Sampling;
 use bilevel::tune::{Candidate, Criterion, Limits, Observer, TraceRow, TuneOptions, Tuned};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
@@ -70,7 +69,7 @@ impl Options<'_> {
             lambda_max: self.lambda_max,
             start: self.start.clone(),
             seed: self.seed,
-            sampling: Sampling::default(),
+            sampling: None,
             limits: Limits {
                 time: self.max_time.map(Duration::from_secs_f64),
                 iterations: self.max_iter,

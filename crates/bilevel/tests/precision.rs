@@ -57,7 +57,7 @@ fn bundled(name: &str, rows: usize, sampling: Sampling) -> GlmProblem {
         weights: None,
         design,
     };
-    let options = TuneOptions { penalties: Penalties::PerFeature, sampling, ..TuneOptions::default() };
+    let options = TuneOptions { penalties: Penalties::PerFeature, sampling: Some(sampling), ..TuneOptions::default() };
     GlmProblem::new(&data, None, &options).unwrap()
 }
 

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bilevel::clean::Start;
-use bilevel::sample::Sampling;
 use bilevel::tune::{LossChoice, Method, Penalties};
 use clap::Args;
 
@@ -98,7 +97,7 @@ impl CleanArgs {
             penalties: Penalties::Shared,
             groups: None,
             no_intercept: self.no_intercept,
-            sampling: Sampling::default(),
+            sampling: None,
             seed: self.seed,
             threads: self.threads,
         }

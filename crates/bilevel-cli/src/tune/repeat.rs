@@ -20,7 +20,7 @@ pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> 
     words.option("model", Some(name_of(&options.loss)));
     words.option("penalties", Some(name_of(&options.penalties)));
     words.path("groups", problem.groups.as_ref());
-    words.option("sampling", Some(name_of(&options.sampling)));
+    words.option("sampling", options.sampling.as_ref().map(name_of));
     words.option("method", Some(name_of(&options.method)));
     words.option("lambda-min", args.lambda_min.map(|penalty| format!("{penalty:e}")));
     words.option("lambda-max", args.lambda_max.map(|penalty| format!("{penalty:e}")));

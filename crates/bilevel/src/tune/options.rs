@@ -125,9 +125,9 @@ pub struct TuneOptions {
     pub method: Method,
     /// Fit an intercept (never penalised).
     pub intercept: bool,
-    /// How rows are drawn where a method draws samples. The blocks of a [`GlmProblem`](super::GlmProblem) whose rows lie in a
-    /// mapped file come in runs ([`Sampling::Runs`]).
-    pub sampling: Sampling,
+    /// How rows are drawn where a method draws samples; by default [`Sampling::Blocks`] of rows in memory and [`Sampling::Runs`] of
+    /// rows in a mapped file, where each block elsewhere costs a page fault or two.
+    pub sampling: Option<Sampling>,
     /// Bring features to variance 1 while fitting, and those of dense data to mean 0 ([`Standardization`]).
     ///
     /// [`Standardization`]: crate::data::Standardization
@@ -154,7 +154,7 @@ impl Default for TuneOptions {
             criterion: Criterion::Auto,
             method: Method::Auto,
             intercept: true,
-            sampling: Sampling::default(),
+            sampling: None,
             standardize: true,
             lambda_min: None,
             lambda_max: None,

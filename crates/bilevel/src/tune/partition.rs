@@ -99,8 +99,10 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// The rows of `data` with their targets `y`, and how they are sampled.
-    pub(super) fn new(data: &'a Dataset, y: &'a [f64], sampling: Sampling) -> Self {
+    /// The rows of `data` with their targets `y`, and how they are sampled: by where they lie, unless asked otherwise.
+    pub(super) fn new(data: &'a Dataset, y: &'a [f64], sampling: Option<Sampling>) -> Self {
+        let usual = if data.arrangement.is_some() { Sampling::Runs } else { Sampling::Blocks };
+        let sampling = sampling.unwrap_or(usual);
         let weighting = data.weights.as_deref().map_or(Weighting::Uniform, Weighting::Rows);
         Rows { design: &data.design, y, sampling, weighting }
     }

@@ -156,7 +156,7 @@ pub struct GlmProblem {
     judging: RowRanges,
     penalty: Penalty,
     intercept: bool,
-    sampling: Sampling,
+    sampling: Option<Sampling>,
 }
 
 impl GlmProblem {
@@ -202,11 +202,6 @@ impl GlmProblem {
             }
         };
         let data = &arranged.data;
-        let sampling = match (options.sampling, &data.arrangement) {
-            // Each block elsewhere in a file costs a page fault or two.
-            (Sampling::Blocks, Some(_)) => Sampling::Runs,
-            (sampling, _) => sampling,
-        };
         let penalty = penalty_of(options.penalties, &data.groups, data.features(), arranged.loss.outputs());
         Ok(GlmProblem {
             y: target_numbers(&arranged.data),
@@ -217,7 +212,7 @@ impl GlmProblem {
             judging,
             penalty,
             intercept: options.intercept,
-            sampling,
+            sampling: options.sampling,
         })
     }
 
