@@ -102,58 +102,30 @@ pub trait StochasticLoss: Sync {
     /// `out = (d/dlambda grad_w g_hat(w, lambda, zeta))^T v`, `v` in R^d, `out` in R^m.
     fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]);
 
-    /// [`gradient`](Self::gradient) into `gradient`, [`hessian_product`](Self::hessian_product) and
-    /// [`cross_product`](Self::cross_product) with `v` into the other two, on one sample; returns `g_hat`.
+    /// `out` = [`gradient`](Self::gradient), [`hessian_product`](Self::hessian_product) and
+    /// [`cross_product`](Self::cross_product) with `v`, on one sample.
     ///
     /// All that a step of a method with a single loop needs (Dagreou et al., NeurIPS 2022, algorithm 1). A loss that can
     /// serves them in one visit of the sample.
-    #[allow(clippy::too_many_arguments)]
-    fn directions(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        gradient: &mut [f64],
-        hessian_product: &mut [f64],
-        cross_product: &mut [f64],
-    ) -> f64 {
-        let value = self.gradient(w, lambda, zeta, gradient);
+    fn directions(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: [&mut [f64]; 3]) {
+        let [gradient, hessian_product, cross_product] = out;
+        self.gradient_only(w, lambda, zeta, gradient);
         self.hessian_product(w, lambda, zeta, v, hessian_product);
         self.cross_product(w, lambda, zeta, v, cross_product);
-        value
-    }
-
-    /// [`directions`](Self::directions), without the value where that saves work.
-    #[allow(clippy::too_many_arguments)]
-    fn directions_only(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        gradient: &mut [f64],
-        hessian_product: &mut [f64],
-        cross_product: &mut [f64],
-    ) {
-        self.directions(w, lambda, zeta, v, gradient, hessian_product, cross_product);
     }
 
     /// The [`directions`](Self::directions) at the first of two points without those at the second, on one sample.
     ///
     /// What recursive estimates need (SARAH, SPIDER). A loss that can serves both points in one visit of the sample.
-    #[allow(clippy::too_many_arguments)]
     fn directions_change(
         &self,
         w: [&[f64]; 2],
         lambda: [&[f64]; 2],
         zeta: &Sample,
         v: [&[f64]; 2],
-        gradient: &mut [f64],
-        hessian_product: &mut [f64],
-        cross_product: &mut [f64],
+        out: [&mut [f64]; 3],
     ) {
-        difference_of_directions(self, w, lambda, zeta, v, [gradient, hessian_product, cross_product]);
+        difference_of_directions(self, w, lambda, zeta, v, out);
     }
 }
 
@@ -164,15 +136,15 @@ pub(crate) fn difference_of_directions<L: StochasticLoss + ?Sized>(
     lambda: [&[f64]; 2],
     zeta: &Sample,
     v: [&[f64]; 2],
-    [gradient, product, cross]: [&mut [f64]; 3],
+    out: [&mut [f64]; 3],
 ) {
-    let [mut of_w, mut of_v, mut of_lambda] =
-        [gradient.len(), product.len(), cross.len()].map(|length| vec![0.0; length]);
-    loss.directions_only(w[1], lambda[1], zeta, v[1], &mut of_w, &mut of_v, &mut of_lambda);
-    loss.directions_only(w[0], lambda[0], zeta, v[0], gradient, product, cross);
-    vector::axpy(-1.0, &of_w, gradient);
-    vector::axpy(-1.0, &of_v, product);
-    vector::axpy(-1.0, &of_lambda, cross);
+    let mut there = out.each_ref().map(|out| vec![0.0; out.len()]);
+    let [mut here_w, mut here_v, mut here_lambda] = out;
+    loss.directions(w[1], lambda[1], zeta, v[1], there.each_mut().map(Vec::as_mut_slice));
+    loss.directions(w[0], lambda[0], zeta, v[0], [&mut here_w, &mut here_v, &mut here_lambda]);
+    for (here, there) in [here_w, here_v, here_lambda].into_iter().zip(&there) {
+        vector::axpy(-1.0, there, here);
+    }
 }
 
 /// A loss whose derivative in `lambda` is known too: what methods without second derivatives need.

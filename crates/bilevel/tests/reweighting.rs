@@ -80,7 +80,7 @@ fn three_products_in_one_visit_are_the_three() {
             let mut one = [vec![0.0; w.len()], vec![0.0; w.len()], vec![1.0; lambda.len()]];
             let mut three = one.clone();
             let [gradient, hessian, cross] = &mut one;
-            glm.directions(w, lambda, &zeta, &v, gradient, hessian, cross);
+            glm.directions(w, lambda, &zeta, &v, [gradient, hessian, cross]);
             glm.gradient(w, lambda, &zeta, &mut three[0]);
             glm.hessian_product(w, lambda, &zeta, &v, &mut three[1]);
             glm.cross_product(w, lambda, &zeta, &v, &mut three[2]);

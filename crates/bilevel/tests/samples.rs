@@ -182,7 +182,8 @@ fn compare(g: &impl StochasticLoss, w: &[f64], v: &[f64], lambda: &[f64], zeta: 
     let mut one = [vec![0.0; w.len()], vec![0.0; w.len()], vec![0.0; lambda.len()]];
     let mut three = one.clone();
     let [gradient, hessian, cross] = &mut one;
-    let value = g.directions(w, lambda, zeta, v, gradient, hessian, cross);
+    g.directions(w, lambda, zeta, v, [gradient, hessian, cross]);
+    let value = g.value(w, lambda, zeta);
     let expected = g.gradient(w, lambda, zeta, &mut three[0]);
     g.hessian_product(w, lambda, zeta, v, &mut three[1]);
     g.cross_product(w, lambda, zeta, v, &mut three[2]);
@@ -192,20 +193,14 @@ fn compare(g: &impl StochasticLoss, w: &[f64], v: &[f64], lambda: &[f64], zeta: 
     for (a, b) in one.iter().flatten().zip(three.iter().flatten()).chain(only.iter().zip(&three[0])) {
         assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{what}: {a}, {b}");
     }
-    let mut without_value = one.clone();
-    let [gradient, hessian, cross] = &mut without_value;
-    g.directions_only(w, lambda, zeta, v, gradient, hessian, cross);
-    for (a, b) in without_value.iter().flatten().zip(one.iter().flatten()) {
-        assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{what}: {a}, {b}");
-    }
     // Two points on one sample: the difference.
     let other = |x: &[f64], shift: f64| x.iter().map(|x| 0.9 * x + shift).collect::<Vec<f64>>();
     let (w0, v0, lambda0) = (other(w, 0.01), other(v, -0.1), other(lambda, 0.2));
     let (mut there, mut change) = (one.clone(), one.clone());
     let [gradient, hessian, cross] = &mut there;
-    g.directions(&w0, &lambda0, zeta, &v0, gradient, hessian, cross);
+    g.directions(&w0, &lambda0, zeta, &v0, [gradient, hessian, cross]);
     let [gradient, hessian, cross] = &mut change;
-    g.directions_change([w, &w0], [lambda, &lambda0], zeta, [v, &v0], gradient, hessian, cross);
+    g.directions_change([w, &w0], [lambda, &lambda0], zeta, [v, &v0], [gradient, hessian, cross]);
     for ((change, a), b) in change.iter().flatten().zip(one.iter().flatten()).zip(there.iter().flatten()) {
         assert!((change - (a - b)).abs() <= 1e-11 * (1.0 + a.abs() + b.abs()), "{what}: {change}, {a} - {b}");
     }
@@ -315,7 +310,7 @@ fn within_roundings(
         glm.hessian_product(&w, &lambda, zeta, &v, &mut apart[1]);
         let mut fused = [vec![0.0; p], vec![0.0; p]];
         let [gradient, product] = &mut fused;
-        glm.directions(&w, &lambda, zeta, &v, gradient, product, &mut [0.0]);
+        glm.directions(&w, &lambda, zeta, &v, [gradient, product, &mut [0.0]]);
         let mut gradient = vec![0.0; p];
         let value = glm.gradient(&w, &lambda, zeta, &mut gradient);
         (apart, fused, value, gradient)
@@ -365,7 +360,8 @@ fn codes_hold_the_same_numbers_and_give_the_same_products() {
             for zeta in [Sample::Full, Sample::Block(5..99), Sample::Rows(vec![3, 77, 3, 129])] {
                 let mut out = [vec![0.0; dim], vec![0.0; dim], vec![0.0; 1]];
                 let [gradient, hessian, cross] = &mut out;
-                all.push(glm.directions(&w, &[-1.0], &zeta, &v, gradient, hessian, cross));
+                glm.directions(&w, &[-1.0], &zeta, &v, [gradient, hessian, cross]);
+                all.push(glm.value(&w, &[-1.0], &zeta));
                 all.extend(out.concat());
             }
             let mut diagonal = vec![0.0; dim];

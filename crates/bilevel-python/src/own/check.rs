@@ -177,7 +177,7 @@ fn loss_checks(taylor: &Taylor, loss: &LossLevel, w: &[f64], lambda: &[f64], zet
         let mut fused = vec![0.0; 2 * d + m];
         let (gradient, rest) = fused.split_at_mut(d);
         let (hessian, cross) = rest.split_at_mut(d);
-        loss.directions(w, lambda, zeta, &v, gradient, hessian, cross);
+        loss.directions(w, lambda, zeta, &v, [gradient, hessian, cross]);
         let mut parts = vec![0.0; 2 * d + m];
         let (gradient, rest) = parts.split_at_mut(d);
         let (hessian, cross) = rest.split_at_mut(d);

@@ -286,24 +286,15 @@ impl StochasticLoss for LossLevel {
         self.level.vector(&self.cross_product, (w, lambda, zeta), Some(v), out);
     }
 
-    fn directions(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        gradient: &mut [f64],
-        hessian_product: &mut [f64],
-        cross_product: &mut [f64],
-    ) -> f64 {
+    fn directions(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: [&mut [f64]; 3]) {
         let Some(directions) = &self.directions else {
+            let [gradient, hessian_product, cross_product] = out;
             self.hessian_product(w, lambda, zeta, v, hessian_product);
             self.cross_product(w, lambda, zeta, v, cross_product);
-            return self.gradient(w, lambda, zeta, gradient);
+            return self.gradient_only(w, lambda, zeta, gradient);
         };
         let parts = "value, gradient, hessian_product, cross_product";
-        let outs = [gradient, hessian_product, cross_product];
-        self.level.several::<3, 4>(directions, (w, lambda, zeta), Some(v), parts, outs)
+        self.level.several::<3, 4>(directions, (w, lambda, zeta), Some(v), parts, out);
     }
 }
 

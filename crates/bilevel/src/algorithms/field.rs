@@ -122,7 +122,7 @@ impl<'a> Field<'a> {
         if self.adjoint.is_carried() {
             self.upper(w, lambda, out_lambda);
             let Field { problem, samples, cross, .. } = self;
-            problem.lower.directions_only(w, lambda, &samples.lower, v, out_w, out_v, cross);
+            problem.lower.directions(w, lambda, &samples.lower, v, [out_w, out_v, cross]);
             let rows = self.problem.lower.size(&self.samples.lower) as u64;
             self.work +=
                 Work { rows, gradients: rows, hessian_products: rows, cross_products: rows, factorizations: 0 };
@@ -144,7 +144,7 @@ impl<'a> Field<'a> {
         let Field { problem, samples, grad_w, cross, .. } = self;
         problem.upper.gradients_change([w, w0], [lambda, lambda0], &samples.upper, grad_w, out_lambda);
         let (w, v, lambda) = ([w, w0], [v, v0], [lambda, lambda0]);
-        problem.lower.directions_change(w, lambda, &samples.lower, v, out_w, out_v, cross);
+        problem.lower.directions_change(w, lambda, &samples.lower, v, [&mut *out_w, &mut *out_v, &mut *cross]);
         vector::axpy(-1.0, grad_w, out_v);
         vector::axpy(-1.0, cross, out_lambda);
         let rows = 2 * problem.lower.size(&samples.lower) as u64;

@@ -222,7 +222,7 @@ impl Table {
     fn visit_lower(&mut self, problem: &Bilevel<'_>, block: usize, w: &[f64], lambda: &[f64], v: &[f64]) {
         let (gradient, rest) = self.fresh.split_at_mut(w.len());
         let (product, cross) = rest.split_at_mut(w.len());
-        problem.lower.directions_only(w, lambda, &self.cut.sample(block), v, gradient, product, cross);
+        problem.lower.directions(w, lambda, &self.cut.sample(block), v, [gradient, product, cross]);
         self.exchange(block);
     }
 

@@ -325,16 +325,8 @@ impl StochasticLoss for Quadratic {
     }
 
     /// In one visit: rows are long, and reading them is most of the work.
-    fn directions(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        gradient: &mut [f64],
-        hessian_product: &mut [f64],
-        cross_product: &mut [f64],
-    ) -> f64 {
+    fn directions(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: [&mut [f64]; 3]) {
+        let [gradient, hessian_product, cross_product] = out;
         let (d, m) = (self.dims.w, self.dims.lambda);
         gradient.fill(0.0);
         cross_product.fill(0.0);
@@ -348,7 +340,7 @@ impl StochasticLoss for Quadratic {
             add_combination(&row[..d * d], v, weight, hessian_product);
             add_product(&row[d * d + d..], v, -weight, cross_product);
         });
-        self.close(w, lambda, zeta, gradient)
+        self.close(w, lambda, zeta, gradient);
     }
 }
 

@@ -144,21 +144,12 @@ impl<G: StochasticLoss + ?Sized, S: Units + ?Sized> StochasticLoss for Scaled<'_
         self.inner.cross_product(&self.unscaled(y), lambda, zeta, &self.unscaled(v), out);
     }
 
-    fn directions(
-        &self,
-        y: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        gradient: &mut [f64],
-        hessian_product: &mut [f64],
-        cross_product: &mut [f64],
-    ) -> f64 {
+    fn directions(&self, y: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: [&mut [f64]; 3]) {
         let (w, v) = (self.unscaled(y), self.unscaled(v));
-        let value = self.inner.directions(&w, lambda, zeta, &v, gradient, hessian_product, cross_product);
+        let [gradient, product, cross] = out;
+        self.inner.directions(&w, lambda, zeta, &v, [&mut *gradient, &mut *product, cross]);
         self.scale.apply_transpose(gradient);
-        self.scale.apply_transpose(hessian_product);
-        value
+        self.scale.apply_transpose(product);
     }
 }
 

@@ -3,7 +3,6 @@
 //! At two points the margins with both weights are taken together, and what is multiplied by the transpose is the difference of
 //! what the loss makes of them: half of those products, and no digits lost where the points are close.
 
-use super::loss::Loss;
 use super::penalty::Penalty;
 use super::problem::Glm;
 use super::risk::EmpiricalRisk;
@@ -12,8 +11,7 @@ use crate::sample::Sample;
 use crate::vector;
 
 impl Glm<'_> {
-    /// Gradient, Hessian product and cross product; returns the mean of `transform`, which is [`Loss::directions`] with or without the
-    /// value.
+    /// Gradient, Hessian product and cross product.
     pub(super) fn visit_directions(
         &self,
         w: &[f64],
@@ -21,43 +19,39 @@ impl Glm<'_> {
         zeta: &Sample,
         v: &[f64],
         [gradient, product, cross]: [&mut [f64]; 3],
-        transform: impl Fn(Loss, &mut [f64], &mut [f64], &[f64], Option<&[f64]>) -> f64 + Sync,
-    ) -> f64 {
+    ) {
         let (counts, loss) = (self.counts(lambda), self.risk.loss);
         Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| {
             self.penalty_cross_product(strengths, w, v, cross)
         });
-        let risk = match zeta {
-            Sample::Full => {
-                if self.is_reweighted() {
-                    self.add_row_cross_product(w, lambda, zeta, v, cross);
-                }
-                let both = |_, y: &[f64], c: Option<&[f64]>, m: &mut [f64], u: &mut [f64]| transform(loss, m, u, y, c);
-                self.risk.full_pass_of_two(counts, [w, v], [&mut *gradient, &mut *product], both)
+        if *zeta == Sample::Full {
+            if self.is_reweighted() {
+                self.add_row_cross_product(w, lambda, zeta, v, cross);
             }
-            _ => {
-                gradient.fill(0.0);
-                product.fill(0.0);
-                let out = [&mut *gradient, &mut *product];
-                let factor = self.risk.sample_scale(zeta);
-                let mut along = Vec::new();
-                self.risk.sampled_pass(Arithmetic::Storage, counts, [w, v], zeta, out, |rows, [m, u]| {
-                    if !self.is_reweighted() {
-                        return transform(loss, m, u, rows.y, rows.c);
-                    }
+            let out = [&mut *gradient, &mut *product];
+            self.risk.full_pass_of_two(counts, [w, v], out, |_, y, c, m, u| loss.directions(m, u, y, c));
+        } else {
+            gradient.fill(0.0);
+            product.fill(0.0);
+            let out = [&mut *gradient, &mut *product];
+            let factor = self.risk.sample_scale(zeta);
+            let mut along = Vec::new();
+            self.risk.sampled_pass(Arithmetic::Storage, counts, [w, v], zeta, out, |rows, [m, u]| {
+                if self.is_reweighted() {
                     along.clear();
                     along.extend_from_slice(u);
-                    let value = transform(loss, m, u, rows.y, rows.c);
+                }
+                loss.directions(m, u, rows.y, rows.c);
+                if self.is_reweighted() {
                     self.scatter_cross(lambda, &rows, m, &along, factor, cross);
-                    value
-                })
-            }
-        };
+                }
+                0.0
+            });
+        }
         Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| {
             self.add_quadratic_product(1.0, strengths, w, gradient);
             self.add_quadratic_product(1.0, strengths, v, product);
         });
-        risk
     }
 
     /// Gradient, Hessian product and cross product at the first of two points without those at the second. The weights of the rows may
@@ -76,8 +70,8 @@ impl Glm<'_> {
         product.fill(0.0);
         let sums = [&mut *gradient, &mut *product];
         self.risk.sampled_pass(Arithmetic::Storage, counts, points, zeta, sums, |rows, [m, u, m1, u1]| {
-            loss.directions_only(m, u, rows.y, rows.c);
-            loss.directions_only(m1, u1, rows.y, rows.c);
+            loss.directions(m, u, rows.y, rows.c);
+            loss.directions(m1, u1, rows.y, rows.c);
             vector::axpy(-1.0, m1, m);
             vector::axpy(-1.0, u1, u);
             0.0

@@ -219,48 +219,17 @@ impl Loss {
         self.dispatch(margins, y, None, |jet| jet.2, |_| ());
     }
 
-    /// [`Loss::gradient`] of the margins and, at the same margins, [`Loss::curvature_product`] of `u`; returns
-    /// `sum_i c_i loss_i`.
-    pub fn directions(self, margins: &mut [f64], u: &mut [f64], y: &[f64], weights: Option<&[f64]>) -> f64 {
-        if let Loss::Softmax { .. } = self {
-            let sum = self.dispatch(margins, y, weights, |jet| jet.1, |sum| sum);
-            self.finish_directions(margins, u, y, weights);
-            return sum;
-        }
-        self.in_two_passes(margins, u, y, weights, |margins, y, c| self.gradient(margins, y, c))
-    }
-
-    /// [`Loss::directions`] without the value.
-    pub fn directions_only(self, margins: &mut [f64], u: &mut [f64], y: &[f64], weights: Option<&[f64]>) {
-        if let Loss::Softmax { .. } = self {
-            self.dispatch(margins, y, weights, |jet| jet.1, |_| ());
-            return self.finish_directions(margins, u, y, weights);
-        }
-        self.in_two_passes(margins, u, y, weights, |margins, y, c| {
-            self.derivative(margins, y, c);
-            0.0
-        });
-    }
-
-    /// The rest of them from probabilities, which are on the way to the gradient.
-    fn finish_directions(self, margins: &mut [f64], u: &mut [f64], y: &[f64], weights: Option<&[f64]>) {
-        self.curvature_product(margins, weights, u);
-        self.finish_gradient(margins, y, weights);
-    }
-
-    /// Curvature first and then `first`, some rows at a time. One loop for both would evaluate the loss once, and the
-    /// compiler would take it apart into single numbers.
-    fn in_two_passes(
-        self,
-        margins: &mut [f64],
-        u: &mut [f64],
-        y: &[f64],
-        weights: Option<&[f64]>,
-        first: impl Fn(&mut [f64], &[f64], Option<&[f64]>) -> f64,
-    ) -> f64 {
+    /// [`Loss::derivative`] of the margins and, at the same margins, [`Loss::curvature_product`] of `u`.
+    pub fn directions(self, margins: &mut [f64], u: &mut [f64], y: &[f64], weights: Option<&[f64]>) {
         const ROWS: usize = 64;
-        let mut buffer = [0.0; ROWS];
-        let (mut sum, mut from) = (0.0, 0);
+        if let Loss::Softmax { .. } = self {
+            // The probabilities are on the way to the gradient.
+            self.dispatch(margins, y, weights, |jet| jet.1, |_| ());
+            self.curvature_product(margins, weights, u);
+            return self.finish_gradient(margins, y, weights);
+        }
+        // One loop for both would evaluate the loss once, and the compiler would take it apart into single numbers.
+        let (mut buffer, mut from) = ([0.0; ROWS], 0);
         for (m, u) in margins.chunks_mut(ROWS).zip(u.chunks_mut(ROWS)) {
             let rows = from..from + m.len();
             let (y, c) = (&y[rows.clone()], weights.map(|c| &c[rows]));
@@ -268,10 +237,9 @@ impl Loss {
             curvature.copy_from_slice(m);
             self.curvature(curvature, y);
             self.curvature_product(curvature, c, u);
-            sum += first(m, y, c);
+            self.derivative(m, y, c);
             from += m.len();
         }
-        sum
     }
 
     /// Keeps what `pick` selects in place, and returns what `keep` makes of the sum of the values; one that ignores it saves

@@ -255,35 +255,8 @@ impl StochasticLoss for Glm<'_> {
         }
     }
 
-    fn directions(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        gradient: &mut [f64],
-        hessian_product: &mut [f64],
-        cross_product: &mut [f64],
-    ) -> f64 {
-        let out = [gradient, hessian_product, cross_product];
-        let risk = self.visit_directions(w, lambda, zeta, v, out, |loss, m, u, y, c| loss.directions(m, u, y, c));
-        risk + self.quadratic_value(&self.strengths(lambda), w)
-    }
-
-    fn directions_only(
-        &self,
-        w: &[f64],
-        lambda: &[f64],
-        zeta: &Sample,
-        v: &[f64],
-        gradient: &mut [f64],
-        hessian_product: &mut [f64],
-        cross_product: &mut [f64],
-    ) {
-        self.visit_directions(w, lambda, zeta, v, [gradient, hessian_product, cross_product], |loss, m, u, y, c| {
-            loss.directions_only(m, u, y, c);
-            0.0
-        });
+    fn directions(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: [&mut [f64]; 3]) {
+        self.visit_directions(w, lambda, zeta, v, out);
     }
 
     fn directions_change(
@@ -292,15 +265,13 @@ impl StochasticLoss for Glm<'_> {
         lambda: [&[f64]; 2],
         zeta: &Sample,
         v: [&[f64]; 2],
-        gradient: &mut [f64],
-        hessian_product: &mut [f64],
-        cross_product: &mut [f64],
+        out: [&mut [f64]; 3],
     ) {
         if self.is_reweighted() {
             // What a row counts differs between the points.
-            return difference_of_directions(self, w, lambda, zeta, v, [gradient, hessian_product, cross_product]);
+            return difference_of_directions(self, w, lambda, zeta, v, out);
         }
-        self.change_of_directions(w, lambda, zeta, v, [gradient, hessian_product, cross_product]);
+        self.change_of_directions(w, lambda, zeta, v, out);
     }
 }
 

@@ -75,14 +75,12 @@ impl EmpiricalRisk<'_> {
         let of_gradient = Exchange::new(zeta, outputs, memory[0], of_gradient);
         let of_product = Exchange::new(zeta, outputs, memory[1], of_product);
         let both = |first: usize, y: &[f64], c: Option<&[f64]>, m: &mut [f64], u: &mut [f64]| {
-            self.loss.directions_only(m, u, y, c);
+            self.loss.directions(m, u, y, c);
             of_gradient.swap(first, m);
             of_product.swap(first, u);
-            0.0
         };
         if *zeta == Sample::Full {
-            self.full_pass_of_two(counts, [w, v], [gradient, product], both);
-            return;
+            return self.full_pass_of_two(counts, [w, v], [gradient, product], both);
         }
         gradient.fill(0.0);
         product.fill(0.0);
@@ -92,18 +90,21 @@ impl EmpiricalRisk<'_> {
             [w, v],
             zeta,
             [gradient, product],
-            |Visited { position, y, c, .. }, [m, u]| both(position, y, c, m, u),
+            |Visited { position, y, c, .. }, [m, u]| {
+                both(position, y, c, m, u);
+                0.0
+            },
         );
     }
 
-    /// Two products with all rows in one visit: their parameters become columns of one matrix. Returns the mean of `transform`.
+    /// Two products with all rows in one visit: their parameters become columns of one matrix.
     pub(super) fn full_pass_of_two(
         &self,
         counts: Counts<'_>,
         w: [&[f64]; 2],
         mut out: [&mut [f64]; 2],
-        transform: impl Fn(usize, &[f64], Option<&[f64]>, &mut [f64], &mut [f64]) -> f64 + Sync,
-    ) -> f64 {
+        transform: impl Fn(usize, &[f64], Option<&[f64]>, &mut [f64], &mut [f64]) + Sync,
+    ) {
         let (outputs, weights) = (self.outputs(), self.features() * self.outputs());
         let join = |range: std::ops::Range<usize>| -> Vec<f64> {
             let halves = w[0][range.clone()].chunks_exact(outputs).zip(w[1][range].chunks_exact(outputs));
@@ -119,14 +120,14 @@ impl EmpiricalRisk<'_> {
                 halves[1][i * outputs..][..outputs].copy_from_slice(&row[outputs..]);
             }
             let [first, second] = &mut halves;
-            let sum = transform(position, &self.target[rows.clone()], counts.of(rows).as_deref(), first, second);
+            transform(position, &self.target[rows.clone()], counts.of(rows).as_deref(), first, second);
             for (i, row) in margins.chunks_exact_mut(2 * outputs).enumerate() {
                 row[..outputs].copy_from_slice(&first[i * outputs..][..outputs]);
                 row[outputs..].copy_from_slice(&second[i * outputs..][..outputs]);
             }
-            sum
+            0.0
         };
-        let sum = self.pass.margins_and_transpose(&joined, &intercept, visit, &mut sums, &mut sums_intercept);
+        self.pass.margins_and_transpose(&joined, &intercept, visit, &mut sums, &mut sums_intercept);
         for (half, out) in out.iter_mut().enumerate() {
             let columns = sums.chunks_exact(2 * outputs).chain(sums_intercept.chunks_exact(2 * outputs));
             for (out, sums) in out.chunks_exact_mut(outputs).zip(columns) {
@@ -135,7 +136,6 @@ impl EmpiricalRisk<'_> {
                 }
             }
         }
-        self.scale * sum
     }
 }
 
