@@ -3,7 +3,8 @@
 //! Kernels are plain loops that the compiler turns into vector code; [`vectorize`] compiles them once for each
 //! instruction set (AVX-512, AVX2 with FMA, NEON, portable) and picks the best that the processor has.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
+pub(crate) use pulp::{Simd, WithSimd};
 
 struct Kernel<F>(F);
 
@@ -22,7 +23,13 @@ impl<R, F: FnMut() -> R> WithSimd for Kernel<F> {
 /// as `FnOnce` it would go through a shim that is compiled for the baseline instruction set.
 #[inline(always)]
 pub(crate) fn vectorize<R>(kernel: impl FnMut() -> R) -> R {
-    Arch::new().dispatch(Kernel(kernel))
+    dispatch(Kernel(kernel))
+}
+
+/// Runs a kernel that names its vectors, for loops that the compiler does not see them in.
+#[inline(always)]
+pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
+    Arch::new().dispatch(kernel)
 }
 
 /// Bytes of a line of the cache.

@@ -203,3 +203,33 @@ pub fn move_towards(eta: f64, target: &[f64], x: &mut [f64]) {
         }
     })
 }
+
+/// Adds `b` to each row of `rows`.
+pub(crate) fn add_to_rows(b: &[f64], rows: &mut [f64]) {
+    match b {
+        &[b] => shift(b, rows),
+        _ => vectorize(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact_mut(b.len()) {
+                    row.iter_mut().zip(b).for_each(|(x, b)| *x += b);
+                }
+            },
+        ),
+    }
+}
+
+/// Adds each row of `rows` to `out`.
+pub(crate) fn add_rows(rows: &[f64], out: &mut [f64]) {
+    match out {
+        [out] => *out += sum(rows),
+        _ => vectorize(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact(out.len()) {
+                    out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
+                }
+            },
+        ),
+    }
+}

@@ -3,15 +3,17 @@
 //! Pixels have 256 values, and still have as many after they were brought to mean 0 and variance 1. A byte an entry is a
 //! quarter of the memory traffic of single precision, and data that are too large for the caches fit them again. With
 //! `x_ij = shift_j + scale_j c_ij` the scale goes into the weights before a product and the shift is added after it, so
-//! that the kernels of dense storage see codes and nothing else. Products are those of the numbers before they were rounded to
-//! single precision, which is what decoding does.
+//! that the kernels of dense storage see codes and nothing else; products are those of the numbers before they were rounded to
+//! single precision, which is what decoding does. With several outputs, rows are decoded first: they are used once for each.
 
 use std::ops::Range;
 
 use super::buffer::Access;
 use super::dense::DenseMatrix;
+use super::dense_outputs::{add_outputs_transposed, outputs_margins};
 use super::design::RowPick;
 use super::grid::Grid;
+use super::lanes::Number;
 use super::sampled::dense_pass;
 use super::scratch::scratch;
 use crate::vector;
@@ -109,6 +111,7 @@ impl CodedMatrix {
         self.grids().zip(self.codes.row(i)).map(|(grid, &code)| grid.value(code))
     }
 
+    #[inline(always)]
     fn grids(&self) -> impl Iterator<Item = Grid> {
         self.shifts.iter().zip(&self.scales).map(|(&shift, &scale)| Grid { shift, scale })
     }
@@ -165,58 +168,39 @@ impl CodedMatrix {
         DenseMatrix::new(rows.len(), self.cols(), values)
     }
 
-    /// Puts `scale_j W_jc` into `scaled`, and `sum_j shift_j W_jc` into `offset`.
-    fn scale_weights(&self, weights: &[f64], scaled: &mut [f64], offset: &mut [f64]) {
-        let outputs = offset.len();
-        if outputs == 1 {
-            vector::multiply(&self.scales, weights, scaled);
-            offset[0] = vector::dot(&self.shifts, weights);
-            return;
-        }
-        offset.fill(0.0);
-        let rows = scaled.chunks_exact_mut(outputs).zip(weights.chunks_exact(outputs));
-        for ((scaled, w), grid) in rows.zip(self.grids()) {
-            for ((scaled, w), offset) in scaled.iter_mut().zip(w).zip(&mut *offset) {
-                *scaled = grid.scale * w;
-                *offset += grid.shift * w;
-            }
-        }
+    /// Puts `scale_j w_j` into `scaled`; returns `sum_j shift_j w_j`.
+    fn scale_weights(&self, weights: &[f64], scaled: &mut [f64]) -> f64 {
+        vector::multiply(&self.scales, weights, scaled);
+        vector::dot(&self.shifts, weights)
     }
 
-    /// `out_jc += scale_j product_jc + shift_j sum_c`.
-    fn add_scaled(&self, product: &[f64], sums: &[f64], out: &mut [f64]) {
-        let outputs = sums.len();
-        if outputs == 1 {
-            return vector::add_combination(&self.scales, product, sums[0], &self.shifts, out);
-        }
-        let rows = out.chunks_exact_mut(outputs).zip(product.chunks_exact(outputs));
-        for ((out, product), grid) in rows.zip(self.grids()) {
-            for ((out, product), sum) in out.iter_mut().zip(product).zip(sums) {
-                *out += grid.scale * product + grid.shift * sum;
-            }
+    /// Puts row `i` into `numbers`.
+    #[inline(always)]
+    pub(super) fn decode_row<N: Number>(&self, i: usize, numbers: &mut [N]) {
+        for ((number, &code), grid) in numbers.iter_mut().zip(self.codes.row(i)).zip(self.grids()) {
+            *number = N::narrowed(grid.shift + grid.scale * f64::from(code));
         }
     }
 
     pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
-        scratch(weights.len() + outputs, |buffer| {
-            let (scaled, offset) = buffer.split_at_mut(weights.len());
-            self.scale_weights(weights, scaled, offset);
+        if outputs > 1 {
+            return outputs_margins(self, rows, weights, outputs, out);
+        }
+        scratch(weights.len(), |scaled| {
+            let offset = self.scale_weights(weights, scaled);
             self.codes.block_margins(rows, scaled, outputs, out);
-            for row in out.chunks_exact_mut(outputs) {
-                row.iter_mut().zip(&*offset).for_each(|(out, offset)| *out += offset);
-            }
+            vector::shift(offset, out);
         });
     }
 
     pub(super) fn add_block_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
-        scratch(out.len() + outputs, |buffer| {
-            buffer.fill(0.0);
-            let (product, sums) = buffer.split_at_mut(out.len());
+        if outputs > 1 {
+            return add_outputs_transposed(self, rows, g, outputs, out);
+        }
+        scratch(out.len(), |product| {
+            product.fill(0.0);
             self.codes.add_block_transpose(rows, g, outputs, product);
-            for row in g.chunks_exact(outputs) {
-                sums.iter_mut().zip(row).for_each(|(sum, g)| *sum += g);
-            }
-            self.add_scaled(product, sums, out);
+            vector::add_combination(&self.scales, product, vector::sum(g), &self.shifts, out);
         });
     }
 
@@ -264,7 +248,7 @@ impl CodedMatrix {
             let mut inputs: [&[f64]; IN] = [&[]; IN];
             for ((weights, offset), input) in weights.iter().zip(&mut offsets).zip(&mut inputs) {
                 let scaled = parts.next().unwrap_or_default();
-                self.scale_weights(weights, scaled, std::slice::from_mut(offset));
+                *offset = self.scale_weights(weights, scaled);
                 *input = scaled;
             }
             let mut parts = products.chunks_exact_mut(cols.max(1));
@@ -281,7 +265,7 @@ impl CodedMatrix {
                 }
             });
             for ((product, sum), out) in kept.iter().zip(sums).zip(&mut out) {
-                self.add_scaled(product, &[sum], out);
+                vector::add_combination(&self.scales, product, sum, &self.shifts, out);
             }
         });
     }

@@ -7,16 +7,15 @@ use std::array;
 use std::ops::Range;
 
 use crate::simd::vectorize;
-use faer::linalg::matmul::{matmul, triangular};
+use faer::linalg::matmul::triangular;
 use faer::{Accum, MatMut, MatRef, Par};
 
 use super::buffer::{Access, Buffer};
+use super::dense_outputs::{add_outputs_transposed, outputs_margins};
 use super::design::{Element, RowPick};
 use super::lanes::{Number, Weights, combine, fetch_chunk, multiply, plus_combination, tail};
 use super::reorder::reorder;
 
-/// Entries of a widened block: 256 KiB, so that it stays in the cache between two uses.
-const BLOCK_ENTRIES: usize = 32 * 1024;
 /// Entries of a widened block for Gram matrices: so many rows at a time that adding to the large result costs little.
 const GRAM_BLOCK_ENTRIES: usize = 256 * 1024;
 /// Rows of one dot product: so many sums hide the latency of the processor.
@@ -136,12 +135,7 @@ impl<T: Element> DenseMatrix<T> {
                 _ => self.dots::<1>(rows, weights, out),
             };
         }
-        let weights = MatRef::from_row_major_slice(weights, self.cols, outputs);
-        self.widened_blocks(rows, BLOCK_ENTRIES, |first, block| {
-            let out = &mut out[first * outputs..(first + block.nrows()) * outputs];
-            let out = MatMut::from_row_major_slice_mut(out, block.nrows(), outputs);
-            matmul(out, Accum::Replace, block, weights, 1.0, Par::Seq);
-        });
+        outputs_margins(self, rows, weights, outputs, out);
     }
 
     pub(super) fn add_block_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
@@ -149,15 +143,7 @@ impl<T: Element> DenseMatrix<T> {
         if outputs == 1 {
             return self.add_combination(rows, g, out, |x| x);
         }
-        let mut out = MatMut::from_row_major_slice_mut(out, self.cols, outputs);
-        self.widened_blocks(rows, BLOCK_ENTRIES, |first, block| {
-            let g = MatRef::from_row_major_slice(
-                &g[first * outputs..(first + block.nrows()) * outputs],
-                block.nrows(),
-                outputs,
-            );
-            matmul(out.as_mut(), Accum::Add, block.transpose(), g, 1.0, Par::Seq);
-        });
+        add_outputs_transposed(self, rows, g, outputs, out);
     }
 
     pub(super) fn add_block_squared_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {

@@ -11,6 +11,8 @@ use rayon::prelude::*;
 
 use super::dense::block_rows;
 use super::design::{DesignMatrix, RowPick, RowRanges};
+use super::sampled::Arithmetic;
+use crate::vector::{add_rows, add_to_rows};
 
 /// Partial sums of a pass may take this many numbers together (128 MiB); beyond it sparse data are transposed instead.
 const PARTIAL_LIMIT: usize = 16 << 20;
@@ -140,15 +142,17 @@ impl<'a> Pass<'a> {
                 let mut sum = 0.0;
                 let mut partial = vec![0.0; out.len() + outputs];
                 let (transpose, columns) = partial.split_at_mut(out.len());
+                if outputs > 1 && !self.design.is_sparse() {
+                    sum = self.of_outputs(chunk, weights, intercept, &visit, transpose, columns);
+                    return (sum, partial);
+                }
                 let mut margins = vec![0.0; self.block_rows * outputs];
                 for (rows, position) in self.blocks(chunk, self.block_rows) {
                     let margins = &mut margins[..rows.len() * outputs];
                     self.block_margins(&rows, weights, intercept, margins);
                     sum += visit(rows.clone(), position, margins);
                     self.design.add_block_transpose(&RowPick::Span(rows), margins, outputs, transpose);
-                    for g in margins.chunks_exact(outputs) {
-                        columns.iter_mut().zip(g).for_each(|(c, g)| *c += g);
-                    }
+                    add_rows(margins, columns);
                 }
                 (sum, partial)
             })
@@ -161,6 +165,27 @@ impl<'a> Pass<'a> {
             out_intercept.iter_mut().zip(columns).for_each(|(o, p)| *o += p);
         }
         total
+    }
+
+    /// One chunk of dense rows with several outputs: what the products are made of is brought into their form once for both.
+    fn of_outputs(
+        &self,
+        chunk: &Chunk,
+        weights: &[f64],
+        intercept: &[f64],
+        visit: impl Fn(Range<usize>, usize, &mut [f64]) -> f64,
+        transpose: &mut [f64],
+        columns: &mut [f64],
+    ) -> f64 {
+        let (mut sum, outputs) = (0.0, intercept.len());
+        let rows = RowPick::Span(chunk.rows.clone());
+        self.design.sampled_pass(Arithmetic::Double, &rows, [weights], outputs, [transpose], |positions, [margins]| {
+            add_to_rows(intercept, margins);
+            let rows = chunk.rows.start + positions.start..chunk.rows.start + positions.end;
+            sum += visit(rows, chunk.position + positions.start, margins);
+            add_rows(margins, columns);
+        });
+        sum
     }
 
     /// Sums `add(rows, position, partial)` over all chunks into `out`, at most `parts` partial sums at a time.
@@ -214,9 +239,7 @@ impl<'a> Pass<'a> {
                 sum
             })
             .collect();
-        for row in g.chunks_exact(outputs) {
-            out_intercept.iter_mut().zip(row).for_each(|(o, g)| *o += g);
-        }
+        add_rows(&g, out_intercept);
         const COLUMNS: usize = 1024;
         out.par_chunks_mut(COLUMNS * outputs).enumerate().for_each(|(index, out)| {
             let columns = index * COLUMNS..index * COLUMNS + out.len() / outputs;
@@ -230,9 +253,7 @@ impl<'a> Pass<'a> {
     fn block_margins(&self, rows: &Range<usize>, weights: &[f64], intercept: &[f64], margins: &mut [f64]) {
         self.design.block_margins(&RowPick::Span(rows.clone()), weights, intercept.len(), margins);
         if intercept.iter().any(|&b| b != 0.0) {
-            for row in margins.chunks_exact_mut(intercept.len()) {
-                row.iter_mut().zip(intercept).for_each(|(m, b)| *m += b);
-            }
+            add_to_rows(intercept, margins);
         }
     }
 

@@ -13,6 +13,7 @@ use std::array;
 use std::ops::Range;
 
 use super::dense::DenseMatrix;
+use super::dense_outputs::outputs_pass;
 use super::design::{DesignMatrix, Element, RowPick};
 use super::lanes::{Number, Weights, chunked, combine, fetch_chunk, multiply, plus_combination, tail};
 use super::scratch::scratch;
@@ -57,9 +58,9 @@ impl Sampled for u8 {
 
 impl DesignMatrix {
     /// Relative rounding of a term in products with samples that ask for [`Arithmetic::Storage`].
-    pub(crate) fn sample_precision(&self, outputs: usize) -> f64 {
+    pub(crate) fn sample_precision(&self) -> f64 {
         match self {
-            DesignMatrix::DenseF32(_) | DesignMatrix::Coded(_) if outputs == 1 => f64::from(f32::EPSILON),
+            DesignMatrix::DenseF32(_) | DesignMatrix::Coded(_) => f64::from(f32::EPSILON),
             _ => f64::EPSILON,
         }
     }
@@ -85,6 +86,22 @@ impl DesignMatrix {
             (DesignMatrix::DenseF64(m), _) if outputs == 1 => dense_pass(m, rows, weights, out, transform),
             (DesignMatrix::Coded(m), Arithmetic::Storage) if outputs == 1 => {
                 m.sampled_pass(rows, weights, out, transform)
+            }
+            _ if outputs == 1 => self.sampled_blocks(rows, weights, outputs, out, transform),
+            (DesignMatrix::DenseF32(m), Arithmetic::Storage) => {
+                outputs_pass::<f32, _, 16, IN, OUT>(m, rows, weights, outputs, out, transform)
+            }
+            (DesignMatrix::Coded(m), Arithmetic::Storage) => {
+                outputs_pass::<f32, _, 16, IN, OUT>(m, rows, weights, outputs, out, transform)
+            }
+            (DesignMatrix::DenseF32(m), Arithmetic::Double) => {
+                outputs_pass::<f64, _, 8, IN, OUT>(m, rows, weights, outputs, out, transform)
+            }
+            (DesignMatrix::Coded(m), Arithmetic::Double) => {
+                outputs_pass::<f64, _, 8, IN, OUT>(m, rows, weights, outputs, out, transform)
+            }
+            (DesignMatrix::DenseF64(m), _) => {
+                outputs_pass::<f64, _, 8, IN, OUT>(m, rows, weights, outputs, out, transform)
             }
             _ => self.sampled_blocks(rows, weights, outputs, out, transform),
         }

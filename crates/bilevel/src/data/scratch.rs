@@ -1,6 +1,6 @@
 //! Memory that a thread keeps between short computations.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use super::buffer::Plain;
 
@@ -13,10 +13,10 @@ struct Line(#[allow(dead_code)] [u64; 8]);
 #[inline]
 pub(super) fn scratch<N: Plain, R>(len: usize, body: impl FnOnce(&mut [N]) -> R) -> R {
     thread_local! {
-        static KEPT: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+        static KEPT: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
     }
     // Taken out while in use, so that a call within a call finds memory of its own.
-    let mut buffer = KEPT.take();
+    let mut buffer = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
     let lines = (len * size_of::<N>()).div_ceil(size_of::<Line>());
     if buffer.len() < lines {
         buffer.resize(lines, Line([0; 8]));
@@ -25,6 +25,6 @@ pub(super) fn scratch<N: Plain, R>(len: usize, body: impl FnOnce(&mut [N]) -> R)
     // patterns; the buffer is borrowed until `body` returns.
     let numbers = unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast::<N>(), len) };
     let result = body(numbers);
-    KEPT.set(buffer);
+    KEPT.with_borrow_mut(|kept| kept.push(buffer));
     result
 }

@@ -139,18 +139,21 @@ fn scalar_pass(
 /// Replaces the margins of each row by its class probabilities; returns the sum of the losses.
 #[inline(always)]
 fn softmax_pass(margins: &mut [f64], y: &[f64], weight: impl Fn(usize) -> f64, classes: usize) -> f64 {
-    let mut sum = 0.0;
-    for (i, (row, &y)) in margins.chunks_exact_mut(classes).zip(y).enumerate() {
-        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let own = row[y as usize];
-        for m in row.iter_mut() {
-            *m = exp(*m - largest);
+    const ROWS: usize = 64;
+    let (mut sum, mut own) = (0.0, [0.0; ROWS]);
+    for (block, (margins, y)) in margins.chunks_mut(ROWS * classes).zip(y.chunks(ROWS)).enumerate() {
+        for ((row, &y), own) in margins.chunks_exact_mut(classes).zip(y).zip(&mut own) {
+            let largest = row.iter().copied().fold(f64::NEG_INFINITY, |a, b| if b > a { b } else { a });
+            row.iter_mut().for_each(|m| *m -= largest);
+            *own = row[y as usize];
         }
-        let total: f64 = row.iter().sum();
-        sum += weight(i) * (total.ln() + largest - own);
-        let inverse = 1.0 / total;
-        for m in row.iter_mut() {
-            *m *= inverse;
+        // Over all rows at once: those of few classes would not fill the vectors.
+        margins.iter_mut().for_each(|m| *m = exp(*m));
+        for (i, (row, own)) in margins.chunks_exact_mut(classes).zip(&own).enumerate() {
+            let total: f64 = row.iter().sum();
+            sum += weight(block * ROWS + i) * (total.ln() - own);
+            let inverse = 1.0 / total;
+            row.iter_mut().for_each(|m| *m *= inverse);
         }
     }
     sum
@@ -284,14 +287,15 @@ impl Loss {
     /// `d u` for scalar margins, `p * u - p (p^T u)` for the softmax, times the weight of the row.
     pub fn curvature_product(self, curvature: &[f64], weights: Option<&[f64]>, u: &mut [f64]) {
         match self {
-            Loss::Softmax { classes } => {
-                for (u, p) in u.chunks_exact_mut(classes).zip(curvature.chunks_exact(classes)) {
-                    let mean: f64 = u.iter().zip(p).map(|(u, p)| u * p).sum();
-                    for (u, p) in u.iter_mut().zip(p) {
-                        *u = p * (*u - mean);
+            Loss::Softmax { classes } => vectorize(
+                #[inline(always)]
+                || {
+                    for (u, p) in u.chunks_exact_mut(classes).zip(curvature.chunks_exact(classes)) {
+                        let mean: f64 = u.iter().zip(p).map(|(u, p)| u * p).sum();
+                        u.iter_mut().zip(p).for_each(|(u, p)| *u = p * (*u - mean));
                     }
-                }
-            }
+                },
+            ),
             _ => {
                 for (u, d) in u.iter_mut().zip(curvature) {
                     *u *= d;

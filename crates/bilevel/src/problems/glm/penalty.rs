@@ -48,22 +48,28 @@ impl Penalty {
     /// Calls `visit(i, h)` for each weight `i` in `0..p C` with its hyperparameter `h`.
     #[inline(always)]
     pub fn for_each_weight(&self, weights: usize, outputs: usize, mut visit: impl FnMut(usize, usize)) {
+        self.for_each_feature(
+            weights / outputs,
+            #[inline(always)]
+            |j, obeyed| {
+                for (output, i) in (j * outputs..(j + 1) * outputs).enumerate() {
+                    visit(i, obeyed.unwrap_or(output));
+                }
+            },
+        );
+    }
+
+    /// Calls `visit(j, h)` for each feature `j` with the hyperparameter that its weights obey; `None` where each output has its
+    /// own.
+    #[inline(always)]
+    fn for_each_feature(&self, features: usize, mut visit: impl FnMut(usize, Option<usize>)) {
         match self {
-            Penalty::Shared => (0..weights).for_each(|i| visit(i, 0)),
+            Penalty::Shared => (0..features).for_each(|j| visit(j, Some(0))),
             Penalty::PerGroup { of_feature, .. } => {
-                for (j, &group) in of_feature.iter().enumerate() {
-                    (j * outputs..(j + 1) * outputs).for_each(|i| visit(i, group as usize));
-                }
+                of_feature.iter().enumerate().for_each(|(j, &group)| visit(j, Some(group as usize)));
             }
-            Penalty::PerClass { outputs: classes } => {
-                debug_assert_eq!(*classes, outputs);
-                (0..weights).for_each(|i| visit(i, i % outputs));
-            }
-            Penalty::PerFeature { features } => {
-                for j in 0..*features {
-                    (j * outputs..(j + 1) * outputs).for_each(|i| visit(i, j));
-                }
-            }
+            Penalty::PerClass { .. } => (0..features).for_each(|j| visit(j, None)),
+            Penalty::PerFeature { .. } => (0..features).for_each(|j| visit(j, Some(j))),
         }
     }
 
@@ -121,7 +127,23 @@ impl Penalty {
                 Penalty::PerFeature { .. } if outputs == 1 => {
                     out.iter_mut().zip(strengths).zip(v).for_each(|((out, s), v)| *out += factor * s * v);
                 }
-                _ => self.for_each_weight(v.len(), outputs, |i, h| out[i] += factor * strengths[h] * v[i]),
+                _ => self.for_each_feature(
+                    v.len() / outputs,
+                    #[inline(always)]
+                    |j, obeyed| {
+                        let weights = j * outputs..(j + 1) * outputs;
+                        let (out, v) = (&mut out[weights.clone()], &v[weights]);
+                        match obeyed {
+                            Some(h) => {
+                                let strength = factor * strengths[h];
+                                out.iter_mut().zip(v).for_each(|(out, v)| *out += strength * v);
+                            }
+                            None => {
+                                out.iter_mut().zip(strengths).zip(v).for_each(|((out, s), v)| *out += factor * s * v);
+                            }
+                        }
+                    },
+                ),
             },
         );
     }
@@ -135,7 +157,17 @@ impl Penalty {
                 Penalty::PerFeature { .. } if outputs == 1 => {
                     out.iter_mut().zip(weights).zip(v).for_each(|((out, w), v)| *out = w * v);
                 }
-                _ => self.for_each_weight(weights.len(), outputs, |i, h| out[h] += weights[i] * v[i]),
+                _ => self.for_each_feature(
+                    v.len() / outputs,
+                    #[inline(always)]
+                    |j, obeyed| {
+                        let weights = weights[j * outputs..].iter().zip(&v[j * outputs..(j + 1) * outputs]);
+                        match obeyed {
+                            Some(h) => out[h] += weights.map(|(w, v)| w * v).sum::<f64>(),
+                            None => out.iter_mut().zip(weights).for_each(|(out, (w, v))| *out += w * v),
+                        }
+                    },
+                ),
             },
         );
         out.iter_mut().zip(strengths).for_each(|(o, s)| *o *= s);

@@ -5,7 +5,7 @@ use super::weighting::{Counts, gathered};
 use crate::data::RowPick;
 use crate::data::sampled::{Arithmetic, GROUP};
 use crate::sample::{Rng, Sample};
-use crate::vector;
+use crate::vector::{self, add_rows, add_to_rows};
 
 /// Rows of a sample that are visited together: targets, weights, and which they are.
 pub(super) struct Visited<'v> {
@@ -28,7 +28,7 @@ impl EmpiricalRisk<'_> {
     /// Relative rounding of a term of a derivative on a sample: that of the storage, where products with samples are
     /// computed in it.
     pub fn sample_precision(&self) -> f64 {
-        self.design.sample_precision(self.outputs())
+        self.design.sample_precision()
     }
 
     pub(super) fn draw_rows(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
@@ -126,21 +126,5 @@ impl EmpiricalRisk<'_> {
             }
             Sample::Seed(_) => panic!("rows cannot be drawn from a bare seed"),
         }
-    }
-}
-
-/// Adds the intercepts `b` to each row of margins.
-fn add_to_rows(b: &[f64], margins: &mut [f64]) {
-    match b {
-        &[b] => vector::shift(b, margins),
-        _ => margins.chunks_exact_mut(b.len()).for_each(|row| vector::axpy(1.0, b, row)),
-    }
-}
-
-/// Adds each row of `g` to `out`.
-fn add_rows(g: &[f64], out: &mut [f64]) {
-    match out {
-        [out] => *out += vector::sum(g),
-        _ => g.chunks_exact(out.len()).for_each(|row| vector::axpy(1.0, row, out)),
     }
 }

@@ -1,0 +1,323 @@
+//! Products of dense rows with a matrix of several columns, and of their transpose with another.
+//!
+//! The lanes of a vector are outputs: a number of a row meets a whole line of weights at once. So nothing is added across the
+//! lanes, short rows cost no more than their share, and sums go over columns and rows in order whatever the processor's
+//! vectors. Matrices of one shape lie side by side in the lanes: products of rows with two of them read the rows once.
+
+use std::ops::Range;
+
+use super::lanes::Number;
+use crate::simd::{Simd, WithSimd, dispatch, vectorize};
+
+/// Rows, or columns, that are multiplied with a line at a time: so many sums hide the latency of the processor.
+const AT_ONCE: usize = 8;
+
+/// Numbers in the vectors of the processor.
+pub(super) trait Vectors: Number {
+    type Vector<S: Simd>: Copy;
+    fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
+    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `sums + w x`.
+    fn plus_multiple<S: Simd>(
+        simd: S,
+        sums: Self::Vector<S>,
+        w: Self::Vector<S>,
+        x: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    fn vectors<S: Simd>(numbers: &[Self]) -> &[Self::Vector<S>];
+    fn vectors_mut<S: Simd>(numbers: &mut [Self]) -> &mut [Self::Vector<S>];
+}
+
+macro_rules! vectors {
+    ($number:ty, $vector:ident, $splat:ident, $add:ident, $mul_add:ident, $of:ident, $of_mut:ident) => {
+        impl Vectors for $number {
+            type Vector<S: Simd> = S::$vector;
+
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, x: Self) -> S::$vector {
+                simd.$splat(x)
+            }
+            #[inline(always)]
+            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
+            }
+            #[inline(always)]
+            fn plus_multiple<S: Simd>(simd: S, sums: S::$vector, w: S::$vector, x: S::$vector) -> S::$vector {
+                simd.$mul_add(w, x, sums)
+            }
+            #[inline(always)]
+            fn vectors<S: Simd>(numbers: &[Self]) -> &[S::$vector] {
+                S::$of(numbers).0
+            }
+            #[inline(always)]
+            fn vectors_mut<S: Simd>(numbers: &mut [Self]) -> &mut [S::$vector] {
+                S::$of_mut(numbers).0
+            }
+        }
+    };
+}
+
+vectors!(f32, f32s, splat_f32s, add_f32s, mul_add_f32s, as_simd_f32s, as_mut_simd_f32s);
+vectors!(f64, f64s, splat_f64s, add_f64s, mul_add_f64s, as_simd_f64s, as_mut_simd_f64s);
+
+/// Lanes of whole lines that hold `width` numbers.
+fn stride<const L: usize>(width: usize) -> usize {
+    width.next_multiple_of(L)
+}
+
+#[inline(always)]
+fn lanes<S: Simd, N: Vectors>() -> usize {
+    size_of::<N::Vector<S>>() / size_of::<N>()
+}
+
+/// Puts `parts`, of `outputs` numbers for each of some rows, side by side into as many lines for each row as they fill; idle lanes
+/// hold anything.
+pub(super) fn pack<N: Number, const L: usize, const P: usize>(
+    parts: &[&[f64]; P],
+    outputs: usize,
+    packed: &mut [[N; L]],
+) {
+    let (packed, stride) = (packed.as_flattened_mut(), stride::<L>(P * outputs));
+    let rows = packed.len() / stride;
+    vectorize(
+        #[inline(always)]
+        || {
+            for row in 0..wide_rows(rows, outputs) {
+                for k in 0..P {
+                    let (from, to) = (&parts[k][row * outputs..], &mut packed[row * stride + k * outputs..]);
+                    copy_wide(outputs, from, to, N::narrowed);
+                }
+            }
+            for row in wide_rows(rows, outputs)..rows {
+                for k in 0..P {
+                    let from = &parts[k][row * outputs..(row + 1) * outputs];
+                    let to = &mut packed[row * stride + k * outputs..];
+                    to.iter_mut().zip(from).for_each(|(to, &x)| *to = N::narrowed(x));
+                }
+            }
+        },
+    );
+}
+
+/// Copies the numbers of `packed` back to where [`pack`] takes them from.
+pub(super) fn unpack<N: Number, const L: usize, const P: usize>(
+    packed: &[[N; L]],
+    outputs: usize,
+    parts: &mut [&mut [f64]; P],
+) {
+    let (packed, stride) = (packed.as_flattened(), stride::<L>(P * outputs));
+    let rows = packed.len() / stride;
+    vectorize(
+        #[inline(always)]
+        || {
+            for row in 0..wide_rows(rows, outputs) {
+                for k in 0..P {
+                    let (from, to) = (&packed[row * stride + k * outputs..], &mut parts[k][row * outputs..]);
+                    copy_wide(outputs, from, to, N::widened);
+                }
+            }
+            for row in wide_rows(rows, outputs)..rows {
+                for k in 0..P {
+                    let to = &mut parts[k][row * outputs..(row + 1) * outputs];
+                    let from = &packed[row * stride + k * outputs..];
+                    to.iter_mut().zip(from).for_each(|(to, x)| *to = x.widened());
+                }
+            }
+        },
+    );
+}
+
+/// Numbers that are copied at a time.
+const WIDTH: usize = 8;
+
+/// Copies at least `count` numbers, always [`WIDTH`] at a time: a copy of few, of a length that the compiler does not know, would
+/// take longer than the products.
+#[inline(always)]
+fn copy_wide<A: Copy, B>(count: usize, from: &[A], to: &mut [B], convert: impl Fn(A) -> B) {
+    let mut start = 0;
+    while start < count {
+        let from: &[A; WIDTH] = from[start..].first_chunk().expect("more numbers follow");
+        let to: &mut [B; WIDTH] = to[start..].first_chunk_mut().expect("more numbers follow");
+        for lane in 0..WIDTH {
+            to[lane] = convert(from[lane]);
+        }
+        start += WIDTH;
+    }
+}
+
+/// How many of `rows` may be copied in this way, row after row: what is copied too much is overwritten by what is copied next.
+#[inline(always)]
+fn wide_rows(rows: usize, outputs: usize) -> usize {
+    let excess = outputs.next_multiple_of(WIDTH) - outputs;
+    rows.saturating_sub(excess.div_ceil(outputs))
+}
+
+/// Adds them.
+pub(super) fn add_unpacked<N: Number, const L: usize, const P: usize>(
+    packed: &[[N; L]],
+    outputs: usize,
+    parts: &mut [&mut [f64]; P],
+) {
+    let (packed, stride) = (packed.as_flattened(), stride::<L>(P * outputs));
+    vectorize(
+        #[inline(always)]
+        || {
+            for (row, lanes) in packed.chunks_exact(stride).enumerate() {
+                for (k, part) in parts.iter_mut().enumerate() {
+                    let numbers = &mut part[row * outputs..(row + 1) * outputs];
+                    numbers.iter_mut().zip(&lanes[k * outputs..]).for_each(|(x, lane)| *x += lane.widened());
+                }
+            }
+        },
+    );
+}
+
+/// `margins = X W` for rows of `X`: as many lines for each row as `weights` has for each column, `width` lanes in use. Before some of the rows calls
+/// `fetch` with their positions.
+pub(super) fn margins<N: Vectors, const L: usize>(
+    rows: &[&[N]],
+    weights: &[[N; L]],
+    margins: &mut [[N; L]],
+    width: usize,
+    fetch: impl Fn(Range<usize>),
+) {
+    let (weights, margins) = (weights.as_flattened(), margins.as_flattened_mut());
+    dispatch(Margins { rows, weights, margins, width, stride: stride::<L>(width), fetch });
+}
+
+struct Margins<'m, N, F> {
+    rows: &'m [&'m [N]],
+    weights: &'m [N],
+    margins: &'m mut [N],
+    /// Lanes that are in use.
+    width: usize,
+    /// Lanes of a row of the margins, and of a column's weights.
+    stride: usize,
+    fetch: F,
+}
+
+impl<N: Vectors, F: Fn(Range<usize>)> WithSimd for Margins<'_, N, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Margins { rows, width, fetch, .. } = self;
+        let (weights, margins) = (N::vectors::<S>(self.weights), N::vectors_mut::<S>(self.margins));
+        let (used, stride) = (width.div_ceil(lanes::<S, N>()), self.stride / lanes::<S, N>());
+        let (blocks, rest) = rows.as_chunks::<AT_ONCE>();
+        let (of_blocks, of_rest) = margins.split_at_mut(blocks.len() * AT_ONCE * stride);
+        for (block, (rows, margins)) in blocks.iter().zip(of_blocks.chunks_exact_mut(AT_ONCE * stride)).enumerate() {
+            fetch(block * AT_ONCE..(block + 1) * AT_ONCE);
+            for vector in 0..used {
+                let sums = multiply_rows(simd, rows, weights, stride, vector);
+                for (margins, sum) in margins.chunks_exact_mut(stride).zip(sums) {
+                    margins[vector] = sum;
+                }
+            }
+        }
+        for (row, margins) in rest.iter().zip(of_rest.chunks_exact_mut(stride)) {
+            for (vector, margins) in margins[..used].iter_mut().enumerate() {
+                [*margins] = multiply_rows(simd, &[*row], weights, stride, vector);
+            }
+        }
+    }
+}
+
+/// One vector of the margins of `R` rows.
+#[inline(always)]
+fn multiply_rows<S: Simd, N: Vectors, const R: usize>(
+    simd: S,
+    rows: &[&[N]; R],
+    weights: &[N::Vector<S>],
+    stride: usize,
+    vector: usize,
+) -> [N::Vector<S>; R] {
+    let cols = weights.len() / stride;
+    let rows = rows.map(|row| &row[..cols]);
+    let mut sums = [N::splat(simd, N::default()); R];
+    for (j, weights) in weights.chunks_exact(stride).enumerate() {
+        for r in 0..R {
+            sums[r] = N::plus_multiple(simd, sums[r], weights[vector], N::splat(simd, rows[r][j]));
+        }
+    }
+    sums
+}
+
+/// `sums += X^T G` for rows of `X`: as many lines for each column as `g` has for each row, `width` lanes in
+/// use.
+pub(super) fn add_transposed<N: Vectors, const L: usize>(
+    rows: &[&[N]],
+    g: &[[N; L]],
+    sums: &mut [[N; L]],
+    width: usize,
+) {
+    let (g, sums) = (g.as_flattened(), sums.as_flattened_mut());
+    dispatch(Transposed { rows, g, sums, width, stride: stride::<L>(width) });
+}
+
+struct Transposed<'t, N> {
+    rows: &'t [&'t [N]],
+    g: &'t [N],
+    sums: &'t mut [N],
+    width: usize,
+    stride: usize,
+}
+
+impl<N: Vectors> WithSimd for Transposed<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (rows, width) = (self.rows, self.width);
+        let (g, sums) = (N::vectors::<S>(self.g), N::vectors_mut::<S>(self.sums));
+        let (used, stride) = (width.div_ceil(lanes::<S, N>()), self.stride / lanes::<S, N>());
+        let cols = sums.len() / stride;
+        let whole = cols / AT_ONCE * AT_ONCE;
+        for first in (0..whole).step_by(AT_ONCE) {
+            let sums = &mut sums[first * stride..(first + AT_ONCE) * stride];
+            for vector in 0..used {
+                let mut at = [N::splat(simd, N::default()); AT_ONCE];
+                at.iter_mut().zip(sums.chunks_exact(stride)).for_each(|(at, sums)| *at = sums[vector]);
+                let at = multiply_columns(simd, at, rows, first, g, stride, vector);
+                sums.chunks_exact_mut(stride).zip(at).for_each(|(sums, at)| sums[vector] = at);
+            }
+        }
+        if whole < cols && cols >= AT_ONCE {
+            // Together with some of the columns before, whose products are dropped.
+            let first = cols - AT_ONCE;
+            for vector in 0..used {
+                let none = [N::splat(simd, N::default()); AT_ONCE];
+                let products = multiply_columns(simd, none, rows, first, g, stride, vector);
+                for (sums, product) in sums.chunks_exact_mut(stride).skip(first).zip(products).skip(whole - first) {
+                    sums[vector] = N::plus(simd, sums[vector], product);
+                }
+            }
+            return;
+        }
+        for (column, sums) in sums.chunks_exact_mut(stride).enumerate().skip(whole) {
+            for (vector, sum) in sums[..used].iter_mut().enumerate() {
+                [*sum] = multiply_columns(simd, [*sum], rows, column, g, stride, vector);
+            }
+        }
+    }
+}
+
+/// One vector of `sums + X^T G`, for `K` columns of `X`.
+#[inline(always)]
+fn multiply_columns<S: Simd, N: Vectors, const K: usize>(
+    simd: S,
+    mut sums: [N::Vector<S>; K],
+    rows: &[&[N]],
+    first: usize,
+    g: &[N::Vector<S>],
+    stride: usize,
+    vector: usize,
+) -> [N::Vector<S>; K] {
+    for (row, g) in rows.iter().zip(g.chunks_exact(stride)) {
+        let x: &[N; K] = row[first..].first_chunk().expect("columns lie within the row");
+        for k in 0..K {
+            sums[k] = N::plus_multiple(simd, sums[k], g[vector], N::splat(simd, x[k]));
+        }
+    }
+    sums
+}
