@@ -168,13 +168,14 @@ pub(super) fn outputs_pass<N: Vectors, M: DenseRows<N>, const L: usize, const IN
     mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
 ) {
     let (cols, size) = (matrix.cols(), tile_rows::<N>(matrix.cols()));
+    let height = weights[0].len() / outputs;
     let [lines, lines_out] = [IN, OUT].map(|parts| (parts * outputs).div_ceil(L));
-    let packed = (lines + lines_out) * cols + lines * size;
+    let packed = (lines + lines_out) * height + lines * size;
     scratch(IN * size * outputs, |wide: &mut [f64]| {
         scratch(packed * L + tile_size::<N, M>(cols), |buffer: &mut [N]| {
             let (packed, tile) = buffer.split_at_mut(packed * L);
-            let (inputs, rest) = packed.as_chunks_mut::<L>().0.split_at_mut(lines * cols);
-            let (sums, of_rows) = rest.split_at_mut(lines_out * cols);
+            let (inputs, rest) = packed.as_chunks_mut::<L>().0.split_at_mut(lines * height);
+            let (sums, of_rows) = rest.split_at_mut(lines_out * height);
             pack(&weights, outputs, inputs);
             sums.as_flattened_mut().fill(N::default());
             for first in (0..rows.len()).step_by(size) {

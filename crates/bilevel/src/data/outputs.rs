@@ -152,7 +152,7 @@ fn wide_rows(rows: usize, outputs: usize) -> usize {
     rows.saturating_sub(excess.div_ceil(outputs))
 }
 
-/// Adds them.
+/// Adds the numbers of `packed` there.
 pub(super) fn add_unpacked<N: Number, const L: usize, const P: usize>(
     packed: &[[N; L]],
     outputs: usize,
@@ -172,8 +172,8 @@ pub(super) fn add_unpacked<N: Number, const L: usize, const P: usize>(
     );
 }
 
-/// `margins = X W` for rows of `X`: as many lines for each row as `weights` has for each column, `width` lanes in use. Before some of the rows calls
-/// `fetch` with their positions.
+/// `margins = X W` for rows of `X`: as many lines for each row as `weights` has for each column, `width` lanes in use. Weights
+/// behind those of the columns are added to the margins of every row. Before some of the rows calls `fetch` with their positions.
 pub(super) fn margins<N: Vectors, const L: usize>(
     rows: &[&[N]],
     weights: &[[N; L]],
@@ -232,9 +232,10 @@ fn multiply_rows<S: Simd, N: Vectors, const R: usize>(
     stride: usize,
     vector: usize,
 ) -> [N::Vector<S>; R] {
-    let cols = weights.len() / stride;
+    let cols = rows[0].len();
     let rows = rows.map(|row| &row[..cols]);
-    let mut sums = [N::splat(simd, N::default()); R];
+    let (weights, intercept) = weights.split_at(cols * stride);
+    let mut sums = [intercept.get(vector).copied().unwrap_or(N::splat(simd, N::default())); R];
     for (j, weights) in weights.chunks_exact(stride).enumerate() {
         for r in 0..R {
             sums[r] = N::plus_multiple(simd, sums[r], weights[vector], N::splat(simd, rows[r][j]));
@@ -243,8 +244,8 @@ fn multiply_rows<S: Simd, N: Vectors, const R: usize>(
     sums
 }
 
-/// `sums += X^T G` for rows of `X`: as many lines for each column as `g` has for each row, `width` lanes in
-/// use.
+/// `sums += X^T G` for rows of `X`: as many lines for each column as `g` has for each row, `width` lanes in use. To sums behind those
+/// of the columns the rows of `g` are added as they are.
 pub(super) fn add_transposed<N: Vectors, const L: usize>(
     rows: &[&[N]],
     g: &[[N; L]],
@@ -271,7 +272,19 @@ impl<N: Vectors> WithSimd for Transposed<'_, N> {
         let (rows, width) = (self.rows, self.width);
         let (g, sums) = (N::vectors::<S>(self.g), N::vectors_mut::<S>(self.sums));
         let (used, stride) = (width.div_ceil(lanes::<S, N>()), self.stride / lanes::<S, N>());
-        let cols = sums.len() / stride;
+        let Some(first_row) = rows.first() else { return };
+        let cols = first_row.len();
+        let (sums, intercept) = sums.split_at_mut(cols * stride);
+        for (vector, sum) in intercept.iter_mut().enumerate() {
+            // Several sums do not wait for each other.
+            let mut parts = [N::splat(simd, N::default()); AT_ONCE];
+            for block in g.chunks(AT_ONCE * stride) {
+                for (part, g) in parts.iter_mut().zip(block.chunks_exact(stride)) {
+                    *part = N::plus(simd, *part, g[vector]);
+                }
+            }
+            *sum = parts.into_iter().fold(*sum, |sum, part| N::plus(simd, sum, part));
+        }
         let whole = cols / AT_ONCE * AT_ONCE;
         for first in (0..whole).step_by(AT_ONCE) {
             let sums = &mut sums[first * stride..(first + AT_ONCE) * stride];

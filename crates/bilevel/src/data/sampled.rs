@@ -18,6 +18,7 @@ use super::design::{DesignMatrix, Element, RowPick};
 use super::lanes::{Number, Weights, chunked, combine, fetch_chunk, multiply, plus_combination, tail};
 use super::scratch::scratch;
 use crate::simd::{LINE, prefetch, vectorize};
+use crate::vector::{add_rows, add_to_rows};
 
 /// Rows of which margins are held at a time.
 pub(crate) const GROUP: usize = 64;
@@ -68,7 +69,7 @@ impl DesignMatrix {
     /// Adds `X[rows]^T G_k` to `out[k]`, where `transform` makes `G_k` of the margins `X[rows] W_i`, `i < IN`, `k < OUT <= IN`.
     ///
     /// `transform` gets the positions of at most [`GROUP`] rows among `rows` and their margins, and leaves `G_k` in place of
-    /// the `k`-th. Weights and `out` are `p x C`, margins `C` numbers a row.
+    /// the `k`-th. Weights and `out` are `p x C`, or `(p + 1) x C` with intercepts behind them; margins are `C` numbers a row.
     pub(crate) fn sampled_pass<const IN: usize, const OUT: usize>(
         &self,
         arithmetic: Arithmetic,
@@ -80,14 +81,7 @@ impl DesignMatrix {
     ) {
         const { assert!(OUT <= IN) };
         match (self, arithmetic) {
-            (DesignMatrix::DenseF32(m), Arithmetic::Storage) if outputs == 1 => {
-                dense_pass(m, rows, weights, out, transform)
-            }
-            (DesignMatrix::DenseF64(m), _) if outputs == 1 => dense_pass(m, rows, weights, out, transform),
-            (DesignMatrix::Coded(m), Arithmetic::Storage) if outputs == 1 => {
-                m.sampled_pass(rows, weights, out, transform)
-            }
-            _ if outputs == 1 => self.sampled_blocks(rows, weights, outputs, out, transform),
+            _ if outputs == 1 => self.without_intercept(arithmetic, rows, weights, outputs, out, transform),
             (DesignMatrix::DenseF32(m), Arithmetic::Storage) => {
                 outputs_pass::<f32, _, 16, IN, OUT>(m, rows, weights, outputs, out, transform)
             }
@@ -102,6 +96,44 @@ impl DesignMatrix {
             }
             (DesignMatrix::DenseF64(m), _) => {
                 outputs_pass::<f64, _, 8, IN, OUT>(m, rows, weights, outputs, out, transform)
+            }
+            _ => self.without_intercept(arithmetic, rows, weights, outputs, out, transform),
+        }
+    }
+
+    /// By passes that know of no intercepts.
+    fn without_intercept<const IN: usize, const OUT: usize>(
+        &self,
+        arithmetic: Arithmetic,
+        rows: &RowPick<'_>,
+        weights: [&[f64]; IN],
+        outputs: usize,
+        out: [&mut [f64]; OUT],
+        mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+    ) {
+        let size = self.cols() * outputs;
+        let mut intercepts = [(); OUT].map(|()| &mut [][..]);
+        let mut of_intercepts = intercepts.iter_mut();
+        let out = out.map(|out| {
+            let (out, intercept) = out.split_at_mut(size);
+            *of_intercepts.next().expect("one for each of the sums") = intercept;
+            out
+        });
+        let transform = |positions: Range<usize>, margins: &mut [&mut [f64]; IN]| {
+            let intercepts_of = weights.iter().map(|weights| &weights[size..]).filter(|b| !b.is_empty());
+            intercepts_of.zip(margins.iter_mut()).for_each(|(b, margins)| add_to_rows(b, margins));
+            transform(positions, margins);
+            let intercepts = intercepts.iter_mut().filter(|out| !out.is_empty());
+            intercepts.zip(margins).for_each(|(out, g)| add_rows(g, out));
+        };
+        let weights = weights.map(|weights| &weights[..size]);
+        match (self, arithmetic) {
+            (DesignMatrix::DenseF32(m), Arithmetic::Storage) if outputs == 1 => {
+                dense_pass(m, rows, weights, out, transform)
+            }
+            (DesignMatrix::DenseF64(m), _) if outputs == 1 => dense_pass(m, rows, weights, out, transform),
+            (DesignMatrix::Coded(m), Arithmetic::Storage) if outputs == 1 => {
+                m.sampled_pass(rows, weights, out, transform)
             }
             _ => self.sampled_blocks(rows, weights, outputs, out, transform),
         }

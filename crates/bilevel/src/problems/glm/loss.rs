@@ -7,6 +7,7 @@
 use crate::simd::vectorize;
 use serde::{Deserialize, Serialize};
 
+use super::softmax;
 use crate::elementary::{exp, ln_1p_unit, x_ln_x};
 
 /// The loss of one row as a function of its margins `m` and target `y`.
@@ -136,29 +137,6 @@ fn scalar_pass(
     sum
 }
 
-/// Replaces the margins of each row by its class probabilities; returns the sum of the losses.
-#[inline(always)]
-fn softmax_pass(margins: &mut [f64], y: &[f64], weight: impl Fn(usize) -> f64, classes: usize) -> f64 {
-    const ROWS: usize = 64;
-    let (mut sum, mut own) = (0.0, [0.0; ROWS]);
-    for (block, (margins, y)) in margins.chunks_mut(ROWS * classes).zip(y.chunks(ROWS)).enumerate() {
-        for ((row, &y), own) in margins.chunks_exact_mut(classes).zip(y).zip(&mut own) {
-            let largest = row.iter().copied().fold(f64::NEG_INFINITY, |a, b| if b > a { b } else { a });
-            row.iter_mut().for_each(|m| *m -= largest);
-            *own = row[y as usize];
-        }
-        // Over all rows at once: those of few classes would not fill the vectors.
-        margins.iter_mut().for_each(|m| *m = exp(*m));
-        for (i, (row, own)) in margins.chunks_exact_mut(classes).zip(&own).enumerate() {
-            let total: f64 = row.iter().sum();
-            sum += weight(block * ROWS + i) * (total.ln() - own);
-            let inverse = 1.0 / total;
-            row.iter_mut().for_each(|m| *m *= inverse);
-        }
-    }
-    sum
-}
-
 impl Loss {
     /// Number of margins `C` of a row.
     pub fn outputs(self) -> usize {
@@ -207,12 +185,8 @@ impl Loss {
     /// From class probabilities to derivatives.
     fn finish_gradient(self, margins: &mut [f64], y: &[f64], weights: Option<&[f64]>) {
         if let Loss::Softmax { classes } = self {
-            for (i, (row, &y)) in margins.chunks_exact_mut(classes).zip(y).enumerate() {
-                row[y as usize] -= 1.0;
-                if let Some(c) = weights {
-                    row.iter_mut().for_each(|g| *g *= c[i]);
-                }
-            }
+            softmax::subtract_targets(margins, y, classes);
+            self.weigh(weights, margins);
         }
     }
 
@@ -279,7 +253,7 @@ impl Loss {
             Loss::Huber { delta } => scalar_pass(margins, y, weight, Huber { delta }, pick),
             Loss::SquaredHinge => scalar_pass(margins, y, weight, SquaredHinge, pick),
             Loss::Poisson => scalar_pass(margins, y, weight, Poisson, pick),
-            Loss::Softmax { classes } => softmax_pass(margins, y, weight, classes),
+            Loss::Softmax { classes } => softmax::probabilities(margins, y, weight, classes),
         }
     }
 
@@ -287,15 +261,7 @@ impl Loss {
     /// `d u` for scalar margins, `p * u - p (p^T u)` for the softmax, times the weight of the row.
     pub fn curvature_product(self, curvature: &[f64], weights: Option<&[f64]>, u: &mut [f64]) {
         match self {
-            Loss::Softmax { classes } => vectorize(
-                #[inline(always)]
-                || {
-                    for (u, p) in u.chunks_exact_mut(classes).zip(curvature.chunks_exact(classes)) {
-                        let mean: f64 = u.iter().zip(p).map(|(u, p)| u * p).sum();
-                        u.iter_mut().zip(p).for_each(|(u, p)| *u = p * (*u - mean));
-                    }
-                },
-            ),
+            Loss::Softmax { classes } => softmax::curvature_product(curvature, u, classes),
             _ => {
                 for (u, d) in u.iter_mut().zip(curvature) {
                     *u *= d;
@@ -330,7 +296,7 @@ impl Loss {
             Loss::Logistic => margins.iter_mut().for_each(|m| *m = 1.0 / (1.0 + (-*m).exp())),
             Loss::Softmax { classes } => {
                 let y = vec![0.0; margins.len() / classes];
-                softmax_pass(margins, &y, |_| 1.0, classes);
+                softmax::probabilities(margins, &y, |_| 1.0, classes);
             }
             Loss::Poisson => margins.iter_mut().for_each(|m| *m = m.exp()),
             Loss::Squared | Loss::Huber { .. } | Loss::SquaredHinge => {}

@@ -21,6 +21,7 @@ mod risk;
 mod row_loss;
 mod row_sums;
 mod sampled_risk;
+mod softmax;
 mod weighting;
 
 pub use curvature::GlmCurvature;

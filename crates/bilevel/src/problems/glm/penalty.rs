@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::simd::vectorize;
 
+/// Features whose weights are taken together where each output has its own strength: those of few outputs would not fill the
+/// processor's vectors.
+const TILED_ROWS: usize = 8;
+/// Most outputs that are few.
+const TILED_OUTPUTS: usize = 32;
+
 /// Which hyperparameter each weight obeys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -127,6 +133,14 @@ impl Penalty {
                 Penalty::PerFeature { .. } if outputs == 1 => {
                     out.iter_mut().zip(strengths).zip(v).for_each(|((out, s), v)| *out += factor * s * v);
                 }
+                Penalty::PerClass { .. } if outputs <= TILED_OUTPUTS => {
+                    let mut tile = [0.0; TILED_ROWS * TILED_OUTPUTS];
+                    let tile = &mut tile[..TILED_ROWS * outputs];
+                    tile.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(strengths));
+                    for (out, v) in out.chunks_mut(tile.len()).zip(v.chunks(tile.len())) {
+                        out.iter_mut().zip(&*tile).zip(v).for_each(|((out, s), v)| *out += factor * s * v);
+                    }
+                }
                 _ => self.for_each_feature(
                     v.len() / outputs,
                     #[inline(always)]
@@ -156,6 +170,16 @@ impl Penalty {
             || match self {
                 Penalty::PerFeature { .. } if outputs == 1 => {
                     out.iter_mut().zip(weights).zip(v).for_each(|((out, w), v)| *out = w * v);
+                }
+                Penalty::PerClass { .. } if outputs <= TILED_OUTPUTS => {
+                    let mut tile = [0.0; TILED_ROWS * TILED_OUTPUTS];
+                    let tile = &mut tile[..TILED_ROWS * outputs];
+                    for (w, v) in weights.chunks(tile.len()).zip(v.chunks(tile.len())) {
+                        tile.iter_mut().zip(w).zip(v).for_each(|((sum, w), v)| *sum += w * v);
+                    }
+                    for row in tile.chunks_exact(outputs) {
+                        out.iter_mut().zip(row).for_each(|(out, sum)| *out += sum);
+                    }
                 }
                 _ => self.for_each_feature(
                     v.len() / outputs,

@@ -5,7 +5,7 @@ use super::weighting::{Counts, gathered};
 use crate::data::RowPick;
 use crate::data::sampled::{Arithmetic, GROUP};
 use crate::sample::{Rng, Sample};
-use crate::vector::{self, add_rows, add_to_rows};
+use crate::vector;
 
 /// Rows of a sample that are visited together: targets, weights, and which they are.
 pub(super) struct Visited<'v> {
@@ -63,34 +63,17 @@ impl EmpiricalRisk<'_> {
         mut out: [&mut [f64]; OUT],
         mut transform: impl FnMut(Visited<'_>, &mut [&mut [f64]; IN]) -> f64,
     ) -> f64 {
-        let (weights, outputs) = (self.features() * self.outputs(), self.outputs());
         let factor = self.sample_scale(zeta);
         let (mut sum, mut done) = (0.0, 0);
         self.for_each_pick(zeta, |pick| {
-            let parts = out.each_mut().map(|out| out.split_at_mut(weights));
-            let (mut out_intercept, mut out_weights) =
-                ([(); OUT].map(|()| &mut [][..]), [(); OUT].map(|()| &mut [][..]));
-            for (k, (of_weights, of_intercept)) in parts.into_iter().enumerate() {
-                (out_weights[k], out_intercept[k]) = (of_weights, of_intercept);
-            }
-            let weights_of = w.map(|w| &w[..weights]);
-            self.design.sampled_pass(arithmetic, &pick, weights_of, outputs, out_weights, |positions, margins| {
-                if self.intercept {
-                    for (margins, w) in margins.iter_mut().zip(w) {
-                        add_to_rows(&w[weights..], margins);
-                    }
-                }
+            let out = out.each_mut().map(|out| &mut **out);
+            self.design.sampled_pass(arithmetic, &pick, w, self.outputs(), out, |positions, margins| {
                 let (mut y, mut c) = ([0.0; GROUP], [0.0; GROUP]);
                 let y = gathered(self.target, &pick, positions.clone(), &mut y);
                 let c = counts.gathered(&pick, positions.clone(), &mut c);
                 let first = positions.start;
                 sum += transform(Visited { y, c, position: done + first, pick: &pick, first }, margins);
-                for (g, out) in margins.iter_mut().zip(&mut out_intercept) {
-                    vector::scale(factor, g);
-                    if self.intercept {
-                        add_rows(g, out);
-                    }
-                }
+                margins.iter_mut().take(OUT).for_each(|g| vector::scale(factor, g));
             });
             done += pick.len();
         });
