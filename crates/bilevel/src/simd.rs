@@ -32,6 +32,67 @@ pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
     Arch::new().dispatch(kernel)
 }
 
+/// Numbers in the vectors of the processor.
+pub(crate) trait Vectors: Copy + Default {
+    type Vector<S: Simd>: Copy;
+    fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
+    fn total<S: Simd>(simd: S, lanes: Self::Vector<S>) -> Self;
+    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `sums + w x`.
+    fn plus_multiple<S: Simd>(
+        simd: S,
+        sums: Self::Vector<S>,
+        w: Self::Vector<S>,
+        x: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    /// `numbers` as vectors, but for those at the end that do not fill one.
+    fn vectors<S: Simd>(numbers: &[Self]) -> &[Self::Vector<S>];
+    fn vectors_mut<S: Simd>(numbers: &mut [Self]) -> &mut [Self::Vector<S>];
+}
+
+macro_rules! vectors {
+    ($number:ty, $vector:ident, $splat:ident, $add:ident, $total:ident, $mul_add:ident, $of:ident, $of_mut:ident) => {
+        impl Vectors for $number {
+            type Vector<S: Simd> = S::$vector;
+
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, x: Self) -> S::$vector {
+                simd.$splat(x)
+            }
+            #[inline(always)]
+            fn total<S: Simd>(simd: S, lanes: S::$vector) -> Self {
+                simd.$total(lanes)
+            }
+            #[inline(always)]
+            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
+            }
+            #[inline(always)]
+            fn plus_multiple<S: Simd>(simd: S, sums: S::$vector, w: S::$vector, x: S::$vector) -> S::$vector {
+                simd.$mul_add(w, x, sums)
+            }
+            #[inline(always)]
+            /// `numbers` as vectors, but for those at the end that do not fill one.
+            fn vectors<S: Simd>(numbers: &[Self]) -> &[S::$vector] {
+                S::$of(numbers).0
+            }
+            #[inline(always)]
+            fn vectors_mut<S: Simd>(numbers: &mut [Self]) -> &mut [S::$vector] {
+                S::$of_mut(numbers).0
+            }
+        }
+    };
+}
+
+vectors!(f32, f32s, splat_f32s, add_f32s, reduce_sum_f32s, mul_add_f32s, as_simd_f32s, as_mut_simd_f32s);
+vectors!(f64, f64s, splat_f64s, add_f64s, reduce_sum_f64s, mul_add_f64s, as_simd_f64s, as_mut_simd_f64s);
+
+/// Numbers in a vector.
+#[inline(always)]
+pub(crate) fn lanes<S: Simd, N: Vectors>() -> usize {
+    size_of::<N::Vector<S>>() / size_of::<N>()
+}
+
 /// Bytes of a line of the cache.
 pub(crate) const LINE: usize = 64;
 

@@ -9,19 +9,33 @@ use std::path::{Path, PathBuf};
 /// The floors from the ground up, numbered as in `docs/design.md`, where the reasons are. Both levels of a problem stand on
 /// floor 2, the upper one on the shoulders of the lower, whose dimensions it shares.
 const FLOORS: &[&[&str]] = &[
-    &["error", "Error", "Result", "elementary", "epochs", "sample", "simd", "status", "stop", "vector", "work"], // 0
-    &["data", "domain", "step_size"],                                                                            // 1
-    &["lower"],                                                                                                  // 2
-    &["upper"],                                                                                                  // 2
-    &["row_sums"],                                                                                               // 2
-    &["operator", "problems"],                                                                                   // 3
-    &["fixed_point"],                                                                                            // 4
-    &["linear_system"],                                                                                          // 5
-    &["newton", "dual"],                                                                                         // 6
-    &["hypergradient"],                                                                                          // 7
-    &["optimize", "diagnose"],                                                                                   // 8
-    &["algorithms", "study", "tune"],                                                                            // 9
-    &["clean", "race"],                                                                                          // 10
+    &[
+        "error",
+        "Error",
+        "Result",
+        "elementary",
+        "epochs",
+        "plain",
+        "sample",
+        "scratch",
+        "simd",
+        "status",
+        "stop",
+        "vector",
+        "work",
+    ], // 0
+    &["data", "domain", "step_size"], // 1
+    &["lower"],                       // 2
+    &["upper"],                       // 2
+    &["row_sums"],                    // 2
+    &["operator", "problems"],        // 3
+    &["fixed_point"],                 // 4
+    &["linear_system"],               // 5
+    &["newton", "dual"],              // 6
+    &["hypergradient"],               // 7
+    &["optimize", "diagnose"],        // 8
+    &["algorithms", "study", "tune"], // 9
+    &["clean", "race"],               // 10
 ];
 
 fn floor(module: &str) -> Option<usize> {

@@ -15,7 +15,8 @@ use super::design::RowPick;
 use super::grid::Grid;
 use super::lanes::Number;
 use super::sampled::dense_pass;
-use super::scratch::scratch;
+use crate::scratch::scratch;
+use crate::simd::vectorize;
 use crate::vector;
 
 /// Values a code can have.
@@ -164,7 +165,15 @@ impl CodedMatrix {
     }
 
     fn decoded(&self, rows: &RowPick<'_>) -> DenseMatrix<f32> {
-        let values = (0..rows.len()).flat_map(|i| self.decoded_row(rows.row(i))).collect();
+        let mut values = vec![0.0; rows.len() * self.cols()];
+        vectorize(
+            #[inline(always)]
+            || {
+                for (i, numbers) in values.chunks_exact_mut(self.cols().max(1)).enumerate() {
+                    self.decode_row(rows.row(i), numbers);
+                }
+            },
+        );
         DenseMatrix::new(rows.len(), self.cols(), values)
     }
 

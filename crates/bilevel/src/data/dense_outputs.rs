@@ -7,10 +7,11 @@ use std::ops::Range;
 use super::coded::CodedMatrix;
 use super::dense::DenseMatrix;
 use super::design::{Element, RowPick};
-use super::outputs::{Vectors, add_transposed, add_unpacked, margins, pack, unpack};
+use super::lanes::Number;
+use super::outputs::{add_transposed, add_unpacked, margins, pack, unpack};
 use super::sampled::GROUP;
-use super::scratch::scratch;
-use crate::simd::{prefetch, vectorize};
+use crate::scratch::scratch;
+use crate::simd::{Vectors, prefetch, vectorize};
 
 /// Bytes of the rows that are multiplied before the next ones are looked at.
 const TILE_BYTES: usize = 256 * 1024;
@@ -20,7 +21,7 @@ const AHEAD: usize = 8;
 const LANES: usize = 8;
 
 /// Dense rows as numbers of the type that products are computed in.
-pub(super) trait DenseRows<N: Vectors> {
+pub(super) trait DenseRows<N: Number + Vectors> {
     /// True where that is the type of storage.
     const AS_STORED: bool;
 
@@ -33,7 +34,7 @@ pub(super) trait DenseRows<N: Vectors> {
     fn convert(&self, i: usize, numbers: &mut [N]);
 }
 
-impl<T: Element + Into<N>, N: Vectors> DenseRows<N> for DenseMatrix<T> {
+impl<T: Element + Into<N>, N: Number + Vectors> DenseRows<N> for DenseMatrix<T> {
     const AS_STORED: bool = size_of::<T>() == size_of::<N>();
 
     fn cols(&self) -> usize {
@@ -56,7 +57,7 @@ impl<T: Element + Into<N>, N: Vectors> DenseRows<N> for DenseMatrix<T> {
     }
 }
 
-impl<N: Vectors> DenseRows<N> for CodedMatrix {
+impl<N: Number + Vectors> DenseRows<N> for CodedMatrix {
     const AS_STORED: bool = false;
 
     fn cols(&self) -> usize {
@@ -79,7 +80,7 @@ fn tile_rows<N>(cols: usize) -> usize {
 }
 
 /// Numbers that a tile is converted to; none where rows are multiplied as they are stored.
-fn tile_size<N: Vectors, M: DenseRows<N>>(cols: usize) -> usize {
+fn tile_size<N: Number + Vectors, M: DenseRows<N>>(cols: usize) -> usize {
     match M::AS_STORED {
         true => 0,
         false => tile_rows::<N>(cols) * cols,
@@ -87,7 +88,7 @@ fn tile_size<N: Vectors, M: DenseRows<N>>(cols: usize) -> usize {
 }
 
 /// The rows at `positions`, at most [`GROUP`]; in `tile` where they have to be converted.
-fn numbers<'n, N: Vectors, M: DenseRows<N>>(
+fn numbers<'n, N: Number + Vectors, M: DenseRows<N>>(
     matrix: &'n M,
     rows: &RowPick<'_>,
     positions: Range<usize>,
@@ -159,7 +160,7 @@ pub(super) fn add_outputs_transposed<M: DenseRows<f64>>(
 
 /// Several outputs; see [`DesignMatrix::sampled_pass`](super::DesignMatrix::sampled_pass). Computes in `N`, of which `L` fill a
 /// line.
-pub(super) fn outputs_pass<N: Vectors, M: DenseRows<N>, const L: usize, const IN: usize, const OUT: usize>(
+pub(super) fn outputs_pass<N: Number + Vectors, M: DenseRows<N>, const L: usize, const IN: usize, const OUT: usize>(
     matrix: &M,
     rows: &RowPick<'_>,
     weights: [&[f64]; IN],

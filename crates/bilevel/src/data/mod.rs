@@ -34,7 +34,6 @@ mod profile;
 pub mod read;
 mod reorder;
 pub(crate) mod sampled;
-mod scratch;
 mod split;
 mod standardize;
 mod table;

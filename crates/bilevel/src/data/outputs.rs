@@ -7,67 +7,14 @@
 use std::ops::Range;
 
 use super::lanes::Number;
-use crate::simd::{Simd, WithSimd, dispatch, vectorize};
+use crate::simd::{Simd, Vectors, WithSimd, dispatch, lanes, vectorize};
 
 /// Rows, or columns, that are multiplied with a line at a time: so many sums hide the latency of the processor.
 const AT_ONCE: usize = 8;
 
-/// Numbers in the vectors of the processor.
-pub(super) trait Vectors: Number {
-    type Vector<S: Simd>: Copy;
-    fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
-    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// `sums + w x`.
-    fn plus_multiple<S: Simd>(
-        simd: S,
-        sums: Self::Vector<S>,
-        w: Self::Vector<S>,
-        x: Self::Vector<S>,
-    ) -> Self::Vector<S>;
-    fn vectors<S: Simd>(numbers: &[Self]) -> &[Self::Vector<S>];
-    fn vectors_mut<S: Simd>(numbers: &mut [Self]) -> &mut [Self::Vector<S>];
-}
-
-macro_rules! vectors {
-    ($number:ty, $vector:ident, $splat:ident, $add:ident, $mul_add:ident, $of:ident, $of_mut:ident) => {
-        impl Vectors for $number {
-            type Vector<S: Simd> = S::$vector;
-
-            #[inline(always)]
-            fn splat<S: Simd>(simd: S, x: Self) -> S::$vector {
-                simd.$splat(x)
-            }
-            #[inline(always)]
-            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
-                simd.$add(a, b)
-            }
-            #[inline(always)]
-            fn plus_multiple<S: Simd>(simd: S, sums: S::$vector, w: S::$vector, x: S::$vector) -> S::$vector {
-                simd.$mul_add(w, x, sums)
-            }
-            #[inline(always)]
-            fn vectors<S: Simd>(numbers: &[Self]) -> &[S::$vector] {
-                S::$of(numbers).0
-            }
-            #[inline(always)]
-            fn vectors_mut<S: Simd>(numbers: &mut [Self]) -> &mut [S::$vector] {
-                S::$of_mut(numbers).0
-            }
-        }
-    };
-}
-
-vectors!(f32, f32s, splat_f32s, add_f32s, mul_add_f32s, as_simd_f32s, as_mut_simd_f32s);
-vectors!(f64, f64s, splat_f64s, add_f64s, mul_add_f64s, as_simd_f64s, as_mut_simd_f64s);
-
 /// Lanes of whole lines that hold `width` numbers.
 fn stride<const L: usize>(width: usize) -> usize {
     width.next_multiple_of(L)
-}
-
-#[inline(always)]
-fn lanes<S: Simd, N: Vectors>() -> usize {
-    size_of::<N::Vector<S>>() / size_of::<N>()
 }
 
 /// Puts `parts`, of `outputs` numbers for each of some rows, side by side into as many lines for each row as they fill; idle lanes
@@ -174,7 +121,7 @@ pub(super) fn add_unpacked<N: Number, const L: usize, const P: usize>(
 
 /// `margins = X W` for rows of `X`: as many lines for each row as `weights` has for each column, `width` lanes in use. Weights
 /// behind those of the columns are added to the margins of every row. Before some of the rows calls `fetch` with their positions.
-pub(super) fn margins<N: Vectors, const L: usize>(
+pub(super) fn margins<N: Number + Vectors, const L: usize>(
     rows: &[&[N]],
     weights: &[[N; L]],
     margins: &mut [[N; L]],
@@ -196,7 +143,7 @@ struct Margins<'m, N, F> {
     fetch: F,
 }
 
-impl<N: Vectors, F: Fn(Range<usize>)> WithSimd for Margins<'_, N, F> {
+impl<N: Number + Vectors, F: Fn(Range<usize>)> WithSimd for Margins<'_, N, F> {
     type Output = ();
 
     #[inline(always)]
@@ -225,7 +172,7 @@ impl<N: Vectors, F: Fn(Range<usize>)> WithSimd for Margins<'_, N, F> {
 
 /// One vector of the margins of `R` rows.
 #[inline(always)]
-fn multiply_rows<S: Simd, N: Vectors, const R: usize>(
+fn multiply_rows<S: Simd, N: Number + Vectors, const R: usize>(
     simd: S,
     rows: &[&[N]; R],
     weights: &[N::Vector<S>],
@@ -246,7 +193,7 @@ fn multiply_rows<S: Simd, N: Vectors, const R: usize>(
 
 /// `sums += X^T G` for rows of `X`: as many lines for each column as `g` has for each row, `width` lanes in use. To sums behind those
 /// of the columns the rows of `g` are added as they are.
-pub(super) fn add_transposed<N: Vectors, const L: usize>(
+pub(super) fn add_transposed<N: Number + Vectors, const L: usize>(
     rows: &[&[N]],
     g: &[[N; L]],
     sums: &mut [[N; L]],
@@ -264,7 +211,7 @@ struct Transposed<'t, N> {
     stride: usize,
 }
 
-impl<N: Vectors> WithSimd for Transposed<'_, N> {
+impl<N: Number + Vectors> WithSimd for Transposed<'_, N> {
     type Output = ();
 
     #[inline(always)]
@@ -317,7 +264,7 @@ impl<N: Vectors> WithSimd for Transposed<'_, N> {
 
 /// One vector of `sums + X^T G`, for `K` columns of `X`.
 #[inline(always)]
-fn multiply_columns<S: Simd, N: Vectors, const K: usize>(
+fn multiply_columns<S: Simd, N: Number + Vectors, const K: usize>(
     simd: S,
     mut sums: [N::Vector<S>; K],
     rows: &[&[N]],

@@ -16,7 +16,7 @@ use super::dense::DenseMatrix;
 use super::dense_outputs::outputs_pass;
 use super::design::{DesignMatrix, Element, RowPick};
 use super::lanes::{Number, Weights, chunked, combine, fetch_chunk, multiply, plus_combination, tail};
-use super::scratch::scratch;
+use crate::scratch::scratch;
 use crate::simd::{LINE, prefetch, vectorize};
 use crate::vector::{add_rows, add_to_rows};
 

@@ -9,18 +9,21 @@
 //! both additive and multiplicative noise, and a single `A_i` need not be positive definite. `ridge > 0` makes the Hessian
 //! depend on `lambda` and the cross derivative on `w`, as a per-feature penalty does.
 //!
-//! A row is a matrix, so that reading the rows is most of the work: they are kept in single precision. All arithmetic, and
+//! A row is a matrix, so that reading the rows is most of the work: they are kept in single precision, and each is visited once. All arithmetic, and
 //! the means, which are those of the numbers that are kept, are in double precision.
+
+mod coefficients;
 
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, Side};
 
+use self::coefficients::{Layout, Mixed, Symmetric};
 use super::{draw_rows, for_each_row, sample_size, target::Target};
 use crate::error::{Error, Result};
 use crate::lower::{CrossJvp, Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::RowSumLoss;
 use crate::sample::{Purpose, Rng, Sample};
-use crate::simd::vectorize;
+use crate::scratch::scratch;
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -66,29 +69,12 @@ impl Default for QuadraticOptions {
 /// The loss `g` of the module documentation, with the upper objective [`Target`] beside it.
 #[derive(Debug, Clone)]
 pub struct Quadratic {
-    dims: Dims,
+    layout: Layout,
     ridge: f64,
-    /// Row `i`: `A_i` (d x d, symmetric), then `b_i` (d), then `B_i'` (m x d, row-major).
+    /// The coefficients of row `i`, one after the other.
     rows: Vec<f32>,
     mean: Vec<f64>,
     upper: Target,
-}
-
-/// Runs the body with the coefficients of each row of the sample and its weight, or once with those of the mean.
-macro_rules! visit {
-    ($quadratic:ident, $zeta:expr, |$weight:ident, $coefficients:ident| $body:expr) => {
-        if *$zeta == Sample::Full {
-            let ($weight, $coefficients) = (1.0, &$quadratic.mean[..]);
-            $body
-        } else {
-            let $weight = 1.0 / $quadratic.size($zeta) as f64;
-            let length = $quadratic.mean.len();
-            for_each_row($zeta, $quadratic.rows(), |i| {
-                let $coefficients = &$quadratic.rows[i * length..(i + 1) * length];
-                $body
-            });
-        }
-    };
 }
 
 impl Quadratic {
@@ -123,18 +109,23 @@ impl Quadratic {
         let wanted: Vec<f64> = (0..length)
             .map(|k| if k < d * d { 0.5 * (a[(k / d, k % d)] + a[(k % d, k / d)]) } else { size * rng.normal() })
             .collect();
-        let mut mean = vec![0.0; length];
+        let layout = Layout { d, m };
+        let (mut packed, mut mean) = (vec![0.0; layout.len()], vec![0.0; layout.len()]);
+        let mut kept: Vec<f32> = Vec::with_capacity(n * layout.len());
         for row in rows.chunks_exact_mut(length) {
             vector::axpy(-1.0, &centre, row);
             vector::axpy(1.0, &wanted, row);
-            let of_lambda = row[d * d + d..].to_vec();
-            (0..d * m).for_each(|k| row[d * d + d + k % m * d + k / m] = of_lambda[k]);
             row.iter_mut().for_each(|x| *x = f64::from(*x as f32));
-            vector::axpy(1.0 / n as f64, row, &mut mean);
+            for i in 0..d {
+                (0..=i).for_each(|j| layout.set_symmetric(&mut packed, i, j, row[i * d + j]));
+                layout.set_mixed(&mut packed, i, 0, row[d * d + i]);
+                (0..m).for_each(|k| layout.set_mixed(&mut packed, i, 1 + k, row[d * d + d + i * m + k]));
+            }
+            vector::axpy(1.0 / n as f64, &packed, &mut mean);
+            kept.extend(packed.iter().map(|&x| x as f32));
         }
-        let rows = rows.iter().map(|&x| x as f32).collect();
         let upper = Target::random(dims, options.upper_rows, noise, options.reg, options.seed);
-        Quadratic { dims, ridge: options.ridge, rows, mean, upper }
+        Quadratic { layout, ridge: options.ridge, rows: kept, mean, upper }
     }
 
     /// The upper objective.
@@ -144,7 +135,7 @@ impl Quadratic {
 
     /// The number of rows `n` of the lower level.
     pub fn rows(&self) -> usize {
-        self.rows.len() / self.mean.len()
+        self.rows.len() / self.layout.len()
     }
 
     /// Smallest and largest eigenvalue of the Hessian, `(mu, L)`.
@@ -156,17 +147,18 @@ impl Quadratic {
 
     /// `w(lambda)`.
     pub fn solution(&self, lambda: &[f64]) -> Vec<f64> {
-        let d = self.dims.w;
-        let mut w = self.mean[d * d..d * d + d].to_vec();
-        add_combination(&self.mean[d * d + d..], lambda, 1.0, &mut w);
+        let mut w = vec![0.0; self.layout.d];
+        let minus_lambda: Vec<f64> = lambda.iter().map(|x| -x).collect();
+        let mixed = MixedFactors { of_b: -1.0, lambda: &minus_lambda, x: &[] };
+        self.visit(&Sample::Full, [], Some(mixed), |products: Products<'_, 0>| products.subtract_plain(&mut w));
         self.llt(lambda).solve_in_place(&mut w);
         w
     }
 
     /// `v` with `map_step H v = grad1 E(w(lambda), lambda)`, the adjoint of the gradient-step map.
     pub fn adjoint(&self, lambda: &[f64], map_step: f64) -> Vec<f64> {
-        let mut v = vec![0.0; self.dims.w];
-        let mut unused = vec![0.0; self.dims.lambda];
+        let mut v = vec![0.0; self.layout.d];
+        let mut unused = vec![0.0; self.layout.m];
         self.upper.gradients(&self.solution(lambda), lambda, &Sample::Full, &mut v, &mut unused);
         self.llt(lambda).solve_in_place(&mut v);
         vector::scale(1.0 / map_step, &mut v);
@@ -182,18 +174,20 @@ impl Quadratic {
     pub fn hypergradient(&self, lambda: &[f64]) -> Vec<f64> {
         let w = self.solution(lambda);
         let u = self.adjoint(lambda, 1.0);
-        let mut grad_w = vec![0.0; self.dims.w];
-        let mut gradient = vec![0.0; self.dims.lambda];
+        let mut grad_w = vec![0.0; self.layout.d];
+        let mut gradient = vec![0.0; self.layout.m];
         self.upper.gradients(&w, lambda, &Sample::Full, &mut grad_w, &mut gradient);
-        let mut cross = vec![0.0; self.dims.lambda];
+        let mut cross = vec![0.0; self.layout.m];
         self.cross_product(&w, lambda, &Sample::Full, &u, &mut cross);
         vector::axpy(-1.0, &cross, &mut gradient);
         gradient
     }
 
     fn hessian(&self, lambda: &[f64]) -> Mat<f64> {
-        let d = self.dims.w;
-        Mat::from_fn(d, d, |i, j| self.mean[i * d + j] + if i == j { self.penalty(lambda, i) } else { 0.0 })
+        let Layout { d, .. } = self.layout;
+        Mat::from_fn(d, d, |i, j| {
+            self.layout.symmetric(&self.mean, i, j) + if i == j { self.penalty(lambda, i) } else { 0.0 }
+        })
     }
 
     fn llt(&self, lambda: &[f64]) -> Cholesky {
@@ -201,91 +195,101 @@ impl Quadratic {
     }
 
     fn penalty(&self, lambda: &[f64], j: usize) -> f64 {
-        if self.ridge == 0.0 { 0.0 } else { self.ridge * lambda[j % self.dims.lambda].exp() }
+        if self.ridge == 0.0 { 0.0 } else { self.ridge * lambda[j % self.layout.m].exp() }
     }
 
-    /// Takes `b + B lambda` from `A w`, in `gradient`, and adds the penalty; returns `g`. The rows are visited once more, for
-    /// another part of them.
-    fn close(&self, w: &[f64], lambda: &[f64], zeta: &Sample, gradient: &mut [f64]) -> f64 {
-        let d = self.dims.w;
-        let quadratic = vector::dot(w, gradient);
-        visit!(self, zeta, |weight, row| {
-            add_combination(&row[d * d..d * d + d], &[1.0], -weight, gradient);
-            add_combination(&row[d * d + d..], lambda, -weight, gradient);
+    /// Hands the products of one visit of a sample to `take`.
+    fn visit<const K: usize>(
+        &self,
+        zeta: &Sample,
+        x: [&[f64]; K],
+        mixed: Option<MixedFactors<'_>>,
+        take: impl FnOnce(Products<'_, K>),
+    ) {
+        let (layout, width, m) = (self.layout, self.layout.width(), self.layout.m);
+        scratch((2 * K + 2) * width + 2 * (m + 1) + layout.scratch(), |mut memory: &mut [f64]| {
+            memory.fill(0.0);
+            let mut part = |len: usize| memory.split_off_mut(..len).expect("as long as asked for");
+            let x = x.map(|x| {
+                let padded = part(width);
+                padded[..x.len()].copy_from_slice(x);
+                &*padded
+            });
+            let mut symmetric = Symmetric { x, products: [(); K].map(|()| part(width)) };
+            let (right, left) = (part(m + 1), part(width));
+            let mut of_mixed = mixed.map(|MixedFactors { of_b, lambda, x }| {
+                right[0] = of_b;
+                right[1..].copy_from_slice(lambda);
+                left[..x.len()].copy_from_slice(x);
+                Mixed { right, plain: part(width), left, transposed: part(m + 1) }
+            });
+            let wide = part(layout.scratch());
+            let mut weight = 1.0;
+            if *zeta == Sample::Full {
+                layout.add_products(&self.mean, &mut symmetric, of_mixed.as_mut(), wide);
+            } else {
+                for_each_row(zeta, self.rows(), |i| {
+                    let row = &self.rows[i * layout.len()..(i + 1) * layout.len()];
+                    layout.add_products(row, &mut symmetric, of_mixed.as_mut(), wide);
+                });
+                weight = 1.0 / self.size(zeta) as f64;
+            }
+            let (plain, transposed) = of_mixed.map_or((&[][..], &[][..]), |mixed| (mixed.plain, mixed.transposed));
+            take(Products { weight, symmetric: symmetric.products, plain, transposed });
         });
-        let mut value = vector::dot(w, gradient) - 0.5 * quadratic;
-        for (j, (gradient, w)) in gradient.iter_mut().zip(w).enumerate() {
-            let penalty = self.penalty(lambda, j) * w;
-            value += 0.5 * penalty * w;
-            *gradient += penalty;
-        }
-        value
     }
-}
 
-/// Numbers of a sum that are kept in registers.
-const LANES: usize = 32;
-
-/// `out += weight * sum_j x_j row_j` for a row-major matrix: with a symmetric one its product with `x`.
-fn add_combination<T: Copy + Into<f64>>(matrix: &[T], x: &[f64], weight: f64, out: &mut [f64]) {
-    let width = out.len();
-    vectorize(
-        #[inline(always)]
-        || {
-            let (blocks, rest) = out.as_chunks_mut::<LANES>();
-            let done = blocks.len() * LANES;
-            for (block, out) in blocks.iter_mut().enumerate() {
-                let mut sums = [0.0; LANES];
-                for (x, row) in x.iter().zip(matrix.chunks_exact(width)) {
-                    let row: &[T; LANES] = row[block * LANES..].first_chunk().expect("a whole block");
-                    for lane in 0..LANES {
-                        sums[lane] += x * row[lane].into();
-                    }
-                }
-                for lane in 0..LANES {
-                    out[lane] += weight * sums[lane];
-                }
-            }
-            for (x, row) in x.iter().zip(matrix.chunks_exact(width)) {
-                for (out, &entry) in rest.iter_mut().zip(&row[done..]) {
-                    *out += weight * x * entry.into();
-                }
-            }
-        },
-    );
-}
-
-/// `out_j += weight * row_j^T x` for a row-major matrix.
-fn add_product<T: Copy + Into<f64>>(matrix: &[T], x: &[f64], weight: f64, out: &mut [f64]) {
-    vectorize(
-        #[inline(always)]
-        || {
-            for (out, row) in out.iter_mut().zip(matrix.chunks_exact(x.len())) {
-                *out += weight * dot(row, x);
-            }
-        },
-    );
-}
-
-#[inline(always)]
-fn dot<T: Copy + Into<f64>>(row: &[T], x: &[f64]) -> f64 {
-    let mut sums = [0.0; LANES];
-    let ((blocks, rest), (x_blocks, x_rest)) = (row.as_chunks::<LANES>(), x.as_chunks::<LANES>());
-    for (row, x) in blocks.iter().zip(x_blocks) {
-        for lane in 0..LANES {
-            sums[lane] += row[lane].into() * x[lane];
+    /// Adds the penalty's part of the gradient at `w`, which is its Hessian times `w`.
+    fn add_penalty(&self, lambda: &[f64], w: &[f64], out: &mut [f64]) {
+        if self.ridge != 0.0 {
+            out.iter_mut().zip(w).enumerate().for_each(|(j, (out, w))| *out += self.penalty(lambda, j) * w);
         }
     }
-    let mut total = sums.iter().sum::<f64>();
-    for (&entry, x) in rest.iter().zip(x_rest) {
-        total += entry.into() * x;
+
+    /// Adds the penalty's part of the cross product.
+    fn add_penalty_cross(&self, w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
+        if self.ridge != 0.0 {
+            let parts = w.iter().zip(v).enumerate();
+            parts.for_each(|(j, (w, v))| out[j % lambda.len()] += self.penalty(lambda, j) * w * v);
+        }
     }
-    total
+}
+
+/// What `[b B]` and its transpose are multiplied with: `of_b b + B lambda`, and `[b B]' x`.
+struct MixedFactors<'m> {
+    of_b: f64,
+    lambda: &'m [f64],
+    x: &'m [f64],
+}
+
+/// Sums over the rows of a sample; `weight` times them are the means.
+struct Products<'p, const K: usize> {
+    weight: f64,
+    symmetric: [&'p mut [f64]; K],
+    plain: &'p [f64],
+    transposed: &'p [f64],
+}
+
+impl<const K: usize> Products<'_, K> {
+    /// `out = A x[k]`.
+    fn put_symmetric(&self, k: usize, out: &mut [f64]) {
+        vector::scaled_copy(self.weight, &self.symmetric[k][..out.len()], out);
+    }
+
+    /// `out -= of_b b + B lambda`.
+    fn subtract_plain(&self, out: &mut [f64]) {
+        vector::axpy(-self.weight, &self.plain[..out.len()], out);
+    }
+
+    /// `out = -B' x`.
+    fn put_cross(&self, out: &mut [f64]) {
+        vector::scaled_copy(-self.weight, &self.transposed[1..], out);
+    }
 }
 
 impl StochasticLoss for Quadratic {
     fn dims(&self) -> Dims {
-        self.dims
+        Dims { w: self.layout.d, lambda: self.layout.m }
     }
 
     fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
@@ -301,46 +305,72 @@ impl StochasticLoss for Quadratic {
     }
 
     fn gradient(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
-        let d = self.dims.w;
-        out.fill(0.0);
-        visit!(self, zeta, |weight, row| add_combination(&row[..d * d], w, weight, out));
-        self.close(w, lambda, zeta, out)
+        let mut quadratic = 0.0;
+        self.visit(zeta, [w], Some(MixedFactors { of_b: 1.0, lambda, x: &[] }), |products| {
+            products.put_symmetric(0, out);
+            self.add_penalty(lambda, w, out);
+            quadratic = vector::dot(w, out);
+            products.subtract_plain(out);
+        });
+        vector::dot(w, out) - 0.5 * quadratic
     }
 
     fn hessian_product(&self, _w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
-        let d = self.dims.w;
-        for (j, out) in out.iter_mut().enumerate() {
-            *out = self.penalty(lambda, j) * v[j];
-        }
-        visit!(self, zeta, |weight, row| add_combination(&row[..d * d], v, weight, out));
+        self.visit(zeta, [v], None, |products| products.put_symmetric(0, out));
+        self.add_penalty(lambda, v, out);
     }
 
     fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
-        let (d, m) = (self.dims.w, self.dims.lambda);
-        out.fill(0.0);
-        for j in 0..d {
-            out[j % m] += self.penalty(lambda, j) * w[j] * v[j];
-        }
-        visit!(self, zeta, |weight, row| add_product(&row[d * d + d..], v, -weight, out));
+        let mixed = MixedFactors { of_b: 0.0, lambda, x: v };
+        self.visit(zeta, [], Some(mixed), |products: Products<'_, 0>| products.put_cross(out));
+        self.add_penalty_cross(w, lambda, v, out);
     }
 
-    /// In one visit: rows are long, and reading them is most of the work.
     fn directions(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: [&mut [f64]; 3]) {
         let [gradient, hessian_product, cross_product] = out;
-        let (d, m) = (self.dims.w, self.dims.lambda);
-        gradient.fill(0.0);
-        cross_product.fill(0.0);
-        for j in 0..d {
-            let penalty = self.penalty(lambda, j);
-            hessian_product[j] = penalty * v[j];
-            cross_product[j % m] += penalty * w[j] * v[j];
-        }
-        visit!(self, zeta, |weight, row| {
-            add_combination(&row[..d * d], w, weight, gradient);
-            add_combination(&row[..d * d], v, weight, hessian_product);
-            add_product(&row[d * d + d..], v, -weight, cross_product);
+        self.visit(zeta, [w, v], Some(MixedFactors { of_b: 1.0, lambda, x: v }), |products| {
+            products.put_symmetric(0, gradient);
+            products.subtract_plain(gradient);
+            products.put_symmetric(1, hessian_product);
+            products.put_cross(cross_product);
         });
-        self.close(w, lambda, zeta, gradient);
+        self.add_penalty(lambda, w, gradient);
+        self.add_penalty(lambda, v, hessian_product);
+        self.add_penalty_cross(w, lambda, v, cross_product);
+    }
+
+    /// All products are linear, so those with the differences are enough.
+    fn directions_change(
+        &self,
+        w: [&[f64]; 2],
+        lambda: [&[f64]; 2],
+        zeta: &Sample,
+        v: [&[f64]; 2],
+        out: [&mut [f64]; 3],
+    ) {
+        let [gradient, hessian_product, cross_product] = out;
+        let [change_w, change_lambda, change_v] = [w, lambda, v].map(|[here, there]| {
+            let mut change = here.to_vec();
+            vector::axpy(-1.0, there, &mut change);
+            change
+        });
+        let mixed = MixedFactors { of_b: 0.0, lambda: &change_lambda, x: &change_v };
+        self.visit(zeta, [&change_w, &change_v], Some(mixed), |products| {
+            products.put_symmetric(0, gradient);
+            products.subtract_plain(gradient);
+            products.put_symmetric(1, hessian_product);
+            products.put_cross(cross_product);
+        });
+        if self.ridge != 0.0 {
+            for (factor, at) in [(1.0, 0), (-1.0, 1)] {
+                for j in 0..w[at].len() {
+                    let penalty = factor * self.penalty(lambda[at], j);
+                    gradient[j] += penalty * w[at][j];
+                    hessian_product[j] += penalty * v[at][j];
+                    cross_product[j % lambda[at].len()] += penalty * w[at][j] * v[at][j];
+                }
+            }
+        }
     }
 }
 
@@ -355,11 +385,11 @@ impl FirstOrder for Quadratic {
 
 impl CrossJvp for Quadratic {
     fn cross_jvp(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
-        let (d, m) = (self.dims.w, self.dims.lambda);
         for (j, out) in out.iter_mut().enumerate() {
-            *out = self.penalty(lambda, j) * w[j] * x[j % m];
+            *out = self.penalty(lambda, j) * w[j] * x[j % x.len()];
         }
-        visit!(self, zeta, |weight, row| add_combination(&row[d * d + d..], x, -weight, out));
+        let mixed = MixedFactors { of_b: 0.0, lambda: x, x: &[] };
+        self.visit(zeta, [], Some(mixed), |products: Products<'_, 0>| products.subtract_plain(out));
     }
 }
 

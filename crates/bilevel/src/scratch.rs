@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::buffer::Plain;
+use crate::plain::Plain;
 
 /// A line of the cache: vectors that start with one never straddle two.
 #[repr(align(64))]
@@ -11,7 +11,7 @@ struct Line(#[allow(dead_code)] [u64; 8]);
 
 /// Runs `body` on `len` numbers of any value.
 #[inline]
-pub(super) fn scratch<N: Plain, R>(len: usize, body: impl FnOnce(&mut [N]) -> R) -> R {
+pub(crate) fn scratch<N: Plain, R>(len: usize, body: impl FnOnce(&mut [N]) -> R) -> R {
     thread_local! {
         static KEPT: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
     }
