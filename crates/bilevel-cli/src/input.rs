@@ -163,7 +163,7 @@ fn nonzero(design: &DesignMatrix) -> usize {
     match design {
         DesignMatrix::DenseF32(m) => count(m.values()),
         DesignMatrix::DenseF64(m) => count(m.values()),
-        DesignMatrix::Coded(m) => count(m.decode().values()),
+        DesignMatrix::Coded(m) => (0..m.rows()).map(|i| m.decoded_row(i).filter(|x| *x != 0.0).count()).sum(),
         DesignMatrix::CsrF32(m) => count(m.values()),
         DesignMatrix::CsrF64(m) => count(m.values()),
     }

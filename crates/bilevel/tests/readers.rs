@@ -260,3 +260,45 @@ fn the_target_by_name_number_and_custom() {
     assert_eq!(take("1,2\n3,4\n", None), ("2".into(), vec![2.0, 4.0], 1));
     assert_eq!(take("1,2\n3,4\n", Some("1")), ("1".into(), vec![1.0, 3.0], 0));
 }
+
+#[test]
+fn many_pixels_stay_bytes_and_mean_the_same() {
+    // Most pixels are dark, the first column is constant, and the second has two values.
+    let (rows, cols) = (700u32, 30 * 30u32);
+    let pixel = |k: u32| match (k % cols, k / cols) {
+        (0, _) => 7,
+        (1, i) => {
+            if i % 3 == 0 {
+                255
+            } else {
+                0
+            }
+        }
+        (j, i) => ((i * 31 + j * j * 17) % 409).saturating_sub(153) as u8,
+    };
+    let pixels: Vec<u8> = (0..rows * cols).map(pixel).collect();
+    let labels: Vec<u8> = (0..rows).map(|i| (i % 10) as u8).collect();
+    let file = Scratch::new("t-images-idx3-ubyte.gz", &compressed(&idx(&[rows, 30, 30], &pixels))[0].1);
+    file.beside("t-labels-idx1-ubyte", idx(&[rows], &labels));
+    let encoded = |options: &EncodeOptions, read_options: &ReadOptions| {
+        let table = read(&file.0, read_options).unwrap();
+        Encoder::learn(&table, options).unwrap().encode(table).unwrap()
+    };
+    let bytes = encoded(&EncodeOptions::default(), &ReadOptions::default());
+    assert!(matches!(bytes.design, DesignMatrix::Coded(_)), "a byte an entry is enough");
+    let wide = encoded(&EncodeOptions { precision: Precision::F64, ..Default::default() }, &double());
+    let DesignMatrix::DenseF64(matrix) = &wide.design else { panic!("double precision is asked for") };
+    let single: Vec<f32> = matrix.values().iter().map(|&x| x as f32).collect();
+    let single = DesignMatrix::DenseF32(DenseMatrix::new(rows as usize, cols as usize, single));
+    assert_eq!(bytes.measured, wide.measured);
+    let DesignMatrix::Coded(codes) = &bytes.design else { unreachable!() };
+    assert_eq!(DesignMatrix::DenseF32(codes.decode()), single);
+    let all = RowRanges::all(rows as usize);
+    let learn = |design| Standardization::learn(design, &all, None, true, &wide.measured);
+    assert_eq!(learn(&bytes.design), learn(&single));
+    let sparse = EncodeOptions { storage: Storage::Sparse, ..Default::default() };
+    let DesignMatrix::CsrF32(from_bytes) = encoded(&sparse, &ReadOptions::default()).design else {
+        panic!("sparse storage is asked for")
+    };
+    assert_eq!(from_bytes.stored(), pixels.iter().filter(|&&x| x != 0).count());
+}

@@ -19,6 +19,8 @@ use crate::scratch::scratch;
 use crate::simd::vectorize;
 use crate::vector;
 
+/// Bytes of a matrix that is near enough to the processor in any storage.
+const CACHE: usize = 2 << 20;
 /// Values a code can have.
 const CODES: usize = 256;
 /// Rows that are decoded at a time where products with codes would lose digits.
@@ -90,6 +92,17 @@ impl CodedMatrix {
         }
         let (shifts, scales) = grids.iter().map(|grid| (grid.shift, grid.scale)).unzip();
         Some(CodedMatrix { codes: DenseMatrix::new(matrix.rows(), matrix.cols(), codes), shifts, scales })
+    }
+
+    /// Whether so many entries are too many for the nearest caches in single precision, so that codes are faster.
+    pub(super) fn pays(entries: usize) -> bool {
+        entries * size_of::<f32>() > CACHE
+    }
+
+    /// The matrix with these codes, all on one grid.
+    pub(super) fn on_one_grid(rows: usize, cols: usize, codes: Vec<u8>, grid: Grid) -> Self {
+        let codes = DenseMatrix::new(rows, cols, codes);
+        CodedMatrix { codes, shifts: vec![grid.shift; cols], scales: vec![grid.scale; cols] }
     }
 
     /// Number of rows.

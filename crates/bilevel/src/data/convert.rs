@@ -6,13 +6,13 @@ use super::design::{DesignMatrix, Element};
 use super::table::Origin;
 use crate::{Error, Result};
 
-/// `design` as a dense or sparse matrix in double or single precision; unchanged if it is that already.
+/// `design` as a dense or sparse matrix in double or single precision; unchanged if it is that already, codes of single precision too.
 ///
 /// # Errors
 /// When a number is too large for single precision, or the dense matrix for the memory.
 pub(super) fn convert(design: DesignMatrix, dense: bool, double: bool, origin: &Origin) -> Result<DesignMatrix> {
     Ok(match (dense, double, design) {
-        (true, false, matrix @ DesignMatrix::DenseF32(_))
+        (true, false, matrix @ (DesignMatrix::DenseF32(_) | DesignMatrix::Coded(_)))
         | (true, true, matrix @ DesignMatrix::DenseF64(_))
         | (false, false, matrix @ DesignMatrix::CsrF32(_))
         | (false, true, matrix @ DesignMatrix::CsrF64(_)) => matrix,
@@ -41,7 +41,12 @@ pub(super) fn each_nonzero(design: &DesignMatrix, mut entry: impl FnMut(usize, u
     match design {
         DesignMatrix::DenseF32(matrix) => dense(matrix, &mut entry),
         DesignMatrix::DenseF64(matrix) => dense(matrix, &mut entry),
-        DesignMatrix::Coded(matrix) => dense(&matrix.decode(), &mut entry),
+        DesignMatrix::Coded(matrix) => {
+            for i in 0..matrix.rows() {
+                let numbers = matrix.decoded_row(i).enumerate().filter(|(_, x)| *x != 0.0);
+                numbers.for_each(|(j, x)| entry(i, j, f64::from(x)));
+            }
+        }
         DesignMatrix::CsrF32(matrix) => sparse(matrix, &mut entry),
         DesignMatrix::CsrF64(matrix) => sparse(matrix, &mut entry),
     }
@@ -55,7 +60,9 @@ pub(super) fn count_nonzero(design: &DesignMatrix) -> usize {
     match design {
         DesignMatrix::DenseF32(matrix) => dense(matrix),
         DesignMatrix::DenseF64(matrix) => dense(matrix),
-        DesignMatrix::Coded(matrix) => dense(&matrix.decode()),
+        DesignMatrix::Coded(matrix) => {
+            (0..matrix.rows()).map(|i| matrix.decoded_row(i).filter(|x| *x != 0.0).count()).sum()
+        }
         DesignMatrix::CsrF32(matrix) => matrix.stored(),
         DesignMatrix::CsrF64(matrix) => matrix.stored(),
     }

@@ -7,9 +7,6 @@ use super::coded::CodedMatrix;
 use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
 
-/// Bytes of a matrix that is near enough to the processor in any storage.
-const CACHE: usize = 2 << 20;
-
 /// Number type of a stored matrix.
 pub trait Element: Copy + Send + Sync + Default + PartialEq + Into<f64> + std::fmt::Debug + 'static {
     /// Widened to double precision.
@@ -294,7 +291,7 @@ impl DesignMatrix {
     }
 
     /// Bytes of the stored entries, with their places where storage is sparse.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             DesignMatrix::DenseF32(m) => size_of_val(m.values()),
             DesignMatrix::DenseF64(m) => size_of_val(m.values()),
@@ -353,7 +350,7 @@ impl DesignMatrix {
     pub fn compressed(self) -> Self {
         match self {
             DesignMatrix::DenseF32(m) if m.rows() == 0 => DesignMatrix::DenseF32(m),
-            DesignMatrix::DenseF32(m) if size_of_val(m.values()) > CACHE => match CodedMatrix::encode(&m) {
+            DesignMatrix::DenseF32(m) if CodedMatrix::pays(m.values().len()) => match CodedMatrix::encode(&m) {
                 Some(coded) => DesignMatrix::Coded(coded),
                 None => DesignMatrix::DenseF32(m),
             },

@@ -51,9 +51,23 @@ impl Standardization {
     ) -> Self {
         assert_eq!(measured.len(), design.cols(), "each feature is a measurement or not");
         match design {
-            DesignMatrix::DenseF32(matrix) => Self::learn_dense(matrix, rows, weights, intercept),
-            DesignMatrix::DenseF64(matrix) => Self::learn_dense(matrix, rows, weights, intercept),
-            DesignMatrix::Coded(matrix) => Self::learn_dense(&matrix.decode(), rows, weights, intercept),
+            DesignMatrix::DenseF32(m) => Self::learn_dense(
+                design.cols(),
+                |i, out| widen(m.row(i).iter().copied(), out),
+                rows,
+                weights,
+                intercept,
+            ),
+            DesignMatrix::DenseF64(m) => Self::learn_dense(
+                design.cols(),
+                |i, out| widen(m.row(i).iter().copied(), out),
+                rows,
+                weights,
+                intercept,
+            ),
+            DesignMatrix::Coded(m) => {
+                Self::learn_dense(design.cols(), |i, out| widen(m.decoded_row(i), out), rows, weights, intercept)
+            }
             DesignMatrix::CsrF32(matrix) => Self::learn_sparse(matrix, rows, weights, intercept, measured),
             DesignMatrix::CsrF64(matrix) => Self::learn_sparse(matrix, rows, weights, intercept, measured),
         }
@@ -103,37 +117,39 @@ impl Standardization {
         this
     }
 
-    fn learn_dense<T: Element>(
-        matrix: &DenseMatrix<T>,
+    /// From rows that `row(i, numbers)` hands out.
+    fn learn_dense(
+        p: usize,
+        row: impl Fn(usize, &mut [f64]),
         rows: &RowRanges,
         weights: Option<&[f64]>,
         intercept: bool,
     ) -> Self {
-        let p = matrix.cols();
         let mut this = Self::identity(p);
         let n = total(rows, weights);
         if rows.is_empty() {
             return this;
         }
-        let each =
-            || rows.ranges().iter().flat_map(|range| range.clone()).map(|i| (weight_of(weights, i), matrix.row(i)));
-        let first: Vec<f64> = matrix.row(rows.row(0)).iter().map(|x| x.to_f64()).collect();
+        let (mut first, mut numbers) = (vec![0.0; p], vec![0.0; p]);
+        row(rows.row(0), &mut first);
         let (mut mean, mut indicator, mut constant) = (vec![0.0; p], vec![true; p], vec![true; p]);
-        for (weight, row) in each() {
-            for (j, x) in row.iter().map(|x| x.to_f64()).enumerate() {
+        each_row(rows, weights, |i, weight| {
+            row(i, &mut numbers);
+            for (j, &x) in numbers.iter().enumerate() {
                 // Differences to the first row keep digits when a feature is far from 0.
                 mean[j] += weight * (x - first[j]);
                 indicator[j] &= x == 0.0 || x == 1.0;
                 constant[j] &= x == first[j];
             }
-        }
+        });
         mean.iter_mut().zip(&first).for_each(|(mean, first)| *mean = first + *mean / n);
         let mut variance = vec![0.0; p];
-        for (weight, row) in each() {
-            for (j, x) in row.iter().map(|x| x.to_f64()).enumerate() {
+        each_row(rows, weights, |i, weight| {
+            row(i, &mut numbers);
+            for (j, &x) in numbers.iter().enumerate() {
                 variance[j] += weight * (x - mean[j]) * (x - mean[j]) / n;
             }
-        }
+        });
         for j in 0..p {
             if constant[j] {
                 this.constant[j] = intercept;
@@ -315,6 +331,10 @@ impl StoredColumn {
 /// Calls `row` with each row and what it counts.
 fn each_row(rows: &RowRanges, weights: Option<&[f64]>, mut row: impl FnMut(usize, f64)) {
     rows.ranges().iter().for_each(|range| range.clone().for_each(|i| row(i, weight_of(weights, i))));
+}
+
+fn widen<T: Element>(row: impl Iterator<Item = T>, numbers: &mut [f64]) {
+    numbers.iter_mut().zip(row).for_each(|(number, x)| *number = x.to_f64());
 }
 
 /// What a row counts.

@@ -20,6 +20,19 @@ pub(crate) enum Bytes {
     Mapped(memmap2::Mmap),
 }
 
+impl Bytes {
+    /// The contents from `start` on.
+    pub(crate) fn into_vec_from(self, start: usize) -> Vec<u8> {
+        match self {
+            Bytes::Owned(mut bytes) => {
+                bytes.drain(..start);
+                bytes
+            }
+            Bytes::Mapped(map) => map[start..].to_vec(),
+        }
+    }
+}
+
 impl Deref for Bytes {
     type Target = [u8];
 

@@ -1,20 +1,29 @@
 //! IDX, the format of MNIST: a type, the extents in big-endian order, the numbers.
 //!
-//! Each image becomes a row. Bytes are pixels and are divided by 255. The labels stand in a second file beside the
+//! Each image becomes a row. Bytes are pixels and are divided by 255; many of them stay as they lie in the file. The labels stand in a second file beside the
 //! first, whose name says `labels` and `idx1` instead of `images` and `idx3`.
 
 use std::path::{Path, PathBuf};
 
 use super::ReadOptions;
+use super::bytes::Bytes;
 use super::sniff::without_compression;
+use crate::data::coded::CodedMatrix;
 use crate::data::dense::DenseMatrix;
 use crate::data::design::{DesignMatrix, Element, Precision};
+use crate::data::grid::Grid;
 use crate::data::table::Labels;
 use crate::{Error, Result};
 
-pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<(DesignMatrix, Option<Labels>)> {
-    let array = Array::parse(bytes).map_err(|error| error.in_file(path))?;
+pub(super) fn read(path: &Path, bytes: Bytes, options: &ReadOptions) -> Result<(DesignMatrix, Option<Labels>)> {
+    let array = Array::parse(&bytes).map_err(|error| error.in_file(path))?;
+    let (kind, entries) = (array.kind, array.data.len());
     let design = match options.precision {
+        Precision::F32 if kind == PIXELS && CodedMatrix::pays(entries) => array.shape().map(|(rows, cols)| {
+            let header = bytes.len() - entries;
+            let grid = Grid { shift: 0.0, scale: PIXEL };
+            DesignMatrix::Coded(CodedMatrix::on_one_grid(rows, cols, bytes.into_vec_from(header), grid))
+        }),
         Precision::F32 => array.matrix().map(DesignMatrix::DenseF32),
         Precision::F64 => array.matrix().map(DesignMatrix::DenseF64),
     };
@@ -53,6 +62,11 @@ pub(super) fn is_idx(bytes: &[u8]) -> bool {
     matches!(bytes, [0, 0, 8 | 9 | 11..=14, 1..=8, ..])
 }
 
+/// The type of bytes without sign.
+const PIXELS: u8 = 8;
+/// What such a byte is a multiple of.
+const PIXEL: f64 = 1.0 / 255.0;
+
 struct Array<'a> {
     kind: u8,
     extents: Vec<usize>,
@@ -73,7 +87,7 @@ impl<'a> Array<'a> {
         let extents: Vec<usize> =
             extents.chunks_exact(4).map(|e| u32::from_be_bytes([e[0], e[1], e[2], e[3]]) as usize).collect();
         let size = match kind {
-            8 | 9 => 1,
+            PIXELS | 9 => 1,
             11 => 2,
             14 => 8,
             _ => 4,
@@ -106,7 +120,7 @@ impl<'a> Array<'a> {
             };
         }
         match self.kind {
-            8 => {
+            PIXELS => {
                 let scaled: Vec<T> = (0..256).map(|byte| T::from_f64(f64::from(byte) * byte_scale)).collect();
                 self.data.iter().map(|&byte| scaled[usize::from(byte)]).collect()
             }
@@ -118,13 +132,19 @@ impl<'a> Array<'a> {
         }
     }
 
-    fn matrix<T: Element>(&self) -> Result<DenseMatrix<T>> {
+    /// Rows and columns.
+    fn shape(&self) -> Result<(usize, usize)> {
         let rows = self.extents[0];
         let cols = self.extents[1..].iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
-        let Some(cols) = cols.filter(|_| rows > 0) else {
-            return Err(Error::input(format!("the extents {:?} hold no numbers", self.extents)));
-        };
-        let values = self.values::<T>(1.0 / 255.0);
+        match cols.filter(|_| rows > 0) {
+            Some(cols) => Ok((rows, cols)),
+            None => Err(Error::input(format!("the extents {:?} hold no numbers", self.extents))),
+        }
+    }
+
+    fn matrix<T: Element>(&self) -> Result<DenseMatrix<T>> {
+        let (rows, cols) = self.shape()?;
+        let values = self.values::<T>(PIXEL);
         if values.iter().any(|value| value.to_f64().is_infinite()) {
             return Err(Error::input("the file holds infinite numbers"));
         }

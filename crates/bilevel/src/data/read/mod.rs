@@ -122,7 +122,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Table> {
         Format::Delimited => delimited::read(path, &bytes, options)?,
         Format::Npy => matrix(npy::read(path, &bytes, options)?),
         Format::Npz => matrix(npz::read(path, &bytes, options)?),
-        Format::Idx => matrix(idx::read(path, &bytes, options)?),
+        Format::Idx => matrix(idx::read(path, bytes, options)?),
         Format::Parquet => read_parquet(path, bytes, options)?,
     };
     if let Some(labels) = &options.labels {

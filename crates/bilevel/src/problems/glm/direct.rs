@@ -12,8 +12,8 @@ use crate::lower::Factorization;
 use crate::problems::scaled::Whitening;
 use crate::{Error, Result};
 
-/// Numbers that the partial Gram matrices of a pass may hold together (128 MiB).
-const PARTIAL_LIMIT: usize = 16 << 20;
+/// Fewest and most partial Gram matrices of a pass; between them, they take a third of the memory of the data.
+const PARTS: (usize, usize) = (4, 16);
 
 fn not_positive_definite() -> Error {
     Error::numeric("the Hessian of the lower level is not positive definite")
@@ -82,7 +82,7 @@ fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
     let size = sums.gram_size();
     let products = if outputs == 1 { 0 } else { d * d };
     let mut values = vec![0.0; outputs * size + products];
-    let parts = (PARTIAL_LIMIT / values.len().max(1)).clamp(2, 16);
+    let parts = (risk.design.bytes() / 3 / size_of_val(&values[..]).max(1)).clamp(PARTS.0, PARTS.1);
     risk.pass.accumulate(
         parts,
         |rows, position, partial| {
