@@ -9,6 +9,7 @@ use bilevel::data::{CodedMatrix, DenseMatrix, DesignMatrix, RowRanges};
 use bilevel::epochs::Epochs;
 use bilevel::lower::StochasticLoss;
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Weighting};
+use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::scaled::Scaled;
 use bilevel::sample::{Purpose, Rng, Sample, Sampling};
 use bilevel::upper::UpperObjective;
@@ -173,6 +174,29 @@ fn one_visit_gives_what_three_give() {
             for zeta in [Sample::Full, Sample::Block(11..111), Sample::Rows((0..75).map(|i| i * 31 % 150).collect())] {
                 compare(&glm, &w, &v, &lambda, &zeta, &format!("{loss:?} {stored:?} p = {p}"));
                 compare(&scaled, &w, &v, &lambda, &zeta, &format!("scaled {loss:?} {stored:?} p = {p}"));
+            }
+        }
+    }
+}
+
+/// Lengths around those of the blocks that its matrices are kept in.
+#[test]
+fn one_visit_of_a_quadratic_gives_what_three_give() {
+    for (d, m) in [(1, 1), (3, 4), (7, 2), (8, 3), (9, 5), (16, 7), (21, 8), (30, 13)] {
+        for ridge in [0.0, 0.3] {
+            let g = Quadratic::random(&QuadraticOptions { rows: 20, w: d, lambda: m, ridge, ..Default::default() });
+            let mut rng = Rng::stream(7, Purpose::Start, 0);
+            let mut random = |n: usize| (0..n).map(|_| rng.normal()).collect::<Vec<f64>>();
+            let (w, v, lambda) = (random(d), random(d), random(m));
+            for zeta in [Sample::Full, Sample::Rows(vec![3, 19, 3, 7]), Sample::Block(2..9)] {
+                compare(&g, &w, &v, &lambda, &zeta, &format!("d = {d}, m = {m}, ridge {ridge}, {zeta:?}"));
+            }
+            // The mean of the rows is the whole.
+            let (mut full, mut of_rows) = (vec![0.0; d], vec![0.0; d]);
+            g.gradient_only(&w, &lambda, &Sample::Full, &mut full);
+            g.gradient_only(&w, &lambda, &Sample::Block(0..20), &mut of_rows);
+            for (a, b) in full.iter().zip(&of_rows) {
+                assert!((a - b).abs() <= 1e-12 * (1.0 + a.abs()), "d = {d}, m = {m}: {a}, {b}");
             }
         }
     }
