@@ -3,6 +3,7 @@
 //! Boxes are all that penalty strengths, log-penalties and row weights need, and their projection is exact and free.
 
 use crate::error::{Error, Result};
+use crate::simd::vectorize;
 
 /// The box `lower <= lambda <= upper`; bounds may be infinite.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,9 +65,15 @@ impl Domain {
     /// Replaces `lambda` by the nearest point of the box; NaN stays NaN.
     pub fn project(&self, lambda: &mut [f64]) {
         assert_eq!(lambda.len(), self.len());
-        for ((x, &low), &high) in lambda.iter_mut().zip(&self.lower).zip(&self.upper) {
-            *x = x.clamp(low, high);
-        }
+        vectorize(
+            #[inline(always)]
+            || {
+                for ((x, &low), &high) in lambda.iter_mut().zip(&self.lower).zip(&self.upper) {
+                    let raised = if *x < low { low } else { *x };
+                    *x = if raised > high { high } else { raised };
+                }
+            },
+        );
     }
 
     /// True when `lambda` has the right length and lies in the box (NaN does not).

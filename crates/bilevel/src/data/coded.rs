@@ -121,6 +121,7 @@ impl CodedMatrix {
     }
 
     /// The numbers of row `i`.
+    #[inline(always)]
     pub fn decoded_row(&self, i: usize) -> impl Iterator<Item = f32> {
         self.grids().zip(self.codes.row(i)).map(|(grid, &code)| grid.value(code))
     }
@@ -183,7 +184,7 @@ impl CodedMatrix {
             #[inline(always)]
             || {
                 for (i, numbers) in values.chunks_exact_mut(self.cols().max(1)).enumerate() {
-                    self.decode_row(rows.row(i), numbers);
+                    numbers.iter_mut().zip(self.decoded_row(rows.row(i))).for_each(|(number, x)| *number = x);
                 }
             },
         );
@@ -196,12 +197,31 @@ impl CodedMatrix {
         vector::dot(&self.shifts, weights)
     }
 
-    /// Puts row `i` into `numbers`.
-    #[inline(always)]
-    pub(super) fn decode_row<N: Number>(&self, i: usize, numbers: &mut [N]) {
-        for ((number, &code), grid) in numbers.iter_mut().zip(self.codes.row(i)).zip(self.grids()) {
-            *number = N::narrowed(grid.shift + grid.scale * f64::from(code));
-        }
+    /// Puts the rows into `tile`, one behind the other: `shift + scale c` in the arithmetic of `N`.
+    pub(super) fn decode_rows<N: Number>(&self, rows: &RowPick<'_>, tile: &mut [N])
+    where
+        u8: Into<N>,
+    {
+        let cols = self.cols();
+        scratch(2 * cols, |factors: &mut [N]| {
+            let (scales, shifts) = factors.split_at_mut(cols);
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (narrow, wide) in [(&mut *scales, &self.scales), (&mut *shifts, &self.shifts)] {
+                        narrow.iter_mut().zip(wide).for_each(|(narrow, &wide)| *narrow = N::narrowed(wide));
+                    }
+                    for (i, numbers) in tile.chunks_exact_mut(cols.max(1)).enumerate() {
+                        let codes = self.codes.row(rows.row(i));
+                        for (((number, &code), &scale), &shift) in
+                            numbers.iter_mut().zip(codes).zip(&*scales).zip(&*shifts)
+                        {
+                            *number = code.into().mul_add(scale, shift);
+                        }
+                    }
+                },
+            );
+        });
     }
 
     pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {

@@ -30,8 +30,8 @@ pub(super) trait DenseRows<N: Number + Vectors> {
     /// Row `i` where it lies; nothing unless it is [`DenseRows::AS_STORED`].
     fn stored(&self, i: usize) -> &[N];
 
-    /// Puts row `i` into `numbers`.
-    fn convert(&self, i: usize, numbers: &mut [N]);
+    /// Puts the rows into `tile`, one behind the other.
+    fn convert(&self, rows: &RowPick<'_>, tile: &mut [N]);
 }
 
 impl<T: Element + Into<N>, N: Number + Vectors> DenseRows<N> for DenseMatrix<T> {
@@ -51,13 +51,22 @@ impl<T: Element + Into<N>, N: Number + Vectors> DenseRows<N> for DenseMatrix<T> 
         unsafe { std::slice::from_raw_parts(row.as_ptr().cast(), row.len()) }
     }
 
-    #[inline(always)]
-    fn convert(&self, i: usize, numbers: &mut [N]) {
-        numbers.iter_mut().zip(self.row(i)).for_each(|(number, &x)| *number = x.into());
+    fn convert(&self, rows: &RowPick<'_>, tile: &mut [N]) {
+        vectorize(
+            #[inline(always)]
+            || {
+                for (i, numbers) in tile.chunks_exact_mut(self.cols().max(1)).enumerate() {
+                    numbers.iter_mut().zip(self.row(rows.row(i))).for_each(|(number, &x)| *number = x.into());
+                }
+            },
+        );
     }
 }
 
-impl<N: Number + Vectors> DenseRows<N> for CodedMatrix {
+impl<N: Number + Vectors> DenseRows<N> for CodedMatrix
+where
+    u8: Into<N>,
+{
     const AS_STORED: bool = false;
 
     fn cols(&self) -> usize {
@@ -68,9 +77,8 @@ impl<N: Number + Vectors> DenseRows<N> for CodedMatrix {
         &[]
     }
 
-    #[inline(always)]
-    fn convert(&self, i: usize, numbers: &mut [N]) {
-        self.decode_row(i, numbers);
+    fn convert(&self, rows: &RowPick<'_>, tile: &mut [N]) {
+        self.decode_rows(rows, tile);
     }
 }
 
@@ -98,14 +106,7 @@ fn numbers<'n, N: Number + Vectors, M: DenseRows<N>>(
     if M::AS_STORED {
         return array::from_fn(|i| if i < count { matrix.stored(rows.row(first + i)) } else { &[] });
     }
-    vectorize(
-        #[inline(always)]
-        || {
-            for i in 0..count {
-                matrix.convert(rows.row(first + i), &mut tile[i * cols..(i + 1) * cols]);
-            }
-        },
-    );
+    matrix.convert(&rows.part(positions), &mut tile[..count * cols]);
     let tile = &*tile;
     array::from_fn(|i| if i < count { &tile[i * cols..(i + 1) * cols] } else { &[] })
 }
@@ -199,10 +200,12 @@ pub(super) fn outputs_pass<N: Number + Vectors, M: DenseRows<N>, const L: usize,
                     let g: [&[f64]; OUT] = array::from_fn(|k| &*margins[k]);
                     pack(&g, outputs, of_rows);
                     add_transposed(numbers, of_rows, sums, OUT * outputs);
+                    // Sums over many rows are in double precision.
+                    if size_of::<N>() < size_of::<f64>() || first + size >= rows.len() {
+                        add_unpacked(sums, outputs, &mut out);
+                        sums.as_flattened_mut().fill(N::default());
+                    }
                 }
-            }
-            if OUT > 0 {
-                add_unpacked(sums, outputs, &mut out);
             }
         });
     });

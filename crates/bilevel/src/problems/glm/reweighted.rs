@@ -46,7 +46,7 @@ impl Glm<'_> {
         let (loss, outputs) = (risk.loss, risk.outputs());
         if *zeta != Sample::Full {
             let factor = risk.sample_scale(zeta);
-            risk.sampled_pass(Arithmetic::Double, counts, [w, v], zeta, [], |rows, [m, u]| {
+            risk.sampled_pass(Arithmetic::Storage, counts, [w, v], zeta, [], |rows, [m, u]| {
                 loss.derivative(m, rows.y, rows.c);
                 self.scatter_cross(lambda, &rows, m, u, factor, out);
                 0.0
