@@ -223,7 +223,16 @@ fn a_time_limit_keeps_the_best_so_far() {
     let out = folder.join("out");
     run(&["tune", text(&data("pendigits.gz")), "--max-time", "0.3s", "--quiet", "--out", text(&out)]);
     assert!(out.join("model").exists());
-    assert_eq!(summary(&out)["status"], "time-limit");
+    let summary = summary(&out);
+    assert_eq!(summary["status"], "time-limit");
+    // Strong penalties are tried first; when the time is over among them, the usual one is better.
+    let candidates = summary["candidates"].as_array().unwrap();
+    let loss = |wanted: &dyn Fn(&serde_json::Value) -> bool| {
+        candidates.iter().find(|candidate| wanted(candidate)).unwrap()["validation_loss"].as_f64().unwrap()
+    };
+    let [chosen, untuned] =
+        [loss(&|candidate| candidate["chosen"] == true), loss(&|candidate| candidate["role"] == "untuned")];
+    assert!(chosen <= untuned * (1.0 + 1e-9), "{chosen} is worse than {untuned} without tuning");
 }
 
 #[cfg(unix)]

@@ -110,6 +110,11 @@ pub fn candidates(tuned: &Tuned) -> String {
 pub fn choice(tuned: &Tuned) -> String {
     let chosen = tuned.chosen();
     let label = chosen.label();
+    let untuned = tuned.candidates.iter().find(|candidate| candidate.role == CandidateRole::Untuned);
+    if tuned.status == "time-limit" && untuned.is_some_and(|untuned| untuned.validation.loss == chosen.validation.loss)
+    {
+        return "Chosen: the usual penalty. The time was over before better ones were found.".into();
+    }
     let contenders = tuned.candidates.iter().filter(|c| c.role == CandidateRole::Tuned).count();
     let Some(shared) = tuned.best_shared().filter(|_| contenders > 1) else {
         return format!("The penalties were tuned as asked: {label}.");

@@ -104,12 +104,13 @@ pub(super) fn candidate(
     }
 }
 
+/// The usual penalty, fitted, and as the user is shown it.
 pub(super) fn untuned(
     division: &Division<'_>,
     model: &Model<'_>,
     test: Option<&EmpiricalRisk<'_>>,
     context: &mut Context<'_>,
-) -> Result<Candidate> {
+) -> Result<(Tried, Candidate)> {
     let lambda = [untuned_lambda(division.refit.len(), context.bounds)];
     let loss = division.refit.loss();
     let solving = Solving::to_the_end(model.engine, context.must_stop());
@@ -122,7 +123,7 @@ pub(super) fn untuned(
     let w = fit_rows(&division.refit)?;
     let room = &mut Vec::new();
     let fold_w = division.folds.iter().map(|fold| fit_rows(&fold.fitted)).collect::<Result<Vec<_>>>()?;
-    Ok(Candidate {
+    let candidate = Candidate {
         role: CandidateRole::Untuned,
         penalties: Penalties::Shared,
         law: Law::Free,
@@ -133,5 +134,6 @@ pub(super) fn untuned(
         monitor_std_error: None,
         test: test.map(|risk| metrics(risk, loss, &w, room)),
         chosen: false,
-    })
+    };
+    Ok((Tried::untuned(lambda[0], candidate.validation.loss, w, fold_w), candidate))
 }

@@ -48,6 +48,21 @@ pub(super) struct Tried {
 }
 
 impl Tried {
+    /// One penalty `lambda` for all, with its fits, where the time was over before anything better was found.
+    pub(super) fn untuned(lambda: f64, criterion: f64, w: Vec<f64>, fold_w: Vec<Vec<f64>>) -> Self {
+        Tried {
+            spec: Spec::SHARED,
+            penalty: Penalty::Shared,
+            lambda: vec![lambda],
+            criterion,
+            w: Some(w),
+            fold_w,
+            point: None,
+            monitor: None,
+            end: StopReason::TimeLimit,
+        }
+    }
+
     /// The parameters fitted on the refit rows of `division`, in haste once time is over.
     pub(super) fn refit(
         &mut self,

@@ -113,7 +113,7 @@ pub(super) fn run(
             }
         }
     }
-    let judged = judge(&watched.iter().map(|(part, path)| Watched::new(part, path)).collect::<Vec<_>>());
+    let mut judged = judge(&watched.iter().map(|(part, path)| Watched::new(part, path)).collect::<Vec<_>>());
     let mut tried = Vec::new();
     if ended.is_none() && (watched.is_empty() || !context.must_stop()) {
         context.phase("tuning on all rows");
@@ -151,7 +151,7 @@ pub(super) fn run(
     } else {
         specs[specs.len() - 1]
     };
-    let chosen = tried.iter().position(|t| t.spec == wanted).unwrap_or(0);
+    let mut chosen = tried.iter().position(|t| t.spec == wanted).unwrap_or(0);
 
     context.phase("fitting on all rows");
     // The one that is kept first.
@@ -163,7 +163,14 @@ pub(super) fn run(
         for tried in &mut tried {
             tried.refit(&whole, model.engine, &mut context)?;
         }
-        candidates.push(untuned(&whole, &model, test_risk.as_ref(), &mut context)?);
+        let (fitted, candidate) = untuned(&whole, &model, test_risk.as_ref(), &mut context)?;
+        // A search goes from strong penalties to weak ones, and may have been cut short among those that are far too strong.
+        if context.stopped() == Some(Stop::Time) && fitted.criterion < tried[chosen].criterion {
+            (tried[0], chosen) = (fitted, 0);
+            judged.retain(|judged| judged.spec != Spec::SHARED);
+            notes.push("raise --max-time: penalties better than the usual one were not found in time".into());
+        }
+        candidates.push(candidate);
     }
     let fitted = |tried: &Tried| tried.w.is_some();
     let numbered: Vec<(usize, &Tried)> = tried.iter().enumerate().filter(|(_, tried)| fitted(tried)).collect();
