@@ -13,17 +13,18 @@
 //! the means, which are those of the numbers that are kept, are in double precision.
 
 mod coefficients;
+mod visit;
 
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, Side};
 
-use self::coefficients::{Layout, Mixed, Symmetric};
-use super::{draw_rows, for_each_row, sample_size, target::Target};
+use self::coefficients::Layout;
+use self::visit::{MixedFactors, Products};
+use super::{draw_rows, sample_size, target::Target};
 use crate::error::{Error, Result};
 use crate::lower::{CrossJvp, Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::RowSumLoss;
 use crate::sample::{Purpose, Rng, Sample};
-use crate::scratch::scratch;
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -198,47 +199,6 @@ impl Quadratic {
         if self.ridge == 0.0 { 0.0 } else { self.ridge * lambda[j % self.layout.m].exp() }
     }
 
-    /// Hands the products of one visit of a sample to `take`.
-    fn visit<const K: usize>(
-        &self,
-        zeta: &Sample,
-        x: [&[f64]; K],
-        mixed: Option<MixedFactors<'_>>,
-        take: impl FnOnce(Products<'_, K>),
-    ) {
-        let (layout, width, m) = (self.layout, self.layout.width(), self.layout.m);
-        scratch((2 * K + 2) * width + 2 * (m + 1) + layout.scratch(), |mut memory: &mut [f64]| {
-            memory.fill(0.0);
-            let mut part = |len: usize| memory.split_off_mut(..len).expect("as long as asked for");
-            let x = x.map(|x| {
-                let padded = part(width);
-                padded[..x.len()].copy_from_slice(x);
-                &*padded
-            });
-            let mut symmetric = Symmetric { x, products: [(); K].map(|()| part(width)) };
-            let (right, left) = (part(m + 1), part(width));
-            let mut of_mixed = mixed.map(|MixedFactors { of_b, lambda, x }| {
-                right[0] = of_b;
-                right[1..].copy_from_slice(lambda);
-                left[..x.len()].copy_from_slice(x);
-                Mixed { right, plain: part(width), left, transposed: part(m + 1) }
-            });
-            let wide = part(layout.scratch());
-            let mut weight = 1.0;
-            if *zeta == Sample::Full {
-                layout.add_products(&self.mean, &mut symmetric, of_mixed.as_mut(), wide);
-            } else {
-                for_each_row(zeta, self.rows(), |i| {
-                    let row = &self.rows[i * layout.len()..(i + 1) * layout.len()];
-                    layout.add_products(row, &mut symmetric, of_mixed.as_mut(), wide);
-                });
-                weight = 1.0 / self.size(zeta) as f64;
-            }
-            let (plain, transposed) = of_mixed.map_or((&[][..], &[][..]), |mixed| (mixed.plain, mixed.transposed));
-            take(Products { weight, symmetric: symmetric.products, plain, transposed });
-        });
-    }
-
     /// Adds the penalty's part of the gradient at `w`, which is its Hessian times `w`.
     fn add_penalty(&self, lambda: &[f64], w: &[f64], out: &mut [f64]) {
         if self.ridge != 0.0 {
@@ -252,38 +212,6 @@ impl Quadratic {
             let parts = w.iter().zip(v).enumerate();
             parts.for_each(|(j, (w, v))| out[j % lambda.len()] += self.penalty(lambda, j) * w * v);
         }
-    }
-}
-
-/// What `[b B]` and its transpose are multiplied with: `of_b b + B lambda`, and `[b B]' x`.
-struct MixedFactors<'m> {
-    of_b: f64,
-    lambda: &'m [f64],
-    x: &'m [f64],
-}
-
-/// Sums over the rows of a sample; `weight` times them are the means.
-struct Products<'p, const K: usize> {
-    weight: f64,
-    symmetric: [&'p mut [f64]; K],
-    plain: &'p [f64],
-    transposed: &'p [f64],
-}
-
-impl<const K: usize> Products<'_, K> {
-    /// `out = A x[k]`.
-    fn put_symmetric(&self, k: usize, out: &mut [f64]) {
-        vector::scaled_copy(self.weight, &self.symmetric[k][..out.len()], out);
-    }
-
-    /// `out -= of_b b + B lambda`.
-    fn subtract_plain(&self, out: &mut [f64]) {
-        vector::axpy(-self.weight, &self.plain[..out.len()], out);
-    }
-
-    /// `out = -B' x`.
-    fn put_cross(&self, out: &mut [f64]) {
-        vector::scaled_copy(-self.weight, &self.transposed[1..], out);
     }
 }
 
