@@ -149,9 +149,9 @@ impl Quadratic {
     /// `w(lambda)`.
     pub fn solution(&self, lambda: &[f64]) -> Vec<f64> {
         let mut w = vec![0.0; self.layout.d];
-        let minus_lambda: Vec<f64> = lambda.iter().map(|x| -x).collect();
-        let mixed = MixedFactors { of_b: -1.0, lambda: &minus_lambda, x: &[] };
+        let mixed = MixedFactors { of_b: 1.0, lambda, x: &[] };
         self.visit(&Sample::Full, [], Some(mixed), |products: Products<'_, 0>| products.subtract_plain(&mut w));
+        vector::scale(-1.0, &mut w);
         self.llt(lambda).solve_in_place(&mut w);
         w
     }
@@ -199,18 +199,18 @@ impl Quadratic {
         if self.ridge == 0.0 { 0.0 } else { self.ridge * lambda[j % self.layout.m].exp() }
     }
 
-    /// Adds the penalty's part of the gradient at `w`, which is its Hessian times `w`.
-    fn add_penalty(&self, lambda: &[f64], w: &[f64], out: &mut [f64]) {
+    /// Adds `factor` times the penalty's part of the gradient at `w`, which is its Hessian times `w`.
+    fn add_penalty(&self, factor: f64, lambda: &[f64], w: &[f64], out: &mut [f64]) {
         if self.ridge != 0.0 {
-            out.iter_mut().zip(w).enumerate().for_each(|(j, (out, w))| *out += self.penalty(lambda, j) * w);
+            out.iter_mut().zip(w).enumerate().for_each(|(j, (out, w))| *out += factor * self.penalty(lambda, j) * w);
         }
     }
 
-    /// Adds the penalty's part of the cross product.
-    fn add_penalty_cross(&self, w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
+    /// Adds `factor` times the penalty's part of the cross product.
+    fn add_penalty_cross(&self, factor: f64, w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
         if self.ridge != 0.0 {
             let parts = w.iter().zip(v).enumerate();
-            parts.for_each(|(j, (w, v))| out[j % lambda.len()] += self.penalty(lambda, j) * w * v);
+            parts.for_each(|(j, (w, v))| out[j % lambda.len()] += factor * self.penalty(lambda, j) * w * v);
         }
     }
 }
@@ -236,7 +236,7 @@ impl StochasticLoss for Quadratic {
         let mut quadratic = 0.0;
         self.visit(zeta, [w], Some(MixedFactors { of_b: 1.0, lambda, x: &[] }), |products| {
             products.put_symmetric(0, out);
-            self.add_penalty(lambda, w, out);
+            self.add_penalty(1.0, lambda, w, out);
             quadratic = vector::dot(w, out);
             products.subtract_plain(out);
         });
@@ -245,26 +245,23 @@ impl StochasticLoss for Quadratic {
 
     fn hessian_product(&self, _w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
         self.visit(zeta, [v], None, |products| products.put_symmetric(0, out));
-        self.add_penalty(lambda, v, out);
+        self.add_penalty(1.0, lambda, v, out);
     }
 
     fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
         let mixed = MixedFactors { of_b: 0.0, lambda, x: v };
         self.visit(zeta, [], Some(mixed), |products: Products<'_, 0>| products.put_cross(out));
-        self.add_penalty_cross(w, lambda, v, out);
+        self.add_penalty_cross(1.0, w, lambda, v, out);
     }
 
     fn directions(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: [&mut [f64]; 3]) {
         let [gradient, hessian_product, cross_product] = out;
         self.visit(zeta, [w, v], Some(MixedFactors { of_b: 1.0, lambda, x: v }), |products| {
-            products.put_symmetric(0, gradient);
-            products.subtract_plain(gradient);
-            products.put_symmetric(1, hessian_product);
-            products.put_cross(cross_product);
+            products.put_directions([&mut *gradient, &mut *hessian_product, &mut *cross_product]);
         });
-        self.add_penalty(lambda, w, gradient);
-        self.add_penalty(lambda, v, hessian_product);
-        self.add_penalty_cross(w, lambda, v, cross_product);
+        self.add_penalty(1.0, lambda, w, gradient);
+        self.add_penalty(1.0, lambda, v, hessian_product);
+        self.add_penalty_cross(1.0, w, lambda, v, cross_product);
     }
 
     /// All products are linear, so those with the differences are enough.
@@ -284,20 +281,12 @@ impl StochasticLoss for Quadratic {
         });
         let mixed = MixedFactors { of_b: 0.0, lambda: &change_lambda, x: &change_v };
         self.visit(zeta, [&change_w, &change_v], Some(mixed), |products| {
-            products.put_symmetric(0, gradient);
-            products.subtract_plain(gradient);
-            products.put_symmetric(1, hessian_product);
-            products.put_cross(cross_product);
+            products.put_directions([&mut *gradient, &mut *hessian_product, &mut *cross_product]);
         });
-        if self.ridge != 0.0 {
-            for (factor, at) in [(1.0, 0), (-1.0, 1)] {
-                for j in 0..w[at].len() {
-                    let penalty = factor * self.penalty(lambda[at], j);
-                    gradient[j] += penalty * w[at][j];
-                    hessian_product[j] += penalty * v[at][j];
-                    cross_product[j % lambda[at].len()] += penalty * w[at][j] * v[at][j];
-                }
-            }
+        for (factor, at) in [(1.0, 0), (-1.0, 1)] {
+            self.add_penalty(factor, lambda[at], w[at], gradient);
+            self.add_penalty(factor, lambda[at], v[at], hessian_product);
+            self.add_penalty_cross(factor, w[at], lambda[at], v[at], cross_product);
         }
     }
 }

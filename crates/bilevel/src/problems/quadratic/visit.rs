@@ -40,6 +40,16 @@ impl<const K: usize> Products<'_, K> {
     }
 }
 
+impl Products<'_, 2> {
+    /// `A x[0] - (of_b b + B lambda)`, `A x[1]` and `-B' x`.
+    pub(super) fn put_directions(&self, [gradient, hessian_product, cross_product]: [&mut [f64]; 3]) {
+        self.put_symmetric(0, gradient);
+        self.subtract_plain(gradient);
+        self.put_symmetric(1, hessian_product);
+        self.put_cross(cross_product);
+    }
+}
+
 impl Quadratic {
     /// Hands the products of one visit of a sample to `take`.
     pub(super) fn visit<const K: usize>(
