@@ -12,8 +12,10 @@ use crate::lower::Factorization;
 use crate::problems::scaled::Whitening;
 use crate::{Error, Result};
 
-/// Fewest and most partial Gram matrices of a pass; between them, they take a third of the memory of the data.
-const PARTS: (usize, usize) = (4, 16);
+/// Numbers that the partial Gram matrices of a pass may hold together (128 MiB).
+const PARTIAL_LIMIT: usize = 16 << 20;
+/// So many of them may be there however small the data; more take no more than a third of their memory.
+const FEW_PARTS: usize = 4;
 
 fn not_positive_definite() -> Error {
     Error::numeric("the Hessian of the lower level is not positive definite")
@@ -82,7 +84,8 @@ fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
     let size = sums.gram_size();
     let products = if outputs == 1 { 0 } else { d * d };
     let mut values = vec![0.0; outputs * size + products];
-    let parts = (risk.design.bytes() / 3 / size_of_val(&values[..]).max(1)).clamp(PARTS.0, PARTS.1);
+    let beside_data = risk.design.bytes() / 3 / size_of_val(&values[..]).max(1);
+    let parts = (PARTIAL_LIMIT / values.len().max(1)).clamp(2, 16).min(beside_data.max(FEW_PARTS));
     risk.pass.accumulate(
         parts,
         |rows, position, partial| {
