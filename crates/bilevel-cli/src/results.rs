@@ -38,7 +38,7 @@ fn figures() -> Vec<(&'static str, Written)> {
 /// Untuned, best shared and chosen beside each other, then all candidates.
 pub fn text(tuned: &Tuned) -> String {
     let mut columns: Vec<(String, &Candidate)> = Vec::new();
-    columns.extend(tuned.untuned().map(|candidate| ("untuned".into(), candidate)));
+    columns.extend(tuned.untuned().filter(|c| !c.chosen).map(|candidate| ("untuned".into(), candidate)));
     columns.extend(tuned.best_shared().filter(|c| !c.chosen).map(|candidate| ("best shared".into(), candidate)));
     columns.push((format!("chosen: {}", tuned.chosen().label()), tuned.chosen()));
     let mut table = TextTable::new(std::iter::once(String::new()).chain(columns.iter().map(|(name, _)| name.clone())));

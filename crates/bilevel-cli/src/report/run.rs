@@ -110,9 +110,7 @@ pub fn candidates(tuned: &Tuned) -> String {
 pub fn choice(tuned: &Tuned) -> String {
     let chosen = tuned.chosen();
     let label = chosen.label();
-    let untuned = tuned.candidates.iter().find(|candidate| candidate.role == CandidateRole::Untuned);
-    if tuned.status == "time-limit" && untuned.is_some_and(|untuned| untuned.validation.loss == chosen.validation.loss)
-    {
+    if chosen.role == CandidateRole::Untuned {
         return "Chosen: the usual penalty. The time was over before better ones were found.".into();
     }
     let contenders = tuned.candidates.iter().filter(|c| c.role == CandidateRole::Tuned).count();

@@ -113,7 +113,7 @@ pub(super) fn run(
             }
         }
     }
-    let mut judged = judge(&watched.iter().map(|(part, path)| Watched::new(part, path)).collect::<Vec<_>>());
+    let judged = judge(&watched.iter().map(|(part, path)| Watched::new(part, path)).collect::<Vec<_>>());
     let mut tried = Vec::new();
     if ended.is_none() && (watched.is_empty() || !context.must_stop()) {
         context.phase("tuning on all rows");
@@ -151,35 +151,36 @@ pub(super) fn run(
     } else {
         specs[specs.len() - 1]
     };
-    let mut chosen = tried.iter().position(|t| t.spec == wanted).unwrap_or(0);
+    let chosen = tried.iter().position(|t| t.spec == wanted).unwrap_or(0);
 
     context.phase("fitting on all rows");
     // The one that is kept first.
     tried[chosen].refit(&whole, model.engine, &mut context)?;
-    let mut candidates = Vec::new();
+    let (mut candidates, mut usual) = (Vec::new(), None);
     // Whoever interrupts waits: then nothing is fitted that would only be compared with.
     let interrupted = context.must_stop() && context.stopped() == Some(Stop::Interrupted);
     if !interrupted {
         for tried in &mut tried {
             tried.refit(&whole, model.engine, &mut context)?;
         }
-        let (fitted, candidate) = untuned(&whole, &model, test_risk.as_ref(), &mut context)?;
+        let (fitted, mut candidate) = untuned(&whole, &model, test_risk.as_ref(), &mut context)?;
         // A search goes from strong penalties to weak ones, and may have been cut short among those that are far too strong.
         if context.stopped() == Some(Stop::Time) && fitted.criterion < tried[chosen].criterion {
-            (tried[0], chosen) = (fitted, 0);
-            judged.retain(|judged| judged.spec != Spec::SHARED);
+            candidate.chosen = true;
+            usual = Some(fitted);
             notes.push("raise --max-time: penalties better than the usual one were not found in time".into());
         }
         candidates.push(candidate);
     }
     let fitted = |tried: &Tried| tried.w.is_some();
     let numbered: Vec<(usize, &Tried)> = tried.iter().enumerate().filter(|(_, tried)| fitted(tried)).collect();
-    let describe = |(index, tried)| candidate(tried, &whole, &judged, test_risk.as_ref(), index == chosen);
+    let describe =
+        |(index, tried)| candidate(tried, &whole, &judged, test_risk.as_ref(), usual.is_none() && index == chosen);
     match whole.refit.len() <= DESCRIBED_TOGETHER {
         true => candidates.par_extend(numbered.into_par_iter().map(describe)),
         false => candidates.extend(numbered.into_iter().map(describe)),
     }
-    let kept = &tried[chosen];
+    let kept = usual.as_ref().unwrap_or(&tried[chosen]);
     let kept_w = kept.w.as_deref().unwrap_or_default();
     let diagnostics = match &test_risk {
         Some(risk) => diagnose(std::iter::once((risk, kept_w)), loss, "test rows"),
