@@ -27,7 +27,10 @@ pub(super) trait DenseRows<N: Number + Vectors> {
 
     fn cols(&self) -> usize;
 
-    /// Row `i` where it lies; nothing unless it is [`DenseRows::AS_STORED`].
+    /// Row `i` where it lies, if rows are [`DenseRows::AS_STORED`].
+    ///
+    /// # Panics
+    /// Where they are not.
     fn stored(&self, i: usize) -> &[N];
 
     /// Puts the rows into `tile`, one behind the other.
@@ -43,9 +46,7 @@ impl<T: Element + Into<N>, N: Number + Vectors> DenseRows<N> for DenseMatrix<T> 
 
     #[inline(always)]
     fn stored(&self, i: usize) -> &[N] {
-        if TypeId::of::<T>() != TypeId::of::<N>() {
-            return &[];
-        }
+        assert!(TypeId::of::<T>() == TypeId::of::<N>(), "rows of another type have to be converted");
         let row = self.row(i);
         // SAFETY: the types are the same.
         unsafe { std::slice::from_raw_parts(row.as_ptr().cast(), row.len()) }
@@ -74,7 +75,7 @@ where
     }
 
     fn stored(&self, _: usize) -> &[N] {
-        &[]
+        unreachable!("codes have to be converted")
     }
 
     fn convert(&self, rows: &RowPick<'_>, tile: &mut [N]) {
@@ -119,19 +120,8 @@ pub(super) fn outputs_margins<M: DenseRows<f64>>(
     outputs: usize,
     out: &mut [f64],
 ) {
-    let (cols, lines, size) = (matrix.cols(), outputs.div_ceil(LANES), tile_rows::<f64>(matrix.cols()));
-    scratch(lines * (cols + size) * LANES + tile_size::<f64, M>(cols), |buffer: &mut [f64]| {
-        let (packed, tile) = buffer.split_at_mut(lines * (cols + size) * LANES);
-        let (packed, sums) = packed.as_chunks_mut::<LANES>().0.split_at_mut(lines * cols);
-        pack(&[weights], outputs, packed);
-        for first in (0..rows.len()).step_by(size) {
-            let positions = first..(first + size).min(rows.len());
-            let numbers = &numbers(matrix, rows, positions.clone(), tile)[..positions.len()];
-            let sums = &mut sums[..positions.len() * lines];
-            margins(numbers, packed, sums, outputs, |_| {});
-            let out = &mut out[positions.start * outputs..positions.end * outputs];
-            unpack(sums, outputs, &mut [out]);
-        }
+    outputs_pass::<f64, M, LANES, 1, 0>(matrix, rows, [weights], outputs, [], |positions, [margins]| {
+        out[positions.start * outputs..positions.end * outputs].copy_from_slice(margins);
     });
 }
 

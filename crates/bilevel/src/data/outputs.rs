@@ -25,23 +25,18 @@ pub(super) fn pack<N: Number, const L: usize, const P: usize>(
     packed: &mut [[N; L]],
 ) {
     let (packed, stride) = (packed.as_flattened_mut(), stride::<L>(P * outputs));
-    let rows = packed.len() / stride;
     vectorize(
         #[inline(always)]
         || {
-            for row in 0..wide_rows(rows, outputs) {
-                for k in 0..P {
+            for_each_part::<P>(
+                packed.len() / stride,
+                outputs,
+                #[inline(always)]
+                |row, k, wide| {
                     let (from, to) = (&parts[k][row * outputs..], &mut packed[row * stride + k * outputs..]);
-                    copy_wide(outputs, from, to, N::narrowed);
-                }
-            }
-            for row in wide_rows(rows, outputs)..rows {
-                for k in 0..P {
-                    let from = &parts[k][row * outputs..(row + 1) * outputs];
-                    let to = &mut packed[row * stride + k * outputs..];
-                    to.iter_mut().zip(from).for_each(|(to, &x)| *to = N::narrowed(x));
-                }
-            }
+                    copy(outputs, wide, from, to, N::narrowed);
+                },
+            );
         },
     );
 }
@@ -53,23 +48,18 @@ pub(super) fn unpack<N: Number, const L: usize, const P: usize>(
     parts: &mut [&mut [f64]; P],
 ) {
     let (packed, stride) = (packed.as_flattened(), stride::<L>(P * outputs));
-    let rows = packed.len() / stride;
     vectorize(
         #[inline(always)]
         || {
-            for row in 0..wide_rows(rows, outputs) {
-                for k in 0..P {
+            for_each_part::<P>(
+                packed.len() / stride,
+                outputs,
+                #[inline(always)]
+                |row, k, wide| {
                     let (from, to) = (&packed[row * stride + k * outputs..], &mut parts[k][row * outputs..]);
-                    copy_wide(outputs, from, to, N::widened);
-                }
-            }
-            for row in wide_rows(rows, outputs)..rows {
-                for k in 0..P {
-                    let to = &mut parts[k][row * outputs..(row + 1) * outputs];
-                    let from = &packed[row * stride + k * outputs..];
-                    to.iter_mut().zip(from).for_each(|(to, x)| *to = x.widened());
-                }
-            }
+                    copy(outputs, wide, from, to, N::widened);
+                },
+            );
         },
     );
 }
@@ -77,10 +67,32 @@ pub(super) fn unpack<N: Number, const L: usize, const P: usize>(
 /// Numbers that are copied at a time.
 const WIDTH: usize = 8;
 
-/// Copies at least `count` numbers, always [`WIDTH`] at a time: a copy of few, of a length that the compiler does not know, would
-/// take longer than the products.
+/// Calls `visit(row, k, wide)` for each of `P` parts of each row; `wide` where enough numbers follow that [`copy`] may take more than
+/// it is asked for: what is copied too much is overwritten by what is copied next.
 #[inline(always)]
-fn copy_wide<A: Copy, B>(count: usize, from: &[A], to: &mut [B], convert: impl Fn(A) -> B) {
+fn for_each_part<const P: usize>(rows: usize, outputs: usize, mut visit: impl FnMut(usize, usize, bool)) {
+    let excess = outputs.next_multiple_of(WIDTH) - outputs;
+    let wide = rows.saturating_sub(excess.div_ceil(outputs));
+    for row in 0..wide {
+        for k in 0..P {
+            visit(row, k, true);
+        }
+    }
+    for row in wide..rows {
+        for k in 0..P {
+            visit(row, k, false);
+        }
+    }
+}
+
+/// Copies `count` numbers; `wide` always [`WIDTH`] at a time: a copy of few, of a length that the compiler does not know, would take
+/// longer than the products.
+#[inline(always)]
+fn copy<A: Copy, B>(count: usize, wide: bool, from: &[A], to: &mut [B], convert: impl Fn(A) -> B) {
+    if !wide {
+        to[..count].iter_mut().zip(from).for_each(|(to, &from)| *to = convert(from));
+        return;
+    }
     let mut start = 0;
     while start < count {
         let from: &[A; WIDTH] = from[start..].first_chunk().expect("more numbers follow");
@@ -90,13 +102,6 @@ fn copy_wide<A: Copy, B>(count: usize, from: &[A], to: &mut [B], convert: impl F
         }
         start += WIDTH;
     }
-}
-
-/// How many of `rows` may be copied in this way, row after row: what is copied too much is overwritten by what is copied next.
-#[inline(always)]
-fn wide_rows(rows: usize, outputs: usize) -> usize {
-    let excess = outputs.next_multiple_of(WIDTH) - outputs;
-    rows.saturating_sub(excess.div_ceil(outputs))
 }
 
 /// Adds the numbers of `packed` there.

@@ -50,24 +50,11 @@ impl Standardization {
         measured: &[bool],
     ) -> Self {
         assert_eq!(measured.len(), design.cols(), "each feature is a measurement or not");
+        let dense = |row: &dyn Fn(usize, &mut [f64])| Self::learn_dense(design.cols(), row, rows, weights, intercept);
         match design {
-            DesignMatrix::DenseF32(m) => Self::learn_dense(
-                design.cols(),
-                |i, out| widen(m.row(i).iter().copied(), out),
-                rows,
-                weights,
-                intercept,
-            ),
-            DesignMatrix::DenseF64(m) => Self::learn_dense(
-                design.cols(),
-                |i, out| widen(m.row(i).iter().copied(), out),
-                rows,
-                weights,
-                intercept,
-            ),
-            DesignMatrix::Coded(m) => {
-                Self::learn_dense(design.cols(), |i, out| widen(m.decoded_row(i), out), rows, weights, intercept)
-            }
+            DesignMatrix::DenseF32(m) => dense(&|i, numbers| widen(m.row(i).iter().copied(), numbers)),
+            DesignMatrix::DenseF64(m) => dense(&|i, numbers| widen(m.row(i).iter().copied(), numbers)),
+            DesignMatrix::Coded(m) => dense(&|i, numbers| widen(m.decoded_row(i), numbers)),
             DesignMatrix::CsrF32(matrix) => Self::learn_sparse(matrix, rows, weights, intercept, measured),
             DesignMatrix::CsrF64(matrix) => Self::learn_sparse(matrix, rows, weights, intercept, measured),
         }

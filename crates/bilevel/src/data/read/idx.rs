@@ -1,7 +1,7 @@
 //! IDX, the format of MNIST: a type, the extents in big-endian order, the numbers.
 //!
-//! Each image becomes a row. Bytes are pixels and are divided by 255; many of them stay as they lie in the file. The labels stand in a second file beside the
-//! first, whose name says `labels` and `idx1` instead of `images` and `idx3`.
+//! Each image becomes a row. Bytes are pixels and are divided by 255; many of them stay as they lie in the file. The labels
+//! stand in a second file beside the first, whose name says `labels` and `idx1` instead of `images` and `idx3`.
 
 use std::path::{Path, PathBuf};
 
