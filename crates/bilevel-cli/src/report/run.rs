@@ -41,11 +41,12 @@ pub fn headline(tuned: &Tuned) -> Vec<Tile> {
             };
             Some(format!("{change} against {name}").replace('-', "−"))
         };
-        let notes = [against(tuned.untuned(), "untuned"), against(shared_unless_chosen(tuned), "best shared")];
+        let notes =
+            [against(untuned_unless_chosen(tuned), "untuned"), against(shared_unless_chosen(tuned), "best shared")];
         let note = notes.into_iter().flatten().collect::<Vec<_>>().join(", ");
         tiles.push(Tile { name: format!("{rows} loss"), value: numbers::loss(own.loss), note });
         if let Some((name, value)) = own.headline() {
-            let before = figures(tuned.candidates.first().unwrap_or(chosen)).and_then(|m| m.headline());
+            let before = untuned_unless_chosen(tuned).and_then(figures).and_then(|m| m.headline());
             let format = if name == "accuracy" { numbers::percent } else { numbers::unit };
             let note = before.map_or(String::new(), |(_, before)| format!("{} untuned", format(before)));
             tiles.push(Tile { name: format!("{rows} {name}"), value: format(value), note });
@@ -60,6 +61,10 @@ pub fn headline(tuned: &Tuned) -> Vec<Tile> {
     let work = numbers::passes(tuned.passes);
     tiles.push(Tile { name: "tuning time".into(), value: numbers::seconds(tuned.seconds), note: work });
     tiles
+}
+
+fn untuned_unless_chosen(tuned: &Tuned) -> Option<&Candidate> {
+    tuned.untuned().filter(|untuned| !untuned.chosen)
 }
 
 fn shared_unless_chosen(tuned: &Tuned) -> Option<&Candidate> {
