@@ -2,13 +2,15 @@
 //!
 //! Reading a matrix takes longer than multiplying with it. So of the symmetric one half is kept, each of its numbers serves both
 //! of its places and all vectors, and of the other one each number serves the product with it and that with its transpose.
+//! Products are linear in the coefficients, so those of several rows are added up before anything is multiplied.
 
 use std::array;
+use std::ops::Range;
 
 use crate::simd::{Simd, Vectors, WithSimd, dispatch, lanes};
 
 /// Rows of a block of `A`, which are cut off together; lengths are multiples of it.
-const BLOCK: usize = 8;
+pub(super) const BLOCK: usize = 8;
 /// Rows that are multiplied at a time: so rarely are the sums over them read and written.
 const ROWS: usize = 4;
 
@@ -47,8 +49,15 @@ impl Layout {
         BLOCK * BLOCK * k * (k + 1) / 2
     }
 
+    /// Where `[b B]'` begins.
     fn mixed(self) -> usize {
         self.block(self.width() / BLOCK)
+    }
+
+    /// What of the coefficients products with `A`, and with `[b B]`, take.
+    pub fn part(self, symmetric: bool, mixed: bool) -> Range<usize> {
+        let start = if symmetric { 0 } else { self.mixed() };
+        start..if mixed { self.len() } else { self.mixed() }
     }
 
     /// Numbers in all.
@@ -76,38 +85,30 @@ impl Layout {
         coefficients[self.mixed() + k * self.width() + j] = x;
     }
 
-    /// Numbers that [`Layout::add_products`] needs.
-    pub fn scratch(self) -> usize {
-        ROWS * self.width()
-    }
-
-    /// Adds the products with these coefficients.
-    pub fn add_products<T: Copy + Into<f64>, const K: usize>(
+    /// Adds the products with coefficients of which [`Layout::part`] is given.
+    pub fn add_products<const K: usize>(
         self,
-        coefficients: &[T],
+        part: &[f64],
         symmetric: &mut Symmetric<'_, K>,
         mixed: Option<&mut Mixed<'_>>,
-        wide: &mut [f64],
     ) {
-        let (triangle, rows) = coefficients.split_at(self.mixed());
+        let (triangle, rows) = part.split_at(self.part(K > 0, false).len());
         if K > 0 {
-            dispatch(Triangle { layout: self, triangle, symmetric, wide });
+            dispatch(Triangle { layout: self, triangle, symmetric });
         }
         if let Some(mixed) = mixed {
-            dispatch(MixedRows { width: self.width(), rows, mixed, wide });
+            dispatch(MixedRows { width: self.width(), rows, mixed });
         }
     }
 }
 
-struct Triangle<'t, 'v, T, const K: usize> {
+struct Triangle<'t, 'v, const K: usize> {
     layout: Layout,
-    triangle: &'t [T],
+    triangle: &'t [f64],
     symmetric: &'t mut Symmetric<'v, K>,
-    /// Room for some rows in double precision.
-    wide: &'t mut [f64],
 }
 
-impl<T: Copy + Into<f64>, const K: usize> WithSimd for Triangle<'_, '_, T, K> {
+impl<const K: usize> WithSimd for Triangle<'_, '_, K> {
     type Output = ();
 
     #[inline(always)]
@@ -120,7 +121,7 @@ impl<T: Copy + Into<f64>, const K: usize> WithSimd for Triangle<'_, '_, T, K> {
                 let first = block * BLOCK + half * ROWS;
                 let own = x.map(|x| x[first..].first_chunk().expect("as many entries as rows"));
                 let out = products.each_mut().map(|out| &mut out[..width]);
-                let dots = add_rows::<S, T, ROWS, K>(simd, rows, self.wide, own, *x, out);
+                let dots = add_rows::<S, ROWS, K>(simd, rows, own, *x, out);
                 for (out, dots) in products.iter_mut().zip(dots) {
                     out[first..].iter_mut().zip(dots).for_each(|(out, dot)| *out += dot);
                 }
@@ -129,14 +130,13 @@ impl<T: Copy + Into<f64>, const K: usize> WithSimd for Triangle<'_, '_, T, K> {
     }
 }
 
-struct MixedRows<'r, 'v, T> {
+struct MixedRows<'r, 'v> {
     width: usize,
-    rows: &'r [T],
+    rows: &'r [f64],
     mixed: &'r mut Mixed<'v>,
-    wide: &'r mut [f64],
 }
 
-impl<T: Copy + Into<f64>> WithSimd for MixedRows<'_, '_, T> {
+impl WithSimd for MixedRows<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -147,11 +147,11 @@ impl<T: Copy + Into<f64>> WithSimd for MixedRows<'_, '_, T> {
         let (to_blocks, to_rest) = transposed.split_at_mut(blocks.len() * ROWS);
         let parts = blocks.iter().zip(of_blocks.chunks_exact(ROWS * width)).zip(to_blocks.chunks_exact_mut(ROWS));
         for ((own, rows), transposed) in parts {
-            let [dots] = add_rows::<S, T, ROWS, 1>(simd, rows, self.wide, [own], [left], [plain]);
+            let [dots] = add_rows::<S, ROWS, 1>(simd, rows, [own], [left], [plain]);
             transposed.iter_mut().zip(dots).for_each(|(out, dot)| *out += dot);
         }
         for ((own, row), transposed) in rest.iter().zip(of_rest.chunks_exact(width)).zip(to_rest) {
-            let [[dot]] = add_rows::<S, T, 1, 1>(simd, row, self.wide, [&[*own]], [left], [plain]);
+            let [[dot]] = add_rows::<S, 1, 1>(simd, row, [&[*own]], [left], [plain]);
             *transposed += dot;
         }
     }
@@ -159,19 +159,16 @@ impl<T: Copy + Into<f64>> WithSimd for MixedRows<'_, '_, T> {
 
 /// `out[k] += sum_r own[k][r] row_r`; returns `row_r' x[k]`. The rows are as long as `out`.
 #[inline(always)]
-fn add_rows<S: Simd, T: Copy + Into<f64>, const R: usize, const K: usize>(
+fn add_rows<S: Simd, const R: usize, const K: usize>(
     simd: S,
-    rows: &[T],
-    wide: &mut [f64],
+    rows: &[f64],
     own: [&[f64; R]; K],
     x: [&[f64]; K],
     out: [&mut [f64]; K],
 ) -> [[f64; R]; K] {
-    let wide = &mut wide[..rows.len()];
-    wide.iter_mut().zip(rows).for_each(|(wide, &entry)| *wide = entry.into());
     let width = rows.len() / R;
     let vectors = width / lanes::<S, f64>();
-    let rows: [&[S::f64s]; R] = array::from_fn(|r| &f64::vectors::<S>(&wide[r * width..(r + 1) * width])[..vectors]);
+    let rows: [&[S::f64s]; R] = array::from_fn(|r| &f64::vectors::<S>(&rows[r * width..(r + 1) * width])[..vectors]);
     let x = x.map(|x| &f64::vectors::<S>(x)[..vectors]);
     let out = out.map(|out| &mut f64::vectors_mut::<S>(out)[..vectors]);
     // Loops, as functions that are handed to an array's methods are not compiled for the vectors.

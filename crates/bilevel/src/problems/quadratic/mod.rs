@@ -9,10 +9,11 @@
 //! both additive and multiplicative noise, and a single `A_i` need not be positive definite. `ridge > 0` makes the Hessian
 //! depend on `lambda` and the cross derivative on `w`, as a per-feature penalty does.
 //!
-//! A row is a matrix, so that reading the rows is most of the work: they are kept in single precision, and each is visited once. All arithmetic, and
-//! the means, which are those of the numbers that are kept, are in double precision.
+//! A row is a matrix, so that reading the rows is most of the work: they are kept in single precision, and each is visited
+//! once. All arithmetic, and the means, which are those of the numbers that are kept, are in double precision.
 
 mod coefficients;
+mod sums;
 mod visit;
 
 use faer::linalg::solvers::{Llt, Solve};

@@ -1,7 +1,8 @@
-//! One visit of a sample for all products that are asked for.
+//! One visit of a sample for all products that are asked for: its coefficients are added up, and the sum is multiplied.
 
 use super::Quadratic;
 use super::coefficients::{Mixed, Symmetric};
+use super::sums::Sums;
 use crate::lower::StochasticLoss;
 use crate::problems::for_each_row;
 use crate::sample::Sample;
@@ -60,7 +61,10 @@ impl Quadratic {
         take: impl FnOnce(Products<'_, K>),
     ) {
         let (layout, width, m) = (self.layout, self.layout.width(), self.layout.m);
-        scratch((2 * K + 2) * width + 2 * (m + 1) + layout.scratch(), |mut memory: &mut [f64]| {
+        let coefficients = layout.part(K > 0, mixed.is_some());
+        let (sampled, vectors) = (*zeta != Sample::Full, (2 * K + 2) * width + 2 * (m + 1));
+        scratch(vectors + if sampled { coefficients.len() } else { 0 }, |memory: &mut [f64]| {
+            let (mut memory, of_sample) = memory.split_at_mut(vectors);
             memory.fill(0.0);
             let mut part = |len: usize| memory.split_off_mut(..len).expect("as long as asked for");
             let x = x.map(|x| {
@@ -76,17 +80,14 @@ impl Quadratic {
                 left[..x.len()].copy_from_slice(x);
                 Mixed { right, plain: part(width), left, transposed: part(m + 1) }
             });
-            let wide = part(layout.scratch());
-            let mut weight = 1.0;
-            if *zeta == Sample::Full {
-                layout.add_products(&self.mean, &mut symmetric, of_mixed.as_mut(), wide);
-            } else {
-                for_each_row(zeta, self.rows(), |i| {
-                    let row = &self.rows[i * layout.len()..(i + 1) * layout.len()];
-                    layout.add_products(row, &mut symmetric, of_mixed.as_mut(), wide);
-                });
+            let (mut weight, mut sum) = (1.0, &self.mean[coefficients.clone()]);
+            if sampled {
+                let mut sums = Sums::new(&self.rows, layout.len(), coefficients, of_sample);
+                for_each_row(zeta, self.rows(), |i| sums.add(i));
+                sum = sums.finish();
                 weight = 1.0 / self.size(zeta) as f64;
             }
+            layout.add_products(sum, &mut symmetric, of_mixed.as_mut());
             let (plain, transposed) = of_mixed.map_or((&[][..], &[][..]), |mixed| (mixed.plain, mixed.transposed));
             take(Products { weight, symmetric: symmetric.products, plain, transposed });
         });

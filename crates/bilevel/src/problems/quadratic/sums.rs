@@ -1,0 +1,70 @@
+//! Sums of the coefficients of some rows.
+
+use std::ops::Range;
+
+use super::coefficients::BLOCK;
+use crate::simd::vectorize;
+
+/// Rows that are added at a time: so rarely is the sum over them read and written.
+const ROWS: usize = 8;
+
+/// The sum of a part of some of the rows, which are handed over one by one.
+pub(super) struct Sums<'s> {
+    rows: &'s [f32],
+    len: usize,
+    part: Range<usize>,
+    sum: &'s mut [f64],
+    /// Rows that are not in the sum yet.
+    waiting: [usize; ROWS],
+    count: usize,
+}
+
+impl<'s> Sums<'s> {
+    /// `sum` becomes that of the given part of rows of `len` numbers; what it holds before does not matter.
+    pub fn new(rows: &'s [f32], len: usize, part: Range<usize>, sum: &'s mut [f64]) -> Self {
+        sum.fill(0.0);
+        Sums { rows, len, part, sum, waiting: [0; ROWS], count: 0 }
+    }
+
+    /// Adds row `i`.
+    pub fn add(&mut self, i: usize) {
+        self.waiting[self.count] = i;
+        self.count += 1;
+        if self.count == ROWS {
+            add_rows(self.waiting.map(|i| row(self.rows, self.len, &self.part, i)), self.sum);
+            self.count = 0;
+        }
+    }
+
+    /// The sum of all rows that were added.
+    pub fn finish(self) -> &'s [f64] {
+        for &i in &self.waiting[..self.count] {
+            add_rows([row(self.rows, self.len, &self.part, i)], self.sum);
+        }
+        self.sum
+    }
+}
+
+fn row<'r>(rows: &'r [f32], len: usize, part: &Range<usize>, i: usize) -> &'r [f32] {
+    &rows[i * len..][part.clone()]
+}
+
+/// Adds rows as long as `sum`, whose length is a multiple of [`BLOCK`], to it.
+fn add_rows<const R: usize>(rows: [&[f32]; R], sum: &mut [f64]) {
+    let (sum, _) = sum.as_chunks_mut::<BLOCK>();
+    let rows = rows.map(|row| &row.as_chunks::<BLOCK>().0[..sum.len()]);
+    vectorize(
+        #[inline(always)]
+        || {
+            for at in 0..sum.len() {
+                let mut lanes = sum[at];
+                for r in 0..R {
+                    for lane in 0..BLOCK {
+                        lanes[lane] += f64::from(rows[r][at][lane]);
+                    }
+                }
+                sum[at] = lanes;
+            }
+        },
+    );
+}
