@@ -32,12 +32,25 @@ pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
     Arch::new().dispatch(kernel)
 }
 
+/// Bytes of all vector registers.
+pub(crate) fn register_bytes() -> usize {
+    struct Registers;
+    impl WithSimd for Registers {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::REGISTER_COUNT * size_of::<S::f32s>()
+        }
+    }
+    dispatch(Registers)
+}
+
 /// Numbers in the vectors of the processor.
 pub(crate) trait Vectors: Copy + Default {
     type Vector<S: Simd>: Copy;
     fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
     fn total<S: Simd>(simd: S, lanes: Self::Vector<S>) -> Self;
-    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `sums + w x`.
     fn plus_multiple<S: Simd>(
         simd: S,
@@ -62,10 +75,6 @@ macro_rules! vectors {
             #[inline(always)]
             fn total<S: Simd>(simd: S, lanes: S::$vector) -> Self {
                 simd.$total(lanes)
-            }
-            #[inline(always)]
-            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
-                simd.$add(a, b)
             }
             #[inline(always)]
             fn plus_multiple<S: Simd>(simd: S, sums: S::$vector, w: S::$vector, x: S::$vector) -> S::$vector {

@@ -7,6 +7,7 @@
 //!
 //! All slices of one call must have one length; this is asserted.
 
+use crate::scratch::scratch;
 use crate::simd::vectorize;
 
 /// Number of independent partial sums of a reduction.
@@ -221,15 +222,23 @@ pub(crate) fn add_to_rows(b: &[f64], rows: &mut [f64]) {
 
 /// Adds each row of `rows` to `out`.
 pub(crate) fn add_rows(rows: &[f64], out: &mut [f64]) {
+    // Rows may be shorter than a vector: several at a time are one long row.
+    const ROWS: usize = 8;
     match out {
         [out] => *out += sum(rows),
-        _ => vectorize(
-            #[inline(always)]
-            || {
-                for row in rows.chunks_exact(out.len()) {
-                    out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
-                }
-            },
-        ),
+        _ => scratch(ROWS * out.len(), |sums: &mut [f64]| {
+            vectorize(
+                #[inline(always)]
+                || {
+                    sums.fill(0.0);
+                    for rows in rows.chunks(sums.len().max(1)) {
+                        sums.iter_mut().zip(rows).for_each(|(sum, x)| *sum += x);
+                    }
+                    for row in sums.chunks_exact(out.len().max(1)) {
+                        out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
+                    }
+                },
+            );
+        }),
     }
 }

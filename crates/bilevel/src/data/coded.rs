@@ -4,7 +4,7 @@
 //! quarter of the memory traffic of single precision, and data that are too large for the caches fit them again. With
 //! `x_ij = shift_j + scale_j c_ij` the scale goes into the weights before a product and the shift is added after it, so
 //! that the kernels of dense storage see codes and nothing else; products are those of the numbers before they were rounded to
-//! single precision, which is what decoding does. With several outputs, rows are decoded first: they are used once for each.
+//! single precision, which is what decoding does.
 
 use std::ops::Range;
 
@@ -13,7 +13,6 @@ use super::dense::DenseMatrix;
 use super::dense_outputs::{add_outputs_transposed, outputs_margins};
 use super::design::RowPick;
 use super::grid::Grid;
-use super::lanes::Number;
 use super::sampled::dense_pass;
 use crate::scratch::scratch;
 use crate::simd::vectorize;
@@ -126,6 +125,12 @@ impl CodedMatrix {
         self.grids().zip(self.codes.row(i)).map(|(grid, &code)| grid.value(code))
     }
 
+    /// What decodes column `j`: `shift_j` and `scale_j`.
+    #[inline(always)]
+    pub(super) fn shift_and_scale(&self, j: usize) -> (f64, f64) {
+        (self.shifts[j], self.scales[j])
+    }
+
     #[inline(always)]
     fn grids(&self) -> impl Iterator<Item = Grid> {
         self.shifts.iter().zip(&self.scales).map(|(&shift, &scale)| Grid { shift, scale })
@@ -195,33 +200,6 @@ impl CodedMatrix {
     fn scale_weights(&self, weights: &[f64], scaled: &mut [f64]) -> f64 {
         vector::multiply(&self.scales, weights, scaled);
         vector::dot(&self.shifts, weights)
-    }
-
-    /// Puts the rows into `tile`, one behind the other: `shift + scale c` in the arithmetic of `N`.
-    pub(super) fn decode_rows<N: Number>(&self, rows: &RowPick<'_>, tile: &mut [N])
-    where
-        u8: Into<N>,
-    {
-        let cols = self.cols();
-        scratch(2 * cols, |factors: &mut [N]| {
-            let (scales, shifts) = factors.split_at_mut(cols);
-            vectorize(
-                #[inline(always)]
-                || {
-                    for (narrow, wide) in [(&mut *scales, &self.scales), (&mut *shifts, &self.shifts)] {
-                        narrow.iter_mut().zip(wide).for_each(|(narrow, &wide)| *narrow = N::narrowed(wide));
-                    }
-                    for (i, numbers) in tile.chunks_exact_mut(cols.max(1)).enumerate() {
-                        let codes = self.codes.row(rows.row(i));
-                        for (((number, &code), &scale), &shift) in
-                            numbers.iter_mut().zip(codes).zip(&*scales).zip(&*shifts)
-                        {
-                            *number = code.into().mul_add(scale, shift);
-                        }
-                    }
-                },
-            );
-        });
     }
 
     pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {

@@ -210,9 +210,9 @@ impl<T: Element> DenseMatrix<T> {
     /// `out_i = x_i^T w` in chunks of `L` columns.
     fn dots<const L: usize>(&self, rows: &RowPick<'_>, weights: &[f64], out: &mut [f64]) {
         let (body, rest) = weights.as_chunks::<L>();
-        let mut last = [0.0; L];
-        last[L - rest.len()..].copy_from_slice(rest);
-        let weights = Weights { body, last: (!rest.is_empty()).then_some(&last) };
+        let mut last = [[0.0; L]];
+        last[0][L - rest.len()..].copy_from_slice(rest);
+        let weights = Weights { body: body.as_chunks().0, last: (!rest.is_empty()).then_some(&last) };
         let ahead = block_rows(self.cols * size_of::<T>());
         vectorize(
             #[inline(always)]
@@ -224,10 +224,10 @@ impl<T: Element> DenseMatrix<T> {
                     let picked: [&[T]; DOT_ROWS] = array::from_fn(|r| self.row(rows.row(first + r)));
                     let next = array::from_fn(|r| self.coming(rows, first + r + ahead));
                     let fetch = |chunk| fetch_chunk::<T, L, DOT_ROWS>(&next, chunk);
-                    *out = f64::totals(&multiply(&picked, [weights], fetch)[0]);
+                    *out = f64::totals(&multiply(&picked, weights, fetch)[0]);
                 }
                 for (i, out) in rest.iter_mut().enumerate() {
-                    [*out] = f64::totals(&multiply(&[self.row(rows.row(count + i))], [weights], |_| {})[0]);
+                    [*out] = f64::totals(&multiply(&[self.row(rows.row(count + i))], weights, |_| {})[0]);
                 }
             },
         );

@@ -1,119 +1,88 @@
 //! Dense rows and several outputs: whole products, and one visit of a sample.
 
-use std::any::TypeId;
 use std::array;
 use std::ops::Range;
 
 use super::coded::CodedMatrix;
 use super::dense::DenseMatrix;
 use super::design::{Element, RowPick};
-use super::lanes::Number;
-use super::outputs::{add_transposed, add_unpacked, margins, pack, unpack};
+use super::lanes::{Number, narrow};
+use super::panels::{Columns, Panels};
 use super::sampled::GROUP;
 use crate::scratch::scratch;
-use crate::simd::{Vectors, prefetch, vectorize};
+use crate::simd::{prefetch, vectorize};
+use crate::vector::add_rows;
 
 /// Bytes of the rows that are multiplied before the next ones are looked at.
 const TILE_BYTES: usize = 256 * 1024;
 /// Rows between the one that is multiplied and the one that is fetched.
 const AHEAD: usize = 8;
-/// Lanes of double precision in a line.
+/// Columns of a chunk in double precision.
 const LANES: usize = 8;
 
-/// Dense rows as numbers of the type that products are computed in.
-pub(super) trait DenseRows<N: Number + Vectors> {
-    /// True where that is the type of storage.
-    const AS_STORED: bool;
+/// Dense rows by their entries.
+pub(super) trait DenseRows: Columns {
+    type Entry: Element;
 
-    fn cols(&self) -> usize;
-
-    /// Row `i` where it lies, if rows are [`DenseRows::AS_STORED`].
-    ///
-    /// # Panics
-    /// Where they are not.
-    fn stored(&self, i: usize) -> &[N];
-
-    /// Puts the rows into `tile`, one behind the other.
-    fn convert(&self, rows: &RowPick<'_>, tile: &mut [N]);
+    fn entries(&self) -> &DenseMatrix<Self::Entry>;
 }
 
-impl<T: Element + Into<N>, N: Number + Vectors> DenseRows<N> for DenseMatrix<T> {
-    const AS_STORED: bool = size_of::<T>() == size_of::<N>();
+impl<T: Element> DenseRows for DenseMatrix<T> {
+    type Entry = T;
 
-    fn cols(&self) -> usize {
-        self.cols()
+    fn entries(&self) -> &DenseMatrix<T> {
+        self
     }
+}
 
+impl<T: Element> Columns for DenseMatrix<T> {
     #[inline(always)]
-    fn stored(&self, i: usize) -> &[N] {
-        assert!(TypeId::of::<T>() == TypeId::of::<N>(), "rows of another type have to be converted");
-        let row = self.row(i);
-        // SAFETY: the types are the same.
-        unsafe { std::slice::from_raw_parts(row.as_ptr().cast(), row.len()) }
-    }
-
-    fn convert(&self, rows: &RowPick<'_>, tile: &mut [N]) {
-        vectorize(
-            #[inline(always)]
-            || {
-                for (i, numbers) in tile.chunks_exact_mut(self.cols().max(1)).enumerate() {
-                    numbers.iter_mut().zip(self.row(rows.row(i))).for_each(|(number, &x)| *number = x.into());
-                }
-            },
-        );
+    fn grid(&self, _: usize) -> (f64, f64) {
+        (0.0, 1.0)
     }
 }
 
-impl<N: Number + Vectors> DenseRows<N> for CodedMatrix
-where
-    u8: Into<N>,
-{
-    const AS_STORED: bool = false;
+impl DenseRows for CodedMatrix {
+    type Entry = u8;
 
-    fn cols(&self) -> usize {
-        self.cols()
+    fn entries(&self) -> &DenseMatrix<u8> {
+        self.codes()
     }
+}
 
-    fn stored(&self, _: usize) -> &[N] {
-        unreachable!("codes have to be converted")
-    }
-
-    fn convert(&self, rows: &RowPick<'_>, tile: &mut [N]) {
-        self.decode_rows(rows, tile);
+impl Columns for CodedMatrix {
+    #[inline(always)]
+    fn grid(&self, j: usize) -> (f64, f64) {
+        self.shift_and_scale(j)
     }
 }
 
 /// Rows of a tile.
-fn tile_rows<N>(cols: usize) -> usize {
-    (TILE_BYTES / (cols * size_of::<N>()).max(1)).clamp(AHEAD, GROUP) / AHEAD * AHEAD
+fn tile_rows<T>(cols: usize) -> usize {
+    (TILE_BYTES / (cols * size_of::<T>()).max(1)).clamp(AHEAD, GROUP) / AHEAD * AHEAD
 }
 
-/// Numbers that a tile is converted to; none where rows are multiplied as they are stored.
-fn tile_size<N: Number + Vectors, M: DenseRows<N>>(cols: usize) -> usize {
-    match M::AS_STORED {
-        true => 0,
-        false => tile_rows::<N>(cols) * cols,
-    }
-}
-
-/// The rows at `positions`, at most [`GROUP`]; in `tile` where they have to be converted.
-fn numbers<'n, N: Number + Vectors, M: DenseRows<N>>(
-    matrix: &'n M,
+/// The rows at `positions`, at most [`GROUP`]; those that are shorter than `L` in `tile`, which has zeros behind
+/// them.
+fn picked<'r, T: Element, const L: usize>(
+    matrix: &'r DenseMatrix<T>,
     rows: &RowPick<'_>,
     positions: Range<usize>,
-    tile: &'n mut [N],
-) -> [&'n [N]; GROUP] {
+    tile: &'r mut [[T; L]; GROUP],
+) -> [&'r [T]; GROUP] {
     let (first, count, cols) = (positions.start, positions.len(), matrix.cols());
-    if M::AS_STORED {
-        return array::from_fn(|i| if i < count { matrix.stored(rows.row(first + i)) } else { &[] });
+    if cols >= L {
+        return array::from_fn(|i| if i < count { matrix.row(rows.row(first + i)) } else { &[] });
     }
-    matrix.convert(&rows.part(positions), &mut tile[..count * cols]);
+    for (i, padded) in tile[..count].iter_mut().enumerate() {
+        padded[..cols].copy_from_slice(matrix.row(rows.row(first + i)));
+    }
     let tile = &*tile;
-    array::from_fn(|i| if i < count { &tile[i * cols..(i + 1) * cols] } else { &[] })
+    array::from_fn(|i| &tile[i][..])
 }
 
 /// `out = X[rows] W`, `W` of shape `p x C`.
-pub(super) fn outputs_margins<M: DenseRows<f64>>(
+pub(super) fn outputs_margins<M: DenseRows<Entry: Into<f64>>>(
     matrix: &M,
     rows: &RowPick<'_>,
     weights: &[f64],
@@ -126,32 +95,41 @@ pub(super) fn outputs_margins<M: DenseRows<f64>>(
 }
 
 /// `out += X[rows]^T G`, `G` of `C` numbers for each of the rows.
-pub(super) fn add_outputs_transposed<M: DenseRows<f64>>(
+pub(super) fn add_outputs_transposed<M: DenseRows<Entry: Into<f64>>>(
     matrix: &M,
     rows: &RowPick<'_>,
     g: &[f64],
     outputs: usize,
     out: &mut [f64],
 ) {
-    let (cols, lines, size) = (matrix.cols(), outputs.div_ceil(LANES), tile_rows::<f64>(matrix.cols()));
-    scratch(lines * (cols + size) * LANES + tile_size::<f64, M>(cols), |buffer: &mut [f64]| {
-        let (packed, tile) = buffer.split_at_mut(lines * (cols + size) * LANES);
-        let (sums, packed) = packed.as_chunks_mut::<LANES>().0.split_at_mut(lines * cols);
-        sums.as_flattened_mut().fill(0.0);
+    let entries = matrix.entries();
+    let (cols, size) = (entries.cols(), tile_rows::<M::Entry>(entries.cols()));
+    let panels = Panels::<LANES>::new(cols, outputs);
+    let mut tile = [[M::Entry::default(); LANES]; GROUP];
+    scratch(outputs + panels.len() * LANES, |buffer: &mut [f64]| {
+        buffer.fill(0.0);
+        let (totals, sums) = buffer.split_at_mut(outputs);
+        let sums = sums.as_chunks_mut().0;
         for first in (0..rows.len()).step_by(size) {
             let positions = first..(first + size).min(rows.len());
-            let numbers = &numbers(matrix, rows, positions.clone(), tile)[..positions.len()];
-            let packed = &mut packed[..positions.len() * lines];
-            pack(&[&g[positions.start * outputs..positions.end * outputs]], outputs, packed);
-            add_transposed(numbers, packed, sums, outputs);
+            let g = &g[positions.start * outputs..positions.end * outputs];
+            let picked = &picked(entries, rows, positions.clone(), &mut tile)[..positions.len()];
+            panels.add_transposed(picked, g, sums);
+            add_rows(g, totals);
         }
-        add_unpacked(sums, outputs, &mut [out]);
+        panels.add_unpacked(sums, matrix, totals, out);
     });
 }
 
 /// Several outputs; see [`DesignMatrix::sampled_pass`](super::DesignMatrix::sampled_pass). Computes in `N`, of which `L` fill a
 /// line.
-pub(super) fn outputs_pass<N: Number + Vectors, M: DenseRows<N>, const L: usize, const IN: usize, const OUT: usize>(
+pub(super) fn outputs_pass<
+    N: Number,
+    M: DenseRows<Entry: Into<N>>,
+    const L: usize,
+    const IN: usize,
+    const OUT: usize,
+>(
     matrix: &M,
     rows: &RowPick<'_>,
     weights: [&[f64]; IN],
@@ -159,41 +137,60 @@ pub(super) fn outputs_pass<N: Number + Vectors, M: DenseRows<N>, const L: usize,
     mut out: [&mut [f64]; OUT],
     mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
 ) {
-    let (cols, size) = (matrix.cols(), tile_rows::<N>(matrix.cols()));
-    let height = weights[0].len() / outputs;
-    let [lines, lines_out] = [IN, OUT].map(|parts| (parts * outputs).div_ceil(L));
-    let packed = (lines + lines_out) * height + lines * size;
-    scratch(IN * size * outputs, |wide: &mut [f64]| {
-        scratch(packed * L + tile_size::<N, M>(cols), |buffer: &mut [N]| {
-            let (packed, tile) = buffer.split_at_mut(packed * L);
-            let (inputs, rest) = packed.as_chunks_mut::<L>().0.split_at_mut(lines * height);
-            let (sums, of_rows) = rest.split_at_mut(lines_out * height);
-            pack(&weights, outputs, inputs);
+    let entries = matrix.entries();
+    let (cols, size) = (entries.cols(), tile_rows::<M::Entry>(entries.cols()));
+    let panels = Panels::<L>::new(cols, outputs);
+    let (wide, packed) = ((IN + OUT + IN * size) * outputs, (IN + OUT) * panels.len());
+    let mut tile = [[M::Entry::default(); L]; GROUP];
+    scratch(wide, |wide: &mut [f64]| {
+        scratch(packed * L + size * outputs, |buffer: &mut [N]| {
+            let (packed, narrowed) = buffer.split_at_mut(packed * L);
+            let (inputs, sums) = packed.as_chunks_mut::<L>().0.split_at_mut(IN * panels.len());
+            let (offsets, wide) = wide.split_at_mut(IN * outputs);
+            let (totals, margins) = wide.split_at_mut(OUT * outputs);
+            let intercepts = |weights: &'_ [f64]| weights.len() > cols * outputs;
+            for ((weights, input), offsets) in
+                weights.iter().zip(inputs.chunks_exact_mut(panels.len())).zip(offsets.chunks_exact_mut(outputs))
+            {
+                match intercepts(weights) {
+                    true => offsets.copy_from_slice(&weights[cols * outputs..]),
+                    false => offsets.fill(0.0),
+                }
+                panels.pack(weights, matrix, input, offsets);
+            }
             sums.as_flattened_mut().fill(N::default());
+            totals.fill(0.0);
+            let mut parts = inputs.chunks_exact(panels.len());
+            let inputs: [&[[N; L]]; IN] = array::from_fn(|_| parts.next().expect("one part for each of the weights"));
+            let mut parts = offsets.chunks_exact(outputs);
+            let offsets: [&[f64]; IN] = array::from_fn(|_| parts.next().expect("one part for each of the weights"));
             for first in (0..rows.len()).step_by(size) {
                 let positions = first..(first + size).min(rows.len());
-                let count = positions.len();
-                let numbers = &numbers(matrix, rows, positions.clone(), tile)[..count];
-                let of_rows = &mut of_rows[..count * lines];
-                margins(numbers, inputs, of_rows, IN * outputs, |block| {
-                    numbers[(block.start + AHEAD).min(count)..(block.end + AHEAD).min(count)]
-                        .iter()
-                        .for_each(|row| prefetch(row));
-                });
-                let mut parts = wide.chunks_exact_mut(size * outputs);
+                let (count, done) = (positions.len(), positions.end == rows.len());
+                let picked = &picked(entries, rows, positions.clone(), &mut tile)[..count];
+                picked.iter().take(AHEAD).for_each(|row| prefetch(row));
+                let mut parts = margins.chunks_exact_mut(size * outputs);
                 let mut margins: [&mut [f64]; IN] =
                     array::from_fn(|_| &mut parts.next().expect("one part for each of the weights")[..count * outputs]);
-                unpack(of_rows, outputs, &mut margins);
+                panels.margins(picked, &picked[AHEAD.min(count)..], &inputs, &offsets, &mut margins);
                 transform(positions, &mut margins);
-                if OUT > 0 {
-                    let of_rows = &mut of_rows[..count * lines_out];
-                    let g: [&[f64]; OUT] = array::from_fn(|k| &*margins[k]);
-                    pack(&g, outputs, of_rows);
-                    add_transposed(numbers, of_rows, sums, OUT * outputs);
+                let parts = sums.chunks_exact_mut(panels.len()).zip(totals.chunks_exact_mut(outputs));
+                for (((sums, totals), g), out) in parts.zip(&margins).zip(&mut out) {
+                    let narrowed = &mut narrowed[..g.len()];
+                    vectorize(
+                        #[inline(always)]
+                        || narrow(g, narrowed),
+                    );
+                    panels.add_transposed(picked, narrowed, sums);
+                    add_rows(g, totals);
                     // Sums over many rows are in double precision.
-                    if size_of::<N>() < size_of::<f64>() || first + size >= rows.len() {
-                        add_unpacked(sums, outputs, &mut out);
+                    if size_of::<N>() < size_of::<f64>() || done {
+                        panels.add_unpacked(sums, matrix, totals, out);
+                        if intercepts(out) {
+                            out[cols * outputs..].iter_mut().zip(&*totals).for_each(|(out, total)| *out += total);
+                        }
                         sums.as_flattened_mut().fill(N::default());
+                        totals.fill(0.0);
                     }
                 }
             }

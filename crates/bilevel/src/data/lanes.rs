@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::ops::Add;
 
 use super::buffer::Plain;
+use super::transpose::{Block, transposed_f32, transposed_f64};
 use crate::simd::{LINE, prefetch_line};
 
 /// What products are computed in.
@@ -17,6 +18,7 @@ pub(super) trait Number: Plain + Default + PartialEq + Add<Output = Self> {
     fn widened(self) -> f64;
     /// [`totals`], in another way where that is faster.
     fn totals<const L: usize, const R: usize>(lanes: &[[Self; L]; R]) -> [Self; R];
+    fn transposed(block: &Block<Self>) -> Block<Self>;
 }
 
 impl Number for f32 {
@@ -42,6 +44,10 @@ impl Number for f32 {
         }
         totals(lanes)
     }
+    #[inline(always)]
+    fn transposed(block: &Block<f32>) -> Block<f32> {
+        transposed_f32(block)
+    }
 }
 
 impl Number for f64 {
@@ -59,7 +65,17 @@ impl Number for f64 {
     }
     #[inline(always)]
     fn totals<const L: usize, const R: usize>(lanes: &[[f64; L]; R]) -> [f64; R] {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(four) = (lanes as &dyn Any).downcast_ref() {
+            let mut out = [0.0; R];
+            out.copy_from_slice(&totals_of_four_wide(four));
+            return out;
+        }
         totals(lanes)
+    }
+    #[inline(always)]
+    fn transposed(block: &Block<f64>) -> Block<f64> {
+        transposed_f64(block)
     }
 }
 
@@ -76,41 +92,44 @@ pub(super) fn plus_product<T: Copy + Into<N>, N: Number, const L: usize>(
     sums
 }
 
-/// Weights in chunks of `L`: whole ones, and where they do not fill the row those of its last `L` entries, zero where they
-/// overlap the chunk before.
+/// Weights of `K` vectors in chunks of `L`, the first chunks of all of them, then the next: whole ones, and where they do not fill the
+/// row those of its last `L` entries, zero where they overlap the chunk before.
 #[derive(Clone, Copy)]
-pub(super) struct Weights<'w, N, const L: usize> {
-    pub body: &'w [[N; L]],
-    pub last: Option<&'w [N; L]>,
+pub(super) struct Weights<'w, N, const L: usize, const K: usize> {
+    pub body: &'w [[[N; L]; K]],
+    pub last: Option<&'w [[N; L]; K]>,
 }
 
 /// The sums over chunks of `x w`, for `R` rows and `K` vectors of weights; before each chunk calls `fetch`.
 #[inline(always)]
 pub(super) fn multiply<T: Copy + Into<N>, N: Number, const L: usize, const R: usize, const K: usize>(
     rows: &[&[T]; R],
-    weights: [Weights<'_, N, L>; K],
+    weights: Weights<'_, N, L, K>,
     fetch: impl Fn(usize),
 ) -> [[[N; L]; R]; K] {
     let chunks = rows[0].len() / L;
     let rows_in_chunks = rows.map(|row| &row.as_chunks::<L>().0[..chunks]);
-    let bodies = weights.map(|weights| &weights.body[..chunks]);
+    let body = &weights.body[..chunks];
     let mut sums = [[[N::default(); L]; R]; K];
     for_each_chunk(
         chunks,
+        // Of many products a chunk need not be written out.
+        if R * K <= 8 { 4 } else { 0 },
         fetch,
         #[inline(always)]
         |chunk| {
-            for r in 0..R {
-                for k in 0..K {
-                    sums[k][r] = plus_product(sums[k][r], &rows_in_chunks[r][chunk], &bodies[k][chunk]);
+            for k in 0..K {
+                for r in 0..R {
+                    sums[k][r] = plus_product(sums[k][r], &rows_in_chunks[r][chunk], &body[chunk][k]);
                 }
             }
         },
     );
-    for k in 0..K {
-        if let Some(last) = weights[k].last {
-            for r in 0..R {
-                sums[k][r] = plus_product(sums[k][r], tail(rows[r]), last);
+    if let Some(last) = weights.last {
+        for r in 0..R {
+            let tail = tail(rows[r]);
+            for k in 0..K {
+                sums[k][r] = plus_product(sums[k][r], tail, &last[k]);
             }
         }
     }
@@ -120,7 +139,7 @@ pub(super) fn multiply<T: Copy + Into<N>, N: Number, const L: usize, const R: us
 
 /// `sums + g f(x)`, lane by lane.
 #[inline(always)]
-fn plus_multiple<T: Copy + Into<N>, N: Number, const L: usize>(
+pub(super) fn plus_multiple<T: Copy + Into<N>, N: Number, const L: usize>(
     mut sums: [N; L],
     x: &[T; L],
     g: N,
@@ -145,6 +164,7 @@ pub(super) fn combine<T: Copy + Into<N>, N: Number, const L: usize, const R: usi
     assert!(rows.iter().all(|row| row.len() == chunks));
     for_each_chunk(
         chunks,
+        4,
         fetch,
         #[inline(always)]
         |chunk| sums[chunk] = plus_combination(sums[chunk], rows.map(|row| &row[chunk]), g, f),
@@ -184,13 +204,12 @@ pub(super) fn fetch_chunk<T, const L: usize, const R: usize>(rows: &[*const T; R
     }
 }
 
-/// Calls `body` with `0..chunks`, and before that `fetch` where they are many. The compiler sees what chunk it is only where
+/// Calls `body` with `0..chunks`, and before that `fetch` where they are more than a `few`. The compiler sees what chunk it is only where
 /// they are few: if it did, it would turn the loop over the chunks into one that gathers the same lane of several of them.
 #[inline(always)]
-fn for_each_chunk(chunks: usize, fetch: impl Fn(usize), mut body: impl FnMut(usize)) {
-    const FEW: usize = 4;
-    if chunks <= FEW {
-        for chunk in 0..chunks.min(FEW) {
+fn for_each_chunk(chunks: usize, few: usize, fetch: impl Fn(usize), mut body: impl FnMut(usize)) {
+    if chunks <= few {
+        for chunk in 0..chunks.min(few) {
             body(chunk);
         }
         return;
@@ -244,24 +263,54 @@ fn totals_of_four(lanes: &[[f32; 16]; 4]) -> [f32; 4] {
     }
 }
 
+/// [`totals`] of four times eight numbers in double precision.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn totals_of_four_wide(lanes: &[[f64; 8]; 4]) -> [f64; 4] {
+    use std::arch::x86_64::{_mm_add_pd, _mm_loadu_pd, _mm_storeu_pd, _mm_unpackhi_pd, _mm_unpacklo_pd};
+    // SAFETY: the instructions belong to every processor of this kind, and all quarters lie within the arrays.
+    unsafe {
+        let [a, b, c, d] = lanes.each_ref().map(|lanes| {
+            let quarter = |k: usize| _mm_loadu_pd(lanes.as_ptr().add(2 * k));
+            _mm_add_pd(_mm_add_pd(quarter(0), quarter(2)), _mm_add_pd(quarter(1), quarter(3)))
+        });
+        let mut out = [0.0; 4];
+        for (out, first, second) in
+            [(0, a, b), (2, c, d)].map(|(k, first, second)| (out.as_mut_ptr().add(k), first, second))
+        {
+            _mm_storeu_pd(out, _mm_add_pd(_mm_unpacklo_pd(first, second), _mm_unpackhi_pd(first, second)));
+        }
+        out
+    }
+}
+
 /// The last chunk of a row that does not end with a whole one.
 #[inline(always)]
 pub(super) fn tail<T, const L: usize>(row: &[T]) -> &[T; L] {
     row.last_chunk::<L>().expect("rows are no shorter than a chunk")
 }
 
-/// `weights` in chunks of `L`, the last one with zeros where it overlaps the one before.
+/// `weights`, the `k`-th of `K` vectors, in chunks of `L`, the last one with zeros where it overlaps the one before.
 #[inline(always)]
-pub(super) fn chunked<N: Number, const L: usize>(weights: &[f64], chunks: &mut [N]) {
-    let whole = weights.len() / L * L;
-    let idle = chunks.len() - weights.len();
-    narrow(&weights[..whole], &mut chunks[..whole]);
-    chunks[whole..whole + idle].fill(N::default());
-    narrow(&weights[whole..], &mut chunks[whole + idle..]);
+pub(super) fn chunked<N: Number, const L: usize, const K: usize>(
+    weights: &[f64],
+    k: usize,
+    chunks: &mut [[[N; L]; K]],
+) {
+    let (whole, rest) = weights.as_chunks::<L>();
+    for (weights, chunk) in whole.iter().zip(&mut *chunks) {
+        narrow(weights, &mut chunk[k]);
+    }
+    for chunk in chunks.iter_mut().skip(whole.len()) {
+        let (idle, own) = chunk[k].split_at_mut(L - rest.len());
+        idle.fill(N::default());
+        narrow(rest, own);
+    }
 }
 
+/// Rounds to the precision that products are computed in.
 #[inline(always)]
-fn narrow<N: Number>(wide: &[f64], narrow: &mut [N]) {
+pub(super) fn narrow<N: Number>(wide: &[f64], narrow: &mut [N]) {
     for (narrow, &wide) in narrow.iter_mut().zip(wide) {
         *narrow = N::narrowed(wide);
     }
@@ -278,5 +327,7 @@ mod tests {
             *x = (i as f32 * 0.7).sin() * 10.0_f32.powi(i as i32 % 7 - 3);
         }
         assert_eq!(f32::totals(&lanes), totals(&lanes));
+        let wide: [[f64; 8]; 4] = std::array::from_fn(|r| std::array::from_fn(|lane| f64::from(lanes[r][lane]) / 3.0));
+        assert_eq!(f64::totals(&wide), totals(&wide));
     }
 }

@@ -28,6 +28,7 @@ pub mod mapped;
 mod outputs;
 mod packed;
 mod packed_table;
+mod panels;
 pub mod passes;
 mod piece;
 mod profile;
@@ -39,6 +40,7 @@ mod standardize;
 mod table;
 mod target;
 mod tf_idf;
+mod transpose;
 
 pub use buffer::{Access, Buffer};
 pub use coded::CodedMatrix;

@@ -190,8 +190,8 @@ pub(super) fn dense_pass<T: Sampled, const IN: usize, const OUT: usize>(
 /// there and its sums are dropped.
 struct Visit<'v, T: Sampled, const L: usize, const IN: usize, const OUT: usize> {
     cols: usize,
-    /// The weights, chunk after chunk.
-    weights: [&'v [T::Number]; IN],
+    /// The weights, chunk after chunk of all of them.
+    weights: &'v [[[T::Number; L]; IN]],
     /// `X^T G_k` of a group of rows, chunk after chunk.
     sums: [&'v mut [T::Number]; OUT],
 }
@@ -214,15 +214,14 @@ impl<T: Sampled, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
         let ahead = AHEAD_BYTES.div_ceil(row_bytes).clamp(ROWS, GROUP);
         scratch((IN + OUT) * length, |buffer: &mut [T::Number]| {
             let (inputs, sums) = buffer.split_at_mut(IN * length);
-            let mut parts = inputs.chunks_exact_mut(length);
-            let mut inputs = [(); IN].map(|()| parts.next().expect("one part for each of the weights"));
+            let inputs = inputs.as_chunks_mut::<L>().0.as_chunks_mut::<IN>().0;
             vectorize(
                 #[inline(always)]
-                || weights.iter().zip(&mut inputs).for_each(|(weights, input)| chunked::<_, L>(weights, input)),
+                || weights.iter().enumerate().for_each(|(k, weights)| chunked(weights, k, inputs)),
             );
             let mut parts = sums.chunks_exact_mut(length);
             let sums = array::from_fn(|_| parts.next().expect("one part for each of the sums"));
-            let mut visit = Visit::<T, L, IN, OUT> { cols, weights: inputs.map(|input| &*input), sums };
+            let mut visit = Visit::<T, L, IN, OUT> { cols, weights: inputs, sums };
             let mut picked: [&[T]; GROUP] = [&[]; GROUP];
             for first in (0..rows.len()).step_by(GROUP) {
                 let count = GROUP.min(rows.len() - first);
@@ -295,11 +294,8 @@ impl<T: Sampled, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
         margins: &mut [[f64; GROUP]; IN],
         fetch: impl Fn(usize),
     ) {
-        let weights = self.weights.map(|weights| {
-            let (body, last) = weights.as_chunks::<L>().0.split_at(self.cols / L);
-            Weights { body, last: last.first() }
-        });
-        let sums = multiply(rows, weights, fetch);
+        let (body, last) = self.weights.split_at(self.cols / L);
+        let sums = multiply(rows, Weights { body, last: last.first() }, fetch);
         for k in 0..IN {
             let totals = T::Number::totals(&sums[k]);
             for r in 0..R {
