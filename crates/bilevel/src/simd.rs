@@ -51,6 +51,7 @@ pub(crate) trait Vectors: Copy + Default {
     type Vector<S: Simd>: Copy;
     fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
     fn total<S: Simd>(simd: S, lanes: Self::Vector<S>) -> Self;
+    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `sums + w x`.
     fn plus_multiple<S: Simd>(
         simd: S,
@@ -75,6 +76,10 @@ macro_rules! vectors {
             #[inline(always)]
             fn total<S: Simd>(simd: S, lanes: S::$vector) -> Self {
                 simd.$total(lanes)
+            }
+            #[inline(always)]
+            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
             }
             #[inline(always)]
             fn plus_multiple<S: Simd>(simd: S, sums: S::$vector, w: S::$vector, x: S::$vector) -> S::$vector {

@@ -1,4 +1,5 @@
-//! Products with several outputs against their definition, on all storages, at sizes around those of the vectors.
+//! Products with several outputs against their definition, on all storages, at sizes around those of the vectors and of what
+//! counts as wide.
 
 #[path = "common/models.rs"]
 mod models;
@@ -10,7 +11,7 @@ use bilevel::sample::{Purpose, Rng, Sample};
 use models::{Stored, matrix};
 
 const ROWS: usize = 150;
-const COLUMNS: [usize; 9] = [1, 2, 7, 8, 9, 16, 21, 54, 131];
+const COLUMNS: [usize; 11] = [1, 2, 7, 8, 9, 16, 21, 54, 131, 171, 176];
 const OUTPUTS: [usize; 9] = [2, 3, 7, 8, 9, 10, 16, 17, 40];
 
 /// Whole numbers, of which a byte an entry is enough.

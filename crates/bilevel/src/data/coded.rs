@@ -202,6 +202,30 @@ impl CodedMatrix {
         vector::dot(&self.shifts, weights)
     }
 
+    /// Puts the rows into `tile`, one behind the other: `shift + scale c` in single precision.
+    pub(super) fn decode_rows(&self, rows: &RowPick<'_>, tile: &mut [f32]) {
+        let cols = self.cols();
+        scratch(2 * cols, |factors: &mut [f32]| {
+            let (scales, shifts) = factors.split_at_mut(cols);
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (narrow, wide) in [(&mut *scales, &self.scales), (&mut *shifts, &self.shifts)] {
+                        narrow.iter_mut().zip(wide).for_each(|(narrow, &wide)| *narrow = wide as f32);
+                    }
+                    for (i, numbers) in tile.chunks_exact_mut(cols.max(1)).enumerate() {
+                        let codes = self.codes.row(rows.row(i));
+                        for (((number, &code), &scale), &shift) in
+                            numbers.iter_mut().zip(codes).zip(&*scales).zip(&*shifts)
+                        {
+                            *number = f32::from(code).mul_add(scale, shift);
+                        }
+                    }
+                },
+            );
+        });
+    }
+
     pub(super) fn block_margins(&self, rows: &RowPick<'_>, weights: &[f64], outputs: usize, out: &mut [f64]) {
         if outputs > 1 {
             return outputs_margins(self, rows, weights, outputs, out);

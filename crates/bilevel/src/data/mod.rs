@@ -25,6 +25,8 @@ mod label_counts;
 mod lanes;
 mod learn;
 pub mod mapped;
+mod narrow_outputs;
+mod output_lanes;
 mod outputs;
 mod packed;
 mod packed_table;

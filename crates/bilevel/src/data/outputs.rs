@@ -3,6 +3,7 @@
 //! The lanes of a vector are columns of the rows, so that none is idle whatever the number of outputs, and entries are taken as they
 //! are stored. The outputs go in [`Panels`]: each entry that is read serves all of a panel.
 
+use std::array;
 use std::hint::black_box;
 
 use super::design::Element;
@@ -119,7 +120,7 @@ impl<const L: usize> Panels<L> {
                             self.add_to_chunks(rows, g, panel.start, block * CHUNKS, sums);
                         }
                         for (chunk, sums) in rest.iter_mut().enumerate() {
-                            self.add_to_chunks(rows, g, panel.start, whole + chunk, std::array::from_mut(sums));
+                            self.add_to_chunks(rows, g, panel.start, whole + chunk, array::from_mut(sums));
                         }
                     });
                 }
@@ -137,10 +138,7 @@ impl<const L: usize> Panels<L> {
         chunk: usize,
         sums: &mut [[[N; L]; K]; V],
     ) {
-        let mut starts = [0; V];
-        for v in 0..V {
-            starts[v] = ((chunk + v) * L).min(self.cols.max(L) - L);
-        }
+        let starts: [usize; V] = array::from_fn(|v| ((chunk + v) * L).min(self.cols.max(L) - L));
         let mut lanes = *sums;
         for (row, g) in rows.iter().zip(g.chunks_exact(self.outputs)) {
             let g = numbers_of::<N, K>(g, first);

@@ -144,11 +144,11 @@ impl<const L: usize> Panels<L> {
                     return;
                 }
                 let mut rows: Block<N> = [[N::default(); SIDE]; SIDE];
-                for i in 0..SIDE {
+                for (i, row) in rows.iter_mut().enumerate() {
                     let (shift, scale) = columns.grid(j + i);
                     let weights = numbers_at(weights, (j + i) * self.outputs + first);
                     for k in 0..SIDE {
-                        rows[i][k] = N::narrowed(scale * weights[k]);
+                        row[k] = N::narrowed(scale * weights[k]);
                         sums[k] += shift * weights[k];
                     }
                 }

@@ -16,6 +16,7 @@ use super::dense::DenseMatrix;
 use super::dense_outputs::outputs_pass;
 use super::design::{DesignMatrix, Element, RowPick};
 use super::lanes::{Number, Weights, chunked, combine, fetch_chunk, multiply, plus_combination, tail};
+use super::narrow_outputs::{WIDE, narrow_pass};
 use crate::scratch::scratch;
 use crate::simd::{LINE, prefetch, vectorize};
 use crate::vector::{add_rows, add_to_rows};
@@ -82,6 +83,12 @@ impl DesignMatrix {
         const { assert!(OUT <= IN) };
         match (self, arithmetic) {
             _ if outputs == 1 => self.without_intercept(arithmetic, rows, weights, outputs, out, transform),
+            (DesignMatrix::DenseF32(m), Arithmetic::Storage) if m.cols() < WIDE => {
+                narrow_pass(m, rows, weights, outputs, out, transform)
+            }
+            (DesignMatrix::Coded(m), Arithmetic::Storage) if m.cols() < WIDE => {
+                narrow_pass(m, rows, weights, outputs, out, transform)
+            }
             (DesignMatrix::DenseF32(m), Arithmetic::Storage) => {
                 outputs_pass::<f32, _, 16, IN, OUT>(m, rows, weights, outputs, out, transform)
             }

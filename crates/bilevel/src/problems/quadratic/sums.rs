@@ -56,14 +56,14 @@ fn add_rows<const R: usize>(rows: [&[f32]; R], sum: &mut [f64]) {
     vectorize(
         #[inline(always)]
         || {
-            for at in 0..sum.len() {
-                let mut lanes = sum[at];
-                for r in 0..R {
+            for (at, sum) in sum.iter_mut().enumerate() {
+                let mut lanes = *sum;
+                for row in &rows {
                     for lane in 0..BLOCK {
-                        lanes[lane] += f64::from(rows[r][at][lane]);
+                        lanes[lane] += f64::from(row[at][lane]);
                     }
                 }
-                sum[at] = lanes;
+                *sum = lanes;
             }
         },
     );
