@@ -10,6 +10,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
+from bilevel import _settings
+from bilevel._arrays import codes_of
 from bilevel._base import TunedLinearModel
 from bilevel._docs import documented
 from bilevel._groups import GroupsArgument
@@ -120,7 +122,8 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
     def _encoded(self, y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
-            raise ValueError(f"there is only one class in y, {classes[0]!r}; a classifier needs rows of at least 2 classes")
+            only = _settings.shown(classes[0])
+            raise ValueError(f"there is only one class in y, {only}; a classifier needs rows of at least 2 classes")
         if self._binary_only and len(classes) > 2:
             raise ValueError(
                 f"Only binary classification is supported. The type of the target is {type_of_target(y)}. "
@@ -130,11 +133,7 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
 
     def _coded(self, y: npt.NDArray[Any], classes: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         assert classes is not None
-        codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-        unseen = y[classes[codes] != y]
-        if len(unseen):
-            raise ValueError(f"the class {unseen[0]!r} of a validation row is in no training row; leave such rows out")
-        return codes.astype(np.uint32)
+        return codes_of(y, classes, "validation")
 
     def _weighed(
         self,

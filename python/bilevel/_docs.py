@@ -18,7 +18,8 @@ cv : None, int, float, splitter or iterable of splits, default=None
     What judges the penalties. None is 5 folds, or a quarter of more than 20 000 rows held out; an int the folds of
     scikit-learn; a float the fraction of the rows to hold out. Splits must make folds (each row is judged once, by
     a fit on all others), or there must be one split only: then its first part is fitted, also in the end.
-method : {"auto", "exact", "aid-cg", "aid-fp", "sid-constant", "sid-decreasing"}, default="auto"
+method : {"auto", "exact", "aid-cg", "aid-fp", "sid-constant", "sid-decreasing", "sid-svrg", "sid-saga"}, \
+default="auto"
     How hypergradients are computed.
 precision : float, default=1e-5
     The tuning ends when the projected hypergradient is below this fraction of the validation loss.

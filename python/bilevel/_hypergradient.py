@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict
 
-from sklearn.utils import check_random_state
-
-from bilevel import _core
+from bilevel import _core, _settings
+from bilevel._arrays import threads
 from bilevel._levels import Floats, Lower, StochasticLoss, UpperObjective, arranged, check_levels, vector
 
 ROUGH = 0.05
@@ -261,22 +260,6 @@ def core_start(lower: Lower, start: Any) -> _core.Start:
     return flat, None if adjoint is None else vector(adjoint, lower.w_structure, lower.dim_w, "the adjoint")
 
 
-def seed_of(random_state: Any) -> int:
-    """Turn a random state into a seed.
-
-    Parameters
-    ----------
-    random_state : int, RandomState or None
-        As in scikit-learn.
-
-    Returns
-    -------
-    int
-        The seed.
-    """
-    return random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31))
-
-
 def hypergradient(
     lower: Lower,
     upper: UpperObjective,
@@ -422,9 +405,9 @@ def hypergradient(
         lower,
         upper,
         vector(lam, lower.lam_structure, lower.dim_lam, "lam"),
-        core_settings(name, settings, seed_of(random_state)),
+        core_settings(name, settings, _settings.seed(random_state)),
         core_start(lower, start),
-        max(1, int(n_jobs)),
+        threads(n_jobs),
         listener,
     )
     w, adjoint = record["place"] or (None, None)

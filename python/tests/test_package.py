@@ -31,6 +31,8 @@ def test_data_sets(tmp_path: Path) -> None:
     table = bilevel.datasets.read(path, target="price", dtype=np.float32)
     assert table.feature_names == ["size", "kind=a", "kind=b"] and list(table.groups) == ["size", "kind", "kind"]
     assert table.data.dtype == np.float32 and list(table.target) == [3, 4, 9.5, 2]
+    with pytest.raises(ValueError, match="dtype='int32'"):
+        bilevel.datasets.read(path, target="price", dtype="int32")
     path.write_text("size,price\n1,2\nx,\n")
     with pytest.raises(ValueError, match=r"table.csv"):
         bilevel.datasets.read(path)
@@ -50,6 +52,11 @@ def test_study(heart: Any) -> None:
         bilevel.study(heart.data, heart.target, at=[0.1, 0.2])
     with pytest.raises(ValueError, match="positive"):
         bilevel.study(heart.data, heart.target, at=0.0)
+    with pytest.raises(ValueError, match="replicates=0"):
+        bilevel.study(heart.data, heart.target, at=0.1, replicates=0)
+    # A label between those that are known must not be taken for one of them.
+    with pytest.raises(ValueError, match="the class 1 of a validation row"):
+        bilevel.study(heart.data, 2 * heart.target, at=0.1, X_val=heart.data, y_val=heart.target)
 
 
 def test_the_command(tmp_path: Path) -> None:
