@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict
+
+from sklearn.exceptions import ConvergenceWarning
 
 from bilevel import _core, _settings
 from bilevel._arrays import threads
@@ -107,7 +110,8 @@ class Hypergradient:
     value : ndarray or structure
         The gradient, arranged like ``lam``.
     std_error : ndarray, structure or None
-        Standard error of each component, where there are replicates; it does not see the bias.
+        Standard error of each component, where there are replicates: of the noise, which does not see the bias. Of an estimate to
+        a precision that was cut short it holds the bias as well, and is infinite where nothing bounds that.
     objective : float
         The upper objective at the lower variable found, on the sample that was used.
     status : str
@@ -123,12 +127,12 @@ class Hypergradient:
     adjoint : ndarray, structure or None
         Solution of the linear system, arranged like ``w``: of that with the Hessian for a loss.
     error : float or None
-        With a precision and the status ``"converged"``: the norm of the error is below this with the requested probability.
-        Of an estimate that was cut short it is a guess, and too small where solves are far from settled.
+        With a precision: the norm of the error is below this with the requested probability. Of an estimate that was cut short
+        it is infinite where nothing bounds the bias; giving ``contraction`` may help.
     allowed : float or None
         With a precision: what it allowed.
     bias : float or None
-        With a precision: estimated norm of the bias, which is part of `error`.
+        With a precision: estimated norm of the bias, which is part of `error`; infinite where nothing bounds it.
     replicates : ndarray of shape (n_replicates, dim_lam) or None
         With a precision: independent estimates.
     map_step : float or None
@@ -352,6 +356,11 @@ def hypergradient(
     Hypergradient
         The value with its error bar, status and cost.
 
+    Warns
+    -----
+    ConvergenceWarning
+        Where a precision was asked for and not reached.
+
     See Also
     --------
     minimize : Follow it.
@@ -412,12 +421,15 @@ def hypergradient(
     )
     w, adjoint = record["place"] or (None, None)
     precise = record["precise"]
+    message = _message(record)
+    if precise is not None and record["status"] != "converged":
+        warnings.warn(message, ConvergenceWarning, stacklevel=2)
     return Hypergradient(
         value=arranged(record["value"], lower.lam_structure),
         std_error=arranged(record["std_error"], lower.lam_structure),
         objective=record["objective"],
         status=record["status"],
-        message=record["message"],
+        message=message,
         work=Work(*record["work"]),
         method=name,
         w=arranged(w, lower.w_structure),
@@ -428,3 +440,19 @@ def hypergradient(
         replicates=None if precise is None else precise["replicates"],
         map_step=record["map_step"],
     )
+
+
+def _message(record: _core.HypergradientRecord) -> str:
+    """Say how an estimate ended, and what its error bars hold."""
+    precise = record["precise"]
+    if precise is None:
+        unseen = record["std_error"] is not None and record["status"] != "converged"
+        bars = "; std_error is that of the noise alone and does not see what is left of the starts, precision= bounds both"
+        return record["message"] + (bars if unseen else "")
+    if record["status"] == "converged":
+        return record["message"]
+    if not math.isfinite(precise["error"]):
+        reached = "the solves had not settled, and nothing bounds the error"
+    else:
+        reached = f"the error is below {precise['error']:.3g}, but {precise['allowed']:.3g} is allowed"
+    return f"the precision was not reached: {reached}; raise max_samples, or give contraction= of a map"
