@@ -77,6 +77,7 @@ def dataset(
     feature_names: list[str],
     groups: tuple[npt.NDArray[np.uint32], list[str]] | None,
     weights: npt.NDArray[np.float64] | None,
+    shuffled: bool = False,
 ) -> _core.Dataset:
     """Put validated arrays together.
 
@@ -94,6 +95,8 @@ def dataset(
         The number of each feature's group and the names of the groups; None where each feature is its own.
     weights : ndarray of shape (n_samples,) or None
         What each row counts.
+    shuffled : bool, default=False
+        Whether the rows are in random order already, and are to stay where they are.
 
     Returns
     -------
@@ -110,6 +113,7 @@ def dataset(
         groups=numbers,
         group_names=names,
         weights=weights,
+        shuffled=shuffled,
     )
 
 

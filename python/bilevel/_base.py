@@ -42,6 +42,8 @@ class TunedLinearModel(BaseEstimator):
         Whether to fit an intercept.
     standardize : bool
         Whether to bring features to one scale while fitting.
+    shuffle : bool
+        Whether to bring rows into a random order, which copies them.
     penalty_range : None or tuple of float
         Smallest and largest penalty.
     max_iter : int
@@ -77,6 +79,7 @@ class TunedLinearModel(BaseEstimator):
         precision: float,
         fit_intercept: bool,
         standardize: bool,
+        shuffle: bool,
         penalty_range: tuple[float, float] | None,
         max_iter: int,
         max_time: float | None,
@@ -93,6 +96,7 @@ class TunedLinearModel(BaseEstimator):
         self.precision = precision
         self.fit_intercept = fit_intercept
         self.standardize = standardize
+        self.shuffle = shuffle
         self.penalty_range = penalty_range
         self.max_iter = max_iter
         self.max_time = max_time
@@ -149,6 +153,7 @@ class TunedLinearModel(BaseEstimator):
             raise ValueError("sample_weight_val weighs the rows of X_val, and there are none; give X_val and y_val, too")
         if X_val is not None and self.cv is not None:
             raise ValueError("cv and X_val both say what judges the penalties; give one of them")
+        self._check_in_place()
         X, y = self._validated(X, y, reset=True)
         weights = _weights(sample_weight, X)
         judged = _folds.criterion(self.cv, X, y, classifier=self._is_classifier())
@@ -182,11 +187,15 @@ class TunedLinearModel(BaseEstimator):
         names = self._feature_names()
         groups = numbered(self.groups, names)
 
-        def data(X: Any, y: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None) -> _core.Dataset:
+        def data(
+            X: Any, y: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None, shuffled: bool = False
+        ) -> _core.Dataset:
             counts = self._weighed(y, weights, classes)
-            return dataset(X, y, classes=classes, feature_names=names, groups=groups, weights=counts)
+            return dataset(
+                X, y, classes=classes, feature_names=names, groups=groups, weights=counts, shuffled=shuffled
+            )
 
-        train = data(X, codes, weights)
+        train = data(X, codes, weights, shuffled=not self.shuffle)
         validation = None
         if held_out is not None:
             X_val, y_val, weights_val = held_out
@@ -222,6 +231,21 @@ class TunedLinearModel(BaseEstimator):
             "max_iter": _settings.whole(self.max_iter, "max_iter"),
             "tolerance": _settings.real(self.precision, "precision", 0.0, 1.0, "between 0 and 1"),
         }
+
+    def _check_in_place(self) -> None:
+        """Refuse what cannot be done to rows that stay where they are."""
+        if _settings.flag(self.shuffle, "shuffle"):
+            return
+        if self.standardize:
+            raise ValueError(
+                "shuffle=False leaves the rows where they are, so that they cannot be brought to one scale; "
+                "pass standardize=False, and scale them before where that matters"
+            )
+        if self.cv is not None and not isinstance(self.cv, float):
+            raise ValueError(
+                "shuffle=False leaves the rows in their order, in which folds are consecutive rows; "
+                "leave cv out, give a fraction to hold out, or X_val and y_val"
+            )
 
     def _start(self) -> list[float] | None:
         """Where the last fit ended, as far as it says anything about this one."""

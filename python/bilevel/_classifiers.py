@@ -25,7 +25,7 @@ class TunedClassifier(ClassifierMixin, TunedLinearModel):
 
     Parameters
     ----------
-    penalties, groups, cv, method, precision, fit_intercept, standardize, penalty_range, class_weight, max_iter, \
+    penalties, groups, cv, method, precision, fit_intercept, standardize, shuffle, penalty_range, class_weight, max_iter, \
 max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
         As in the classifiers.
     """
@@ -43,6 +43,7 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
         precision: float = 1e-5,
         fit_intercept: bool = True,
         standardize: bool = True,
+        shuffle: bool = True,
         penalty_range: tuple[float, float] | None = None,
         class_weight: ClassWeight = None,
         max_iter: int = 200,
@@ -61,6 +62,7 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
             precision=precision,
             fit_intercept=fit_intercept,
             standardize=standardize,
+            shuffle=shuffle,
             penalty_range=penalty_range,
             max_iter=max_iter,
             max_time=max_time,

@@ -28,6 +28,10 @@ fit_intercept : bool, default=True
 standardize : bool, default=True
     Whether to bring features to standard deviation 1 while fitting (of sparse data only those that are measurements).
     Coefficients are those of the features as given either way.
+shuffle : bool, default=True
+    Whether to bring the rows into a random order with even shares of the classes, for which they are copied once. False is for
+    rows that are in random order already: they are used where they lie, with ``standardize=False``. The first of them are then
+    fitted where some are held out, the last ones judge.
 penalty_range : tuple of float, default=None
     Smallest and largest penalty; by default 8e-7 and 3000 times the mean variance of the features.""",
     "class_weight": """\

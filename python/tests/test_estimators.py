@@ -199,6 +199,26 @@ def test_mistakes(heart: Any) -> None:
         RidgeTuned().fit(X, y, sample_weight=np.zeros(len(y)))
 
 
+@pytest.mark.parametrize("cls", ALL)
+def test_shuffled_rows_stay_where_they_are(cls: Any, heart: Any, abalone: Any) -> None:
+    X, y = data_for(cls, heart, abalone)
+    rows = np.random.default_rng(0).permutation(len(y))
+    X, y = np.ascontiguousarray(X[rows]), y[rows]
+    before = X.copy()
+    model = cls(penalties="shared", cv=0.25, standardize=False, shuffle=False).fit(X, y)
+    assert (before == X).all()
+    # The last rows judge, and the model is fitted on all, as with the same split given.
+    first = len(y) - round(0.25 * len(y))
+    same = cls(penalties="shared", standardize=False).fit(X[:first], y[:first], X_val=X[first:], y_val=y[first:])
+    assert model.hyperparameters_[0] == pytest.approx(same.hyperparameters_[0], abs=1e-2)
+    folds = cls(penalties="shared", standardize=False, shuffle=False).fit(X, y)
+    assert folds.criterion_ == "5 folds" and folds.status_ in {"converged", "stalled"}
+    with pytest.raises(ValueError, match="standardize=False"):
+        cls(shuffle=False).fit(X, y)
+    with pytest.raises(ValueError, match="leave cv out"):
+        cls(shuffle=False, standardize=False, cv=3).fit(X, y)
+
+
 # Weights.
 
 
