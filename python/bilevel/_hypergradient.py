@@ -422,7 +422,7 @@ def hypergradient(
     w, adjoint = record["place"] or (None, None)
     precise = record["precise"]
     message = _message(record)
-    if precise is not None and record["status"] != "converged":
+    if precise is not None and precise["error"] > precise["allowed"]:
         warnings.warn(message, ConvergenceWarning, stacklevel=2)
     return Hypergradient(
         value=arranged(record["value"], lower.lam_structure),
@@ -451,6 +451,8 @@ def _message(record: _core.HypergradientRecord) -> str:
         return record["message"] + (bars if unseen else "")
     if record["status"] == "converged":
         return record["message"]
+    if precise["error"] <= precise["allowed"]:
+        return f"stopped early; the error is below {precise['error']:.3g}, as was asked for"
     if not math.isfinite(precise["error"]):
         reached = "the solves had not settled, and nothing bounds the error"
     else:

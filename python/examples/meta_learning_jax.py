@@ -50,7 +50,7 @@ def normalised(pictures: Any) -> Any:
     return centred / np.linalg.norm(centred, axis=1, keepdims=True)
 
 
-def omniglot(images: str, labels: str, turned: bool = False, side: int = 14) -> tuple[Any, Any]:
+def omniglot(images: str, labels: str, turned: bool = False, side: int = 15) -> tuple[Any, Any]:
     """Blur and shrink the pictures and sort them by character; turned ones are others."""
     pictures, characters = idx(images).astype(float), idx(labels).astype(int)
     if turned:
@@ -135,15 +135,15 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Learn what is common on some tasks and judge it on others, with characters never seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--omniglot", nargs=4, metavar=("IMAGES", "LABELS", "OTHER_IMAGES", "OTHER_LABELS"))
-    parser.add_argument("--tasks", type=int, help="2000 of Omniglot, else 200")
+    parser.add_argument("--tasks", type=int, help="1000 of Omniglot, else 200")
     parser.add_argument("--ways", type=int, help="5 of Omniglot, else 3")
     parser.add_argument("--shots", type=int, default=2)
     parser.add_argument("--features", type=int, help="64 of Omniglot, else 8")
-    parser.add_argument("--iterations", type=int, help="50 of Omniglot, else 15")
+    parser.add_argument("--iterations", type=int, help="40 of Omniglot, else 15")
     options = parser.parse_args(arguments)
     generator = np.random.default_rng(0)
     if options.omniglot:
-        usual = {"tasks": 2000, "ways": 5, "features": 64, "iterations": 50}
+        usual = {"tasks": 1000, "ways": 5, "features": 64, "iterations": 40}
         known_set = omniglot(*options.omniglot[:2], turned=True)
         other_set = omniglot(*options.omniglot[2:])
     else:
