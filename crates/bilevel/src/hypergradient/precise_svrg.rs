@@ -158,7 +158,8 @@ impl PreciseSvrg {
                 let objective = chains.iter().map(|chain| chain.estimate.objective).sum::<f64>() / count;
                 let nothing = vec![0.0; left.len()];
                 // A round that was the last one too early may have gone but little of the way.
-                let all = if error <= allowed { bias } else { unsettled_bias(bias, vector::norm(&spread.mean)) };
+                let unsettled = unsettled_bias(bias, spread.variance, vector::norm(&spread.mean));
+                let all = if error <= allowed { bias } else { unsettled };
                 let precise = PreciseHypergradient {
                     bias: all,
                     error: error - bias + all,

@@ -76,14 +76,14 @@ impl Precision {
     }
 }
 
-/// What is left of the starts of solves that did not settle, where `left` is the first-order estimate of it and `norm` that of
-/// the hypergradient.
+/// Bias of solves that did not settle: `left` is the first-order estimate of what is left of their starts, `norm` that of the
+/// hypergradient, and `variance` that of a replicate where its own bias is not estimated.
 ///
 /// The hypergradient is a product of what both solves find. Where each is short of its solution by a fraction `e`, and was by
 /// `e'` earlier on, it is short by `e (2 - e)`, but the change between the two shows only `e (2 - e - e')`. The quotient of the two is
-/// at most `1 / (1 - left/norm)` (`docs/theory.md`, section 4).
-pub(super) fn unsettled_bias(left: f64, norm: f64) -> f64 {
-    if left < norm { left / (1.0 - left / norm) } else { f64::INFINITY }
+/// at most `1 / (1 - left/norm)` (`docs/theory.md`, section 4). Noise enters a product in second order.
+pub(super) fn unsettled_bias(left: f64, variance: f64, norm: f64) -> f64 {
+    if left < norm { left / (1.0 - left / norm) + variance / norm } else { f64::INFINITY }
 }
 
 /// An estimate with an error bar.

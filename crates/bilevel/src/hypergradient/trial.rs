@@ -188,7 +188,7 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
                 let bias = match self.settings.contraction {
                     _ if settled => bias,
                     None if unforgotten > limit => f64::INFINITY,
-                    _ => unsettled_bias(unforgotten, spread.signal_squared().sqrt()) + rest,
+                    _ => unsettled_bias(unforgotten, 0.0, spread.signal_squared().sqrt()) + rest,
                 };
                 return Ok(Trial { plan, spread, corrections, bias, biases, settled: settled && go_on });
             }
