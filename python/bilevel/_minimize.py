@@ -10,7 +10,8 @@ import numpy as np
 
 from bilevel import _core, _settings
 from bilevel._arrays import threads
-from bilevel._hypergradient import Settings, Work, chosen, core_settings, core_start
+from bilevel._estimates import Work
+from bilevel._hypergradient import Settings, chosen, core_settings, core_start
 from bilevel._levels import Floats, Level, Lower, UpperObjective, arranged, check_levels, vector
 
 DESCENTS = ("lbfgs", "gradient")
