@@ -20,8 +20,9 @@ from bilevel._check import Check, CheckReport, check
 from bilevel._classifiers import LinearSVCTuned, LogisticRegressionTuned
 from bilevel._cleaning import SampleWeightTuner, SuspiciousRow
 from bilevel._core import __version__
+from bilevel._estimates import Hypergradient, Stage, Work
 from bilevel._groups import SourceColumns, column_groups
-from bilevel._hypergradient import Hypergradient, Stage, Work, hypergradient
+from bilevel._hypergradient import hypergradient
 from bilevel._jax import from_jax
 from bilevel._levels import StochasticLoss, StochasticMap, Structure, UpperObjective
 from bilevel._minimize import MinimizeResult, UpperStep, minimize

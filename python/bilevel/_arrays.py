@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bilevel import _core
+from bilevel._settings import shown
 
 FLOATS = (np.float64, np.float32)
 """Number types that are kept; all others become the first."""
@@ -38,6 +40,35 @@ def core_matrix(X: Any) -> _core.Matrix:
     return X.data, X.indices, X.indptr, X.shape[1]
 
 
+def codes_of(y: npt.NDArray[Any], classes: npt.NDArray[Any], whose: str) -> npt.NDArray[np.uint32]:
+    """Number further labels as those of the training rows.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        The labels.
+    classes : ndarray of shape (n_classes,)
+        Those of the training rows, sorted.
+    whose : str
+        What to call the rows of `y` in messages.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        The position of each label in `classes`.
+
+    Raises
+    ------
+    ValueError
+        Where a label is none of them.
+    """
+    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    unseen = y[classes[codes] != y]
+    if len(unseen):
+        raise ValueError(f"the class {shown(unseen[0])} of a {whose} row is in no training row; leave such rows out")
+    return codes.astype(np.uint32)
+
+
 def dataset(
     X: Any,
     y: npt.NDArray[Any],
@@ -46,6 +77,7 @@ def dataset(
     feature_names: list[str],
     groups: tuple[npt.NDArray[np.uint32], list[str]] | None,
     weights: npt.NDArray[np.float64] | None,
+    shuffled: bool = False,
 ) -> _core.Dataset:
     """Put validated arrays together.
 
@@ -63,6 +95,8 @@ def dataset(
         The number of each feature's group and the names of the groups; None where each feature is its own.
     weights : ndarray of shape (n_samples,) or None
         What each row counts.
+    shuffled : bool, default=False
+        Whether the rows are in random order already, and are to stay where they are.
 
     Returns
     -------
@@ -79,6 +113,7 @@ def dataset(
         groups=numbers,
         group_names=names,
         weights=weights,
+        shuffled=shuffled,
     )
 
 
@@ -97,6 +132,8 @@ def threads(n_jobs: int | None) -> int:
         At least 1.
     """
     if n_jobs is not None:
+        if not (isinstance(n_jobs, numbers.Integral) and int(n_jobs) != 0):
+            raise ValueError(f"n_jobs={n_jobs!r} must be a number of threads, -1 for one per core, or None")
         return max(1, int(joblib.effective_n_jobs(n_jobs)) if n_jobs < 0 else int(n_jobs))
     cores = int(joblib.cpu_count())
     limit = os.environ.get("OMP_NUM_THREADS", "")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d, validate_data
 
-from bilevel import _core, _display, _folds, _plots
+from bilevel import _core, _display, _folds, _plots, _settings
 from bilevel._arrays import FLOATS, dataset, threads
 from bilevel._groups import GroupsArgument, numbered
 from bilevel._progress import Callback, Listener, ProgressBar
@@ -45,6 +42,8 @@ class TunedLinearModel(BaseEstimator):
         Whether to fit an intercept.
     standardize : bool
         Whether to bring features to one scale while fitting.
+    shuffle : bool
+        Whether to bring rows into a random order, which copies them.
     penalty_range : None or tuple of float
         Smallest and largest penalty.
     max_iter : int
@@ -80,6 +79,7 @@ class TunedLinearModel(BaseEstimator):
         precision: float,
         fit_intercept: bool,
         standardize: bool,
+        shuffle: bool,
         penalty_range: tuple[float, float] | None,
         max_iter: int,
         max_time: float | None,
@@ -96,6 +96,7 @@ class TunedLinearModel(BaseEstimator):
         self.precision = precision
         self.fit_intercept = fit_intercept
         self.standardize = standardize
+        self.shuffle = shuffle
         self.penalty_range = penalty_range
         self.max_iter = max_iter
         self.max_time = max_time
@@ -148,8 +149,11 @@ class TunedLinearModel(BaseEstimator):
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together; give both or neither")
+        if X_val is None and sample_weight_val is not None:
+            raise ValueError("sample_weight_val weighs the rows of X_val, and there are none; give X_val and y_val, too")
         if X_val is not None and self.cv is not None:
             raise ValueError("cv and X_val both say what judges the penalties; give one of them")
+        self._check_in_place()
         X, y = self._validated(X, y, reset=True)
         weights = _weights(sample_weight, X)
         judged = _folds.criterion(self.cv, X, y, classifier=self._is_classifier())
@@ -183,23 +187,26 @@ class TunedLinearModel(BaseEstimator):
         names = self._feature_names()
         groups = numbered(self.groups, names)
 
-        def data(X: Any, y: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None) -> _core.Dataset:
+        def data(
+            X: Any, y: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None, shuffled: bool = False
+        ) -> _core.Dataset:
             counts = self._weighed(y, weights, classes)
-            return dataset(X, y, classes=classes, feature_names=names, groups=groups, weights=counts)
+            return dataset(
+                X, y, classes=classes, feature_names=names, groups=groups, weights=counts, shuffled=shuffled
+            )
 
-        train = data(X, codes, weights)
+        train = data(X, codes, weights, shuffled=not self.shuffle)
         validation = None
         if held_out is not None:
             X_val, y_val, weights_val = held_out
             validation = data(X_val, self._coded(y_val, classes), weights_val)
-        callbacks: list[Callback] = list(self.callbacks or ())
+        callbacks: list[Callback] = _settings.callables(self.callbacks)
         if self.verbose:
             callbacks.append(ProgressBar())
         listener = Listener(callbacks) if callbacks else None
+        options, jobs = self._options(classes, criterion), threads(self.n_jobs)
         try:
-            record, raised = _core.tune(
-                train, validation, self._options(classes, criterion), threads(self.n_jobs), listener
-            )
+            record, raised = _core.tune(train, validation, options, jobs, listener)
         finally:
             if listener is not None:
                 listener.finish()
@@ -208,44 +215,46 @@ class TunedLinearModel(BaseEstimator):
             raise raised
 
     def _options(self, classes: npt.NDArray[Any] | None, criterion: _folds.Criterion) -> _core.Options:
-        low, high = (None, None) if self.penalty_range is None else self.penalty_range
-        if low is not None and high is not None and not 0.0 < low < high < math.inf:
-            raise ValueError(f"penalty_range={self.penalty_range} is no range; give two positive numbers that rise")
-        if not (isinstance(self.max_iter, numbers.Integral) and int(self.max_iter) >= 1):
-            raise ValueError(f"max_iter={self.max_iter} must be a whole number of at least 1")
-        if not 0.0 < self.precision < 1.0:
-            raise ValueError(f"precision={self.precision} must be between 0 and 1")
-        if self.max_time is not None and not 0.0 < self.max_time < 1e9:
-            raise ValueError(f"max_time={self.max_time} must be a positive number of seconds, or None")
+        low, high = _settings.penalty_range(self.penalty_range)
         return {
             "loss": self._loss if classes is None or len(classes) == 2 else "softmax",
-            "penalties": self.penalties,
-            "method": self.method,
+            "penalties": _settings.choice(self.penalties, "penalties"),
+            "method": _settings.choice(self.method, "method"),
             "criterion": criterion,
-            "intercept": bool(self.fit_intercept),
-            "standardize": bool(self.standardize),
-            "lambda_min": None if low is None else math.log(low),
-            "lambda_max": None if high is None else math.log(high),
+            "intercept": _settings.flag(self.fit_intercept, "fit_intercept"),
+            "standardize": _settings.flag(self.standardize, "standardize"),
+            "lambda_min": low,
+            "lambda_max": high,
             "start": self._start(),
-            "seed": self._seed(),
-            "max_time": None if self.max_time is None else float(self.max_time),
-            "max_iter": int(self.max_iter),
-            "tolerance": float(self.precision),
+            "seed": _settings.seed(self.random_state),
+            "max_time": _settings.seconds(self.max_time),
+            "max_iter": _settings.whole(self.max_iter, "max_iter"),
+            "tolerance": _settings.real(self.precision, "precision", 0.0, 1.0, "between 0 and 1"),
         }
+
+    def _check_in_place(self) -> None:
+        """Refuse what cannot be done to rows that stay where they are."""
+        if _settings.flag(self.shuffle, "shuffle"):
+            return
+        if self.standardize:
+            raise ValueError(
+                "shuffle=False leaves the rows where they are, so that they cannot be brought to one scale; "
+                "pass standardize=False, and scale them before where that matters"
+            )
+        if self.cv is not None and not isinstance(self.cv, float):
+            raise ValueError(
+                "shuffle=False leaves the rows in their order, in which folds are consecutive rows; "
+                "leave cv out, give a fraction to hold out, or X_val and y_val"
+            )
 
     def _start(self) -> list[float] | None:
         """Where the last fit ended, as far as it says anything about this one."""
         before = getattr(self, "hyperparameters_", None)
-        if not self.warm_start or before is None:
+        if not _settings.flag(self.warm_start, "warm_start") or before is None:
             return None
         if self.penalties == self.penalties_:
             return [float(value) for value in before]
         return [float(np.mean(before))]
-
-    def _seed(self) -> int:
-        if isinstance(self.random_state, numbers.Integral) and int(self.random_state) >= 0:
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31))
 
     def _keep(self, record: _core.TunedRecord, classes: npt.NDArray[Any] | None) -> None:
         coef, intercept = np.ascontiguousarray(record["coef"].T), record["intercept"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bilevel import _core
-from bilevel._hypergradient import Settings, core_settings, core_start, seed_of
+from bilevel import _core, _settings
+from bilevel._hypergradient import Settings, core_settings, core_start
 from bilevel._levels import Lower, StochasticLoss, UpperObjective, check_levels, vector
 
 COARSE = 1e-10
@@ -142,7 +142,7 @@ def check(
     check_levels(lower, upper)
     exact = isinstance(lower, StochasticLoss)
     settings: Settings = {} if exact else {"lower_steps": 1_000_000, "tolerance": 1e-13}
-    seed = seed_of(random_state)
+    seed = _settings.seed(random_state)
     rounding = max(lower.rounding, upper.rounding)
     if rounding > COARSE:
         raise ValueError("in single precision differences are rounding errors; check with double=True")

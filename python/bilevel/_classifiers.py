@@ -10,6 +10,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
+from bilevel import _settings
+from bilevel._arrays import codes_of
 from bilevel._base import TunedLinearModel
 from bilevel._docs import documented
 from bilevel._groups import GroupsArgument
@@ -23,7 +25,7 @@ class TunedClassifier(ClassifierMixin, TunedLinearModel):
 
     Parameters
     ----------
-    penalties, groups, cv, method, precision, fit_intercept, standardize, penalty_range, class_weight, max_iter, \
+    penalties, groups, cv, method, precision, fit_intercept, standardize, shuffle, penalty_range, class_weight, max_iter, \
 max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
         As in the classifiers.
     """
@@ -41,6 +43,7 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
         precision: float = 1e-5,
         fit_intercept: bool = True,
         standardize: bool = True,
+        shuffle: bool = True,
         penalty_range: tuple[float, float] | None = None,
         class_weight: ClassWeight = None,
         max_iter: int = 200,
@@ -59,6 +62,7 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
             precision=precision,
             fit_intercept=fit_intercept,
             standardize=standardize,
+            shuffle=shuffle,
             penalty_range=penalty_range,
             max_iter=max_iter,
             max_time=max_time,
@@ -120,7 +124,8 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
     def _encoded(self, y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
-            raise ValueError(f"there is only one class in y, {classes[0]!r}; a classifier needs rows of at least 2 classes")
+            only = _settings.shown(classes[0])
+            raise ValueError(f"there is only one class in y, {only}; a classifier needs rows of at least 2 classes")
         if self._binary_only and len(classes) > 2:
             raise ValueError(
                 f"Only binary classification is supported. The type of the target is {type_of_target(y)}. "
@@ -130,11 +135,7 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
 
     def _coded(self, y: npt.NDArray[Any], classes: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         assert classes is not None
-        codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-        unseen = y[classes[codes] != y]
-        if len(unseen):
-            raise ValueError(f"the class {unseen[0]!r} of a validation row is in no training row; leave such rows out")
-        return codes.astype(np.uint32)
+        return codes_of(y, classes, "validation")
 
     def _weighed(
         self,

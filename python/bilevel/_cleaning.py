@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -12,12 +10,11 @@ import numpy.typing as npt
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
-from bilevel import _core
-from bilevel._arrays import FLOATS, dataset, threads
+from bilevel import _core, _settings
+from bilevel._arrays import FLOATS, codes_of, dataset, threads
 from bilevel._base import LEAST_ROWS, TunedLinearModel
 from bilevel._progress import Callback, Listener, ProgressBar
 from bilevel._records import CleaningStep
@@ -224,25 +221,21 @@ class SampleWeightTuner(BaseEstimator):
         if classifies:
             classes, codes = np.unique(y, return_inverse=True)
             if len(classes) < 2:
-                raise ValueError(f"there is only one class in y, {classes[0]!r}; a classifier needs at least 2 classes")
-            codes_clean = np.minimum(np.searchsorted(classes, y_clean), len(classes) - 1)
-            unseen = y_clean[classes[codes_clean] != y_clean]
-            if len(unseen):
-                raise ValueError(f"the class {unseen[0]!r} of a trusted row is in no training row; leave such rows out")
+                raise ValueError(f"there is only one class in y, {_settings.shown(classes[0])}; a classifier needs at least 2 classes")
+            codes_clean = codes_of(y_clean, classes, "trusted")
         names = getattr(self, "feature_names_in_", None)
         names = [f"x{j}" for j in range(self.n_features_in_)] if names is None else [str(name) for name in names]
 
         def data(X: Any, y: npt.NDArray[Any]) -> _core.Dataset:
             return dataset(X, y, classes=classes, feature_names=names, groups=None, weights=None)
 
-        callbacks: list[Any] = list(self.callbacks or ())
+        callbacks: list[Any] = _settings.callables(self.callbacks)
         if self.verbose:
             callbacks.append(ProgressBar())
         listener = Listener(callbacks, CleaningStep) if callbacks else None
+        train, trusted, options, jobs = data(X, codes), data(X_clean, codes_clean), self._options(kind), threads(self.n_jobs)
         try:
-            record, raised = _core.clean(
-                data(X, codes), data(X_clean, codes_clean), self._options(kind), threads(self.n_jobs), listener
-            )
+            record, raised = _core.clean(train, trusted, options, jobs, listener)
         finally:
             if listener is not None:
                 listener.finish()
@@ -342,35 +335,27 @@ class SampleWeightTuner(BaseEstimator):
         if isinstance(asked, TunedLinearModel):
             # The logistic one is a softmax for more than two classes.
             return "classifier" if asked._loss == "logistic" else asked._loss
+        if isinstance(asked, type) or not hasattr(asked, "__sklearn_tags__"):
+            raise ValueError(f"estimator={asked!r} is neither a name nor an estimator, such as bilevel.RidgeTuned()")
         return "classifier" if is_classifier(asked) else "regressor"
 
     def _options(self, kind: str) -> _core.CleanOptions:
-        if self.penalty is not None and not 0.0 < self.penalty < math.inf:
-            raise ValueError(f"penalty={self.penalty} must be positive, or None to tune it")
-        if not 0.0 <= self.monitor < 1.0:
-            raise ValueError(f"monitor={self.monitor} must be a share from 0 to below 1")
-        if self.max_iter is not None and not (isinstance(self.max_iter, numbers.Integral) and int(self.max_iter) >= 1):
-            raise ValueError(f"max_iter={self.max_iter} must be a whole number of at least 1, or None")
-        if not 0.0 < self.precision < 1.0:
-            raise ValueError(f"precision={self.precision} must be between 0 and 1")
-        if self.max_time is not None and not 0.0 < self.max_time < 1e9:
-            raise ValueError(f"max_time={self.max_time} must be a positive number of seconds, or None")
-        seed = self.random_state
-        if not (isinstance(seed, numbers.Integral) and int(seed) >= 0):
-            seed = check_random_state(seed).randint(2**31)
         ours = self.estimator if isinstance(self.estimator, TunedLinearModel) else self
+        penalty, most = self.penalty, self.max_iter
         return {
             "loss": {"classifier": "auto", "regressor": "squared"}.get(kind, kind),
-            "penalty": None if self.penalty is None else float(self.penalty),
-            "method": self.method,
-            "start": self.start,
-            "intercept": bool(ours.fit_intercept),
-            "standardize": bool(ours.standardize),
-            "monitor": float(self.monitor),
-            "seed": int(seed),
-            "max_time": None if self.max_time is None else float(self.max_time),
-            "max_iter": None if self.max_iter is None else int(self.max_iter),
-            "tolerance": float(self.precision),
+            "penalty": None if penalty is None else _settings.real(
+                penalty, "penalty", 0.0, float("inf"), "positive, or None to tune it"
+            ),
+            "method": _settings.choice(self.method, "method"),
+            "start": _settings.choice(self.start, "start"),
+            "intercept": _settings.flag(ours.fit_intercept, "fit_intercept"),
+            "standardize": _settings.flag(ours.standardize, "standardize"),
+            "monitor": _settings.real(self.monitor, "monitor", 0.0, 1.0, "a share from 0 to below 1", closed=True),
+            "seed": _settings.seed(self.random_state),
+            "max_time": _settings.seconds(self.max_time),
+            "max_iter": None if most is None else _settings.whole(most, "max_iter"),
+            "tolerance": _settings.real(self.precision, "precision", 0.0, 1.0, "between 0 and 1"),
         }
 
     def _validated(self, X: Any, y: Any, classifies: bool, *, reset: bool) -> tuple[Any, npt.NDArray[Any]]:

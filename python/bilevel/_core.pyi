@@ -31,6 +31,7 @@ class Dataset:
         groups: Codes | None,
         group_names: Sequence[str],
         weights: Floats | None,
+        shuffled: bool = ...,
     ) -> None: ...
     @property
     def shape(self) -> tuple[int, int]: ...

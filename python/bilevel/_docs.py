@@ -18,7 +18,8 @@ cv : None, int, float, splitter or iterable of splits, default=None
     What judges the penalties. None is 5 folds, or a quarter of more than 20 000 rows held out; an int the folds of
     scikit-learn; a float the fraction of the rows to hold out. Splits must make folds (each row is judged once, by
     a fit on all others), or there must be one split only: then its first part is fitted, also in the end.
-method : {"auto", "exact", "aid-cg", "aid-fp", "sid-constant", "sid-decreasing"}, default="auto"
+method : {"auto", "exact", "aid-cg", "aid-fp", "sid-constant", "sid-decreasing", "sid-svrg", "sid-saga"}, \
+default="auto"
     How hypergradients are computed.
 precision : float, default=1e-5
     The tuning ends when the projected hypergradient is below this fraction of the validation loss.
@@ -27,6 +28,10 @@ fit_intercept : bool, default=True
 standardize : bool, default=True
     Whether to bring features to standard deviation 1 while fitting (of sparse data only those that are measurements).
     Coefficients are those of the features as given either way.
+shuffle : bool, default=True
+    Whether to bring the rows into a random order with even shares of the classes, for which they are copied once. False is for
+    rows that are in random order already: they are used where they lie, with ``standardize=False``. The first of them are then
+    fitted where some are held out, the last ones judge.
 penalty_range : tuple of float, default=None
     Smallest and largest penalty; by default 8e-7 and 3000 times the mean variance of the features.""",
     "class_weight": """\

@@ -50,13 +50,21 @@ def criterion(cv: Any, X: Any, y: npt.NDArray[Any], *, classifier: bool) -> Crit
         (_rows(train, len(y)), _rows(test, len(y))) for train, test in check_cv(cv, y, classifier=classifier).split(X, y)
     ]
     if len(splits) == 1:
+        if np.intersect1d(*splits[0]).size:
+            raise ValueError("cv has rows in its one validation part that are fitted, too; take them out of one of the two")
         return splits[0]
     return _folds(splits, len(y))
 
 
 def _rows(rows: Any, n: int) -> Rows:
     rows = np.asarray(rows)
-    return np.flatnonzero(rows) if rows.dtype == bool and rows.shape == (n,) else rows.astype(np.intp)
+    if rows.dtype == bool and rows.shape == (n,):
+        return np.flatnonzero(rows)
+    indices: Rows = rows.astype(np.intp)
+    outside = indices[(indices < -n) | (indices >= n)]
+    if len(outside):
+        raise ValueError(f"cv names row {outside[0]}, but there are {n} rows")
+    return np.where(indices < 0, indices + n, indices)
 
 
 def _folds(splits: Sequence[tuple[Rows, Rows]], n: int) -> npt.NDArray[np.uint32]:

@@ -1,6 +1,6 @@
 """Groups of features that share a penalty, and where they come from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -126,8 +126,10 @@ def numbered(groups: GroupsArgument, feature_names: list[str]) -> tuple[npt.NDAr
         if unknown:
             raise ValueError(f"groups names the feature {unknown[0]!r}, which there is none of; use the names of X")
         labels = [groups.get(name, name) for name in feature_names]
-    else:
+    elif isinstance(groups, Iterable) and not isinstance(groups, str) and np.ndim(groups) < 2:
         labels = list(groups)
+    else:
+        raise ValueError(f"groups={groups!r} must be one label for each feature, a label by name, or a function of the names")
     if len(labels) != len(feature_names):
         raise ValueError(f"groups has {len(labels)} labels for {len(feature_names)} features; give one for each")
     order: dict[str, int] = {}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
-from sklearn.utils import check_random_state
+from sklearn.exceptions import ConvergenceWarning
 
-from bilevel import _core
-from bilevel._levels import Floats, Lower, StochasticLoss, UpperObjective, arranged, check_levels, vector
+from bilevel import _core, _settings
+from bilevel._arrays import threads
+from bilevel._estimates import Hypergradient, Stage, Work, message_of
+from bilevel._levels import Lower, StochasticLoss, UpperObjective, arranged, check_levels, vector
 
 ROUGH = 0.05
 """Relative precision where none was asked for and nothing exact can be had."""
@@ -49,107 +51,6 @@ class Settings(TypedDict, total=False):
     map_step: float | None
     contraction: float | None
     replicates: int | None
-
-
-class Work(NamedTuple):
-    """What a computation cost, in rows visited.
-
-    Parameters
-    ----------
-    rows : int
-        Rows visited, for whatever purpose.
-    gradients : int
-        Rows of maps, gradients and objectives.
-    hessian_products : int
-        Rows of products with the derivative in ``w``.
-    cross_products : int
-        Rows of products with the derivative in ``lam``.
-    factorizations : int
-        Factorised matrices, a number and not rows.
-    """
-
-    rows: int
-    gradients: int
-    hessian_products: int
-    cross_products: int
-    factorizations: int
-
-
-class Stage(NamedTuple):
-    """Where an estimate to a precision stands.
-
-    Parameters
-    ----------
-    steps : int
-        Steps of a replicate.
-    replicates : int
-        Replicates so far.
-    error : float
-        Bound on the error so far.
-    allowed : float
-        The allowed error.
-    rows : int
-        Rows visited so far.
-    """
-
-    steps: int
-    replicates: int
-    error: float
-    allowed: float
-    rows: int
-
-
-@dataclass(frozen=True, eq=False)
-class Hypergradient:
-    """A hypergradient and how far to trust it.
-
-    Parameters
-    ----------
-    value : ndarray or structure
-        The gradient, arranged like ``lam``.
-    std_error : ndarray, structure or None
-        Standard error of each component, where there are replicates; it does not see the bias.
-    objective : float
-        The upper objective at the lower variable found, on the sample that was used.
-    status : str
-        ``"converged"``, ``"step-limit"`` or ``"stagnated"``.
-    message : str
-        What that means, and what to do about it.
-    work : Work
-        What it cost.
-    method : str
-        The method that was used.
-    w : ndarray, structure or None
-        The lower variable; None where there were several solves.
-    adjoint : ndarray, structure or None
-        Solution of the linear system, arranged like ``w``: of that with the Hessian for a loss.
-    error : float or None
-        With a precision and the status ``"converged"``: the norm of the error is below this with the requested probability.
-        Of an estimate that was cut short it is a guess, and too small where solves are far from settled.
-    allowed : float or None
-        With a precision: what it allowed.
-    bias : float or None
-        With a precision: estimated norm of the bias, which is part of `error`.
-    replicates : ndarray of shape (n_replicates, dim_lam) or None
-        With a precision: independent estimates.
-    map_step : float or None
-        Step of the gradient map where the lower level is a loss.
-    """
-
-    value: Any
-    std_error: Any
-    objective: float
-    status: str
-    message: str
-    work: Work
-    method: str
-    w: Any = None
-    adjoint: Any = None
-    error: float | None = None
-    allowed: float | None = None
-    bias: float | None = None
-    replicates: Floats | None = field(default=None, repr=False)
-    map_step: float | None = None
 
 
 def chosen(lower: Lower, upper: UpperObjective, method: str, precision: float | None) -> str:
@@ -261,22 +162,6 @@ def core_start(lower: Lower, start: Any) -> _core.Start:
     return flat, None if adjoint is None else vector(adjoint, lower.w_structure, lower.dim_w, "the adjoint")
 
 
-def seed_of(random_state: Any) -> int:
-    """Turn a random state into a seed.
-
-    Parameters
-    ----------
-    random_state : int, RandomState or None
-        As in scikit-learn.
-
-    Returns
-    -------
-    int
-        The seed.
-    """
-    return random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31))
-
-
 def hypergradient(
     lower: Lower,
     upper: UpperObjective,
@@ -369,6 +254,11 @@ def hypergradient(
     Hypergradient
         The value with its error bar, status and cost.
 
+    Warns
+    -----
+    ConvergenceWarning
+        Where a precision was asked for and not reached.
+
     See Also
     --------
     minimize : Follow it.
@@ -422,19 +312,22 @@ def hypergradient(
         lower,
         upper,
         vector(lam, lower.lam_structure, lower.dim_lam, "lam"),
-        core_settings(name, settings, seed_of(random_state)),
+        core_settings(name, settings, _settings.seed(random_state)),
         core_start(lower, start),
-        max(1, int(n_jobs)),
+        threads(n_jobs),
         listener,
     )
     w, adjoint = record["place"] or (None, None)
     precise = record["precise"]
+    message = message_of(record)
+    if precise is not None and precise["error"] > precise["allowed"]:
+        warnings.warn(message, ConvergenceWarning, stacklevel=2)
     return Hypergradient(
         value=arranged(record["value"], lower.lam_structure),
         std_error=arranged(record["std_error"], lower.lam_structure),
         objective=record["objective"],
         status=record["status"],
-        message=record["message"],
+        message=message,
         work=Work(*record["work"]),
         method=name,
         w=arranged(w, lower.w_structure),

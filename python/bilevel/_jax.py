@@ -81,6 +81,20 @@ def from_jax(
     sampling: str = ...,
     symmetric: bool = ...,
 ) -> UpperObjective: ...
+@overload
+def from_jax(
+    function: Callable[..., Any],
+    *,
+    kind: str,
+    w: Any,
+    lam: Any,
+    data: Any = ...,
+    simulates: bool = ...,
+    double: bool = ...,
+    chunk: int = ...,
+    sampling: str = ...,
+    symmetric: bool = ...,
+) -> Level: ...
 def from_jax(
     function: Callable[..., Any],
     *,

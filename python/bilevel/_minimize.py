@@ -8,8 +8,10 @@ from typing import Any, NamedTuple, TypeAlias, Unpack
 
 import numpy as np
 
-from bilevel import _core
-from bilevel._hypergradient import Settings, Work, chosen, core_settings, core_start, seed_of
+from bilevel import _core, _settings
+from bilevel._arrays import threads
+from bilevel._estimates import Work
+from bilevel._hypergradient import Settings, chosen, core_settings, core_start
 from bilevel._levels import Floats, Level, Lower, UpperObjective, arranged, check_levels, vector
 
 DESCENTS = ("lbfgs", "gradient")
@@ -201,7 +203,7 @@ def minimize(
         raise ValueError(f"method='lbfgs' needs exact hypergradients, not those of {name!r}; take method='gradient'")
     if not descends and (hypergradient != "auto" or settings.keys() - {"batch"}):
         raise ValueError(f"of the settings of hypergradients method={method!r} takes batch alone")
-    seed = seed_of(random_state)
+    seed = _settings.seed(random_state)
     estimator = core_settings(name if descends else "sid", settings, seed)
     finite = lower.has_mean and upper.has_mean
     low, high = bounds(domain, lower)
@@ -248,10 +250,10 @@ def minimize(
         )
 
     at = vector(lam0, lower.lam_structure, lower.dim_lam, "lam0")
-    place, threads = core_start(lower, start), max(1, int(n_jobs))
+    place, jobs = core_start(lower, start), threads(n_jobs)
     try:
         return result(
-            _core.minimize(lower, upper, at, estimator, options, place, threads, listen if callbacks else None)
+            _core.minimize(lower, upper, at, estimator, options, place, jobs, listen if callbacks else None)
         )
     except BaseException as error:
         record = getattr(error, "record", None)

@@ -23,7 +23,7 @@ class TunedRegressor(RegressorMixin, TunedLinearModel):
 
     Parameters
     ----------
-    penalties, groups, cv, method, precision, fit_intercept, standardize, penalty_range, max_iter, max_time, \
+    penalties, groups, cv, method, precision, fit_intercept, standardize, shuffle, penalty_range, max_iter, max_time, \
 warm_start, random_state, n_jobs, callbacks, verbose : object
         As in the regressors.
     """
@@ -38,6 +38,7 @@ warm_start, random_state, n_jobs, callbacks, verbose : object
         precision: float = 1e-5,
         fit_intercept: bool = True,
         standardize: bool = True,
+        shuffle: bool = True,
         penalty_range: tuple[float, float] | None = None,
         max_iter: int = 200,
         max_time: float | None = None,
@@ -55,6 +56,7 @@ warm_start, random_state, n_jobs, callbacks, verbose : object
             precision=precision,
             fit_intercept=fit_intercept,
             standardize=standardize,
+            shuffle=shuffle,
             penalty_range=penalty_range,
             max_iter=max_iter,
             max_time=max_time,

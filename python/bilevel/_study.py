@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_X_y
 
-from bilevel import _core
-from bilevel._arrays import FLOATS, dataset, threads
+from bilevel import _core, _settings
+from bilevel._arrays import FLOATS, codes_of, dataset, threads
 from bilevel._groups import GroupsArgument, numbered
 
 METHODS = ("sid-constant", "sid-decreasing", "aid-fp", "aid-cg")
@@ -29,7 +28,7 @@ def study(
     X_val: Any = None,
     y_val: Any = None,
     validation_fraction: float = 0.25,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] | str = METHODS,
     eta: Sequence[float] = (),
     replicates: int = 20,
     batch: int = 32,
@@ -64,7 +63,7 @@ def study(
         Their target.
     validation_fraction : float, default=0.25
         The part of `X` that is held out for the upper level without `X_val`.
-    methods : sequence of str, default=("sid-constant", "sid-decreasing", "aid-fp", "aid-cg")
+    methods : sequence of str or str, default=("sid-constant", "sid-decreasing", "aid-fp", "aid-cg")
         What is compared.
     eta : sequence of float, default=()
         Constant steps; by default a half, a quarter and an eighth of the longest that no minibatch expands.
@@ -122,7 +121,7 @@ def study(
     validation = None
     if X_val is not None:
         X_val, y_val = check_X_y(X_val, y_val, accept_sparse="csr", dtype=FLOATS)
-        validation = data(X_val, y_val if classes is None else np.searchsorted(classes, y_val))
+        validation = data(X_val, y_val if classes is None else codes_of(y_val, classes, "validation"))
     options: _core.Options = {
         "loss": loss,
         "penalties": penalties,
@@ -133,7 +132,7 @@ def study(
         "lambda_min": None,
         "lambda_max": None,
         "start": None,
-        "seed": random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31)),
+        "seed": _settings.seed(random_state),
         "max_time": None,
         "max_iter": 1,
         "tolerance": 1e-5,
@@ -147,10 +146,10 @@ def study(
         options,
         {
             "at": [math.log(strength) for strength in strengths],
-            "methods": list(methods),
+            "methods": [methods] if isinstance(methods, str) else list(methods),
             "etas": [float(step) for step in eta],
-            "replicates": int(replicates),
-            "batch": int(batch),
+            "replicates": _settings.whole(replicates, "replicates"),
+            "batch": _settings.whole(batch, "batch"),
             "cross_batch": cross_batch,
             "max_epochs": float(max_epochs),
             "checkpoints": None if checkpoints is None else list(checkpoints),

@@ -109,6 +109,20 @@ def from_torch(
     sampling: str = ...,
     symmetric: bool = ...,
 ) -> UpperObjective: ...
+@overload
+def from_torch(
+    function: Callable[..., Any],
+    *,
+    kind: str,
+    w: Any,
+    lam: Any,
+    data: Any = ...,
+    simulates: bool = ...,
+    double: bool = ...,
+    chunk: int = ...,
+    sampling: str = ...,
+    symmetric: bool = ...,
+) -> Level: ...
 def from_torch(
     function: Callable[..., Any],
     *,

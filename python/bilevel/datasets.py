@@ -103,6 +103,8 @@ def read(
         With ``data`` (array, or CSR matrix where most entries are zero), ``target`` (numbers, or codes of
         ``target_names``), ``target_names``, ``feature_names`` and ``groups`` (the source column of each feature).
     """
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype={dtype!r} must be numpy.float64 or numpy.float32")
     single = np.dtype(dtype) == np.float32
     record = _core.read(path, target=target, labels=labels, features=n_features, double=not single, impute=impute)
     x = record["x"]

@@ -89,6 +89,9 @@ def test_faults_are_named(noisy: Any) -> None:
         SampleWeightTuner().fit(X, y, X_clean[:, :5], y_clean)
     with pytest.raises(ValueError, match="penalty"):
         SampleWeightTuner(penalty=0.0).fit(X, y, X_clean, y_clean)
+    for arguments in [{"monitor": "x"}, {"penalty": "x"}, {"callbacks": 3}, {"estimator": None}, {"estimator": bilevel.RidgeTuned}]:
+        with pytest.raises(ValueError, match=f"{next(iter(arguments))}="):
+            SampleWeightTuner(**arguments).fit(X, y, X_clean, y_clean)
     with pytest.raises(ValueError, match="aid-cg"):
         SampleWeightTuner(method="sid-svrg").fit(X, y, X_clean, y_clean)
 

@@ -129,12 +129,24 @@ def test_one_split_and_validation_rows_are_the_same(heart: Any) -> None:
     assert RidgeTuned(cv=0.3).fit(X, y).criterion_ == "30 % held out"
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+def test_few_validation_rows(rows: int, heart: Any) -> None:
+    # Of one or two none can be spared for the choice between kinds of penalty.
+    X, y = heart.data, heart.target.astype(float)
+    model = RidgeTuned().fit(X[20:], y[20:], X_val=X[:rows], y_val=y[:rows])
+    assert np.isfinite(model.coef_).all() and model.status_ in {"converged", "stalled"}
+    if rows < 3:
+        assert model.penalties_ == "shared" and "validation rows" in model.notes_[0]
+
+
 @pytest.mark.parametrize(
     ("cv", "message"),
     [
         (ShuffleSplit(3, random_state=0), "more than one validation part"),
         ([(np.arange(10), np.arange(10, 20)), (np.arange(10, 20), np.arange(10))], "in no validation part"),
         (1.5, "fraction"),
+        ([(np.arange(10), np.arange(9, 20))], "fitted, too"),
+        ([(np.arange(10), [500])], "row 500"),
     ],
 )
 def test_cv_that_makes_no_folds(cv: Any, message: str, heart: Any) -> None:
@@ -153,6 +165,23 @@ def test_mistakes(heart: Any) -> None:
         ({"precision": 2.0}, "precision"),
         ({"max_iter": 0}, "max_iter"),
         ({"max_time": -1.0}, "max_time"),
+        # What is of another type is named as well, and nothing is taken for true or cut off.
+        ({"precision": None}, "precision=None"),
+        ({"max_time": "1"}, "max_time='1'"),
+        ({"max_iter": 2.5}, "max_iter=2.5"),
+        ({"penalty_range": 3}, "penalty_range=3"),
+        ({"penalty_range": (None, -1.0)}, "penalty_range"),
+        ({"standardize": "no"}, "standardize='no'"),
+        ({"method": None}, "method=None"),
+        ({"penalties": ["shared"]}, "penalties="),
+        ({"callbacks": 3}, "callbacks=3"),
+        ({"callbacks": [3]}, "callbacks="),
+        ({"groups": 3}, "groups=3"),
+        ({"groups": np.zeros((13, 1))}, "groups="),
+        ({"n_jobs": 0}, "n_jobs=0"),
+        ({"n_jobs": 1.5}, "n_jobs=1.5"),
+        ({"random_state": -1}, "random_state=-1"),
+        ({"random_state": 2**70}, "random_state="),
     ]:
         with pytest.raises(ValueError, match=message):
             LogisticRegressionTuned(**arguments).fit(X, y)
@@ -160,12 +189,34 @@ def test_mistakes(heart: Any) -> None:
         RidgeTuned().fit(X, y, X_val=X)
     with pytest.raises(ValueError, match="give one of them"):
         RidgeTuned(cv=3).fit(X, y, X_val=X, y_val=y)
+    with pytest.raises(ValueError, match="no rows|there are none"):
+        RidgeTuned().fit(X, y, sample_weight_val=np.ones(3))
     with pytest.raises(ValueError, match="in no training row"):
         LogisticRegressionTuned().fit(X, y, X_val=X, y_val=y + 1)
     with pytest.raises(ValueError, match="13"):
         RidgeTuned().fit(X, y, X_val=X[:, :5], y_val=y)
     with pytest.raises(ValueError, match="non-zero|sample_weight 0"):
         RidgeTuned().fit(X, y, sample_weight=np.zeros(len(y)))
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_shuffled_rows_stay_where_they_are(cls: Any, heart: Any, abalone: Any) -> None:
+    X, y = data_for(cls, heart, abalone)
+    rows = np.random.default_rng(0).permutation(len(y))
+    X, y = np.ascontiguousarray(X[rows]), y[rows]
+    before = X.copy()
+    model = cls(penalties="shared", cv=0.25, standardize=False, shuffle=False).fit(X, y)
+    assert (before == X).all()
+    # The last rows judge, and the model is fitted on all, as with the same split given.
+    first = len(y) - round(0.25 * len(y))
+    same = cls(penalties="shared", standardize=False).fit(X[:first], y[:first], X_val=X[first:], y_val=y[first:])
+    assert model.hyperparameters_[0] == pytest.approx(same.hyperparameters_[0], abs=1e-2)
+    folds = cls(penalties="shared", standardize=False, shuffle=False).fit(X, y)
+    assert folds.criterion_ == "5 folds" and folds.status_ in {"converged", "stalled"}
+    with pytest.raises(ValueError, match="standardize=False"):
+        cls(shuffle=False).fit(X, y)
+    with pytest.raises(ValueError, match="leave cv out"):
+        cls(shuffle=False, standardize=False, cv=3).fit(X, y)
 
 
 # Weights.

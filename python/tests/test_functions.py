@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ridge import Ridge, distance
+from sklearn.exceptions import ConvergenceWarning
 
 import bilevel
 
@@ -332,6 +333,46 @@ def test_an_interrupt(ridge: Ridge) -> None:
     assert time.monotonic() - sent[0] < LONGEST
 
 
+def test_error_bars_of_estimates_that_were_cut_short_cover(ridge: Ridge) -> None:
+    # Features of very different size, so that solves are far from settled when the samples run out. Right bars are too small
+    # for more than 3 of 10 with probability 1e-3; components share the bias and not the noise.
+    spread = Ridge(n=2000)
+    spread.X = spread.X * np.array([1, 1, 0.3, 0.2, 0.15])
+    spread.lam = np.full(5, -3.0)
+    _, expected, _ = spread.solve(spread.lam)
+    above, outside, noise = 0, 0.0, 0.0
+    for seed in range(10):
+        with pytest.warns(ConvergenceWarning, match="precision was not reached"):
+            found = bilevel.hypergradient(
+                spread.lower(), spread.upper(), spread.lam, precision=1e-3, max_samples=1, random_state=seed
+            )
+        assert found.status == "step-limit" and "is allowed" in found.message
+        above += np.linalg.norm(found.value - expected) > found.error
+        outside += np.mean(abs(found.value - expected) > 2 * found.std_error) / 10
+        spreads = found.replicates.std(axis=0, ddof=1) / len(found.replicates) ** 0.5
+        noise += np.mean(abs(found.value - expected) > 2 * spreads) / 10
+    assert above <= 3 and outside <= 0.2
+    assert noise > 0.4, "the noise alone is no measure of the error here"
+
+
+def test_what_nothing_bounds_is_said_to_be(ridge: Ridge) -> None:
+    slow = bilevel.StochasticMap(
+        lambda w, lam, seeds: 0.995 * w + lam + np.random.default_rng(seeds).normal(size=(len(seeds), 2)).mean(axis=0),
+        lambda w, lam, seeds, v: 0.995 * v,
+        lambda w, lam, seeds, v: v,
+        dim_w=2,
+        dim_lam=2,
+        n_samples=None,
+    )
+    with pytest.warns(ConvergenceWarning, match="nothing bounds the error"):
+        found = bilevel.hypergradient(slow, HALF_SQUARE, [1.0, -2.0], precision=0.01, max_samples=300_000)
+    assert found.error == found.bias == np.inf and found.std_error[0] == np.inf and np.isfinite(found.value).all()
+    # Of settings that were chosen without a precision nothing is known but the noise.
+    noisy = bilevel.hypergradient(ridge.lower(), ridge.upper(), ridge.lam, method="sid", replicates=3, lower_steps=8)
+    assert np.isfinite(noisy.std_error).all() and "noise alone" in noisy.message
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_callback_ends_an_estimate_in_order(ridge: Ridge) -> None:
     stages: list[bilevel.Stage] = []
     found = bilevel.hypergradient(

@@ -31,6 +31,8 @@ def test_data_sets(tmp_path: Path) -> None:
     table = bilevel.datasets.read(path, target="price", dtype=np.float32)
     assert table.feature_names == ["size", "kind=a", "kind=b"] and list(table.groups) == ["size", "kind", "kind"]
     assert table.data.dtype == np.float32 and list(table.target) == [3, 4, 9.5, 2]
+    with pytest.raises(ValueError, match="dtype='int32'"):
+        bilevel.datasets.read(path, target="price", dtype="int32")
     path.write_text("size,price\n1,2\nx,\n")
     with pytest.raises(ValueError, match=r"table.csv"):
         bilevel.datasets.read(path)
@@ -50,6 +52,11 @@ def test_study(heart: Any) -> None:
         bilevel.study(heart.data, heart.target, at=[0.1, 0.2])
     with pytest.raises(ValueError, match="positive"):
         bilevel.study(heart.data, heart.target, at=0.0)
+    with pytest.raises(ValueError, match="replicates=0"):
+        bilevel.study(heart.data, heart.target, at=0.1, replicates=0)
+    # A label between those that are known must not be taken for one of them.
+    with pytest.raises(ValueError, match="the class 1 of a validation row"):
+        bilevel.study(heart.data, 2 * heart.target, at=0.1, X_val=heart.data, y_val=heart.target)
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -130,3 +137,33 @@ def test_types() -> None:
     command = [sys.executable, "-m", "mypy", "--config-file", str(sources / "pyproject.toml"), "--no-incremental"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=sources, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_types_help_who_uses_the_package(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    program = tmp_path / "program.py"
+    program.write_text(
+        """
+from typing import Any, assert_type
+import bilevel
+
+def function(w: Any, lam: Any) -> Any: ...
+
+lower = bilevel.from_jax(function, kind="loss", w=0.0, lam=0.0)
+assert_type(lower, bilevel.StochasticLoss)
+assert_type(bilevel.from_torch(function, kind="map", w=0.0, lam=0.0), bilevel.StochasticMap)
+upper = bilevel.from_torch(function, kind="objective", w=0.0, lam=0.0)
+assert_type(upper, bilevel.UpperObjective)
+assert_type(bilevel.hypergradient(lower, upper, 0.0), bilevel.Hypergradient)
+
+def choose(kind: str) -> None:
+    print(bilevel.from_jax(function, kind=kind, w=0.0, lam=0.0).dim_w)
+
+bilevel.hypergradient(upper, lower, 0.0)
+"""
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    # Levels that are swapped are found, and nothing else is.
+    assert done.stdout.count("error:") == 2, done.stdout
+    assert done.stdout.count('to "hypergradient" has incompatible type') == 2, done.stdout

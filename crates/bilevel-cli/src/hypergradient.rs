@@ -188,8 +188,13 @@ fn text(
     facts.row(["norm of the hypergradient", &numbers::short(norm)]);
     let reached = if estimate.status == Status::Converged { "" } else { " (more than was allowed)" };
     let sure = percent(args.probability);
-    facts
-        .row(["error".into(), format!("below {} with probability {sure}{reached}", percent(precise.relative_error()))]);
+    facts.row([
+        "error".into(),
+        match precise.error.is_finite() {
+            true => format!("below {} with probability {sure}{reached}", percent(precise.relative_error())),
+            false => "not bounded: it was cut short long before it settled".into(),
+        },
+    ]);
     facts.row(["allowed".into(), percent(precise.allowed / norm)]);
     facts.row(["estimated bias".into(), percent(precise.bias / norm)]);
     if let Some(exact) = exact {

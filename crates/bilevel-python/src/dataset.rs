@@ -1,6 +1,6 @@
 //! A data set held by Python: made once from arrays, used by everything that computes.
 
-use bilevel::data::{Dataset, Groups, Target, measured_columns};
+use bilevel::data::{Arrangement, Buffer, Dataset, Groups, Target, measured_columns};
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -26,9 +26,11 @@ pub enum TargetArray<'py> {
 
 #[pymethods]
 impl PyDataset {
-    /// `classes` are the names of the codes in `y`; `groups` the number of each feature's group in `group_names`.
+    /// `classes` are the names of the codes in `y`; `groups` the number of each feature's group in `group_names`. Rows that
+    /// are `shuffled` already are used where they lie.
     #[new]
-    #[pyo3(signature = (x, y, *, classes, feature_names, groups, group_names, weights))]
+    #[pyo3(signature = (x, y, *, classes, feature_names, groups, group_names, weights, shuffled=false))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         x: &Bound<'_, PyAny>,
         y: TargetArray<'_>,
@@ -37,6 +39,7 @@ impl PyDataset {
         groups: Option<PyReadonlyArray1<'_, u32>>,
         group_names: Vec<String>,
         weights: Option<PyReadonlyArray1<'_, f64>>,
+        shuffled: bool,
     ) -> PyResult<Self> {
         let design = matrix::design(x)?;
         let target = match y {
@@ -63,7 +66,8 @@ impl PyDataset {
             return Err(PyValueError::new_err("each feature must have one name and one known group"));
         }
         let measured = if design.is_sparse() { measured_columns(&design) } else { vec![true; features] };
-        Ok(PyDataset { inner: Dataset { design, target, feature_names, groups, measured, arrangement: None, weights } })
+        let arrangement = shuffled.then(|| Arrangement { seed: 0, standardization: None, numbers: numbers(&target) });
+        Ok(PyDataset { inner: Dataset { design, target, feature_names, groups, measured, arrangement, weights } })
     }
 
     /// `(rows, features)`.
@@ -80,5 +84,13 @@ impl PyDataset {
 
     fn __repr__(&self) -> String {
         format!("Dataset({} rows, {} features)", self.inner.rows(), self.inner.features())
+    }
+}
+
+/// The target as losses take it.
+fn numbers(target: &Target) -> Buffer<f64> {
+    match target {
+        Target::Classes { codes, .. } => codes.iter().map(|&code| f64::from(code)).collect(),
+        Target::Values(values) => values.iter().copied().collect(),
     }
 }

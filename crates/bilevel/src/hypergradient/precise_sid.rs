@@ -143,7 +143,7 @@ impl PreciseSid {
         let mut value = spread.mean.clone();
         vector::axpy(1.0, &correction.mean, &mut value);
         let objective = found.iter().map(|estimate| estimate.objective).sum::<f64>() / found.len() as f64;
-        let mut precise = PreciseHypergradient {
+        let precise = PreciseHypergradient {
             bias: trial.bias,
             error: goal.error(&spread),
             allowed: goal.allowed(&spread),
@@ -154,9 +154,7 @@ impl PreciseSid {
             biases: trial.biases,
             estimate: Hypergradient { value, objective, std_error: None, status, work },
         };
-        let errors = (0..lambda.len()).map(|j| precise.std_error_of(|replicate| replicate[j]).0).collect();
-        precise.estimate.std_error = Some(errors);
-        Ok(precise)
+        Ok(precise.with_std_errors())
     }
 }
 

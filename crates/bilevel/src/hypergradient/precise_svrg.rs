@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use super::anchor::{Chain, ChainSettings, Levels};
 use super::parts::check_sizes;
 use super::precise_sid::Stage;
-use super::precision::{PreciseHypergradient, Precision};
+use super::precision::{PreciseHypergradient, Precision, unsettled_bias};
 use super::spread::{Spread, mean};
 use super::{Hypergradient, Sid, WarmStart};
 use crate::error::{Error, Result};
@@ -157,9 +157,12 @@ impl PreciseSvrg {
                 let count = chains.len() as f64;
                 let objective = chains.iter().map(|chain| chain.estimate.objective).sum::<f64>() / count;
                 let nothing = vec![0.0; left.len()];
-                let mut precise = PreciseHypergradient {
-                    bias,
-                    error,
+                // A round that was the last one too early may have gone but little of the way.
+                let unsettled = unsettled_bias(bias, spread.variance, vector::norm(&spread.mean));
+                let all = if error <= allowed { bias } else { unsettled };
+                let precise = PreciseHypergradient {
+                    bias: all,
+                    error: error - bias + all,
                     allowed,
                     settings: Sid {
                         average: settings.solver.average,
@@ -173,9 +176,7 @@ impl PreciseSvrg {
                     biases: [left, nothing],
                     estimate: Hypergradient { value: spread.mean, objective, std_error: None, status, work },
                 };
-                let errors = (0..lambda.len()).map(|j| precise.std_error_of(|replicate| replicate[j]).0).collect();
-                precise.estimate.std_error = Some(errors);
-                return Ok(precise);
+                return Ok(precise.with_std_errors());
             }
             let part = |of: fn(&WarmStart) -> &Vec<f64>| {
                 mean(&chains.iter().map(|chain| of(&chain.point).clone()).collect::<Vec<_>>())

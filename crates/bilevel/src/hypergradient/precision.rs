@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::spread::{std_error, t_factor};
 use super::{Hypergradient, Sid};
 use crate::error::{Error, Result};
+use crate::status::Status;
 use crate::vector;
 
 /// How far off an estimate may be, and how sure that must be.
@@ -75,15 +76,29 @@ impl Precision {
     }
 }
 
+/// Bias of solves that did not settle: `left` is the first-order estimate of what is left of their starts, `norm` that of the
+/// hypergradient, and `variance` that of a replicate where its own bias is not estimated.
+///
+/// The hypergradient is a product of what both solves find. Where each is short of its solution by a fraction `e`, and was by
+/// `e'` earlier on, it is short by `e (2 - e)`, but the change between the two shows only `e (2 - e - e')`. The quotient of the two is
+/// at most `1 / (1 - left/norm)` (`docs/theory.md`, section 4). Noise enters a product in second order.
+pub(super) fn unsettled_bias(left: f64, variance: f64, norm: f64) -> f64 {
+    if left < norm { left / (1.0 - left / norm) + variance / norm } else { f64::INFINITY }
+}
+
 /// An estimate with an error bar.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PreciseHypergradient {
     /// The mean over the replicates with its standard errors; its status is `Converged` where the precision was reached,
     /// else `StepLimit`. The work is that of everything, trials included.
+    ///
+    /// The standard errors are those of the noise; of an estimate that was cut short, whose bias may be larger than that, each is
+    /// the root of its square and that of `bias`.
     pub estimate: Hypergradient,
-    /// Estimated norm of the bias, which the standard errors do not see.
+    /// Estimated norm of the bias. Of an estimate that was cut short it is infinite where nothing bounds it: where the solves had
+    /// not forgotten their starts and either the contraction of the map is not known or the value is no larger than what is missing.
     pub bias: f64,
-    /// The error of `value` is below this with the requested probability.
+    /// The error of `value` is below this with the requested probability; infinite where `bias` is.
     pub error: f64,
     /// What the precision allowed.
     pub allowed: f64,
@@ -106,18 +121,32 @@ impl PreciseHypergradient {
         self.error / vector::norm(&self.estimate.value)
     }
 
-    /// Standard error of the component along `direction`, `direction' value`.
+    /// Standard error of the component along `direction`, `direction' value`; see `estimate` for what it holds.
     ///
     /// # Panics
     /// When the direction has another length.
     pub fn std_error_along(&self, direction: &[f64]) -> f64 {
         assert_eq!(direction.len(), self.estimate.value.len(), "the direction has the length of lambda");
-        self.std_error_of(|replicate| vector::dot(direction, replicate)).0
+        let noise = self.std_error_of(|replicate| vector::dot(direction, replicate)).0;
+        noise.hypot(self.unseen() * vector::norm(direction))
+    }
+
+    /// Fills in the standard errors of the components.
+    pub(super) fn with_std_errors(mut self) -> Self {
+        let unseen = self.unseen();
+        let error = |j: usize| self.std_error_of(|replicate| replicate[j]).0.hypot(unseen);
+        self.estimate.std_error = Some((0..self.estimate.value.len()).map(error).collect());
+        self
+    }
+
+    /// The bias that belongs into standard errors: none where it was brought below a part of what was allowed.
+    fn unseen(&self) -> f64 {
+        if self.estimate.status == Status::Converged { 0.0 } else { self.bias }
     }
 
     /// The interval that covers `direction' grad f(lambda)` with this probability: Student's t with the degrees of freedom of
-    /// Welch for the noise, widened by the estimated biases along the direction. Where the noise is far below what was
-    /// allowed the biases dominate, and the interval covers more often than asked.
+    /// Welch for the noise, widened by the estimated biases along the direction, or by all of `bias` where the estimate was cut
+    /// short. Where the noise is far below what was allowed the biases dominate, and the interval covers more often than asked.
     ///
     /// # Panics
     /// When the direction has another length.
@@ -125,7 +154,10 @@ impl PreciseHypergradient {
         assert_eq!(direction.len(), self.estimate.value.len(), "the direction has the length of lambda");
         let centre = vector::dot(direction, &self.estimate.value);
         let (error, free) = self.std_error_of(|replicate| vector::dot(direction, replicate));
-        let bias: f64 = self.biases.iter().map(|bias| vector::dot(direction, bias).abs()).sum();
+        let bias: f64 = match self.estimate.status {
+            Status::Converged => self.biases.iter().map(|bias| vector::dot(direction, bias).abs()).sum(),
+            _ => self.bias * vector::norm(direction),
+        };
         let half = t_factor(free, probability) * error + bias;
         (centre - half, centre + half)
     }

@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use rayon::prelude::*;
 
 use super::precise_sid::{PreciseSid, Stage};
-use super::precision::Precision;
+use super::precision::{Precision, unsettled_bias};
 use super::sid::Streams;
 use super::spread::{Spread, mean};
 use super::{Hypergradient, Sid, WarmStart};
@@ -69,6 +69,7 @@ pub(super) struct Trial {
     pub spread: Spread,
     /// `2 D1` of each pair of replicates.
     pub corrections: Vec<Vec<f64>>,
+    /// Norm of what is left of both biases; infinite where nothing bounds it.
     pub bias: f64,
     /// What is left of the start, and of the noise after the correction.
     pub biases: [Vec<f64>; 2],
@@ -183,6 +184,12 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
                     (plan.upper_part, spread.variance) = self.upper_part(&plan, &main, &spread, work)?;
                 }
                 let biases = [start_left, noise_left.mean];
+                // Without a contraction nothing says how slowly the rest is forgotten.
+                let bias = match self.settings.contraction {
+                    _ if settled => bias,
+                    None if unforgotten > limit => f64::INFINITY,
+                    _ => unsettled_bias(unforgotten, 0.0, spread.signal_squared().sqrt()) + rest,
+                };
                 return Ok(Trial { plan, spread, corrections, bias, biases, settled: settled && go_on });
             }
             // Either way twice the rows.

@@ -88,9 +88,10 @@ pub(super) fn run(
         let steering = validation.as_ref().map_or(data.rows(), Dataset::rows);
         let parts = match judges {
             Judges::Given(folds) => folds.len().min(MONITOR_PARTS),
-            Judges::Separate(_) | Judges::Tail(_) | Judges::Folds(_) => MONITOR_PARTS,
+            Judges::Separate(_) => steering.min(MONITOR_PARTS),
+            Judges::Tail(_) | Judges::Folds(_) => MONITOR_PARTS,
         };
-        // Of two given folds none can be spared.
+        // Of two given folds or validation rows none can be spared.
         let rotations = if parts < 3 {
             0
         } else if steering < ONE_MONITOR_FROM {
@@ -99,7 +100,8 @@ pub(super) fn run(
             1
         };
         if rotations == 0 {
-            notes.push("two folds leave none to choose the kind of penalty by: one penalty for all was tuned".into());
+            let judges = if validation.is_some() { "so few validation rows" } else { "two folds" };
+            notes.push(format!("{judges} leave none to choose the kind of penalty by: one penalty for all was tuned"));
         }
         for rotation in 0..rotations {
             context.phase(&format!("comparing kinds of penalty, part {} of {rotations}", rotation + 1));
