@@ -196,7 +196,8 @@ fn text(
         },
     ]);
     facts.row(["allowed".into(), percent(precise.allowed / norm)]);
-    facts.row(["estimated bias".into(), percent(precise.bias / norm)]);
+    let bias = if precise.bias.is_finite() { percent(precise.bias / norm) } else { "unknown".into() };
+    facts.row(["estimated bias".into(), bias]);
     if let Some(exact) = exact {
         let error = vector::distance(exact, &estimate.value) / vector::norm(exact);
         facts.row(["distance from the exact one".into(), percent(error)]);
