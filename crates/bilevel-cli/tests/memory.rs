@@ -16,6 +16,8 @@ const FIXED: f64 = 24e6;
 
 /// Runs `tune` on two threads to its end, and returns the largest memory that was resident, in bytes.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
+// It is waited for by `wait4`, which tells what it used.
+#[allow(clippy::zombie_processes)]
 fn peak_of_tune(file: &Path, out: &Path, more: &[&str]) -> f64 {
     use std::process::{Command, Stdio};
 

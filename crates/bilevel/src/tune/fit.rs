@@ -26,7 +26,7 @@ pub(super) fn fit<'a>(
         }
         let minimum = dual.minimize(&lower, lambda, solving.dual_newton(), &solving.signal)?;
         let point = dual.into_memory().state().point().to_vec();
-        return Ok((Fitted::Rows { lower, lambda: lambda.to_vec(), point }, minimum.info.work));
+        return Ok((Fitted::Rows { lower: Box::new(lower), lambda: lambda.to_vec(), point }, minimum.info.work));
     }
     let mut w = start.map_or_else(|| risk.null_parameters(), |near| near.parameters().into_owned());
     let minimum = solving.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None, &solving.signal)?;

@@ -13,7 +13,7 @@ pub(super) enum Fitted<'a> {
     /// As the point in the space of the rows that makes them: `p / n` times less memory, and quickly multiplied out.
     Rows {
         /// The lower level.
-        lower: Glm<'a>,
+        lower: Box<Glm<'a>>,
         /// Where it was solved.
         lambda: Vec<f64>,
         /// The point `(A, b)`.

@@ -172,7 +172,7 @@ impl<'a> Fold<'a> {
     fn fitted(&self) -> Fitted<'a> {
         match &self.dual {
             Some((memory, lambda)) => Fitted::Rows {
-                lower: self.lower.clone(),
+                lower: Box::new(self.lower.clone()),
                 lambda: lambda.clone(),
                 point: memory.state().point().to_vec(),
             },

@@ -177,14 +177,14 @@ fn cholesky(curvature: &GlmCurvature<'_, '_>) -> Result<Cholesky> {
     for column in 0..d {
         let entries = &mut hessian[column * d..][..d];
         let (k, b) = (column / outputs, column % outputs);
-        for row in column..d {
+        for (row, out) in entries.iter_mut().enumerate().skip(column) {
             let (j, a) = (row / outputs, row % outputs);
             let own = if a == b { sums.gram(a, j, k) } else { 0.0 };
             let mut entry = risk.scale * (own - sums.product(row, column));
             if outputs > 1 && k == risk.features() {
                 entry += 1.0 / outputs as f64;
             }
-            entries[row] = entry;
+            *out = entry;
         }
         entries[column] += penalty[column];
     }
