@@ -21,9 +21,9 @@ pub struct Lean(());
 
 /// Bytes from which on vectors are pages of their own.
 const PAGES_FROM: i32 = 1 << 17;
-/// The same for what is computed later on, the most that can be had; and how much may be free at the end of the heap.
-const PAGES_FROM_LATER: i32 = 32 << 20;
-const KEPT_LATER: i32 = 64 << 20;
+/// The same for what is computed later on, where vectors come and go that are passed over many times; and how much may be free at the end of the heap.
+const PAGES_FROM_LATER: i32 = 4 << 20;
+const KEPT_LATER: i32 = 16 << 20;
 
 impl Lean {
     /// Begins.

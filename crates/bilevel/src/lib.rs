@@ -57,6 +57,7 @@
 //! The same seed gives the same numbers on any number of threads.
 
 pub mod algorithms;
+mod cholesky;
 pub mod clean;
 pub mod data;
 pub mod diagnose;

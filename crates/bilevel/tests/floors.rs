@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
         "error",
         "Error",
         "Result",
+        "cholesky",
         "elementary",
         "epochs",
         "plain",

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use bilevel::Result;
 use bilevel::data::TargetKind;
-use bilevel::tune::{About, Observer, SavedModel, StrongWeight, Summary, Tuned, feature_deviations, strongest_weights};
+use bilevel::tune::{
+    About, LinearModel, Observer, SavedModel, StrongWeight, Summary, Tuned, feature_deviations, strongest_weights,
+};
 
 pub use args::TuneArgs;
 
@@ -59,7 +61,7 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode> {
         strongest: &strongest,
         command: &command,
     };
-    write(args, &known, &tuned)?;
+    write(args, &known, &mut tuned)?;
     if !args.quiet {
         output::print(&format!("\n{}\n{}", results::text(&tuned), closing(args, &tuned)))?;
     }
@@ -89,10 +91,28 @@ struct Known<'a> {
     command: &'a str,
 }
 
-fn write(args: &TuneArgs, known: &Known<'_>, tuned: &Tuned) -> Result<()> {
+/// Writes all files; the coefficients, which may be most of what is in memory, go into the last of them.
+fn write(args: &TuneArgs, known: &Known<'_>, tuned: &mut Tuned) -> Result<()> {
     let Known { learned, command, .. } = *known;
+    let title = args.problem.train.file_name().unwrap_or(args.problem.train.as_os_str()).to_string_lossy();
+    let report = Report {
+        title: &title,
+        data: known.description,
+        command,
+        tuned,
+        feature_names: known.feature_names,
+        groups: &learned.groups,
+        class_names: learned.labels.names(),
+        strongest: known.strongest,
+    };
+    let mut files = Files::new(&args.out)?;
+    files.add("report.html", report.render().as_bytes())?;
+    let summary = serde_json::to_string_pretty(&Summary::new(tuned)).expect("plain data can be written as JSON");
+    files.add("summary.json", (summary + "\n").as_bytes())?;
+    files.add("trace.csv", trace(tuned).as_bytes())?;
+    let coef = std::mem::take(&mut tuned.model.coef);
     let saved = SavedModel {
-        model: tuned.model.clone(),
+        model: LinearModel { coef, ..tuned.model.clone() },
         lambda: tuned.lambda.clone(),
         about: About {
             encoder: learned.encoder.clone(),
@@ -109,23 +129,7 @@ fn write(args: &TuneArgs, known: &Known<'_>, tuned: &Tuned) -> Result<()> {
             command: command.into(),
         },
     };
-    let title = args.problem.train.file_name().unwrap_or(args.problem.train.as_os_str()).to_string_lossy();
-    let report = Report {
-        title: &title,
-        data: known.description,
-        command,
-        tuned,
-        feature_names: known.feature_names,
-        groups: &learned.groups,
-        class_names: learned.labels.names(),
-        strongest: known.strongest,
-    };
-    let summary = serde_json::to_string_pretty(&Summary::new(tuned)).expect("plain data can be written as JSON");
-    let mut files = Files::new(&args.out)?;
     files.add("model", &saved.to_bytes()?)?;
-    files.add("trace.csv", trace(tuned).as_bytes())?;
-    files.add("summary.json", (summary + "\n").as_bytes())?;
-    files.add("report.html", report.render().as_bytes())?;
     files.publish()
 }
 

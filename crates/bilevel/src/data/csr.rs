@@ -187,31 +187,6 @@ impl<T: Element> CsrMatrix<T> {
 }
 
 impl<T: Element> CsrMatrix<T> {
-    /// The rows `order[0], order[1], ...` with the columns they use, the fullest first; the second part tells which
-    /// columns these are.
-    pub(super) fn compacted(&self, order: &[u32]) -> (Self, Vec<u32>) {
-        let mut counts = vec![0u32; self.cols];
-        for &row in order {
-            self.row(row as usize).0.iter().for_each(|&j| counts[j as usize] += 1);
-        }
-        let mut columns: Vec<u32> = (0..self.cols as u32).filter(|&j| counts[j as usize] > 0).collect();
-        columns.sort_by_key(|&j| std::cmp::Reverse(counts[j as usize]));
-        let mut place = vec![0u32; self.cols];
-        columns.iter().enumerate().for_each(|(k, &j)| place[j as usize] = k as u32);
-        let (mut offsets, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-        let mut row: Vec<(u32, T)> = Vec::new();
-        for &i in order {
-            let (row_indices, row_values) = self.row(i as usize);
-            row.clear();
-            row.extend(row_indices.iter().map(|&j| place[j as usize]).zip(row_values.iter().copied()));
-            row.sort_unstable_by_key(|entry| entry.0);
-            indices.extend(row.iter().map(|entry| entry.0));
-            values.extend(row.iter().map(|entry| entry.1));
-            offsets.push(indices.len());
-        }
-        (CsrMatrix::new(columns.len(), offsets, indices, values), columns)
-    }
-
     /// The transpose, built on first use and kept.
     pub(super) fn transposed(&self) -> &CsrMatrix<T> {
         self.transposed.get_or_init(|| {

@@ -7,8 +7,9 @@ use std::array;
 use std::ops::Range;
 
 use crate::simd::vectorize;
-use faer::linalg::matmul::triangular;
+use faer::linalg::matmul::{matmul, triangular};
 use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
 
 use super::buffer::{Access, Buffer};
 use super::dense_outputs::{add_outputs_transposed, outputs_margins};
@@ -18,6 +19,10 @@ use super::reorder::reorder;
 
 /// Entries of a widened block for Gram matrices: so many rows at a time that adding to the large result costs little.
 const GRAM_BLOCK_ENTRIES: usize = 256 * 1024;
+/// Rows of a Gram matrix that are one task.
+const GRAM_PANEL: usize = 64;
+/// Columns from which on the tasks of one Gram matrix are enough for all threads.
+pub(super) const GRAM_IS_PARALLEL: usize = 8 * GRAM_PANEL;
 /// Rows of one dot product: so many sums hide the latency of the processor.
 const DOT_ROWS: usize = 4;
 /// Rows that are added to a sum at a time.
@@ -158,25 +163,32 @@ impl<T: Element> DenseMatrix<T> {
     }
 
     pub(super) fn add_block_gram(&self, rows: &RowPick<'_>, d: &[f64], out: &mut [f64]) {
-        let mut out = MatMut::from_row_major_slice_mut(out, self.cols, self.cols);
+        let cols = self.cols;
         let mut scaled = Vec::with_capacity(GRAM_BLOCK_ENTRIES.max(self.cols));
         self.widened_blocks(rows, GRAM_BLOCK_ENTRIES, |first, block| {
             scaled.clear();
             for (i, &d) in d[first..first + block.nrows()].iter().enumerate() {
                 scaled.extend(block.row(i).iter().map(|x| d * x));
             }
-            let scaled = MatRef::from_row_major_slice(&scaled, block.nrows(), self.cols);
-            triangular::matmul(
-                out.as_mut(),
-                triangular::BlockStructure::TriangularLower,
-                Accum::Add,
-                block.transpose(),
-                triangular::BlockStructure::Rectangular,
-                scaled,
-                triangular::BlockStructure::Rectangular,
-                1.0,
-                Par::Seq,
-            );
+            let scaled = MatRef::from_row_major_slice(&scaled, block.nrows(), cols);
+            out.par_chunks_mut(GRAM_PANEL * cols).enumerate().for_each(|(panel, out)| {
+                let (first, count) = (panel * GRAM_PANEL, out.len() / cols);
+                let rows = block.subcols(first, count).transpose();
+                let out = MatMut::from_row_major_slice_mut(out, count, cols);
+                let (before, own) = out.subcols_mut(0, first + count).split_at_col_mut(first);
+                matmul(before, Accum::Add, rows, scaled.subcols(0, first), 1.0, Par::Seq);
+                triangular::matmul(
+                    own,
+                    triangular::BlockStructure::TriangularLower,
+                    Accum::Add,
+                    rows,
+                    triangular::BlockStructure::Rectangular,
+                    scaled.subcols(first, count),
+                    triangular::BlockStructure::Rectangular,
+                    1.0,
+                    Par::Seq,
+                );
+            });
         });
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::buffer::Access;
 use super::coded::CodedMatrix;
 use super::csr::CsrMatrix;
-use super::dense::DenseMatrix;
+use super::dense::{DenseMatrix, GRAM_IS_PARALLEL};
 
 /// Number type of a stored matrix.
 pub trait Element: Copy + Send + Sync + Default + PartialEq + Into<f64> + std::fmt::Debug + 'static {
@@ -376,6 +376,12 @@ impl DesignMatrix {
     /// `out += (X[rows] * X[rows])^T G`, entries squared: diagonals of Hessians.
     pub fn add_block_squared_transpose(&self, rows: &RowPick<'_>, g: &[f64], outputs: usize, out: &mut [f64]) {
         each!(self, m => m.add_block_squared_transpose(rows, g, outputs, out));
+    }
+
+    /// Whether [`DesignMatrix::add_block_gram`] alone makes use of all threads, so that nobody needs Gram matrices of parts of
+    /// the rows.
+    pub(crate) fn gram_is_parallel(&self) -> bool {
+        !self.is_sparse() && self.cols() >= GRAM_IS_PARALLEL
     }
 
     /// Lower triangle of `out += X[rows]^T diag(d) X[rows]`, `out` of shape `p x p`, row-major.

@@ -132,8 +132,15 @@ impl<'a> Pass<'a> {
         out_intercept: &mut [f64],
     ) -> f64 {
         let outputs = intercept.len();
-        if self.design.is_sparse() && self.chunks.len() * out.len() > PARTIAL_LIMIT {
-            return self.by_columns(weights, intercept, visit, out, out_intercept);
+        if self.design.is_sparse() {
+            let partial = self.chunks.len() * out.len();
+            if partial > PARTIAL_LIMIT {
+                return self.by_columns(weights, intercept, visit, out, out_intercept);
+            }
+            // Partial sums that take as long to add up as the product itself save nothing.
+            if partial > self.design.stored() / self.design.rows().max(1) * self.len * outputs {
+                return self.in_order(weights, intercept, visit, out, out_intercept);
+            }
         }
         let partial: Vec<(f64, Vec<f64>)> = self
             .chunks
@@ -191,6 +198,9 @@ impl<'a> Pass<'a> {
     /// Sums `add(rows, position, partial)` over all chunks into `out`, at most `parts` partial sums at a time.
     pub fn accumulate(&self, parts: usize, add: impl Fn(Range<usize>, usize, &mut [f64]) + Sync, out: &mut [f64]) {
         let group = self.chunks.len().div_ceil(parts.max(1)).max(1);
+        if group >= self.chunks.len() {
+            return self.chunks.iter().for_each(|chunk| add(chunk.rows.clone(), chunk.position, out));
+        }
         let partial: Vec<Vec<f64>> = self
             .chunks
             .par_chunks(group)
@@ -205,6 +215,31 @@ impl<'a> Pass<'a> {
         for partial in &partial {
             out.iter_mut().zip(partial).for_each(|(o, p)| *o += p);
         }
+    }
+
+    /// The transpose product by one thread, row after row: no partial sums, where there are few entries for so many weights.
+    fn in_order(
+        &self,
+        weights: &[f64],
+        intercept: &[f64],
+        visit: impl Fn(Range<usize>, usize, &mut [f64]) -> f64 + Sync,
+        out: &mut [f64],
+        out_intercept: &mut [f64],
+    ) -> f64 {
+        let outputs = intercept.len();
+        let mut g = vec![0.0; self.len * outputs];
+        let slots = SharedSlots::new(&mut g, outputs);
+        let sum = self.margins(weights, intercept, |rows, position, margins| {
+            let sum = visit(rows.clone(), position, margins);
+            slots.at(position, rows.len()).copy_from_slice(margins);
+            sum
+        });
+        for chunk in &self.chunks {
+            let g = &g[chunk.position * outputs..][..chunk.rows.len() * outputs];
+            self.design.add_block_transpose(&RowPick::Span(chunk.rows.clone()), g, outputs, out);
+        }
+        add_rows(&g, out_intercept);
+        sum
     }
 
     /// The transpose product by columns of the matrix: no partial sums, for outputs too large to hold one per chunk.

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use super::row_space::RowSpace;
 use crate::sample::{Purpose, Rng};
 
-/// Largest dimension.
-const LARGEST: usize = 256;
+/// Largest dimension. Twice as many save a few products where penalties are weak, and cost more than that in time and memory.
+const LARGEST: usize = 128;
 /// Rows for each dimension.
 const ROWS_PER_DIMENSION: usize = 16;
 /// Columns of one product with the kernel.
@@ -20,12 +20,13 @@ const BLOCK: usize = 32;
 /// Rows of one task.
 const ROWS: usize = 512;
 
-/// `B` with `B^T K B = I` and `L = K B`, both `n x r` and row-major, for the kernel of one output without its factor.
+/// `B` with `B^T K B = I` and `L = K B`, both `n x r` and row-major, for the kernel of one output without its factor. In single
+/// precision: they only precondition, and are most of what is kept from one `lambda` to the next.
 #[derive(Clone)]
 pub(super) struct Basis {
     pub width: usize,
-    pub b: Vec<f64>,
-    pub l: Vec<f64>,
+    pub b: Vec<f32>,
+    pub l: Vec<f32>,
     /// The `S` it was made for.
     by_feature: Vec<f64>,
 }
@@ -36,11 +37,9 @@ impl Basis {
     pub fn new(space: &RowSpace, before: Option<Basis>, weights: &[f64]) -> Option<Basis> {
         let n = space.kernel.len();
         let width = (n / ROWS_PER_DIMENSION).clamp(16, LARGEST).min(n / 2).max(1);
-        let weigh = |mut l: Vec<f64>| {
-            for (l, w) in l.chunks_exact_mut(width).zip(weights) {
-                l.iter_mut().for_each(|l| *l *= w);
-            }
-            l
+        let weigh = |l: Vec<f32>| {
+            let rows = l.chunks_exact(width).zip(weights);
+            rows.flat_map(|(l, w)| l.iter().map(move |l| w * f64::from(*l))).collect()
         };
         match before {
             None => {
@@ -56,8 +55,9 @@ impl Basis {
                 if !space.by_feature.iter().zip(&before.by_feature).all(same) {
                     return Self::iterate(space, weigh(before.l), width);
                 }
-                crate::vector::scale(1.0 / factor.sqrt(), &mut before.b);
-                crate::vector::scale(factor.sqrt(), &mut before.l);
+                let root = factor.sqrt() as f32;
+                before.b.iter_mut().for_each(|b| *b /= root);
+                before.l.iter_mut().for_each(|l| *l *= root);
                 before.by_feature.copy_from_slice(&space.by_feature);
                 Some(before)
             }
@@ -68,13 +68,12 @@ impl Basis {
     fn iterate(space: &RowSpace, omega: Vec<f64>, width: usize) -> Option<Basis> {
         let n = space.kernel.len();
         let mut y = vec![0.0; n * width];
-        let mut scratch = Vec::new();
         for first in (0..width).step_by(BLOCK) {
             let count = BLOCK.min(width - first);
             let block: Vec<f64> =
                 omega.chunks_exact(width).flat_map(|row| &row[first..first + count]).copied().collect();
             let mut image = vec![0.0; n * count];
-            space.kernel.kernel_product(&block, count, &space.by_feature, &mut scratch, &mut image);
+            space.kernel.kernel_product(&block, count, &space.by_feature, &mut image);
             for (y, image) in y.chunks_exact_mut(width).zip(image.chunks_exact(count)) {
                 y[first..first + count].copy_from_slice(image);
             }
@@ -83,14 +82,14 @@ impl Basis {
         let trace: f64 = (0..width).map(|j| core[(j, j)]).sum();
         (0..width).for_each(|j| core[(j, j)] += 1e-13 * trace);
         let factor = core.llt(Side::Lower).ok()?;
-        let (mut b, mut l) = (omega, y);
-        for matrix in [&mut b, &mut l] {
+        let [b, l] = [omega, y].map(|mut matrix| {
             matrix.par_chunks_mut(ROWS * width).for_each(|block| {
                 let rows = block.len() / width;
                 let transposed = MatMut::from_column_major_slice_mut(block, width, rows);
                 solve_lower_triangular_in_place(factor.L(), transposed, Par::Seq);
             });
-        }
+            matrix.into_iter().map(|x| x as f32).collect()
+        });
         Some(Basis { width, b, l, by_feature: space.by_feature.clone() })
     }
 }

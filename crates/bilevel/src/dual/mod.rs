@@ -21,4 +21,4 @@ mod preconditioner;
 mod row_space;
 mod solver;
 
-pub use solver::{DualMinimum, DualNewton, DualSolver, DualState};
+pub use solver::{DualMemory, DualMinimum, DualNewton, DualSolver, DualState, parameters_of};

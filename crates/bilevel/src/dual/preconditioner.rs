@@ -6,12 +6,12 @@
 //! penalty alone. So, in coordinates of the rows, `z = r - B (I - G_c^{-1}) L^T r`.
 
 use faer::linalg::matmul::{matmul, triangular};
-use faer::linalg::solvers::{Llt, Solve};
-use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
+use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::basis::Basis;
 use super::row_space::RowSpace;
+use crate::cholesky::{Cholesky, PackedCholesky};
 
 /// Rows of one task.
 const ROWS: usize = 256;
@@ -20,7 +20,7 @@ const COLUMNS: usize = 32;
 
 /// `G_c` of every output, factorised.
 pub(super) struct Preconditioner {
-    blocks: Vec<Llt<f64>>,
+    blocks: Vec<PackedCholesky>,
 }
 
 impl Preconditioner {
@@ -30,10 +30,10 @@ impl Preconditioner {
         let (outputs, width) = (space.outputs, basis.width);
         let border = usize::from(space.intercept);
         let size = width + border;
-        let blocks: Vec<Option<Llt<f64>>> = (0..outputs)
+        let blocks: Vec<Option<PackedCholesky>> = (0..outputs)
             .into_par_iter()
             .map(|output| {
-                let mut gram = Mat::<f64>::zeros(size, size);
+                let mut gram = vec![0.0; size * size];
                 let mut weighted = vec![0.0; ROWS * size];
                 for (first, l) in basis.l.chunks(ROWS * width).enumerate() {
                     let rows = l.len() / width;
@@ -41,11 +41,11 @@ impl Preconditioner {
                         let root = diagonal[(first * ROWS + i) * outputs + output].sqrt();
                         out[width..].fill(root);
                         let root = root * space.by_output[output].sqrt();
-                        out.iter_mut().zip(l).for_each(|(o, l)| *o = root * l);
+                        out.iter_mut().zip(l).for_each(|(o, l)| *o = root * f64::from(*l));
                     }
                     let block = MatRef::from_row_major_slice(&weighted[..rows * size], rows, size);
                     triangular::matmul(
-                        gram.as_mut(),
+                        MatMut::from_column_major_slice_mut(&mut gram, size, size),
                         triangular::BlockStructure::TriangularLower,
                         Accum::Add,
                         block.transpose(),
@@ -56,11 +56,11 @@ impl Preconditioner {
                         Par::Seq,
                     );
                 }
-                (0..width).for_each(|j| gram[(j, j)] += 1.0);
+                (0..width).for_each(|j| gram[j * size + j] += 1.0);
                 if border == 1 {
-                    gram[(width, width)] += if outputs > 1 { 1.0 } else { 1e-12 };
+                    gram[width * size + width] += if outputs > 1 { 1.0 } else { 1e-12 };
                 }
-                gram.llt(Side::Lower).ok()
+                Some(Cholesky::new(size, gram)?.packed())
             })
             .collect();
         Some(Preconditioner { blocks: blocks.into_iter().collect::<Option<_>>()? })
@@ -114,7 +114,7 @@ impl Preconditioner {
             .into_par_iter()
             .map(|output| {
                 let mut own: Vec<f64> = x.iter().skip(output).step_by(outputs).take(size).copied().collect();
-                self.blocks[output].solve_in_place(MatMut::from_column_major_slice_mut(&mut own, size, 1));
+                self.blocks[output].solve_in_place(&mut own);
                 own
             })
             .collect();
@@ -127,29 +127,39 @@ impl Preconditioner {
 /// `out = L^T M` with output `c` scaled by `roots[c]`.
 fn project(basis: &Basis, outputs: usize, rows: &[f64], roots: &[f64], out: &mut [f64]) {
     let (width, n) = (basis.width, rows.len() / outputs);
-    let rows = MatRef::from_row_major_slice(rows, n, outputs);
+    let rows = narrowed(rows);
+    let rows = MatRef::from_row_major_slice(&rows, n, outputs);
     let l = MatRef::from_row_major_slice(&basis.l, n, width);
     out[..width * outputs].par_chunks_mut(COLUMNS * outputs).enumerate().for_each(|(index, out)| {
         let count = out.len() / outputs;
         let columns = l.subcols(index * COLUMNS, count);
-        let product = MatMut::from_row_major_slice_mut(out, count, outputs);
-        matmul(product, Accum::Replace, columns.transpose(), rows, 1.0, Par::Seq);
-        for row in out.chunks_exact_mut(outputs) {
-            row.iter_mut().zip(roots).for_each(|(x, s)| *x *= s);
+        let mut product = vec![0.0; out.len()];
+        let target = MatMut::from_row_major_slice_mut(&mut product, count, outputs);
+        matmul(target, Accum::Replace, columns.transpose(), rows, 1.0, Par::Seq);
+        for (row, product) in out.chunks_exact_mut(outputs).zip(product.chunks_exact(outputs)) {
+            row.iter_mut().zip(product).zip(roots).for_each(|((x, p), s)| *x = f64::from(*p) * s);
         }
     });
 }
 
 /// `out += B X` with output `c` of `X` scaled by `roots[c]`.
-fn add_expanded(b: &[f64], width: usize, outputs: usize, x: &[f64], roots: &[f64], out: &mut [f64]) {
+fn add_expanded(b: &[f32], width: usize, outputs: usize, x: &[f64], roots: &[f64], out: &mut [f64]) {
     let mut x = x[..width * outputs].to_vec();
     for row in x.chunks_exact_mut(outputs) {
         row.iter_mut().zip(roots).for_each(|(x, s)| *x *= s);
     }
+    let x = narrowed(&x);
     let x = MatRef::from_row_major_slice(&x, width, outputs);
     out.par_chunks_mut(ROWS * outputs).zip(b.par_chunks(ROWS * width)).for_each(|(out, b)| {
         let count = b.len() / width;
         let b = MatRef::from_row_major_slice(b, count, width);
-        matmul(MatMut::from_row_major_slice_mut(out, count, outputs), Accum::Add, b, x, 1.0, Par::Seq);
+        let mut product = vec![0.0; out.len()];
+        matmul(MatMut::from_row_major_slice_mut(&mut product, count, outputs), Accum::Replace, b, x, 1.0, Par::Seq);
+        out.iter_mut().zip(product).for_each(|(o, p)| *o += f64::from(p));
     });
+}
+
+/// In single precision.
+fn narrowed(numbers: &[f64]) -> Vec<f32> {
+    numbers.iter().map(|x| *x as f32).collect()
 }

@@ -18,7 +18,6 @@ pub(super) struct RowSpace {
     pub by_output: Vec<f64>,
     /// Strengths as factors of all features of the original matrix and of the outputs.
     pub strengths: (Vec<f64>, Vec<f64>),
-    scratch: Vec<f64>,
 }
 
 impl RowSpace {
@@ -33,7 +32,6 @@ impl RowSpace {
             by_feature: Vec::new(),
             by_output: Vec::new(),
             strengths: Default::default(),
-            scratch: Vec::new(),
         })
     }
 
@@ -56,10 +54,10 @@ impl RowSpace {
     }
 
     /// `out = (K z, intercepts of z)`.
-    pub fn lift(&mut self, z: &[f64], out: &mut [f64]) {
+    pub fn lift(&self, z: &[f64], out: &mut [f64]) {
         let size = self.margins();
         let (rows, intercept) = out.split_at_mut(size);
-        self.kernel.kernel_product(&z[..size], self.outputs, &self.by_feature, &mut self.scratch, rows);
+        self.kernel.kernel_product(&z[..size], self.outputs, &self.by_feature, rows);
         self.scale_outputs(rows);
         intercept.copy_from_slice(&z[size..]);
     }
@@ -105,25 +103,25 @@ impl RowSpace {
     }
 
     /// `X T` of weights given for all features, in the order of the original matrix.
-    pub fn margins_of_weights(&mut self, weights: &[f64], out: &mut [f64]) {
-        let outputs = self.outputs;
-        self.scratch.resize(self.scratch.len().max(self.kernel.columns().len() * outputs), 0.0);
-        let t = &mut self.scratch[..self.kernel.columns().len() * outputs];
-        for (t, &j) in t.chunks_exact_mut(outputs).zip(self.kernel.columns()) {
-            t.copy_from_slice(&weights[j as usize * outputs..(j as usize + 1) * outputs]);
-        }
-        self.kernel.product(t, outputs, out);
+    pub fn margins_of_weights(&self, weights: &[f64], out: &mut [f64]) {
+        self.kernel.product(weights, self.outputs, out);
+    }
+
+    /// `w += (S X^T A, b)` for the point `(A, b)`.
+    pub fn add_parameters(&self, point: &[f64], w: &mut [f64]) {
+        let intercepts = if self.intercept { self.outputs } else { 0 };
+        let (weights, intercept) = w.split_at_mut(w.len() - intercepts);
+        self.add_weights(point, weights);
+        intercept.iter_mut().zip(&point[self.margins()..]).for_each(|(w, b)| *w += b);
     }
 
     /// `weights += S X^T z` over all features, in the order of the original matrix.
-    pub fn add_weights(&mut self, z: &[f64], weights: &mut [f64]) {
+    pub fn add_weights(&self, z: &[f64], weights: &mut [f64]) {
         let outputs = self.outputs;
-        self.scratch.resize(self.scratch.len().max(self.kernel.columns().len() * outputs), 0.0);
-        let t = &mut self.scratch[..self.kernel.columns().len() * outputs];
-        self.kernel.scaled_transpose_product(&z[..self.kernel.len() * outputs], outputs, &self.by_feature, t);
-        for (t, &j) in t.chunks_exact(outputs).zip(self.kernel.columns()) {
-            let weights = &mut weights[j as usize * outputs..(j as usize + 1) * outputs];
+        let z = &z[..self.margins()];
+        self.kernel.scaled_transpose_product(z, outputs, &self.by_feature, |j, t| {
+            let weights = &mut weights[j * outputs..][..outputs];
             weights.iter_mut().zip(t).zip(&self.by_output).for_each(|((w, t), s)| *w += t * s);
-        }
+        });
     }
 }

@@ -70,6 +70,36 @@ pub struct DualState {
     adjoint: Vec<f64>,
 }
 
+impl DualState {
+    /// The point `(A, b)`.
+    pub fn point(&self) -> &[f64] {
+        &self.point
+    }
+}
+
+/// What one solver hands to the next for the same rows, without the rows.
+#[derive(Clone)]
+pub struct DualMemory {
+    state: DualState,
+    basis: Option<Basis>,
+}
+
+impl DualMemory {
+    /// Where the next solve starts.
+    pub fn state(&self) -> &DualState {
+        &self.state
+    }
+}
+
+/// The parameters `w` of the point `(A, b)` of a solver for `glm`, at its `lambda`; `None` where rows are stored densely.
+pub fn parameters_of(glm: &Glm<'_>, lambda: &[f64], point: &[f64]) -> Option<Vec<f64>> {
+    let mut space = RowSpace::new(glm)?;
+    space.set_lambda(glm, lambda);
+    let mut w = vec![0.0; glm.dims().w];
+    space.add_parameters(point, &mut w);
+    Some(w)
+}
+
 impl DualSolver {
     /// A solver for the rows of `glm`, at the model that is best without weights; `None` where rows are stored densely.
     pub fn new(glm: &Glm<'_>) -> Option<Self> {
@@ -90,6 +120,20 @@ impl DualSolver {
         Some(solver)
     }
 
+    /// A solver that goes on where another one for the same rows ended.
+    pub fn resumed(glm: &Glm<'_>, memory: DualMemory) -> Option<Self> {
+        let mut solver = Self::new(glm)?;
+        solver.restore(&memory.state);
+        solver.basis = memory.basis;
+        Some(solver)
+    }
+
+    /// What the next solver goes on with.
+    pub fn into_memory(self) -> DualMemory {
+        let DualSolver { point, lifted, adjoint, basis, .. } = self;
+        DualMemory { state: DualState { point, lifted, adjoint }, basis }
+    }
+
     fn set_intercepts(&mut self, b: &[f64]) {
         let size = self.space.margins();
         self.point[size..][..b.len()].copy_from_slice(b);
@@ -104,12 +148,6 @@ impl DualSolver {
         self.point[..size].fill(0.0);
         self.placed = false;
         self.space.margins_of_weights(weights, &mut self.lifted[..size]);
-    }
-
-    /// Takes over the state of a solver for the same rows.
-    pub fn start_from(&mut self, other: &DualSolver) {
-        self.restore(&other.state());
-        self.basis.clone_from(&other.basis);
     }
 
     /// The point `(A, b)`.
@@ -328,12 +366,9 @@ impl DualSolver {
     }
 
     /// The parameters `w` at the minimum.
-    pub fn parameters(&mut self, w: &mut [f64]) {
+    pub fn parameters(&self, w: &mut [f64]) {
         w.fill(0.0);
-        let weights = w.len() - if self.space.intercept { self.space.outputs } else { 0 };
-        self.space.add_weights(&self.point, &mut w[..weights]);
-        let intercepts = w.len() - weights;
-        w[weights..].copy_from_slice(&self.point[self.space.margins()..][..intercepts]);
+        self.space.add_parameters(&self.point, w);
     }
 
     /// Solves `H v = b` at the minimum; `b` is replaced by `v`. Starts where the last solve ended.

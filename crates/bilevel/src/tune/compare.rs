@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::context::Context;
 use super::engine::Solving;
-use super::fit::{Start, fit};
+use super::fit::fit;
+use super::fitted::Fitted;
 use super::options::Penalties;
 use super::outcome::{Candidate, CandidateRole, Law};
 use super::path::{Division, Model, Tried};
@@ -28,7 +29,7 @@ struct Predicted<'d> {
 
 impl<'d> Predicted<'d> {
     /// In the memory of `room`.
-    fn new<'r, 'w>(parts: impl Iterator<Item = (&'r EmpiricalRisk<'d>, &'w [f64])>, room: Vec<f64>) -> Self
+    fn new<'r, 'w>(parts: impl Iterator<Item = (&'r EmpiricalRisk<'d>, Cow<'w, [f64]>)>, room: Vec<f64>) -> Self
     where
         'd: 'r,
     {
@@ -36,10 +37,10 @@ impl<'d> Predicted<'d> {
         for (number, (risk, w)) in parts.enumerate() {
             // Of one part alone nothing is copied.
             if number == 0 {
-                risk.margins_in(&mut all.margins, w);
+                risk.margins_in(&mut all.margins, &w);
                 all.y = risk.targets();
             } else {
-                all.margins.extend(risk.margins(w));
+                all.margins.extend(risk.margins(&w));
                 all.y.to_mut().extend_from_slice(&risk.targets());
             }
             all.weights.extend(risk.row_weights().into_iter().flatten());
@@ -57,11 +58,11 @@ impl<'d> Predicted<'d> {
 }
 
 fn metrics(risk: &EmpiricalRisk<'_>, loss: Loss, w: &[f64], room: &mut Vec<f64>) -> Metrics {
-    Predicted::new(std::iter::once((risk, w)), std::mem::take(room)).metrics(loss, room)
+    Predicted::new(std::iter::once((risk, Cow::Borrowed(w))), std::mem::take(room)).metrics(loss, room)
 }
 
 pub(super) fn diagnose<'r>(
-    parts: impl Iterator<Item = (&'r EmpiricalRisk<'r>, &'r [f64])>,
+    parts: impl Iterator<Item = (&'r EmpiricalRisk<'r>, Cow<'r, [f64]>)>,
     loss: Loss,
     rows_are: &str,
 ) -> Diagnostics {
@@ -69,18 +70,13 @@ pub(super) fn diagnose<'r>(
     Diagnostics::using_up(loss, margins, &y, (!weights.is_empty()).then_some(&weights[..]), rows_are)
 }
 
-fn fold_metrics<'w>(
-    division: &Division<'_>,
-    loss: Loss,
-    w: impl Iterator<Item = &'w [f64]>,
-    room: &mut Vec<f64>,
-) -> Metrics {
-    let parts = division.folds.iter().map(|fold| &fold.judging).zip(w);
+fn fold_metrics(division: &Division<'_>, loss: Loss, fitted: &[Fitted<'_>], room: &mut Vec<f64>) -> Metrics {
+    let parts = division.folds.iter().map(|fold| &fold.judging).zip(fitted.iter().map(Fitted::parameters));
     Predicted::new(parts, std::mem::take(room)).metrics(loss, room)
 }
 
 pub(super) fn candidate(
-    tried: &Tried,
+    tried: &Tried<'_>,
     division: &Division<'_>,
     judged: &[Judged],
     test: Option<&EmpiricalRisk<'_>>,
@@ -88,52 +84,53 @@ pub(super) fn candidate(
 ) -> Candidate {
     let loss = division.refit.loss();
     let monitor = judged.iter().find(|j| j.spec == tried.spec);
-    let w = tried.w.as_deref().unwrap_or_default();
+    let w = tried.w.as_ref().map(Fitted::parameters).unwrap_or_default();
     let room = &mut Vec::new();
     Candidate {
         role: CandidateRole::Tuned,
         penalties: tried.spec.penalties,
         law: tried.spec.law,
         hyperparameters: tried.lambda.len(),
-        train: metrics(&division.refit, loss, w, room),
-        validation: fold_metrics(division, loss, tried.fold_w.iter().map(|w| &w[..]), room),
+        train: metrics(&division.refit, loss, &w, room),
+        validation: fold_metrics(division, loss, &tried.fold_w, room),
         monitor_loss: monitor.map(|j| j.loss),
         monitor_std_error: monitor.map(|j| j.std_error),
-        test: test.map(|risk| metrics(risk, loss, w, room)),
+        test: test.map(|risk| metrics(risk, loss, &w, room)),
         chosen,
     }
 }
 
 /// The usual penalty, fitted, and as the user is shown it.
-pub(super) fn untuned(
-    division: &Division<'_>,
+pub(super) fn untuned<'a>(
+    division: &Division<'a>,
     model: &Model<'_>,
     test: Option<&EmpiricalRisk<'_>>,
     context: &mut Context<'_>,
-) -> Result<(Tried, Candidate)> {
+) -> Result<(Tried<'a>, Candidate)> {
     let lambda = [untuned_lambda(division.refit.len(), context.bounds)];
     let loss = division.refit.loss();
     let solving = Solving::to_the_end(model.engine, context.must_stop());
-    let mut fit_rows = |risk: &EmpiricalRisk<'_>| -> Result<Vec<f64>> {
-        let start = Start { w: &risk.null_parameters(), point: None };
-        let (w, work) = fit(risk, &Penalty::Shared, &lambda, &solving, start)?;
+    let mut fit_rows = |risk: &EmpiricalRisk<'a>| -> Result<Fitted<'a>> {
+        let (w, work) = fit(risk, &Penalty::Shared, &lambda, &solving, None)?;
         context.work += work;
         Ok(w)
     };
-    let w = fit_rows(&division.refit)?;
+    let fitted = fit_rows(&division.refit)?;
     let room = &mut Vec::new();
     let fold_w = division.folds.iter().map(|fold| fit_rows(&fold.fitted)).collect::<Result<Vec<_>>>()?;
+    let w = fitted.parameters();
     let candidate = Candidate {
         role: CandidateRole::Untuned,
         penalties: Penalties::Shared,
         law: Law::Free,
         hyperparameters: 1,
         train: metrics(&division.refit, loss, &w, room),
-        validation: fold_metrics(division, loss, fold_w.iter().map(|w| &w[..]), room),
+        validation: fold_metrics(division, loss, &fold_w, room),
         monitor_loss: None,
         monitor_std_error: None,
         test: test.map(|risk| metrics(risk, loss, &w, room)),
         chosen: false,
     };
-    Ok((Tried::untuned(lambda[0], candidate.validation.loss, w, fold_w), candidate))
+    drop(w);
+    Ok((Tried::untuned(lambda[0], candidate.validation.loss, fitted, fold_w), candidate))
 }

@@ -1,40 +1,34 @@
 //! Fits for given hyperparameters, from where a similar fit ended.
 
 use super::engine::Solving;
+use super::fitted::Fitted;
 use crate::Result;
-use crate::lower::{Curved, StochasticLoss};
+use crate::lower::Curved;
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
 use crate::work::Work;
 
-/// Where a fit starts.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Start<'s> {
-    /// Parameters of a similar model.
-    pub w: &'s [f64],
-    /// The same in the space of its rows, where known.
-    pub point: Option<(&'s EmpiricalRisk<'s>, &'s [f64])>,
-}
-
-/// Fits the parameters for given hyperparameters.
-pub(super) fn fit(
-    risk: &EmpiricalRisk<'_>,
+/// Fits the parameters for given hyperparameters; starts at those of a similar model where there is one.
+pub(super) fn fit<'a>(
+    risk: &EmpiricalRisk<'a>,
     penalty: &Penalty,
     lambda: &[f64],
     solving: &Solving,
-    start: Start<'_>,
-) -> Result<(Vec<f64>, Work)> {
+    start: Option<&Fitted<'_>>,
+) -> Result<(Fitted<'a>, Work)> {
     let lower = Glm::new(risk.clone(), penalty.clone());
-    debug_assert_eq!(lower.dims().w, start.w.len());
-    let mut w = start.w.to_vec();
     if let Some(mut dual) = solving.engine.dual_solver(&lower) {
-        match start.point {
-            Some((rows, point)) => dual.start_from_rows(&lower, lambda, point, &risk.positions_among(rows)),
-            None => dual.start_at(&w),
+        match start {
+            Some(Fitted::Rows { lower: other, point, .. }) => {
+                dual.start_from_rows(&lower, lambda, point, &risk.positions_among(other.risk()));
+            }
+            Some(Fitted::Weights(w)) => dual.start_at(w),
+            None => {}
         }
         let minimum = dual.minimize(&lower, lambda, solving.dual_newton(), &solving.signal)?;
-        dual.parameters(&mut w);
-        return Ok((w, minimum.info.work));
+        let point = dual.into_memory().state().point().to_vec();
+        return Ok((Fitted::Rows { lower: Box::new(lower), lambda: lambda.to_vec(), point }, minimum.info.work));
     }
+    let mut w = start.map_or_else(|| risk.null_parameters(), |near| near.parameters().into_owned());
     let minimum = solving.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None, &solving.signal)?;
-    Ok((w, minimum.info.work))
+    Ok((Fitted::Weights(w), minimum.info.work))
 }

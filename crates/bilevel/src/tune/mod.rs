@@ -15,6 +15,7 @@ mod diagnostics;
 mod digest;
 mod engine;
 mod fit;
+mod fitted;
 mod loss_choice;
 mod metrics;
 mod model;

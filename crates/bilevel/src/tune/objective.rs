@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::engine::{DUAL_ADJOINT, Engine, Solving};
+use super::fitted::Fitted;
 use crate::Result;
-use crate::dual::DualSolver;
+use crate::dual::{DualMemory, DualSolver};
 use crate::hypergradient::Implicit;
 use crate::lower::{Factorization, StochasticLoss};
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
@@ -29,11 +30,12 @@ struct Fold<'a> {
     upper: EmpiricalRisk<'a>,
     /// Share of what the judging rows of all folds count.
     share: f64,
+    /// The parameters; nothing in the space of the rows.
     w: Vec<f64>,
     /// The last adjoint, where the next one starts from it: nothing in the space of the rows.
     v: Vec<f64>,
-    /// What [`Engine::Dual`] solves with.
-    dual: Option<DualSolver>,
+    /// What [`Engine::Dual`] goes on with, and the hyperparameters of its point.
+    dual: Option<(DualMemory, Vec<f64>)>,
     /// Where given, the log-penalties are `theta_0 + theta_1 b` instead of free.
     law: Option<Vec<f64>>,
     bounds: (f64, f64),
@@ -67,12 +69,12 @@ impl<'a> Objective<'a> {
             .iter()
             .map(|fold| {
                 let lower = Glm::new(fold.fitted.clone(), penalty.clone());
-                let w = fold.fitted.null_parameters();
-                let dual = solving.engine.dual_solver(&lower);
+                let dual = solving.engine.dual_solver(&lower).map(|solver| (solver.into_memory(), Vec::new()));
+                let w = if dual.is_none() { fold.fitted.null_parameters() } else { Vec::new() };
                 Fold {
                     upper: fold.judging.clone().as_upper(penalty.hyperparameters()),
                     share: fold.judging.total_weight() / total,
-                    v: if dual.is_none() { vec![0.0; w.len()] } else { Vec::new() },
+                    v: vec![0.0; w.len()],
                     w,
                     dual,
                     lower,
@@ -108,25 +110,28 @@ impl<'a> Objective<'a> {
         self.solving.signal = StopSignal::never();
     }
 
-    /// Takes the fitted parameters of `other` as warm starts.
-    pub(super) fn start_from(&mut self, other: &Objective<'a>) {
-        for (fold, other) in self.folds.iter_mut().zip(&other.folds) {
-            fold.w.copy_from_slice(&other.w);
-            if fold.v.len() == other.v.len() {
-                fold.v.copy_from_slice(&other.v);
-            }
-            if let (Some(dual), Some(other)) = (&mut fold.dual, &other.dual) {
-                dual.start_from(other);
-            }
+    /// Takes the fitted parameters of `other`, for the same folds, as warm starts.
+    pub(super) fn start_from(&mut self, other: Objective<'a>) {
+        for (fold, other) in self.folds.iter_mut().zip(other.folds) {
+            (fold.w, fold.v, fold.dual) = (other.w, other.v, other.dual);
         }
+    }
+
+    /// Gives up what only the next evaluation would have used, and what could be made again.
+    pub(super) fn rest(&mut self) {
+        self.folds.iter_mut().for_each(|fold| fold.solved = None);
     }
 
     /// `f(lambda)`; `gradient` is overwritten by the hypergradient.
     pub(super) fn evaluate(&mut self, lambda: &[f64], gradient: &mut [f64]) -> Result<f64> {
         self.last = None;
         let solving = &self.solving;
-        let parts: Vec<Result<(f64, Vec<f64>)>> =
-            self.folds.par_iter_mut().map(|fold| fold.evaluate(lambda, solving)).collect();
+        let parts: Vec<Result<(f64, Vec<f64>)>> = match solving.engine {
+            // One after the other: what a fold needs while it is solved is many times what is kept of it, and each step of
+            // it has work for all threads.
+            Engine::Dual { .. } => self.folds.iter_mut().map(|fold| fold.evaluate(lambda, solving)).collect(),
+            _ => self.folds.par_iter_mut().map(|fold| fold.evaluate(lambda, solving)).collect(),
+        };
         gradient.fill(0.0);
         let mut value = 0.0;
         for (part, fold) in parts.into_iter().zip(&self.folds) {
@@ -153,13 +158,8 @@ impl<'a> Objective<'a> {
     }
 
     /// Parameters of each fold at the last evaluation.
-    pub(super) fn parameters(&self) -> impl Iterator<Item = &[f64]> {
-        self.folds.iter().map(|fold| &fold.w[..])
-    }
-
-    /// What the first fold knows in the space of its rows.
-    pub(super) fn first_point(&self) -> Option<Vec<f64>> {
-        self.folds.first().and_then(|fold| fold.dual.as_ref()).map(|dual| dual.point().to_vec())
+    pub(super) fn fitted(&self) -> Vec<Fitted<'a>> {
+        self.folds.iter().map(Fold::fitted).collect()
     }
 
     /// Work so far.
@@ -168,7 +168,18 @@ impl<'a> Objective<'a> {
     }
 }
 
-impl Fold<'_> {
+impl<'a> Fold<'a> {
+    fn fitted(&self) -> Fitted<'a> {
+        match &self.dual {
+            Some((memory, lambda)) => Fitted::Rows {
+                lower: Box::new(self.lower.clone()),
+                lambda: lambda.clone(),
+                point: memory.state().point().to_vec(),
+            },
+            None => Fitted::Weights(self.w.clone()),
+        }
+    }
+
     fn evaluate(&mut self, theta: &[f64], solving: &Solving) -> Result<(f64, Vec<f64>)> {
         let Some(b) = self.law.take() else { return self.evaluate_free(theta, solving) };
         let (low, high) = self.bounds;
@@ -189,12 +200,20 @@ impl Fold<'_> {
     }
 
     fn evaluate_free(&mut self, lambda: &[f64], solving: &Solving) -> Result<(f64, Vec<f64>)> {
-        if let Some(before) = self.dual.as_ref().map(DualSolver::state) {
-            let result = self.evaluate_dual(lambda, solving);
-            // What was cut short is no start for anything.
-            if let (Err(_), Some(dual)) = (&result, &mut self.dual) {
-                dual.restore(&before);
-            }
+        if let Some((memory, at)) = self.dual.take() {
+            let before = memory.state().clone();
+            let Some(mut solver) = DualSolver::resumed(&self.lower, memory) else {
+                unreachable!("there has been a solver before")
+            };
+            let result = self.evaluate_dual(&mut solver, lambda, solving);
+            self.dual = Some(match result {
+                Ok(_) => (solver.into_memory(), lambda.to_vec()),
+                // What was cut short is no start for anything.
+                Err(_) => {
+                    solver.restore(&before);
+                    (solver.into_memory(), at)
+                }
+            });
             return result;
         }
         let before = self.w.clone();
@@ -219,15 +238,18 @@ impl Fold<'_> {
     }
 
     /// As [`Fold::evaluate_free`] in the space of the rows.
-    fn evaluate_dual(&mut self, lambda: &[f64], solving: &Solving) -> Result<(f64, Vec<f64>)> {
-        let Some(dual) = &mut self.dual else { unreachable!("asked for by the caller") };
+    fn evaluate_dual(&mut self, dual: &mut DualSolver, lambda: &[f64], solving: &Solving) -> Result<(f64, Vec<f64>)> {
         let settings = solving.dual_newton();
         let minimum = dual.minimize(&self.lower, lambda, settings, &solving.signal)?;
-        dual.parameters(&mut self.w);
-        let (mut v, mut gradient) = (vec![0.0; self.w.len()], vec![0.0; lambda.len()]);
-        let value = self.upper.gradients(&self.w, lambda, &Sample::Full, &mut v, &mut gradient);
+        let d = self.lower.dims().w;
+        let (mut w, mut v, mut gradient) = (vec![0.0; d], vec![0.0; d], vec![0.0; lambda.len()]);
+        dual.parameters(&mut w);
+        let value = self.upper.gradients(&w, lambda, &Sample::Full, &mut v, &mut gradient);
+        drop(w);
         let (info, change) = dual.adjoint(&self.lower, &mut v, DUAL_ADJOINT, settings.steps, &solving.signal)?;
-        self.lower.cross_product(&self.w, lambda, &Sample::Full, &v, &mut gradient);
+        let mut w = vec![0.0; d];
+        dual.parameters(&mut w);
+        self.lower.cross_product(&w, lambda, &Sample::Full, &v, &mut gradient);
         vector::scale(-1.0, &mut gradient);
         if !vector::all_finite(&gradient) {
             return Err(crate::Error::numeric("the hypergradient is not finite"));

@@ -3,7 +3,8 @@
 use super::context::{Context, Spec};
 use super::descend::{descend, descend_law};
 use super::engine::{Engine, Solving};
-use super::fit::{Start, fit};
+use super::fit::fit;
+use super::fitted::Fitted;
 use super::objective::{FoldRisks, Objective, apply_law};
 use super::options::Penalties;
 use super::outcome::Law;
@@ -30,26 +31,24 @@ pub(super) struct Division<'a> {
 
 /// A candidate after tuning.
 #[derive(Debug, Clone)]
-pub(super) struct Tried {
+pub(super) struct Tried<'a> {
     pub spec: Spec,
     pub penalty: Penalty,
     pub lambda: Vec<f64>,
     /// The criterion, without the pull.
     pub criterion: f64,
     /// Parameters fitted on the refit rows, once they are needed.
-    pub w: Option<Vec<f64>>,
+    pub w: Option<Fitted<'a>>,
     /// Parameters of the folds.
-    pub fold_w: Vec<Vec<f64>>,
-    /// Those of the first fold in the space of its rows, where they are known.
-    point: Option<Vec<f64>>,
+    pub fold_w: Vec<Fitted<'a>>,
     /// Loss of each monitor row.
     pub monitor: Option<Vec<f64>>,
     pub end: StopReason,
 }
 
-impl Tried {
+impl<'a> Tried<'a> {
     /// One penalty `lambda` for all, with its fits, where the time was over before anything better was found.
-    pub(super) fn untuned(lambda: f64, criterion: f64, w: Vec<f64>, fold_w: Vec<Vec<f64>>) -> Self {
+    pub(super) fn untuned(lambda: f64, criterion: f64, w: Fitted<'a>, fold_w: Vec<Fitted<'a>>) -> Self {
         Tried {
             spec: Spec::SHARED,
             penalty: Penalty::Shared,
@@ -57,7 +56,6 @@ impl Tried {
             criterion,
             w: Some(w),
             fold_w,
-            point: None,
             monitor: None,
             end: StopReason::TimeLimit,
         }
@@ -66,21 +64,20 @@ impl Tried {
     /// The parameters fitted on the refit rows of `division`, in haste once time is over.
     pub(super) fn refit(
         &mut self,
-        division: &Division<'_>,
+        division: &Division<'a>,
         engine: Engine,
         context: &mut Context<'_>,
-    ) -> Result<&[f64]> {
+    ) -> Result<&Fitted<'a>> {
         if self.w.is_none() {
-            // The fold's fit is nearer than any other.
-            let constant = division.refit.null_parameters();
-            let rows = division.folds.first().map(|fold| &fold.fitted);
-            let start = Start { w: self.fold_w.first().unwrap_or(&constant), point: rows.zip(self.point.as_deref()) };
             let solving = Solving::to_the_end(engine, context.must_stop());
+            // The fold's fit is nearer than any other.
+            let start = self.fold_w.first();
             let (w, work) = fit(&division.refit, &self.penalty, &self.lambda, &solving, start)?;
             context.work += work;
             self.w = Some(w);
         }
-        Ok(self.w.as_deref().unwrap_or_default())
+        let Some(w) = &self.w else { unreachable!("fitted above") };
+        Ok(w)
     }
 }
 
@@ -100,13 +97,13 @@ impl Model<'_> {
     }
 
     /// The last candidate that one with free or shrunk penalties of this kind refines.
-    fn coarser<'t>(&self, tried: &'t [Tried], penalties: Penalties) -> Option<&'t Tried> {
+    fn coarser<'t, 'a>(&self, tried: &'t [Tried<'a>], penalties: Penalties) -> Option<&'t Tried<'a>> {
         let last = |kind| tried.iter().rev().find(|t| t.spec.penalties == kind && t.spec.law != Law::Relevance);
         last(penalties).or_else(|| last(Penalties::PerGroup).filter(|_| penalties == Penalties::PerFeature))
     }
 
     /// The hyperparameters of `finer` that make the same penalties as `lambda` of `coarser`.
-    fn refine(&self, coarser: &Tried, finer: &Penalty) -> Vec<f64> {
+    fn refine(&self, coarser: &Tried<'_>, finer: &Penalty) -> Vec<f64> {
         let m = finer.hyperparameters();
         match (&coarser.penalty, finer) {
             (Penalty::Shared, _) => vec![coarser.lambda[0]; m],
@@ -121,15 +118,15 @@ impl Model<'_> {
 
 /// Tunes the specs in order. Each starts from the last one it refines: the same kind of penalty before it, else the last
 /// per-group one for per-feature, else the shared one, which must come first.
-pub(super) fn run_path(
-    division: &Division<'_>,
+pub(super) fn run_path<'a>(
+    division: &Division<'a>,
     specs: &[Spec],
     model: &Model<'_>,
     context: &mut Context<'_>,
-) -> Result<Vec<Tried>> {
-    let mut tried: Vec<Tried> = Vec::new();
+) -> Result<Vec<Tried<'a>>> {
+    let mut tried: Vec<Tried<'a>> = Vec::new();
     let mut knees: Vec<f64> = Vec::new();
-    let mut previous: Option<(Penalty, Objective<'_>)> = None;
+    let mut previous: Option<Objective<'a>> = None;
     for &spec in specs {
         if context.must_stop() && !tried.is_empty() {
             break;
@@ -137,7 +134,7 @@ pub(super) fn run_path(
         let penalty = model.penalty(spec.penalties);
         let solving = Solving::until(model.engine, context.signal.clone());
         let mut objective = Objective::new(&division.folds, &penalty, solving);
-        if let Some((_, before)) = &previous {
+        if let Some(before) = previous.take() {
             objective.start_from(before);
         }
         let sampled = sampled_method(context.options.method);
@@ -155,7 +152,8 @@ pub(super) fn run_path(
             (Some(shared), Law::Relevance) => {
                 let relevance = |risk: &EmpiricalRisk<'_>, w: &[f64]| relevance(risk, &penalty, shared.lambda[0], w);
                 let folds = division.folds.iter().zip(&shared.fold_w);
-                objective = objective.with_law(folds.map(|(f, w)| relevance(&f.fitted, w)).collect(), context.bounds);
+                objective = objective
+                    .with_law(folds.map(|(f, w)| relevance(&f.fitted, &w.parameters())).collect(), context.bounds);
                 descend_law(&mut objective, spec, shared.lambda[0], context)
             }
             (Some(shared), _) => {
@@ -184,12 +182,13 @@ pub(super) fn run_path(
                 // Also when asked to stop: what is kept must be known.
                 objective.never_stop();
                 let criterion = objective.settle(&found)?;
+                objective.rest();
                 let lambda = match spec.law {
                     Law::Relevance => {
                         let shared = &mut tried[0];
                         let level = shared.lambda[0];
-                        let w = shared.refit(division, model.engine, context)?;
-                        let b = relevance(&division.refit, &penalty, level, w);
+                        let w = shared.refit(division, model.engine, context)?.parameters();
+                        let b = relevance(&division.refit, &penalty, level, &w);
                         apply_law(&found, &b).iter().map(|l| l.clamp(context.bounds.0, context.bounds.1)).collect()
                     }
                     _ => found,
@@ -197,8 +196,7 @@ pub(super) fn run_path(
                 let mut candidate = Tried {
                     spec,
                     monitor: None,
-                    fold_w: objective.parameters().map(<[f64]>::to_vec).collect(),
-                    point: objective.first_point(),
+                    fold_w: objective.fitted(),
                     penalty: penalty.clone(),
                     lambda,
                     criterion,
@@ -208,16 +206,18 @@ pub(super) fn run_path(
                 // In the space of the rows a fit costs as much as steps of a descent that was asked for: those first.
                 if context.options.penalties == Penalties::Auto || !objective.engine().is_steep() {
                     let w = candidate.refit(division, model.engine, context)?;
-                    candidate.monitor = division.monitor.as_ref().map(|rows| rows.row_values(w));
+                    candidate.monitor = division.monitor.as_ref().map(|rows| rows.row_values(&w.parameters()));
                 }
                 tried.push(candidate);
                 if objective.engine().is_steep() {
                     context.reserve(PASSES_AFTERWARDS);
                 }
-                previous = Some((penalty, objective));
+                previous = Some(objective);
             }
             // A candidate that cannot be computed, or not in time, is left out; the shared one must succeed.
-            Err(error) if (error.is_numeric() || error.is_interrupted()) && !tried.is_empty() => {}
+            Err(error) if (error.is_numeric() || error.is_interrupted()) && !tried.is_empty() => {
+                previous = Some(objective);
+            }
             Err(error) => return Err(error),
         }
     }

@@ -9,6 +9,7 @@ use super::LinearModel;
 use super::compare::{candidate, diagnose, untuned};
 use super::context::{Context, Spec, Stop};
 use super::engine::{Engine, engine_for};
+use super::fitted::Fitted;
 use super::model::target_numbers;
 use super::options::{Criterion, Method, Penalties, TuneOptions};
 use super::outcome::{Law, Tuned};
@@ -33,7 +34,8 @@ const MONITOR_PARTS: usize = 4;
 const LAWS: [Law; 4] = [Law::Relevance, Law::Shrunk(4.0), Law::Shrunk(1.0), Law::Free];
 /// Laws that are tried for one penalty a class.
 const CLASS_LAWS: [Law; 2] = [Law::Shrunk(1.0), Law::Free];
-/// Rows up to which candidates are described at the same time; each of them takes a number or two a row.
+/// Rows and parameters up to which candidates are described at the same time; each of them takes a number or two a row, and
+/// its parameters.
 const DESCRIBED_TOGETHER: usize = 1 << 18;
 /// The default box of the log-penalties, relative to the logarithm of the mean variance of the features.
 const BOX: (f64, f64) = (-14.0, 8.0);
@@ -82,7 +84,7 @@ pub(super) fn run(
     let mut notes = Vec::new();
 
     // Paths with a monitor part each, for the choice between candidates.
-    let mut watched: Vec<(Division<'_>, Vec<Tried>)> = Vec::new();
+    let mut watched: Vec<(Division<'_>, Vec<Tried<'_>>)> = Vec::new();
     let mut ended = None;
     if options.penalties == Penalties::Auto {
         let steering = validation.as_ref().map_or(data.rows(), Dataset::rows);
@@ -174,25 +176,28 @@ pub(super) fn run(
         }
         candidates.push(candidate);
     }
-    let fitted = |tried: &Tried| tried.w.is_some();
-    let numbered: Vec<(usize, &Tried)> = tried.iter().enumerate().filter(|(_, tried)| fitted(tried)).collect();
+    let fitted = |tried: &Tried<'_>| tried.w.is_some();
+    let numbered: Vec<(usize, &Tried<'_>)> = tried.iter().enumerate().filter(|(_, tried)| fitted(tried)).collect();
     let describe =
         |(index, tried)| candidate(tried, &whole, &judged, test_risk.as_ref(), usual.is_none() && index == chosen);
-    match whole.refit.len() <= DESCRIBED_TOGETHER {
+    match whole.refit.len().max(whole.refit.parameters()) <= DESCRIBED_TOGETHER {
         true => candidates.par_extend(numbered.into_par_iter().map(describe)),
         false => candidates.extend(numbered.into_iter().map(describe)),
     }
     let kept = usual.as_ref().unwrap_or(&tried[chosen]);
-    let kept_w = kept.w.as_deref().unwrap_or_default();
     let diagnostics = match &test_risk {
-        Some(risk) => diagnose(std::iter::once((risk, kept_w)), loss, "test rows"),
+        Some(risk) => {
+            let w = kept.w.as_ref().map(Fitted::parameters).unwrap_or_default();
+            diagnose(std::iter::once((risk, w)), loss, "test rows")
+        }
         None => {
             let name = if whole.folds.len() > 1 { "rows of the other folds" } else { "held-out rows" };
-            diagnose(whole.folds.iter().map(|f| &f.judging).zip(kept.fold_w.iter().map(|w| &w[..])), loss, name)
+            diagnose(whole.folds.iter().map(|f| &f.judging).zip(kept.fold_w.iter().map(Fitted::parameters)), loss, name)
         }
     };
     let weights = data.features() * loss.outputs();
-    let (mut coef, mut intercepts) = (kept_w[..weights].to_vec(), kept_w[weights..].to_vec());
+    let mut coef = kept.w.as_ref().map(Fitted::parameters).unwrap_or_default().into_owned();
+    let mut intercepts = coef.split_off(weights);
     standardization.fold_back(&mut coef, &mut intercepts);
     intercepts.resize(loss.outputs(), 0.0);
     let constant = standardization.constant.iter().filter(|&&c| c).count();

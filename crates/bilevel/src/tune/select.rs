@@ -5,13 +5,13 @@ use super::path::{Division, Tried};
 
 /// A path with what its monitor rows count; nothing where all count the same.
 pub(super) struct Watched<'p> {
-    path: &'p [Tried],
+    path: &'p [Tried<'p>],
     weights: Option<Vec<f64>>,
 }
 
 impl<'p> Watched<'p> {
     /// What was tried on `division`.
-    pub(super) fn new(division: &Division<'_>, path: &'p [Tried]) -> Self {
+    pub(super) fn new(division: &Division<'_>, path: &'p [Tried<'p>]) -> Self {
         Watched { path, weights: division.monitor.as_ref().and_then(|monitor| monitor.row_weights()) }
     }
 }

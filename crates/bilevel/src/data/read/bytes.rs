@@ -13,6 +13,8 @@ use crate::{Error, Result};
 
 /// Plain files from this size on are memory-mapped instead of copied.
 const MAP_FROM: u64 = 1 << 22;
+/// Bytes of a map that are copied before their pages are given back.
+const COPIED: usize = 1 << 22;
 
 /// Contents of a file.
 pub(crate) enum Bytes {
@@ -28,9 +30,22 @@ impl Bytes {
                 bytes.drain(..start);
                 bytes
             }
-            Bytes::Mapped(map) => map[start..].to_vec(),
+            Bytes::Mapped(map) => copied(&map, start),
         }
     }
+}
+
+/// The contents from `start` on; what has been copied does not stay in memory twice.
+fn copied(map: &memmap2::Mmap, start: usize) -> Vec<u8> {
+    let mut copy = Vec::with_capacity(map.len() - start);
+    for first in (start..map.len()).step_by(COPIED) {
+        let last = (first + COPIED).min(map.len());
+        copy.extend_from_slice(&map[first..last]);
+        // SAFETY: nobody writes to the map, so that its pages hold what the file holds, should they be read again.
+        #[cfg(unix)]
+        let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, last - first) };
+    }
+    copy
 }
 
 impl Deref for Bytes {

@@ -1,12 +1,13 @@
 //! Cholesky factorisations of the Hessian: by parameters, or by rows when there are fewer rows than features.
 
-use faer::linalg::solvers::{Llt, Solve};
 use std::sync::Arc;
 
 use faer::linalg::matmul::triangular;
+use faer::linalg::solvers::{Llt, Solve};
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 
 use super::curvature::GlmCurvature;
+use crate::cholesky::Cholesky;
 use crate::data::RowPick;
 use crate::lower::Factorization;
 use crate::problems::scaled::Whitening;
@@ -22,12 +23,9 @@ fn not_positive_definite() -> Error {
         .remedy("raise the smallest penalty (--lambda-min) or standardise the features")
 }
 
-struct ByParameters(Llt<f64>);
-
-impl Factorization for ByParameters {
+impl Factorization for Cholesky {
     fn solve_in_place(&self, b: &mut [f64]) {
-        let n = b.len();
-        self.0.solve_in_place(MatMut::from_column_major_slice_mut(b, n, 1));
+        Cholesky::solve_in_place(self, b);
     }
 }
 
@@ -85,7 +83,10 @@ fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
     let products = if outputs == 1 { 0 } else { d * d };
     let mut values = vec![0.0; outputs * size + products];
     let beside_data = risk.design.bytes() / 3 / size_of_val(&values[..]).max(1);
-    let parts = (PARTIAL_LIMIT / values.len().max(1)).clamp(2, 16).min(beside_data.max(FEW_PARTS));
+    let parts = match risk.design.gram_is_parallel() && outputs == 1 {
+        true => 1,
+        false => (PARTIAL_LIMIT / values.len().max(1)).clamp(2, 16).min(beside_data.max(FEW_PARTS)),
+    };
     risk.pass.accumulate(
         parts,
         |rows, position, partial| {
@@ -157,37 +158,38 @@ fn add_expanded_products(
 
 /// Cholesky factors of the `d x d` Hessian; `n d^2 / 2 + d^3 / 3` multiplications.
 pub(super) fn by_parameters(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factorization>> {
-    Ok(Box::new(ByParameters(cholesky(curvature)?)))
+    Ok(Box::new(cholesky(curvature)?))
 }
 
 /// The units in which the Hessian is the identity; cost as that of the Cholesky factors.
 pub(super) fn whitening(curvature: &GlmCurvature<'_, '_>) -> Result<Whitening> {
     let factors = cholesky(curvature)?;
-    let factor = factors.L();
-    Ok(Whitening::new(factor.nrows(), |i, j| factor[(i, j)]))
+    Ok(Whitening::new(curvature.glm.risk.parameters(), |i, j| factors.entry(i, j)))
 }
 
-fn cholesky(curvature: &GlmCurvature<'_, '_>) -> Result<Llt<f64>> {
+fn cholesky(curvature: &GlmCurvature<'_, '_>) -> Result<Cholesky> {
     let risk = &curvature.glm.risk;
     let outputs = risk.outputs();
     let d = risk.parameters();
     let sums = sums_at(curvature);
     let penalty = curvature.penalty_diagonal();
-    let mut hessian = Mat::<f64>::zeros(d, d);
+    let mut hessian = vec![0.0; d * d];
     for column in 0..d {
+        let entries = &mut hessian[column * d..][..d];
         let (k, b) = (column / outputs, column % outputs);
-        for row in column..d {
+        for (row, out) in entries.iter_mut().enumerate().skip(column) {
             let (j, a) = (row / outputs, row % outputs);
             let own = if a == b { sums.gram(a, j, k) } else { 0.0 };
             let mut entry = risk.scale * (own - sums.product(row, column));
             if outputs > 1 && k == risk.features() {
                 entry += 1.0 / outputs as f64;
             }
-            hessian[(row, column)] = entry;
+            *out = entry;
         }
-        hessian[(column, column)] += penalty[column];
+        entries[column] += penalty[column];
     }
-    Llt::new(hessian.as_ref(), Side::Lower).map_err(|_| not_positive_definite())
+    drop(sums);
+    Cholesky::new(d, hessian).ok_or_else(not_positive_definite)
 }
 
 /// Woodbury: with `A = X^T D X s + Lambda`, `A^{-1} = Lambda^{-1} - Z^T K^{-1} Z`, `Z = (s D)^{1/2} X Lambda^{-1}`,
