@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 
 use super::context::Context;
-use super::engine::Solving;
-use super::fit::{Start, fit};
+use super::fit::fit;
 use super::options::Penalties;
 use super::outcome::{Candidate, CandidateRole, Law};
 use super::path::{Division, Model, Tried};
 use super::select::Judged;
 use super::{Diagnostics, Metrics};
-use crate::Result;
 use crate::problems::glm::{EmpiricalRisk, Loss, Penalty};
+use crate::{Error, Result};
 
 /// Log-penalty of the untuned candidate, on the mean loss: that of a unit penalty on the summed loss is `-ln n`.
 fn untuned_lambda(n: usize, bounds: (f64, f64)) -> f64 {
@@ -105,6 +104,9 @@ pub(super) fn candidate(
 }
 
 /// The usual penalty, fitted, and as the user is shown it.
+///
+/// # Errors
+/// Interrupted, when the user asks to stop.
 pub(super) fn untuned(
     division: &Division<'_>,
     model: &Model<'_>,
@@ -113,11 +115,10 @@ pub(super) fn untuned(
 ) -> Result<(Tried, Candidate)> {
     let lambda = [untuned_lambda(division.refit.len(), context.bounds)];
     let loss = division.refit.loss();
-    let solving = Solving::to_the_end(model.engine, context.must_stop());
+    let solving = context.afterwards(model.engine).ok_or_else(Error::interrupted)?;
     let mut fit_rows = |risk: &EmpiricalRisk<'_>| -> Result<Vec<f64>> {
-        let start = Start { w: &risk.null_parameters(), point: None };
-        let (w, work) = fit(risk, &Penalty::Shared, &lambda, &solving, start)?;
-        context.work += work;
+        let mut w = risk.null_parameters();
+        context.work += fit(risk, &Penalty::Shared, &lambda, &solving, &mut w, None)?.work;
         Ok(w)
     };
     let w = fit_rows(&division.refit)?;

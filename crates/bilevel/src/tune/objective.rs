@@ -55,6 +55,15 @@ pub(super) struct Objective<'a> {
     solving: Solving,
     /// Hyperparameters and value of the last evaluation.
     last: Option<(Vec<f64>, f64)>,
+    /// The evaluation to return to.
+    kept: Option<Kept>,
+}
+
+/// An evaluation with what the folds need to return to it.
+struct Kept {
+    lambda: Vec<f64>,
+    value: f64,
+    folds: Vec<Vec<f64>>,
 }
 
 /// Log-penalties may move this far for `w` to be predicted along its tangent.
@@ -84,7 +93,7 @@ impl<'a> Objective<'a> {
                 }
             })
             .collect();
-        Objective { folds, solving, last: None }
+        Objective { folds, solving, last: None, kept: None }
     }
 
     /// The same criterion as a function of `theta = (level, exponent)`: in each fold `lambda = level + exponent b`, kept
@@ -138,9 +147,21 @@ impl<'a> Objective<'a> {
         Ok(value)
     }
 
-    /// `f(lambda)` with the parameters of the folds there. What the last evaluation found in the space of the rows is
-    /// not found again.
+    /// Keeps the last evaluation, for the end should a later one be cut short.
+    pub(super) fn keep(&mut self) {
+        let Some((lambda, value)) = &self.last else { return };
+        let folds = self.folds.iter().map(|fold| fold.point().to_vec()).collect();
+        self.kept = Some(Kept { lambda: lambda.clone(), value: *value, folds });
+    }
+
+    /// `f(lambda)` with the parameters of the folds there. Once time is over, what was kept is not solved again; nor is what
+    /// the last evaluation found in the space of the rows.
     pub(super) fn settle(&mut self, lambda: &[f64]) -> Result<f64> {
+        if let Some(kept) = self.kept.take_if(|kept| self.solving.hurried && kept.lambda == lambda) {
+            let points = self.folds.par_iter_mut().zip(&kept.folds);
+            points.for_each(|(fold, point)| fold.return_to(lambda, point));
+            return Ok(kept.value);
+        }
         match &self.last {
             Some((last, value)) if self.engine().is_steep() && last == lambda => Ok(*value),
             _ => self.evaluate(lambda, &mut vec![0.0; lambda.len()]),
@@ -169,6 +190,24 @@ impl<'a> Objective<'a> {
 }
 
 impl Fold<'_> {
+    /// What the fold needs to [return](Fold::return_to) to where it is.
+    fn point(&self) -> &[f64] {
+        self.dual.as_ref().map_or(&self.w, DualSolver::point)
+    }
+
+    /// Returns to the `point` that it was at when it had been solved for `theta`.
+    fn return_to(&mut self, theta: &[f64], point: &[f64]) {
+        self.solved = None;
+        let Some(dual) = &mut self.dual else { return self.w.copy_from_slice(point) };
+        let lambda = match &self.law {
+            Some(b) => apply_law(theta, b).iter().map(|l| l.clamp(self.bounds.0, self.bounds.1)).collect(),
+            None => theta.to_vec(),
+        };
+        let same: Vec<Option<usize>> = (0..self.lower.risk().len()).map(Some).collect();
+        dual.start_from_rows(&self.lower, &lambda, point, &same);
+        dual.parameters(&mut self.w);
+    }
+
     fn evaluate(&mut self, theta: &[f64], solving: &Solving) -> Result<(f64, Vec<f64>)> {
         let Some(b) = self.law.take() else { return self.evaluate_free(theta, solving) };
         let (low, high) = self.bounds;
@@ -211,7 +250,8 @@ impl Fold<'_> {
         self.work += minimum.info.work;
         let nearby = minimum.factorization.as_deref().map(|nearby| nearby as &dyn Factorization);
         let implicit = Implicit { linear: solving.adjoint() };
-        let adjoint = implicit.at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v, nearby)?;
+        let adjoint =
+            implicit.at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v, nearby, &solving.signal)?;
         self.work += adjoint.work;
         self.train_loss = minimum.value;
         self.solved = Some(Solved { lambda: lambda.to_vec(), factorization: minimum.factorization });

@@ -3,7 +3,7 @@
 use super::context::{Context, Spec};
 use super::descend::{descend, descend_law};
 use super::engine::{Engine, Solving};
-use super::fit::{Start, fit};
+use super::fit::fit;
 use super::objective::{FoldRisks, Objective, apply_law};
 use super::options::Penalties;
 use super::outcome::Law;
@@ -16,6 +16,7 @@ use crate::Result;
 use crate::data::Groups;
 use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Penalty};
+use crate::status::Status;
 
 /// Passes that the last evaluation and the fits after the descents take in haste, in the space of the rows.
 const PASSES_AFTERWARDS: f64 = 250.0;
@@ -28,6 +29,17 @@ pub(super) struct Division<'a> {
     pub monitor: Option<EmpiricalRisk<'a>>,
 }
 
+/// How far a fit on the refit rows has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To its end.
+    Done,
+    /// Some steps from the fit of the first fold, when the user asked to stop.
+    Begun,
+    /// That of the first fold: the user asked to stop before.
+    Fold,
+}
+
 /// A candidate after tuning.
 #[derive(Debug, Clone)]
 pub(super) struct Tried {
@@ -38,6 +50,8 @@ pub(super) struct Tried {
     pub criterion: f64,
     /// Parameters fitted on the refit rows, once they are needed.
     pub w: Option<Vec<f64>>,
+    /// What they are.
+    pub reach: Reach,
     /// Parameters of the folds.
     pub fold_w: Vec<Vec<f64>>,
     /// Those of the first fold in the space of its rows, where they are known.
@@ -56,6 +70,7 @@ impl Tried {
             lambda: vec![lambda],
             criterion,
             w: Some(w),
+            reach: Reach::Done,
             fold_w,
             point: None,
             monitor: None,
@@ -63,7 +78,8 @@ impl Tried {
         }
     }
 
-    /// The parameters fitted on the refit rows of `division`, in haste once time is over.
+    /// The parameters fitted on the refit rows of `division`, in haste once time is over; see [`Tried::reach`] for how near
+    /// they are once the user has asked to stop.
     pub(super) fn refit(
         &mut self,
         division: &Division<'_>,
@@ -72,15 +88,45 @@ impl Tried {
     ) -> Result<&[f64]> {
         if self.w.is_none() {
             // The fold's fit is nearer than any other.
-            let constant = division.refit.null_parameters();
+            let mut w = self.fold_w.first().cloned().unwrap_or_else(|| division.refit.null_parameters());
             let rows = division.folds.first().map(|fold| &fold.fitted);
-            let start = Start { w: self.fold_w.first().unwrap_or(&constant), point: rows.zip(self.point.as_deref()) };
-            let solving = Solving::to_the_end(engine, context.must_stop());
-            let (w, work) = fit(&division.refit, &self.penalty, &self.lambda, &solving, start)?;
-            context.work += work;
+            let point = rows.zip(self.point.as_deref());
+            if let Some(solving) = context.afterwards(engine) {
+                match fit(&division.refit, &self.penalty, &self.lambda, &solving, &mut w, point) {
+                    Ok(info) => {
+                        context.work += info.work;
+                        let cut = context.was_asked() && info.status != Status::Converged;
+                        self.reach = if cut { Reach::Begun } else { Reach::Done };
+                    }
+                    Err(error) if error.is_interrupted() => {
+                        let moved = self.fold_w.first().is_none_or(|start| *start != w);
+                        self.reach = if moved { Reach::Begun } else { Reach::Fold };
+                    }
+                    Err(error) => return Err(error),
+                }
+            } else {
+                self.reach = Reach::Fold;
+            }
             self.w = Some(w);
         }
         Ok(self.w.as_deref().unwrap_or_default())
+    }
+
+    /// What to say of parameters that are not those of a fit on all rows that came to its end.
+    pub(super) fn cut_short(&self, division: &Division<'_>) -> Option<String> {
+        let all = division.refit.len();
+        let some = division.folds.first().map_or(all, |fold| fold.fitted.len());
+        match self.reach {
+            Reach::Done => None,
+            // The fold has them all, as others judge.
+            _ if some == all => None,
+            Reach::Begun => Some(format!(
+                "stopped before the fit on all {all} rows converged: the model is some steps from that on {some} of them"
+            )),
+            Reach::Fold => {
+                Some(format!("stopped before the fit on all {all} rows: the model is that on {some} of them"))
+            }
+        }
     }
 }
 
@@ -203,6 +249,7 @@ pub(super) fn run_path(
                     lambda,
                     criterion,
                     w: None,
+                    reach: Reach::Done,
                     end,
                 };
                 // In the space of the rows a fit costs as much as steps of a descent that was asked for: those first.

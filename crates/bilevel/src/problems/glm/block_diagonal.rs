@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::curvature::GlmCurvature;
 use crate::data::RowPick;
 use crate::lower::{Curvature, Factorization};
+use crate::stop::StopSignal;
 use crate::{Error, Result};
 
 /// Rows for each feature.
@@ -23,7 +24,7 @@ struct BlockDiagonal {
 }
 
 /// `H_cc = scale sum_i d_ic x_i x_i^T + diag(strengths)` for each output `c`, the intercept as last feature.
-pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factorization>> {
+pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Result<Box<dyn Factorization>> {
     let risk = &curvature.glm.risk;
     let (p, outputs) = (risk.features(), risk.outputs());
     let size = p + usize::from(risk.intercept);
@@ -34,6 +35,7 @@ pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn
     let penalty = curvature.penalty_diagonal();
     let scale = risk.scale * risk.len() as f64 / rows as f64;
     let blocks = (0..outputs).into_par_iter().map(|output| {
+        stop.check()?;
         let (mut gram, mut sums, mut total) = (vec![0.0; p * p], vec![0.0; p], 0.0);
         let mut position = 0;
         for range in risk.rows.ranges() {
@@ -48,6 +50,7 @@ pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn
             risk.design.add_block_transpose(&pick, &d, 1, &mut sums);
             total += d.iter().sum::<f64>();
         }
+        stop.check()?;
         let entry = |j: usize, k: usize| match (j == p, k == p) {
             (true, true) => total * scale + 1.0 / outputs as f64,
             (true, false) => sums[k] * scale,
