@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import threading
 import time
@@ -65,6 +66,53 @@ def test_an_interrupt_between_two_kinds_of_penalty_keeps_the_first() -> None:
         assert model.status_ == "interrupted", step
         kept.append(model.penalties_)
     assert "shared" in kept
+
+
+def test_an_interrupt_of_many_classes_does_not_wait_for_another_fit() -> None:
+    generator = np.random.default_rng(1)
+    X = generator.normal(size=(9000, 420))
+    y = (X[:, :40] @ generator.normal(size=(40, 10)) + 4 * generator.normal(size=(len(X), 10))).argmax(axis=1)
+    seen: list[Iteration] = []
+    sent: list[float] = []
+
+    def interrupt(row: Iteration) -> None:
+        seen.append(row)
+        if len(seen) == 8:
+            sent.append(time.monotonic())
+            signal.raise_signal(signal.SIGINT)
+
+    model = LogisticRegressionTuned(penalties="shared", callbacks=[interrupt])
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    late = time.monotonic() - sent[0]
+    # As the load of the machine slows down both alike.
+    evaluation = (sent[0] - began) / 8
+    assert late < 0.4 + 0.3 * evaluation, f"{late:.2f} s, at {evaluation:.2f} s for one evaluation"
+    assert model.status_ == "interrupted"
+    assert model.score(X, y) > 0.3, model.notes_
+
+
+def test_reading_is_interrupted(tmp_path: Any) -> None:
+    path = tmp_path / "never-ends.svm"
+    os.mkfifo(path)
+    ended = threading.Event()
+
+    def write_after_all() -> None:
+        if not ended.wait(LONGEST):
+            path.write_text("1 1:1\n-1 2:1\n")
+
+    helper = threading.Thread(target=write_after_all)
+    helper.start()
+    began = time.monotonic()
+    threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bilevel.datasets.read(path)
+        assert time.monotonic() - began < LONGEST
+    finally:
+        ended.set()
+        helper.join()
 
 
 def test_a_callback_may_stop(heart: Any) -> None:

@@ -1,12 +1,18 @@
 //! Files as arrays, by the readers of the library.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use bilevel::data::{EncodeOptions, Encoder, LabelMap, Missing, Precision, ReadOptions, Target};
+use bilevel::stop::StopSignal;
 use numpy::PyArray1;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::attended::POLL;
 use crate::errors::raise;
 use crate::matrix;
 
@@ -23,9 +29,11 @@ pub fn read(
     impute: bool,
 ) -> PyResult<Bound<'_, PyDict>> {
     let precision = if double { Precision::F64 } else { Precision::F32 };
-    let options = ReadOptions { target, labels, precision, features, ..ReadOptions::default() };
+    let raised = Arc::new(AtomicBool::new(false));
+    let stop = StopSignal::new(None, Some(Arc::clone(&raised)));
+    let options = ReadOptions { target, labels, precision, features, stop, ..ReadOptions::default() };
     let missing = if impute { Missing::Impute } else { Missing::Error };
-    let work = || {
+    let work = move || {
         let mut table = bilevel::data::read(&path, &options)?;
         let target_name = table.target_name.clone();
         let given = table.labels.take();
@@ -37,7 +45,7 @@ pub fn read(
         let encoded = Encoder::learn(&table, &options)?.encode(table)?;
         bilevel::Result::Ok((encoded, target, target_name))
     };
-    let (encoded, target, target_name) = py.detach(work).map_err(raise)?;
+    let (encoded, target, target_name) = listening(py, &raised, work)?.map_err(raise)?;
     let record = PyDict::new(py);
     record.set_item("x", matrix::array(py, encoded.design)?)?;
     match target {
@@ -59,4 +67,31 @@ pub fn read(
     record.set_item("groups", PyArray1::from_vec(py, encoded.groups.of_feature))?;
     record.set_item("group_names", encoded.groups.names)?;
     Ok(record)
+}
+
+/// Does `work` on a thread of its own and looks for signals meanwhile. Nothing of it is wanted after an interrupt, so it is
+/// not waited for: it ends when it next looks at the flag, which is `raised` then.
+fn listening<T: Send + 'static>(
+    py: Python<'_>,
+    raised: &AtomicBool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> PyResult<T> {
+    let (sender, mut receiver) = channel();
+    std::thread::spawn(move || sender.send(work()));
+    loop {
+        let result;
+        (receiver, result) = py.detach(move || {
+            let result = receiver.recv_timeout(POLL);
+            (receiver, result)
+        });
+        match result {
+            Ok(result) => return Ok(result),
+            Err(RecvTimeoutError::Timeout) => {
+                py.check_signals().inspect_err(|_| raised.store(true, Ordering::Relaxed))?;
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(PyRuntimeError::new_err("the file was not read; please report this"));
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! every method needs is a sub-trait, so that a method which needs more says so in its signature.
 
 use crate::sample::{Rng, Sample};
+use crate::stop::StopSignal;
 use crate::vector;
 
 /// Sizes of a bilevel problem.
@@ -176,14 +177,14 @@ pub trait Curvature: Sync {
     /// A direct factorisation, where one is affordable; `None` where `H` is too large or is only known by products.
     ///
     /// # Errors
-    /// Numeric, when `H` is not positive definite.
-    fn factorize(&self) -> Option<crate::Result<Box<dyn Factorization>>>;
+    /// Numeric, when `H` is not positive definite; interrupted, where it takes long and `stop` is raised.
+    fn factorize(&self, stop: &StopSignal) -> Option<crate::Result<Box<dyn Factorization>>>;
 
     /// A factorisation of a matrix near `H`, where `H` itself is too large: preconditions conjugate gradients.
     ///
     /// # Errors
-    /// Numeric, when that matrix is not positive definite.
-    fn preconditioner(&self) -> Option<crate::Result<Box<dyn Factorization>>> {
+    /// As [`Curvature::factorize`].
+    fn preconditioner(&self, _stop: &StopSignal) -> Option<crate::Result<Box<dyn Factorization>>> {
         None
     }
 
@@ -217,7 +218,7 @@ impl<L: StochasticLoss + ?Sized> Curvature for ProductCurvature<'_, L> {
         out.fill(1.0);
     }
 
-    fn factorize(&self) -> Option<crate::Result<Box<dyn Factorization>>> {
+    fn factorize(&self, _stop: &StopSignal) -> Option<crate::Result<Box<dyn Factorization>>> {
         None
     }
 }

@@ -74,7 +74,7 @@ impl Newton {
     ///
     /// # Errors
     /// Numeric, when the loss is not finite at the start or its Hessian is not positive definite; interrupted, once
-    /// `stop` is raised.
+    /// `stop` is raised: `w` is then the last point that was accepted.
     pub fn minimize(
         &self,
         loss: &dyn Curved,
@@ -99,9 +99,7 @@ impl Newton {
         let mut status = Status::StepLimit;
         let mut iterations = 0;
         while iterations < self.iterations {
-            if stop.is_raised() {
-                return Err(Error::interrupted());
-            }
+            stop.check()?;
             let norm = vector::norm(&gradient);
             if norm == 0.0 {
                 status = Status::Converged;
@@ -111,7 +109,7 @@ impl Newton {
             work += Work::hessian_product(rows);
             let forcing = (norm / first_norm).sqrt();
             let (spent, damped) =
-                self.step_direction(&*curvature, &gradient, forcing, rows, &mut kept, &mut step, &mut workspace)?;
+                self.step_direction(&*curvature, &gradient, forcing, rows, &mut kept, &mut step, &mut workspace, stop)?;
             work += spent;
             drop(curvature);
             let decrease = 0.5 * vector::dot(&gradient, &step);
@@ -133,6 +131,7 @@ impl Newton {
                     accepted = true;
                     break;
                 }
+                stop.check()?;
                 let trial_value = loss.gradient(&trial, lambda, &Sample::Full, &mut trial_gradient);
                 work += Work::gradient(rows);
                 let rounding = 1e-14 * value.abs();
@@ -150,6 +149,7 @@ impl Newton {
                 trial.copy_from_slice(w);
                 vector::axpy(-length, &step, &mut trial);
                 length *= 2.0;
+                stop.check()?;
                 let trial_value = loss.gradient(&trial, lambda, &Sample::Full, &mut trial_gradient);
                 work += Work::gradient(rows);
                 let lower = trial_value < value && vector::all_finite(&trial_gradient);
@@ -186,6 +186,7 @@ impl Newton {
         kept: &mut Option<Box<dyn Factorization>>,
         step: &mut [f64],
         workspace: &mut CgWorkspace,
+        stop: &StopSignal,
     ) -> Result<(Work, bool)> {
         let mut work = Work::default();
         let mut damping = 0.0;
@@ -197,7 +198,15 @@ impl Newton {
                     vector::axpy(damping, v, out);
                 }
             };
-            ConjugateGradient { steps, tolerance }.solve(product, preconditioner, gradient, step, rows, workspace)
+            ConjugateGradient { steps, tolerance }.solve_until(
+                product,
+                preconditioner,
+                gradient,
+                step,
+                rows,
+                workspace,
+                stop,
+            )
         };
         let steps = match self.direction {
             NewtonDirection::ConjugateGradients { steps } => steps,
@@ -205,14 +214,14 @@ impl Newton {
                 let affordable = (curvature.factorization_cost() / 2.0) as usize;
                 if let Some(factorization) = kept.as_deref().filter(|_| affordable >= 2) {
                     let nearby = Preconditioner::Factorized(factorization);
-                    let info = solve(affordable, forcing.clamp(1e-4, 0.05), nearby, 0.0, step);
+                    let info = solve(affordable, forcing.clamp(1e-4, 0.05), nearby, 0.0, step)?;
                     work += info.work;
                     if info.status == Status::Converged {
                         return Ok((work, false));
                     }
                 }
                 *kept = None;
-                match curvature.factorize() {
+                match curvature.factorize(stop) {
                     Some(Ok(factorization)) => {
                         step.copy_from_slice(gradient);
                         factorization.solve_in_place(step);
@@ -232,10 +241,10 @@ impl Newton {
         let tolerance = forcing.clamp(1e-6, 0.1);
         // Where the Hessian is factorised, what was kept has served already, and none is left.
         if damping == 0.0
-            && let Some(near) = kept.take().map(Ok).or_else(|| curvature.preconditioner())
+            && let Some(near) = kept.take().map(Ok).or_else(|| curvature.preconditioner(stop))
         {
             let near = near?;
-            let info = solve(steps, tolerance, Preconditioner::Factorized(&*near), 0.0, step);
+            let info = solve(steps, tolerance, Preconditioner::Factorized(&*near), 0.0, step)?;
             work += info.work;
             // A new one next time where this one has become a poor one.
             if info.steps <= NEAR_STEPS {
@@ -246,7 +255,7 @@ impl Newton {
             }
         }
         if damping == 0.0 {
-            let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), 0.0, step);
+            let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), 0.0, step)?;
             work += info.work;
             if info.status.is_usable() {
                 return Ok((work, false));
@@ -254,7 +263,7 @@ impl Newton {
             damping = vector::norm(gradient);
         }
         diagonal.iter_mut().for_each(|h| *h += damping);
-        let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), damping, step);
+        let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), damping, step)?;
         work += info.usable("Newton direction of the lower level")?.work;
         Ok((work, true))
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, Result};
+
 /// Looked at between the steps of every long computation.
 #[derive(Debug, Clone, Default)]
 pub struct StopSignal {
@@ -27,6 +29,25 @@ impl StopSignal {
     pub fn earlier(&self, time: Duration) -> Self {
         let deadline = self.deadline.map(|deadline| deadline.checked_sub(time).unwrap_or(deadline));
         StopSignal { deadline, flag: self.flag.clone() }
+    }
+
+    /// The same without the deadline.
+    #[must_use]
+    pub fn without_deadline(&self) -> Self {
+        StopSignal { deadline: None, flag: self.flag.clone() }
+    }
+
+    /// True where the deadline, if there is one, is at least `time` away.
+    pub fn leaves(&self, time: Duration) -> bool {
+        self.deadline.is_none_or(|deadline| deadline.saturating_duration_since(Instant::now()) >= time)
+    }
+
+    /// An interruption once either holds, for steps that are worth nothing by halves.
+    ///
+    /// # Errors
+    /// Interrupted.
+    pub fn check(&self) -> Result<()> {
+        if self.is_raised() { Err(Error::interrupted()) } else { Ok(()) }
     }
 
     /// True once time is over.

@@ -6,6 +6,7 @@ use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::target::Target;
 use bilevel::sample::{Rng, Sample};
+use bilevel::stop::StopSignal;
 use bilevel::upper::UpperObjective;
 use bilevel::vector;
 
@@ -291,7 +292,7 @@ fn an_indefinite_loss_is_named() {
         fn diagonal(&self, out: &mut [f64]) {
             out.fill(1.0);
         }
-        fn factorize(&self) -> Option<bilevel::Result<Box<dyn bilevel::lower::Factorization>>> {
+        fn factorize(&self, _: &StopSignal) -> Option<bilevel::Result<Box<dyn bilevel::lower::Factorization>>> {
             None
         }
     }

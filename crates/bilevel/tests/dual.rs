@@ -92,7 +92,9 @@ fn minimum_and_adjoint_are_those_of_the_weights() {
             let (info, change) = solver.adjoint(&glm, &mut v, 1e-9, 500, &StopSignal::never()).unwrap();
             assert_eq!(info.status, Status::Converged, "{name}");
             let mut expected = vec![0.0; d];
-            let exact = Implicit::default().at_solution(&glm, &upper, &direct, &lambda, &mut expected, None).unwrap();
+            let exact = Implicit::default()
+                .at_solution(&glm, &upper, &direct, &lambda, &mut expected, None, &StopSignal::never())
+                .unwrap();
             close(&v, &expected, 1e-5, &name);
             assert!((value + change - exact.objective).abs() <= 1e-9 * exact.objective.abs(), "{name}");
         }
@@ -287,4 +289,26 @@ fn the_number_of_threads_does_not_matter() {
         })
     };
     assert!(solve(1) == solve(2));
+}
+
+#[test]
+fn goes_on_after_an_adjoint_that_was_cut_short() {
+    let numbers = numbers(8);
+    let design = matrix(&numbers.x, P, Stored::CsrF64);
+    let y = numbers.target(Loss::Logistic, &vec![0.2; numbers.parameters(Loss::Logistic, true)], true);
+    let glm = glm(&design, &y, &numbers.row_weights, Loss::Logistic, true, &Penalty::Shared);
+    let mut solver = DualSolver::new(&glm).unwrap();
+    solver.minimize(&glm, &[-3.0], STRICT, &StopSignal::never()).unwrap();
+    let b: Vec<f64> = (0..glm.dims().w).map(|i| (i % 7) as f64 - 3.0).collect();
+    let before = solver.state();
+    let over = StopSignal::new(Some(std::time::Duration::ZERO), None);
+    assert!(solver.adjoint(&glm, &mut b.clone(), 1e-10, 500, &over).unwrap_err().is_interrupted());
+    solver.restore(&before);
+    solver.minimize(&glm, &[-3.0], STRICT, &StopSignal::never()).unwrap();
+    let (mut v, mut w) = (b.clone(), vec![0.0; b.len()]);
+    solver.adjoint(&glm, &mut v, 1e-10, 500, &StopSignal::never()).unwrap();
+    solver.parameters(&mut w);
+    let mut image = vec![0.0; v.len()];
+    glm.curvature(&w, &[-3.0]).product(&v, &mut image);
+    close(&image, &b, 1e-6, "H v");
 }

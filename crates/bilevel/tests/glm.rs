@@ -10,6 +10,7 @@ use bilevel::lower::{Curved, StochasticLoss};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Weighting};
 use bilevel::problems::scaled::Scaled;
 use bilevel::sample::{Purpose, Rng, Sample};
+use bilevel::stop::StopSignal;
 use bilevel::vector;
 use models::{LOSSES, Numbers, STORED, Stored, matrix};
 
@@ -34,7 +35,7 @@ fn outputs(glm: &Glm<'_>, w: &[f64], lambda: &[f64], sample: &Sample) -> Vec<Vec
         let (mut product, mut diagonal, mut solved) = (vec![0.0; w.len()], vec![0.0; w.len()], v.clone());
         curvature.product(&v, &mut product);
         curvature.diagonal(&mut diagonal);
-        curvature.factorize().unwrap().unwrap().solve_in_place(&mut solved);
+        curvature.factorize(&StopSignal::never()).unwrap().unwrap().solve_in_place(&mut solved);
         let (margins, targets) = glm.risk().margins_and_targets(w);
         all.extend([product, diagonal, solved, margins, targets, glm.risk().row_values(w)]);
     }
@@ -313,7 +314,7 @@ fn fewer_rows_than_features_are_factorised_by_rows() {
                         .weighted(numbers.weighting(weighted));
                     let glm = Glm::new(risk, penalty.clone());
                     let curvature = glm.curvature(&w, &lambda);
-                    let factors = curvature.factorize().unwrap().unwrap();
+                    let factors = curvature.factorize(&StopSignal::never()).unwrap().unwrap();
                     for column in 0..w.len() {
                         let mut e = vec![0.0; w.len()];
                         e[column] = 1.0;
@@ -343,7 +344,7 @@ fn an_intercept_that_features_can_make_is_factorised_by_rows() {
         let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(n), Loss::Logistic, true);
         let glm = Glm::new(risk, Penalty::PerFeature { features: p });
         let curvature = glm.curvature(&vec![0.0; p + 1], &lambda);
-        let factors = curvature.factorize().unwrap().unwrap();
+        let factors = curvature.factorize(&StopSignal::never()).unwrap().unwrap();
         let mut e = vec![0.0; p + 1];
         e[p] = 1.0;
         let mut solved = e.clone();

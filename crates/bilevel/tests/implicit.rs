@@ -17,6 +17,7 @@ use bilevel::problems::target::Target;
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
 use bilevel::status::{Info, Status};
 use bilevel::step_size::StepSize;
+use bilevel::stop::StopSignal;
 use bilevel::upper::UpperObjective;
 use bilevel::work::Work;
 use bilevel::{Error, Result, vector};
@@ -86,7 +87,7 @@ impl Curvature for ByProducts<'_> {
         (0..6).for_each(|j| out[j] = self.lambda[j % 3].exp() * self.w[j].cosh() + 0.1);
     }
 
-    fn factorize(&self) -> Option<Result<Box<dyn Factorization>>> {
+    fn factorize(&self, _: &StopSignal) -> Option<Result<Box<dyn Factorization>>> {
         None
     }
 }
@@ -265,8 +266,8 @@ impl Curvature for SloppyCurvature<'_> {
         self.curvature.diagonal(out);
     }
 
-    fn factorize(&self) -> Option<Result<Box<dyn Factorization>>> {
-        let factorization = self.curvature.factorize()?;
+    fn factorize(&self, _: &StopSignal) -> Option<Result<Box<dyn Factorization>>> {
+        let factorization = self.curvature.factorize(&StopSignal::never())?;
         let error = self.error;
         Some(factorization.map(|inner| Box::new(SloppyFactorization { inner, error }) as Box<dyn Factorization>))
     }
@@ -292,7 +293,7 @@ fn poor_factorisations_are_refined_or_owned_up_to() {
     let at = |error: f64| {
         let loss = Sloppy { quadratic: quadratic.clone(), error };
         let mut u = vec![0.0; w.len()];
-        Implicit::default().at_solution(&loss, quadratic.upper(), &w, &lambda, &mut u, None)
+        Implicit::default().at_solution(&loss, quadratic.upper(), &w, &lambda, &mut u, None, &StopSignal::never())
     };
     let refined = at(1e-4).unwrap();
     assert_eq!(refined.status, Status::Converged);
@@ -340,7 +341,7 @@ fn an_indefinite_hessian_is_an_error() {
         fn diagonal(&self, out: &mut [f64]) {
             out.copy_from_slice(&[1.0, -1.0]);
         }
-        fn factorize(&self) -> Option<Result<Box<dyn Factorization>>> {
+        fn factorize(&self, _: &StopSignal) -> Option<Result<Box<dyn Factorization>>> {
             Some(Err(Error::numeric("not positive definite")))
         }
     }
@@ -365,7 +366,8 @@ fn an_indefinite_hessian_is_an_error() {
     let cg = ConjugateGradient { steps: 10, tolerance: 1e-10 };
     for linear in [ExactLinear::Factorize(cg), ExactLinear::ConjugateGradient(cg)] {
         let mut start = WarmStart::zeros(Saddle.dims());
-        let result = Implicit { linear }.at_solution(&Saddle, &Toy, &[0.0; 2], &[0.0], &mut start.v, None);
+        let result =
+            Implicit { linear }.at_solution(&Saddle, &Toy, &[0.0; 2], &[0.0], &mut start.v, None, &StopSignal::never());
         assert!(result.is_err_and(|error| error.is_numeric()), "{linear:?}");
     }
 }

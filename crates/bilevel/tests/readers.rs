@@ -302,3 +302,15 @@ fn many_pixels_stay_bytes_and_mean_the_same() {
     };
     assert_eq!(from_bytes.stored(), pixels.iter().filter(|&&x| x != 0).count());
 }
+
+#[test]
+fn text_is_not_read_on_after_the_signal() {
+    let over = bilevel::stop::StopSignal::new(Some(std::time::Duration::ZERO), None);
+    let texts = ["1 1:2\n-1 2:1\n1 1:1\n", "a,b,y\n1,2,0\n2,3,1\n", "a,b,y\n1,\"2\",0\n2,3,1\n"];
+    for (number, text) in texts.into_iter().enumerate() {
+        let file = Scratch::new(&format!("stopped-{number}"), text);
+        read(&file.0, &double()).unwrap();
+        let error = read(&file.0, &ReadOptions { stop: over.clone(), ..double() }).unwrap_err();
+        assert!(error.is_interrupted(), "{text:?}: {error}");
+    }
+}

@@ -108,7 +108,8 @@ impl Oracle for Objective<'_> {
         self.nearby = minimum.factorization;
         let implicit = Implicit { linear: self.engine.adjoint() };
         let nearby = self.nearby.as_deref().map(|nearby| nearby as &dyn Factorization);
-        let mut found = implicit.at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.u, nearby)?;
+        let mut found =
+            implicit.at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.u, nearby, &self.signal)?;
         found.work += minimum.info.work;
         Ok(found.into())
     }

@@ -3,6 +3,7 @@
 use super::lanczos::lanczos;
 use crate::error::{Error, Result};
 use crate::lower::Curvature;
+use crate::stop::StopSignal;
 use crate::vector;
 use crate::work::Work;
 
@@ -43,7 +44,7 @@ pub fn loss_constants(
     let mut work = Work::hessian_product(rows * spectrum.products);
     let (mut mu, mut mu_error) = (spectrum.smallest, spectrum.smallest_error);
     if mu_error > 1e-6 * mu.abs()
-        && let Some(factorization) = curvature.factorize()
+        && let Some(factorization) = curvature.factorize(&StopSignal::never())
     {
         let factorization = factorization?;
         work += Work { rows: rows as u64, factorizations: 1, ..Work::default() };

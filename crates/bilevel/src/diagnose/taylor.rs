@@ -13,6 +13,7 @@ use super::check::Check;
 use crate::error::Result;
 use crate::lower::{Curved, StochasticLoss, StochasticMap};
 use crate::sample::{Purpose, Rng, Sample};
+use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -101,7 +102,7 @@ impl Taylor {
         let message = format!("smallest entry {smallest:e}, all must be positive and finite");
         checks.push(Check::new("curvature diagonal", positive, Some(smallest), message));
 
-        match curvature.factorize() {
+        match curvature.factorize(&StopSignal::never()) {
             None => {}
             Some(Err(error)) => checks.push(Check::new("factorization", false, None, error.to_string())),
             Some(Ok(factorization)) => {

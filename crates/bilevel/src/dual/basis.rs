@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::row_space::RowSpace;
 use crate::sample::{Purpose, Rng};
+use crate::stop::StopSignal;
 
 /// Largest dimension. Twice as many save a few products where penalties are weak, and cost more than that in time and memory.
 const LARGEST: usize = 128;
@@ -33,8 +34,8 @@ pub(super) struct Basis {
 
 impl Basis {
     /// The basis for the kernel of `space` and `weights` of the rows, one step of the iteration from that of another
-    /// kernel or two from random vectors; `None` when the kernel has not enough rank.
-    pub fn new(space: &RowSpace, before: Option<Basis>, weights: &[f64]) -> Option<Basis> {
+    /// kernel or two from random vectors; `None` when the kernel has not enough rank, or `stop` is raised.
+    pub fn new(space: &RowSpace, before: Option<Basis>, weights: &[f64], stop: &StopSignal) -> Option<Basis> {
         let n = space.kernel.len();
         let width = (n / ROWS_PER_DIMENSION).clamp(16, LARGEST).min(n / 2).max(1);
         let weigh = |l: Vec<f32>| {
@@ -45,15 +46,15 @@ impl Basis {
             None => {
                 let mut rng = Rng::stream(0, Purpose::Start, 77);
                 let first = (0..n * width).map(|_| rng.normal()).collect();
-                let first = Self::iterate(space, first, width)?;
-                Self::iterate(space, weigh(first.l), width)
+                let first = Self::iterate(space, first, width, stop)?;
+                Self::iterate(space, weigh(first.l), width, stop)
             }
             Some(mut before) => {
                 // Where all strengths changed by one factor, so did the kernel.
                 let factor = space.by_feature[0] / before.by_feature[0];
                 let same = |(new, old): (&f64, &f64)| (new / old / factor - 1.0).abs() < 1e-12;
                 if !space.by_feature.iter().zip(&before.by_feature).all(same) {
-                    return Self::iterate(space, weigh(before.l), width);
+                    return Self::iterate(space, weigh(before.l), width, stop);
                 }
                 let root = factor.sqrt() as f32;
                 before.b.iter_mut().for_each(|b| *b /= root);
@@ -65,10 +66,13 @@ impl Basis {
     }
 
     /// `Y = K Omega`, `Omega^T Y = C C^T`, `B = Omega C^{-T}`, `L = Y C^{-T}`.
-    fn iterate(space: &RowSpace, omega: Vec<f64>, width: usize) -> Option<Basis> {
+    fn iterate(space: &RowSpace, omega: Vec<f64>, width: usize, stop: &StopSignal) -> Option<Basis> {
         let n = space.kernel.len();
         let mut y = vec![0.0; n * width];
         for first in (0..width).step_by(BLOCK) {
+            if stop.is_raised() {
+                return None;
+            }
             let count = BLOCK.min(width - first);
             let block: Vec<f64> =
                 omega.chunks_exact(width).flat_map(|row| &row[first..first + count]).copied().collect();
@@ -77,6 +81,9 @@ impl Basis {
             for (y, image) in y.chunks_exact_mut(width).zip(image.chunks_exact(count)) {
                 y[first..first + count].copy_from_slice(image);
             }
+        }
+        if stop.is_raised() {
+            return None;
         }
         let mut core = inner_products(&omega, &y, width);
         let trace: f64 = (0..width).map(|j| core[(j, j)]).sum();

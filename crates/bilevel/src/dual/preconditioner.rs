@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::basis::Basis;
 use super::row_space::RowSpace;
 use crate::cholesky::{Cholesky, PackedCholesky};
+use crate::stop::StopSignal;
 
 /// Rows of one task.
 const ROWS: usize = 256;
@@ -24,8 +25,8 @@ pub(super) struct Preconditioner {
 }
 
 impl Preconditioner {
-    /// At the second derivatives of the rows; `None` when a block is not positive definite.
-    pub fn new(space: &RowSpace, basis: &Basis, curvature: &[f64]) -> Option<Self> {
+    /// At the second derivatives of the rows; `None` when a block is not positive definite, or `stop` is raised.
+    pub fn new(space: &RowSpace, basis: &Basis, curvature: &[f64], stop: &StopSignal) -> Option<Self> {
         let diagonal = space.loss.curvature_diagonal(curvature);
         let (outputs, width) = (space.outputs, basis.width);
         let border = usize::from(space.intercept);
@@ -36,6 +37,9 @@ impl Preconditioner {
                 let mut gram = vec![0.0; size * size];
                 let mut weighted = vec![0.0; ROWS * size];
                 for (first, l) in basis.l.chunks(ROWS * width).enumerate() {
+                    if stop.is_raised() {
+                        return None;
+                    }
                     let rows = l.len() / width;
                     for (i, (out, l)) in weighted.chunks_exact_mut(size).zip(l.chunks_exact(width)).enumerate() {
                         let root = diagonal[(first * ROWS + i) * outputs + output].sqrt();

@@ -214,6 +214,7 @@ impl DualSolver {
         let (mut iterations, mut spent) = (0, products);
         let (mut trial, mut trial_lifted) = (vec![0.0; dim], vec![0.0; dim]);
         while iterations < settings.iterations && spent < settings.products {
+            stop.check()?;
             let curvature = self.curvature();
             let (mut step, mut lifted_step) = (vec![0.0; dim], vec![0.0; dim]);
             let mut r = std::mem::take(&mut self.residual);
@@ -277,8 +278,8 @@ impl DualSolver {
         let floor = WEIGHT_FLOOR * weights.iter().sum::<f64>() / weights.len() as f64;
         weights.iter_mut().for_each(|w| *w = w.max(floor));
         self.preconditioner = None;
-        let basis = Basis::new(&self.space, self.basis.take(), &weights);
-        self.basis = Some(basis.ok_or_else(not_positive_definite)?);
+        let basis = Basis::new(&self.space, self.basis.take(), &weights, stop);
+        self.basis = Some(basis.ok_or_else(|| why_none(stop))?);
         let untouched = before[..size].iter().all(|&m| m == 0.0);
         if std::mem::take(&mut self.placed) || untouched {
             if untouched {
@@ -353,8 +354,8 @@ impl DualSolver {
     ) -> Result<Solved> {
         let Some(basis) = &self.basis else { unreachable!("minimize() makes the basis first") };
         if self.preconditioner.is_none() {
-            let made = Preconditioner::new(&self.space, basis, curvature).ok_or_else(not_positive_definite)?;
-            self.preconditioner = Some(made);
+            let made = Preconditioner::new(&self.space, basis, curvature, stop);
+            self.preconditioner = Some(made.ok_or_else(|| why_none(stop))?);
         }
         let Some(preconditioner) = &self.preconditioner else { unreachable!("made above") };
         let mut system = System { space: &mut self.space, curvature, basis, preconditioner };
@@ -404,7 +405,8 @@ impl DualSolver {
         }
         self.space.margins_of_weights(&b[..weights], &mut functional[..size]);
         let curvature = self.curvature();
-        let mut x = std::mem::take(&mut self.adjoint);
+        // A copy: where the solve is cut short, the next one starts from the same.
+        let mut x = self.adjoint.clone();
         let mut lx = vec![0.0; dim];
         self.space.lift(&x, &mut lx);
         // The residual of the start: that of S b, whose margins are the functional's, and that of (s, t).
@@ -429,6 +431,11 @@ impl DualSolver {
         };
         Ok((info, change))
     }
+}
+
+/// Why there is no basis or preconditioner.
+fn why_none(stop: &StopSignal) -> Error {
+    if stop.is_raised() { Error::interrupted() } else { not_positive_definite() }
 }
 
 fn not_positive_definite() -> Error {

@@ -19,6 +19,7 @@ use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use crate::lower::{Curvature, Curved, Factorization};
 use crate::sample::Sample;
 use crate::status::{Info, Status};
+use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
 use crate::work::Work;
@@ -73,7 +74,7 @@ impl Implicit {
         check_sizes(loss.dims(), upper.dims(), lambda, start.as_deref())?;
         let mut point = start.as_deref().cloned().unwrap_or_else(|| WarmStart::zeros(loss.dims()));
         let lower = solver.solve(loss, lambda, &mut point.w)?.usable("lower level")?;
-        let mut estimate = self.at_solution(loss, upper, &point.w, lambda, &mut point.v, None)?;
+        let mut estimate = self.at_solution(loss, upper, &point.w, lambda, &mut point.v, None, &StopSignal::never())?;
         estimate.status = estimate.status.worst(lower.status);
         estimate.work += lower.work;
         if let Some(start) = start {
@@ -88,7 +89,8 @@ impl Implicit {
     /// and the Hessian itself is factorised only where they do not converge within a few steps.
     ///
     /// # Errors
-    /// As [`Implicit::estimate`].
+    /// As [`Implicit::estimate`]; interrupted, once `stop` is raised.
+    #[allow(clippy::too_many_arguments)]
     pub fn at_solution<U: UpperObjective + ?Sized>(
         &self,
         loss: &dyn Curved,
@@ -97,12 +99,13 @@ impl Implicit {
         lambda: &[f64],
         u: &mut [f64],
         nearby: Option<&dyn Factorization>,
+        stop: &StopSignal,
     ) -> Result<Hypergradient> {
         check_sizes(loss.dims(), upper.dims(), lambda, None)?;
         assert!(w.len() == loss.dims().w && u.len() == w.len(), "w and u must have the length of the lower variable");
         let at = Upper::at(upper, w, lambda, Sampled::all())?;
         let rows = loss.size(&Sample::Full);
-        let system = System { hessian: &*loss.curvature(w, lambda), b: &at.grad_w, rows };
+        let system = System { hessian: &*loss.curvature(w, lambda), b: &at.grad_w, rows, stop };
         let linear = self.solve(&system, u, nearby)?;
 
         let mut cross = vec![0.0; lambda.len()];
@@ -141,19 +144,20 @@ struct System<'a> {
     b: &'a [f64],
     /// Rows that a product with `H` visits.
     rows: usize,
+    stop: &'a StopSignal,
 }
 
 impl System<'_> {
     /// By a factorisation of `H` where the problem offers one.
     fn factorized(&self, otherwise: ConjugateGradient, u: &mut [f64]) -> Result<Info> {
-        let Some(factorization) = self.hessian.factorize() else { return self.iterated(otherwise, u) };
+        let Some(factorization) = self.hessian.factorize(self.stop) else { return self.iterated(otherwise, u) };
         let factorization = factorization?;
         refine(self, |b| factorization.solve_in_place(b), u).usable("linear system")
     }
 
     /// By conjugate gradients with the preconditioner that the problem offers, or its diagonal.
     fn iterated(&self, cg: ConjugateGradient, u: &mut [f64]) -> Result<Info> {
-        if let Some(near) = self.hessian.preconditioner() {
+        if let Some(near) = self.hessian.preconditioner(self.stop) {
             return self.conjugate_gradient(cg, Preconditioner::Factorized(&*near?), u)?.usable("linear system");
         }
         let mut diagonal = vec![0.0; u.len()];
@@ -171,13 +175,13 @@ impl System<'_> {
     ) -> Result<Info> {
         cg.validate()?;
         let product = |p: &[f64], out: &mut [f64]| self.hessian.product(p, out);
-        Ok(cg.solve(product, preconditioner, self.b, u, self.rows, &mut CgWorkspace::new(u.len())))
+        cg.solve_until(product, preconditioner, self.b, u, self.rows, &mut CgWorkspace::new(u.len()), self.stop)
     }
 }
 
 /// `u = H^{-1} b` by a factorisation and iterative refinement on products with `H`.
 fn refine(system: &System<'_>, solve: impl Fn(&mut [f64]), u: &mut [f64]) -> Info {
-    let System { hessian, b, rows } = *system;
+    let System { hessian, b, rows, .. } = *system;
     let mut work = Work { rows: rows as u64, factorizations: 1, ..Work::default() };
     let (mut residual, mut image) = (b.to_vec(), vec![0.0; b.len()]);
     let target = REFINED * vector::norm(b);

@@ -10,6 +10,7 @@ use super::residual::{TrueResidual, check_tolerance, report, worked_out};
 use crate::error::Result;
 use crate::lower::Factorization;
 use crate::status::{Info, Status};
+use crate::stop::StopSignal;
 use crate::vector;
 
 /// Steps without a smaller residual after which rounding is taken to have the upper hand.
@@ -70,23 +71,46 @@ impl ConjugateGradient {
     /// otherwise.
     pub fn solve(
         &self,
-        mut product: impl FnMut(&[f64], &mut [f64]),
+        product: impl FnMut(&[f64], &mut [f64]),
         preconditioner: Preconditioner<'_>,
         b: &[f64],
         x: &mut [f64],
         rows_per_product: usize,
         workspace: &mut CgWorkspace,
     ) -> Info {
+        let never = StopSignal::never();
+        match self.solve_until(product, preconditioner, b, x, rows_per_product, workspace, &never) {
+            Ok(info) => info,
+            Err(_) => unreachable!("nothing asks to stop"),
+        }
+    }
+
+    /// [`ConjugateGradient::solve`] that looks at `stop` before each product.
+    ///
+    /// # Errors
+    /// Interrupted, once `stop` is raised; `x` is then the last iterate.
+    #[allow(clippy::too_many_arguments)]
+    pub fn solve_until(
+        &self,
+        mut product: impl FnMut(&[f64], &mut [f64]),
+        preconditioner: Preconditioner<'_>,
+        b: &[f64],
+        x: &mut [f64],
+        rows_per_product: usize,
+        workspace: &mut CgWorkspace,
+        stop: &StopSignal,
+    ) -> Result<Info> {
         assert_eq!(b.len(), workspace.residual.len(), "lengths of the system differ");
         let CgWorkspace { residual: r, preconditioned: z, direction: p, image } = workspace;
         let mut products = 0;
         let mut steps = 0;
-        let end = |end, steps, products| report(end, steps, products, rows_per_product);
+        let end = |end, steps, products| Ok(report(end, steps, products, rows_per_product));
         let mut truth = match TrueResidual::new(b, x, self.tolerance, 0.5) {
             Ok(truth) => truth,
             Err(at) => return end(at, 0, 0),
         };
         for _ in 0..=RESTARTS {
+            stop.check()?;
             let mut size = match truth.at(x, &mut product, image, r, &mut products) {
                 Ok(size) => size,
                 Err(at) => return end(at, steps, products),
@@ -99,6 +123,7 @@ impl ConjugateGradient {
                 if steps == self.steps {
                     return end((Status::StepLimit, size), steps, products);
                 }
+                stop.check()?;
                 product(p, image);
                 products += 1;
                 let curvature = vector::dot(p, image);

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::{RowSumLoss, RowSumObjective};
 use crate::sample::{Purpose, Rng, Sample, Sampling};
+use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -290,7 +291,7 @@ impl Curvature for Blocks {
         }
     }
 
-    fn factorize(&self) -> Option<Result<Box<dyn Factorization>>> {
+    fn factorize(&self, _stop: &StopSignal) -> Option<Result<Box<dyn Factorization>>> {
         let factor = |block: &Mat<f64>| {
             block.llt(Side::Lower).map_err(|_| Error::numeric("the Hessian of a task is not positive definite"))
         };

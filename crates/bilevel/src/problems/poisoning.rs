@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::{RowSumLoss, RowSumObjective};
 use crate::sample::{Purpose, Rng, Sample, Sampling};
+use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -272,7 +273,7 @@ impl Curvature for Dense {
         out.iter_mut().enumerate().for_each(|(j, out)| *out = self.0[(j, j)]);
     }
 
-    fn factorize(&self) -> Option<Result<Box<dyn Factorization>>> {
+    fn factorize(&self, _stop: &StopSignal) -> Option<Result<Box<dyn Factorization>>> {
         let factor = self.0.llt(Side::Lower);
         Some(match factor {
             Ok(llt) => Ok(Box::new(Factor(llt))),

@@ -69,7 +69,8 @@ impl<'a> Judge<'a> {
         };
         self.nearby = minimum.factorization;
         let nearby = self.nearby.as_deref().map(|nearby| nearby as &dyn Factorization);
-        let exact = Implicit::default().at_solution(self.lower, self.upper, &self.w, lambda, &mut self.u, nearby)?;
+        let exact =
+            Implicit::default().at_solution(self.lower, self.upper, &self.w, lambda, &mut self.u, nearby, &stop)?;
         let distance_squared = vector::distance_squared(point.w(), &self.w);
         let far = FAR * (1.0 + vector::norm_squared(&self.w));
         if distance_squared.is_nan() || distance_squared > far {

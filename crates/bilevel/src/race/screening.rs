@@ -51,7 +51,15 @@ impl Grid {
         let mut solution = start.to_vec();
         newton.minimize(contest.lower, lambda, &mut solution, None, &StopSignal::never())?;
         let mut u = vec![0.0; start.len()];
-        let exact = Implicit::default().at_solution(contest.lower, contest.upper, &solution, lambda, &mut u, None)?;
+        let exact = Implicit::default().at_solution(
+            contest.lower,
+            contest.upper,
+            &solution,
+            lambda,
+            &mut u,
+            None,
+            &StopSignal::never(),
+        )?;
         let largest = vector::max_abs(&exact.value).max(f64::MIN_POSITIVE);
         let rows = match batch {
             Batch::All => contest.lower.size(&Sample::Full),

@@ -7,6 +7,7 @@ use crate::hypergradient::Implicit;
 use crate::lower::{Curved, GradientMap};
 use crate::newton::Newton;
 use crate::sample::Sample;
+use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -43,7 +44,8 @@ impl Reference {
         let mut solution = zero.clone();
         Newton::default().solve(loss, lambda, &mut solution)?.usable("lower level")?;
         let mut u = zero.clone();
-        let exact = Implicit::default().at_solution(loss, upper, &solution, lambda, &mut u, None)?;
+        let exact =
+            Implicit::default().at_solution(loss, upper, &solution, lambda, &mut u, None, &StopSignal::never())?;
         let rows = loss.size(&Sample::Full);
         let constants = |w: &[f64]| loss_constants(&*loss.curvature(w, lambda), dim, rows, LANCZOS, seed);
         let (there, start) = (constants(&solution)?, constants(&zero)?);

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use super::context::Context;
-use super::engine::Solving;
 use super::fit::fit;
 use super::fitted::Fitted;
 use super::options::Penalties;
@@ -11,8 +10,8 @@ use super::outcome::{Candidate, CandidateRole, Law};
 use super::path::{Division, Model, Tried};
 use super::select::Judged;
 use super::{Diagnostics, Metrics};
-use crate::Result;
 use crate::problems::glm::{EmpiricalRisk, Loss, Penalty};
+use crate::{Error, Result};
 
 /// Log-penalty of the untuned candidate, on the mean loss: that of a unit penalty on the summed loss is `-ln n`.
 fn untuned_lambda(n: usize, bounds: (f64, f64)) -> f64 {
@@ -101,6 +100,9 @@ pub(super) fn candidate(
 }
 
 /// The usual penalty, fitted, and as the user is shown it.
+///
+/// # Errors
+/// Interrupted, when the user asks to stop.
 pub(super) fn untuned<'a>(
     division: &Division<'a>,
     model: &Model<'_>,
@@ -109,10 +111,10 @@ pub(super) fn untuned<'a>(
 ) -> Result<(Tried<'a>, Candidate)> {
     let lambda = [untuned_lambda(division.refit.len(), context.bounds)];
     let loss = division.refit.loss();
-    let solving = Solving::to_the_end(model.engine, context.must_stop());
+    let solving = context.afterwards(model.engine).ok_or_else(Error::interrupted)?;
     let mut fit_rows = |risk: &EmpiricalRisk<'a>| -> Result<Fitted<'a>> {
-        let (w, work) = fit(risk, &Penalty::Shared, &lambda, &solving, None)?;
-        context.work += work;
+        let (w, info) = fit(risk, &Penalty::Shared, &lambda, &solving, None)?;
+        context.work += info.work;
         Ok(w)
     };
     let fitted = fit_rows(&division.refit)?;

@@ -1,8 +1,9 @@
 //! What runs through a whole tuning: the clock, the observer, the trace, the work.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::engine::{Engine, Solving};
 use super::options::{Penalties, TuneOptions};
 use super::outcome::{Law, TraceRow};
 use super::progress::Observer;
@@ -26,10 +27,14 @@ pub(super) struct Context<'o> {
     stopped: Option<Stop>,
     /// Whether time is put aside for what follows the descents.
     reserved: bool,
+    /// From when on whoever has asked to stop waits too long.
+    grace: Option<StopSignal>,
 }
 
 /// Part of the time limit that is put aside at most.
 const LARGEST_RESERVE: f64 = 0.25;
+/// How long fits may go on once the user has asked to stop.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// Why a tuning was cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +72,7 @@ impl<'o> Context<'o> {
             rows,
             stopped: None,
             reserved: false,
+            grace: None,
         }
     }
 
@@ -114,9 +120,38 @@ impl<'o> Context<'o> {
         let (Some(limit), false) = (self.options.limits.time, std::mem::replace(&mut self.reserved, true)) else {
             return;
         };
-        let pass = self.seconds() / self.work.passes(self.rows).max(1.0);
-        let reserve = (passes * pass).min(LARGEST_RESERVE * limit.as_secs_f64());
-        self.signal = self.signal.earlier(std::time::Duration::from_secs_f64(reserve));
+        let reserve = (passes * self.seconds_of_a_pass()).min(LARGEST_RESERVE * limit.as_secs_f64());
+        self.signal = self.signal.earlier(Duration::from_secs_f64(reserve));
+    }
+
+    fn seconds_of_a_pass(&self) -> f64 {
+        self.seconds() / self.work.passes(self.rows).max(1.0)
+    }
+
+    /// True once the user has asked to stop.
+    pub(super) fn was_asked(&self) -> bool {
+        self.signal.is_flagged()
+    }
+
+    /// Raised once the user has asked to stop and has waited for as long as they shall.
+    pub(super) fn grace(&mut self) -> StopSignal {
+        if !self.signal.is_flagged() {
+            return StopSignal::never();
+        }
+        self.grace.get_or_insert_with(|| StopSignal::new(Some(GRACE), None)).clone()
+    }
+
+    /// How fits after the descents are solved: to the end, unless the user asks to stop; as near as a few steps come once
+    /// time is over; and once the user has asked, in what is left of the grace, or not at all where that is too short.
+    pub(super) fn afterwards(&mut self, engine: Engine) -> Option<Solving> {
+        let hurried = self.must_stop();
+        if !self.signal.is_flagged() {
+            return Some(Solving { engine, signal: self.signal.without_deadline(), hurried });
+        }
+        let shortest = Duration::try_from_secs_f64(engine.shortest_fit() * self.seconds_of_a_pass());
+        let signal = self.grace();
+        let enough = shortest.is_ok_and(|shortest| signal.leaves(shortest));
+        enough.then_some(Solving { engine, signal, hurried: true })
     }
 
     pub(super) fn stopped(&self) -> Option<Stop> {

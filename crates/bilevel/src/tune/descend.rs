@@ -89,6 +89,7 @@ fn minimize(
 ) -> Result<Outcome> {
     // The observer sees what the objective knows after its last evaluation.
     let seen = std::cell::Cell::new(Step::default());
+    let mut least = f64::INFINITY;
     lbfgs.minimize(
         &mut |lambda: &[f64], _: usize| {
             let mut gradient = vec![0.0; lambda.len()];
@@ -100,6 +101,10 @@ fn minimize(
                 ..Step::default()
             });
             let value = criterion + pull(lambda, &mut gradient);
+            if value <= least {
+                least = value;
+                objective.keep();
+            }
             // The work is counted by the objective.
             Ok::<_, crate::Error>(Evaluation { objective: value, gradient, work: Work::default() })
         },

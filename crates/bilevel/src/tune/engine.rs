@@ -47,6 +47,15 @@ impl Engine {
         if let Engine::Dual { .. } = self { DUAL_ACCURACY } else { 0.0 }
     }
 
+    /// Passes of the shortest fit from a near start that is worth beginning.
+    pub(super) fn shortest_fit(self) -> f64 {
+        match self {
+            Engine::Direct { .. } | Engine::Iterative { .. } => 6.0,
+            // A basis and a preconditioner first.
+            Engine::Dual { .. } => 40.0,
+        }
+    }
+
     /// Whether weaker penalties cost so much more that those beyond a minimum are better not looked at.
     pub(super) fn is_steep(self) -> bool {
         matches!(self, Engine::Dual { .. })
@@ -68,11 +77,6 @@ impl Solving {
     /// Solves to the end, unless `signal` is raised.
     pub(super) fn until(engine: Engine, signal: StopSignal) -> Self {
         Solving { engine, signal, hurried: false }
-    }
-
-    /// Solves that nothing ends early; near ones once time is over.
-    pub(super) fn to_the_end(engine: Engine, hurried: bool) -> Self {
-        Solving { engine, signal: StopSignal::never(), hurried }
     }
 
     /// Newton's method as the engine runs it.

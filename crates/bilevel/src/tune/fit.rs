@@ -5,16 +5,19 @@ use super::fitted::Fitted;
 use crate::Result;
 use crate::lower::Curved;
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
-use crate::work::Work;
+use crate::status::Info;
 
 /// Fits the parameters for given hyperparameters; starts at those of a similar model where there is one.
+///
+/// # Errors
+/// Interrupted, when the signal of `solving` is raised.
 pub(super) fn fit<'a>(
     risk: &EmpiricalRisk<'a>,
     penalty: &Penalty,
     lambda: &[f64],
     solving: &Solving,
     start: Option<&Fitted<'_>>,
-) -> Result<(Fitted<'a>, Work)> {
+) -> Result<(Fitted<'a>, Info)> {
     let lower = Glm::new(risk.clone(), penalty.clone());
     if let Some(mut dual) = solving.engine.dual_solver(&lower) {
         match start {
@@ -26,9 +29,9 @@ pub(super) fn fit<'a>(
         }
         let minimum = dual.minimize(&lower, lambda, solving.dual_newton(), &solving.signal)?;
         let point = dual.into_memory().state().point().to_vec();
-        return Ok((Fitted::Rows { lower: Box::new(lower), lambda: lambda.to_vec(), point }, minimum.info.work));
+        return Ok((Fitted::Rows { lower: Box::new(lower), lambda: lambda.to_vec(), point }, minimum.info));
     }
     let mut w = start.map_or_else(|| risk.null_parameters(), |near| near.parameters().into_owned());
     let minimum = solving.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None, &solving.signal)?;
-    Ok((Fitted::Weights(w), minimum.info.work))
+    Ok((Fitted::Weights(w), minimum.info))
 }

@@ -57,6 +57,17 @@ pub(super) struct Objective<'a> {
     solving: Solving,
     /// Hyperparameters and value of the last evaluation.
     last: Option<(Vec<f64>, f64)>,
+    /// The evaluation to return to.
+    kept: Option<Kept<'a>>,
+    /// What the folds have found where that has been done.
+    returned: Option<Vec<Fitted<'a>>>,
+}
+
+/// An evaluation with what the folds found there.
+struct Kept<'a> {
+    lambda: Vec<f64>,
+    value: f64,
+    folds: Vec<Fitted<'a>>,
 }
 
 /// Log-penalties may move this far for `w` to be predicted along its tangent.
@@ -86,7 +97,7 @@ impl<'a> Objective<'a> {
                 }
             })
             .collect();
-        Objective { folds, solving, last: None }
+        Objective { folds, solving, last: None, kept: None, returned: None }
     }
 
     /// The same criterion as a function of `theta = (level, exponent)`: in each fold `lambda = level + exponent b`, kept
@@ -124,7 +135,7 @@ impl<'a> Objective<'a> {
 
     /// `f(lambda)`; `gradient` is overwritten by the hypergradient.
     pub(super) fn evaluate(&mut self, lambda: &[f64], gradient: &mut [f64]) -> Result<f64> {
-        self.last = None;
+        (self.last, self.returned) = (None, None);
         let solving = &self.solving;
         let parts: Vec<Result<(f64, Vec<f64>)>> = match solving.engine {
             // One after the other: what a fold needs while it is solved is many times what is kept of it, and each step of
@@ -143,9 +154,19 @@ impl<'a> Objective<'a> {
         Ok(value)
     }
 
-    /// `f(lambda)` with the parameters of the folds there. What the last evaluation found in the space of the rows is
-    /// not found again.
+    /// Keeps the last evaluation, for the end should a later one be cut short.
+    pub(super) fn keep(&mut self) {
+        let Some((lambda, value)) = &self.last else { return };
+        self.kept = Some(Kept { lambda: lambda.clone(), value: *value, folds: self.fitted() });
+    }
+
+    /// `f(lambda)` with the parameters of the folds there. Once time is over, what was kept is not solved again; nor is what
+    /// the last evaluation found in the space of the rows.
     pub(super) fn settle(&mut self, lambda: &[f64]) -> Result<f64> {
+        if let Some(kept) = self.kept.take_if(|kept| self.solving.hurried && kept.lambda == lambda) {
+            self.returned = Some(kept.folds);
+            return Ok(kept.value);
+        }
         match &self.last {
             Some((last, value)) if self.engine().is_steep() && last == lambda => Ok(*value),
             _ => self.evaluate(lambda, &mut vec![0.0; lambda.len()]),
@@ -157,9 +178,9 @@ impl<'a> Objective<'a> {
         self.folds.iter().map(|fold| fold.share * fold.train_loss).sum()
     }
 
-    /// Parameters of each fold at the last evaluation.
+    /// Parameters of each fold at the last evaluation, or at the one that was returned to.
     pub(super) fn fitted(&self) -> Vec<Fitted<'a>> {
-        self.folds.iter().map(Fold::fitted).collect()
+        self.returned.clone().unwrap_or_else(|| self.folds.iter().map(Fold::fitted).collect())
     }
 
     /// Work so far.
@@ -230,7 +251,8 @@ impl<'a> Fold<'a> {
         self.work += minimum.info.work;
         let nearby = minimum.factorization.as_deref().map(|nearby| nearby as &dyn Factorization);
         let implicit = Implicit { linear: solving.adjoint() };
-        let adjoint = implicit.at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v, nearby)?;
+        let adjoint =
+            implicit.at_solution(&self.lower, &self.upper, &self.w, lambda, &mut self.v, nearby, &solving.signal)?;
         self.work += adjoint.work;
         self.train_loss = minimum.value;
         self.solved = Some(Solved { lambda: lambda.to_vec(), factorization: minimum.factorization });

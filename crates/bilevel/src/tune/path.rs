@@ -17,6 +17,7 @@ use crate::Result;
 use crate::data::Groups;
 use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Penalty};
+use crate::status::Status;
 
 /// Passes that the last evaluation and the fits after the descents take in haste, in the space of the rows.
 const PASSES_AFTERWARDS: f64 = 250.0;
@@ -29,6 +30,17 @@ pub(super) struct Division<'a> {
     pub monitor: Option<EmpiricalRisk<'a>>,
 }
 
+/// How far a fit on the refit rows has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To its end.
+    Done,
+    /// Some steps from the fit of the first fold, when the user asked to stop.
+    Begun,
+    /// That of the first fold: the user asked to stop before.
+    Fold,
+}
+
 /// A candidate after tuning.
 #[derive(Debug, Clone)]
 pub(super) struct Tried<'a> {
@@ -39,6 +51,8 @@ pub(super) struct Tried<'a> {
     pub criterion: f64,
     /// Parameters fitted on the refit rows, once they are needed.
     pub w: Option<Fitted<'a>>,
+    /// What they are.
+    pub reach: Reach,
     /// Parameters of the folds.
     pub fold_w: Vec<Fitted<'a>>,
     /// Loss of each monitor row.
@@ -55,13 +69,15 @@ impl<'a> Tried<'a> {
             lambda: vec![lambda],
             criterion,
             w: Some(w),
+            reach: Reach::Done,
             fold_w,
             monitor: None,
             end: StopReason::TimeLimit,
         }
     }
 
-    /// The parameters fitted on the refit rows of `division`, in haste once time is over.
+    /// The parameters fitted on the refit rows of `division`, in haste once time is over; see [`Tried::reach`] for how near
+    /// they are once the user has asked to stop.
     pub(super) fn refit(
         &mut self,
         division: &Division<'a>,
@@ -69,15 +85,44 @@ impl<'a> Tried<'a> {
         context: &mut Context<'_>,
     ) -> Result<&Fitted<'a>> {
         if self.w.is_none() {
-            let solving = Solving::to_the_end(engine, context.must_stop());
             // The fold's fit is nearer than any other.
             let start = self.fold_w.first();
-            let (w, work) = fit(&division.refit, &self.penalty, &self.lambda, &solving, start)?;
-            context.work += work;
+            let (mut w, mut reach) = (start.cloned(), Reach::Fold);
+            if let Some(solving) = context.afterwards(engine) {
+                match fit(&division.refit, &self.penalty, &self.lambda, &solving, start) {
+                    Ok((fitted, info)) => {
+                        context.work += info.work;
+                        let cut = context.was_asked() && info.status != Status::Converged;
+                        reach = if cut { Reach::Begun } else { Reach::Done };
+                        w = Some(fitted);
+                    }
+                    Err(error) if error.is_interrupted() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.reach = reach;
+            let w = w.unwrap_or_else(|| Fitted::Weights(division.refit.null_parameters()));
             self.w = Some(w);
         }
         let Some(w) = &self.w else { unreachable!("fitted above") };
         Ok(w)
+    }
+
+    /// What to say of parameters that are not those of a fit on all rows that came to its end.
+    pub(super) fn cut_short(&self, division: &Division<'_>) -> Option<String> {
+        let all = division.refit.len();
+        let some = division.folds.first().map_or(all, |fold| fold.fitted.len());
+        match self.reach {
+            Reach::Done => None,
+            // The fold has them all, as others judge.
+            _ if some == all => None,
+            Reach::Begun => Some(format!(
+                "stopped before the fit on all {all} rows converged: the model is some steps from that on {some} of them"
+            )),
+            Reach::Fold => {
+                Some(format!("stopped before the fit on all {all} rows: the model is that on {some} of them"))
+            }
+        }
     }
 }
 
@@ -201,6 +246,7 @@ pub(super) fn run_path<'a>(
                     lambda,
                     criterion,
                     w: None,
+                    reach: Reach::Done,
                     end,
                 };
                 // In the space of the rows a fit costs as much as steps of a descent that was asked for: those first.

@@ -98,7 +98,8 @@ impl GlmProblem {
         let units = Units::measure(&some_rows, &w, lambda, Batch::Rows(batch), (seed, 0))?;
 
         let mut u = vec![0.0; w.len()];
-        let adjoint = Implicit::default().at_solution(&some_rows, &some_upper, &w, lambda, &mut u, None)?;
+        let adjoint =
+            Implicit::default().at_solution(&some_rows, &some_upper, &w, lambda, &mut u, None, &StopSignal::never())?;
         let (scaled, scaled_upper) =
             (Scaled { inner: &lower, scale: &units.scale[..] }, Scaled { inner: &upper, scale: &units.scale[..] });
         let map = GradientMap { loss: &scaled, map_step: units.map_step };

@@ -14,7 +14,7 @@ use super::model::target_numbers;
 use super::options::{Criterion, Method, Penalties, TuneOptions};
 use super::outcome::{Law, Tuned};
 use super::partition::{Judges, Rows, divide};
-use super::path::{Division, Model, Tried, run_path};
+use super::path::{Division, Model, Reach, Tried, run_path};
 use super::problem::{Arranged, check_weights, prepared};
 use super::progress::Observer;
 use super::select::{Watched, choose, judge};
@@ -160,6 +160,7 @@ pub(super) fn run(
     context.phase("fitting on all rows");
     // The one that is kept first.
     tried[chosen].refit(&whole, model.engine, &mut context)?;
+    notes.extend(tried[chosen].cut_short(&whole));
     let (mut candidates, mut usual) = (Vec::new(), None);
     // Whoever interrupts waits: then nothing is fitted that would only be compared with.
     let interrupted = context.must_stop() && context.stopped() == Some(Stop::Interrupted);
@@ -167,22 +168,37 @@ pub(super) fn run(
         for tried in &mut tried {
             tried.refit(&whole, model.engine, &mut context)?;
         }
-        let (fitted, mut candidate) = untuned(&whole, &model, test_risk.as_ref(), &mut context)?;
-        // A search goes from strong penalties to weak ones, and may have been cut short among those that are far too strong.
-        if context.stopped() == Some(Stop::Time) && fitted.criterion < tried[chosen].criterion {
-            candidate.chosen = true;
-            usual = Some(fitted);
-            notes.push("raise --max-time: penalties better than the usual one were not found in time".into());
+        match untuned(&whole, &model, test_risk.as_ref(), &mut context) {
+            Ok((fitted, mut candidate)) => {
+                // A search goes from strong penalties to weak ones, and may have been cut short among those that are far too
+                // strong.
+                if context.stopped() == Some(Stop::Time) && fitted.criterion < tried[chosen].criterion {
+                    candidate.chosen = true;
+                    usual = Some(fitted);
+                    notes.push("raise --max-time: penalties better than the usual one were not found in time".into());
+                }
+                candidates.push(candidate);
+            }
+            Err(error) if error.is_interrupted() => {}
+            Err(error) => return Err(error),
         }
-        candidates.push(candidate);
     }
-    let fitted = |tried: &Tried<'_>| tried.w.is_some();
-    let numbered: Vec<(usize, &Tried<'_>)> = tried.iter().enumerate().filter(|(_, tried)| fitted(tried)).collect();
-    let describe =
-        |(index, tried)| candidate(tried, &whole, &judged, test_risk.as_ref(), usual.is_none() && index == chosen);
+    // What was asked to stop meanwhile has this status.
+    context.must_stop();
+    let fitted = |(index, tried): &(usize, &Tried<'_>)| match tried.reach {
+        Reach::Done => tried.w.is_some(),
+        Reach::Begun | Reach::Fold => *index == chosen,
+    };
+    let numbered: Vec<(usize, &Tried<'_>)> = tried.iter().enumerate().filter(fitted).collect();
+    // Whoever interrupts waits for the figures of what is kept; for others only while it takes no time.
+    let grace = context.grace();
+    let describe = |(index, tried)| {
+        (index == chosen || !grace.is_raised())
+            .then(|| candidate(tried, &whole, &judged, test_risk.as_ref(), usual.is_none() && index == chosen))
+    };
     match whole.refit.len().max(whole.refit.parameters()) <= DESCRIBED_TOGETHER {
-        true => candidates.par_extend(numbered.into_par_iter().map(describe)),
-        false => candidates.extend(numbered.into_iter().map(describe)),
+        true => candidates.par_extend(numbered.into_par_iter().filter_map(describe)),
+        false => candidates.extend(numbered.into_iter().filter_map(describe)),
     }
     let kept = usual.as_ref().unwrap_or(&tried[chosen]);
     let diagnostics = match &test_risk {

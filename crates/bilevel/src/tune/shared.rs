@@ -58,10 +58,14 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         Engine::Iterative { .. } => HOPELESS_ITERATIVE,
         Engine::Dual { .. } => HOPELESS_DUAL,
     };
-    let mut iteration = 0;
+    let (mut iteration, mut least) = (0, f64::INFINITY);
     let mut evaluate = |lambda: f64, context: &mut Context<'_>| -> Result<(Point, bool)> {
         let mut slope = [0.0];
         let value = objective.evaluate(&[lambda], &mut slope)?;
+        if value <= least {
+            least = value;
+            objective.keep();
+        }
         let at_bound = (lambda <= low && slope[0] > 0.0) || (lambda >= high && slope[0] < 0.0);
         let projected = if at_bound { 0.0 } else { slope[0].abs() };
         let flow = context.iteration(

@@ -9,8 +9,9 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::categories::Categories;
 use super::number::{parse, short_decimal};
-use super::{Format, ReadOptions, header, target};
+use super::{ATTENTION, Format, ReadOptions, header, target};
 use crate::data::table::{Column, ColumnData, Contents, Origin, Table};
+use crate::stop::StopSignal;
 use crate::{Error, Result};
 
 /// Rows looked at to find out whether there is a header.
@@ -30,6 +31,7 @@ pub(super) struct Shape {
     names: Vec<String>,
     /// Columns that hold texts, whatever their cells look like.
     pub(super) textual: Vec<bool>,
+    stop: StopSignal,
 }
 
 impl Shape {
@@ -50,7 +52,7 @@ impl Shape {
             .in_file(path)
             .remedy("name the character between the fields with --delimiter, or give the labels with --labels FILE"));
         }
-        Ok(Shape { delimiter, named, textual: vec![false; names.len()], names })
+        Ok(Shape { delimiter, named, textual: vec![false; names.len()], names, stop: options.stop.clone() })
     }
 
     /// The columns of a file, or of some rows of it that begin on `first_line`; only the first line may hold names.
@@ -207,12 +209,15 @@ impl File<'_> {
         };
         let mut builders: Vec<Builder> = shape.textual.iter().map(builder).collect();
         if self.is_plain() {
-            self.plain_columns(&mut builders, named, &mut origin)?;
+            self.plain_columns(&mut builders, named, &mut origin, &shape.stop)?;
         } else {
             let (mut row, mut skip) = (0usize, named);
             self.each(width, |record, line| {
                 if std::mem::take(&mut skip) {
                     return Ok(true);
+                }
+                if row % ATTENTION == 0 {
+                    shape.stop.check()?;
                 }
                 origin.note_line(row, line);
                 for (j, (builder, cell)) in builders.iter_mut().zip(record.iter()).enumerate() {
@@ -243,7 +248,13 @@ impl File<'_> {
     }
 
     /// The cells of a file of plain lines. A number ends where its digits end, so that it is looked at once.
-    fn plain_columns(&self, builders: &mut [Builder], named: bool, origin: &mut Origin) -> Result<()> {
+    fn plain_columns(
+        &self,
+        builders: &mut [Builder],
+        named: bool,
+        origin: &mut Origin,
+        stop: &StopSignal,
+    ) -> Result<()> {
         let (width, delimiter) = (builders.len(), self.delimiter);
         let (mut row, mut skip) = (0usize, named);
         let (mut start, mut number) = (0, self.first_line);
@@ -258,6 +269,9 @@ impl File<'_> {
             }
             if std::mem::take(&mut skip) {
                 continue;
+            }
+            if row % ATTENTION == 0 {
+                stop.check()?;
             }
             origin.note_line(row, line_number);
             let (mut at, mut column) = (0, 0);

@@ -24,6 +24,7 @@ pub(super) use target::suggestion;
 
 use super::design::Precision;
 use super::table::{Contents, Origin, Table};
+use crate::stop::StopSignal;
 use crate::{Error, Result};
 
 /// Format of a data file.
@@ -76,6 +77,8 @@ pub struct ReadOptions {
     pub features: Option<usize>,
     /// False for prediction: the target may be absent, and only a column that `target` names is taken for it.
     pub target_required: bool,
+    /// Ends the reading of text when it is raised.
+    pub stop: StopSignal,
 }
 
 impl Default for ReadOptions {
@@ -89,6 +92,7 @@ impl Default for ReadOptions {
             precision: Precision::default(),
             features: None,
             target_required: true,
+            stop: StopSignal::never(),
         }
     }
 }
@@ -96,7 +100,8 @@ impl Default for ReadOptions {
 /// Reads `path`, plain or compressed (gzip, bzip2, xz, zstd).
 ///
 /// # Errors
-/// An input error that names file, line and column, says what is wrong there and what to do about it.
+/// An input error that names file, line and column, says what is wrong there and what to do about it; interrupted, where
+/// [`ReadOptions::stop`] is raised.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Table> {
     check_features(options)?;
     let bytes = bytes::load(path)?;
@@ -176,6 +181,9 @@ fn check(path: &Path, table: &Table, options: &ReadOptions) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Rows of text between two looks at [`ReadOptions::stop`].
+const ATTENTION: usize = 1024;
 
 #[cfg(feature = "parquet")]
 fn read_parquet(path: &Path, bytes: bytes::Bytes, options: &ReadOptions) -> Result<Table> {

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::ReadOptions;
 use super::categories::Categories;
 use super::number::{is_blank, parse, parse_prefix, token_length};
+use super::{ATTENTION, ReadOptions};
 use crate::data::csr::CsrMatrix;
 use crate::data::design::{DesignMatrix, Element, Precision};
 use crate::data::table::{Labels, Origin};
@@ -65,6 +65,9 @@ fn read_as<T: Element>(
 
     for (number, line) in lines(bytes, part.first_line) {
         let row = offsets.len() - 1;
+        if row % ATTENTION == 0 {
+            options.stop.check()?;
+        }
         let label = label_of(line);
         let at = |error: Error| error.in_file(path).at_line(number);
         let mut rest = label.len() + skip_blanks(line);

@@ -10,6 +10,7 @@ use super::curvature::GlmCurvature;
 use crate::cholesky::{Cholesky, PackedCholesky};
 use crate::data::RowPick;
 use crate::lower::{Curvature, Factorization};
+use crate::stop::StopSignal;
 use crate::{Error, Result};
 
 /// Rows for each feature.
@@ -23,7 +24,7 @@ struct BlockDiagonal {
 /// One block after the other: together they would take many times the memory of their factors.
 ///
 /// `H_cc = scale sum_i d_ic x_i x_i^T + diag(strengths)` for each output `c`, the intercept as last feature.
-pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factorization>> {
+pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Result<Box<dyn Factorization>> {
     let risk = &curvature.glm.risk;
     let (p, outputs) = (risk.features(), risk.outputs());
     let size = p + usize::from(risk.intercept);
@@ -34,6 +35,7 @@ pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn
     let penalty = curvature.penalty_diagonal();
     let scale = risk.scale * risk.len() as f64 / rows as f64;
     let blocks = (0..outputs).map(|output| {
+        stop.check()?;
         let mut block = Vec::with_capacity(size * size);
         block.resize(p * p, 0.0);
         let (mut sums, mut total) = (vec![0.0; p], 0.0);
@@ -50,6 +52,7 @@ pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn
             risk.design.add_block_transpose(&pick, &d, 1, &mut sums);
             total += d.iter().sum::<f64>();
         }
+        stop.check()?;
         // Row after row, and each a little longer than in the Gram matrix: in its place, from the end.
         block.resize(size * size, 0.0);
         for j in (0..p).rev() {

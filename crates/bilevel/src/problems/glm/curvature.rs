@@ -7,6 +7,7 @@ use super::weighting::Weighting;
 use crate::data::passes::SharedSlots;
 use crate::lower::{Curvature, Factorization};
 use crate::problems::scaled::Whitening;
+use crate::stop::StopSignal;
 
 /// Largest matrix that is factorised.
 const LARGEST_DIRECT: usize = 6_000;
@@ -140,18 +141,18 @@ impl Curvature for GlmCurvature<'_, '_> {
         out.iter_mut().for_each(|o| *o = o.max(1e-12));
     }
 
-    fn factorize(&self) -> Option<crate::Result<Box<dyn Factorization>>> {
+    fn factorize(&self, stop: &StopSignal) -> Option<crate::Result<Box<dyn Factorization>>> {
         let risk = &self.glm.risk;
         if risk.outputs() == 1 && risk.len() < risk.features() && risk.len() <= LARGEST_DIRECT {
-            return Some(direct::by_rows(self));
+            return Some(direct::by_rows(self, stop));
         }
-        (risk.parameters() <= LARGEST_DIRECT).then(|| direct::by_parameters(self))
+        (risk.parameters() <= LARGEST_DIRECT).then(|| direct::by_parameters(self, stop))
     }
 
-    fn preconditioner(&self) -> Option<crate::Result<Box<dyn Factorization>>> {
+    fn preconditioner(&self, stop: &StopSignal) -> Option<crate::Result<Box<dyn Factorization>>> {
         let risk = &self.glm.risk;
         let blocks = risk.outputs() > 1 && risk.features() <= LARGEST_BLOCK && risk.len() >= risk.features();
-        (blocks && risk.parameters() > LARGEST_DIRECT).then(|| block_diagonal(self))
+        (blocks && risk.parameters() > LARGEST_DIRECT).then(|| block_diagonal(self, stop))
     }
 
     fn factorization_cost(&self) -> f64 {

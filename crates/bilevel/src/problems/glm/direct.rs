@@ -11,6 +11,7 @@ use crate::cholesky::Cholesky;
 use crate::data::RowPick;
 use crate::lower::Factorization;
 use crate::problems::scaled::Whitening;
+use crate::stop::StopSignal;
 use crate::{Error, Result};
 
 /// Numbers that the partial Gram matrices of a pass may hold together (128 MiB).
@@ -68,14 +69,19 @@ impl Sums {
 }
 
 /// The sums at the point of `curvature`; those of the squared loss are the same everywhere and computed once.
-fn sums_at(curvature: &GlmCurvature<'_, '_>) -> Arc<Sums> {
-    match curvature.is_constant() {
-        true => curvature.glm.risk.gram.get_or_init(|| Arc::new(collect_sums(curvature))).clone(),
-        false => Arc::new(collect_sums(curvature)),
+fn sums_at(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Result<Arc<Sums>> {
+    if !curvature.is_constant() {
+        return Ok(Arc::new(collect_sums(curvature, stop)?));
     }
+    let kept = &curvature.glm.risk.gram;
+    if let Some(sums) = kept.get() {
+        return Ok(sums.clone());
+    }
+    let sums = collect_sums(curvature, stop)?;
+    Ok(kept.get_or_init(|| Arc::new(sums)).clone())
 }
 
-fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
+fn collect_sums(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Result<Sums> {
     let risk = &curvature.glm.risk;
     let (p, outputs, d) = (risk.features(), risk.outputs(), risk.parameters());
     let mut sums = Sums { features: p, outputs, parameters: d, values: Vec::new() };
@@ -90,6 +96,10 @@ fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
     risk.pass.accumulate(
         parts,
         |rows, position, partial| {
+            // What is left out does not count: nothing is made of the sums then.
+            if stop.is_raised() {
+                return;
+            }
             let count = rows.len();
             let weights = curvature.weighting().of(rows.clone());
             let block = curvature.of_rows(position, count);
@@ -112,8 +122,9 @@ fn collect_sums(curvature: &GlmCurvature<'_, '_>) -> Sums {
         },
         &mut values,
     );
+    stop.check()?;
     sums.values = values;
-    sums
+    Ok(sums)
 }
 
 /// Lower triangle of `out += sum_i c_i z_i z_i^T`, `z_i = x_i (x) p_i` with the intercept as last feature.
@@ -157,21 +168,21 @@ fn add_expanded_products(
 }
 
 /// Cholesky factors of the `d x d` Hessian; `n d^2 / 2 + d^3 / 3` multiplications.
-pub(super) fn by_parameters(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factorization>> {
-    Ok(Box::new(cholesky(curvature)?))
+pub(super) fn by_parameters(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Result<Box<dyn Factorization>> {
+    Ok(Box::new(cholesky(curvature, stop)?))
 }
 
 /// The units in which the Hessian is the identity; cost as that of the Cholesky factors.
 pub(super) fn whitening(curvature: &GlmCurvature<'_, '_>) -> Result<Whitening> {
-    let factors = cholesky(curvature)?;
+    let factors = cholesky(curvature, &StopSignal::never())?;
     Ok(Whitening::new(curvature.glm.risk.parameters(), |i, j| factors.entry(i, j)))
 }
 
-fn cholesky(curvature: &GlmCurvature<'_, '_>) -> Result<Cholesky> {
+fn cholesky(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Result<Cholesky> {
     let risk = &curvature.glm.risk;
     let outputs = risk.outputs();
     let d = risk.parameters();
-    let sums = sums_at(curvature);
+    let sums = sums_at(curvature, stop)?;
     let penalty = curvature.penalty_diagonal();
     let mut hessian = vec![0.0; d * d];
     for column in 0..d {
@@ -233,7 +244,7 @@ impl Factorization for ByRows {
 }
 
 /// Factors of an `n x n` kernel matrix; `n^2 p / 2 + n^3 / 3` multiplications.
-pub(super) fn by_rows(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factorization>> {
+pub(super) fn by_rows(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Result<Box<dyn Factorization>> {
     let risk = &curvature.glm.risk;
     let (p, n) = (risk.features(), risk.len());
     let penalty = curvature.penalty_diagonal();
@@ -250,12 +261,14 @@ pub(super) fn by_rows(curvature: &GlmCurvature<'_, '_>) -> Result<Box<dyn Factor
         risk.design.add_scaled_row(row, &half, z);
         z.iter_mut().for_each(|z| *z *= d.sqrt());
     }
+    stop.check()?;
     let mut kernel = Mat::<f64>::identity(n, n);
     let rows = MatRef::from_row_major_slice(&z, n, p);
     faer::linalg::matmul::matmul(kernel.as_mut(), Accum::Add, rows, rows.transpose(), 1.0, Par::Seq);
     for z in z.chunks_exact_mut(p) {
         z.iter_mut().zip(&half).for_each(|(z, h)| *z *= h);
     }
+    stop.check()?;
     let kernel = Llt::new(kernel.as_ref(), Side::Lower).map_err(|_| not_positive_definite())?;
     let mut factors = ByRows { z, inverse_penalty, kernel, border: None, rows: n };
     if risk.intercept {

@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::lower::{CrossJvp, Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::RowSumLoss;
 use crate::sample::{Purpose, Rng, Sample};
+use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -337,7 +338,7 @@ impl Curvature for QuadraticCurvature {
         }
     }
 
-    fn factorize(&self) -> Option<Result<Box<dyn Factorization>>> {
+    fn factorize(&self, _stop: &StopSignal) -> Option<Result<Box<dyn Factorization>>> {
         Some(match self.hessian.llt(Side::Lower) {
             Ok(llt) => Ok(Box::new(Cholesky(llt))),
             Err(_) => Err(Error::numeric("the Hessian of the quadratic is not positive definite")),

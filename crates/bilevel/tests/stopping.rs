@@ -1,0 +1,252 @@
+//! Asked to stop, nothing goes on, and the best so far is there: counted in passes over the rows and compared with what was
+//! told on the way, as times say little on a busy machine.
+
+#[path = "common/models.rs"]
+mod models;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bilevel::data::{Dataset, DesignMatrix, Groups, RowRanges, Target};
+use bilevel::hypergradient::{ExactLinear, Implicit};
+use bilevel::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
+use bilevel::lower::{Curvature, Curved, Dims, Factorization, StochasticLoss};
+use bilevel::newton::{Newton, NewtonDirection};
+use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
+use bilevel::sample::{Rng, Sample};
+use bilevel::stop::StopSignal;
+use bilevel::tune::{Method, Observer, Penalties, TraceRow, TuneOptions, tune};
+use bilevel::vector;
+use models::{Bundled, Numbers, Stored, matrix};
+
+/// Raises its flag during the pass with this number, and counts those that begin after it.
+struct Watch {
+    flag: Arc<AtomicBool>,
+    at: usize,
+    passes: AtomicUsize,
+}
+
+impl Watch {
+    fn new(at: usize) -> Self {
+        Watch { flag: Arc::default(), at, passes: AtomicUsize::new(0) }
+    }
+
+    fn pass(&self) {
+        if self.passes.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
+            self.flag.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn signal(&self) -> StopSignal {
+        StopSignal::new(None, Some(self.flag.clone()))
+    }
+
+    fn passes(&self) -> usize {
+        self.passes.load(Ordering::SeqCst)
+    }
+}
+
+struct Watched<'a> {
+    glm: &'a Glm<'a>,
+    watch: &'a Watch,
+}
+
+impl StochasticLoss for Watched<'_> {
+    fn dims(&self) -> Dims {
+        self.glm.dims()
+    }
+
+    fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
+        self.glm.draw(batch, rng, sample);
+    }
+
+    fn size(&self, zeta: &Sample) -> usize {
+        self.glm.size(zeta)
+    }
+
+    fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64 {
+        self.glm.value(w, lambda, zeta)
+    }
+
+    fn gradient(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) -> f64 {
+        self.watch.pass();
+        self.glm.gradient(w, lambda, zeta, out)
+    }
+
+    fn hessian_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
+        self.glm.hessian_product(w, lambda, zeta, v, out);
+    }
+
+    fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
+        self.glm.cross_product(w, lambda, zeta, v, out);
+    }
+}
+
+impl Curved for Watched<'_> {
+    fn curvature<'a>(&'a self, w: &[f64], lambda: &[f64]) -> Box<dyn Curvature + 'a> {
+        Box::new(WatchedCurvature { inner: Curved::curvature(self.glm, w, lambda), watch: self.watch })
+    }
+}
+
+struct WatchedCurvature<'a> {
+    inner: Box<dyn Curvature + 'a>,
+    watch: &'a Watch,
+}
+
+impl Curvature for WatchedCurvature<'_> {
+    fn product(&self, v: &[f64], out: &mut [f64]) {
+        self.watch.pass();
+        self.inner.product(v, out);
+    }
+
+    fn diagonal(&self, out: &mut [f64]) {
+        self.inner.diagonal(out);
+    }
+
+    fn factorize(&self, stop: &StopSignal) -> Option<bilevel::Result<Box<dyn Factorization>>> {
+        self.inner.factorize(stop)
+    }
+}
+
+#[test]
+fn conjugate_gradients_make_no_product_after_the_signal() {
+    let b: Vec<f64> = (1..=50).map(f64::from).collect();
+    for at in [1, 2, 7] {
+        let watch = Watch::new(at);
+        let product = |v: &[f64], out: &mut [f64]| {
+            watch.pass();
+            out.iter_mut().zip(v).enumerate().for_each(|(i, (out, v))| *out = (i + 1) as f64 * v);
+        };
+        let (mut x, mut workspace) = (vec![0.0; 50], CgWorkspace::new(50));
+        let cg = ConjugateGradient { steps: 1000, tolerance: 1e-12 };
+        let result = cg.solve_until(product, Preconditioner::None, &b, &mut x, 1, &mut workspace, &watch.signal());
+        assert!(result.is_err_and(|error| error.is_interrupted()));
+        assert_eq!(watch.passes(), at);
+        assert!(vector::all_finite(&x));
+    }
+}
+
+#[test]
+fn newton_and_the_adjoint_make_no_pass_after_the_signal() {
+    let numbers = Numbers::random(200, 12, 3);
+    let loss = Loss::Softmax { classes: 4 };
+    let y = numbers.target(loss, &numbers.point(loss, true), true);
+    let design = matrix(&numbers.x, 12, Stored::DenseF64);
+    let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(200), loss, true);
+    let (glm, upper) = (Glm::new(risk.clone(), Penalty::Shared), risk.clone().as_upper(1));
+    let lambda = [-6.0];
+    let newton = Newton { direction: NewtonDirection::ConjugateGradients { steps: 500 }, ..Newton::default() };
+    let minimize = |watch: &Watch, w: &mut [f64]| {
+        newton.minimize(&Watched { glm: &glm, watch }, &lambda, w, None, &watch.signal()).map(|_| ())
+    };
+    let (endless, mut solution) = (Watch::new(usize::MAX), risk.null_parameters());
+    minimize(&endless, &mut solution).unwrap();
+    assert!(endless.passes() > 40, "{} passes are too few to stop between", endless.passes());
+    let start = glm.value(&risk.null_parameters(), &lambda, &Sample::Full);
+    for at in (1..endless.passes()).step_by(3) {
+        let (watch, mut w) = (Watch::new(at), risk.null_parameters());
+        assert!(minimize(&watch, &mut w).unwrap_err().is_interrupted());
+        assert_eq!(watch.passes(), at);
+        assert!(glm.value(&w, &lambda, &Sample::Full) <= start, "it is left no worse than it was");
+    }
+
+    let cg = ConjugateGradient { steps: 1000, tolerance: 1e-10 };
+    for (linear, passes) in [(ExactLinear::ConjugateGradient(cg), 10), (ExactLinear::Factorize(cg), 1)] {
+        let (watch, mut u) = (Watch::new(passes), vec![0.0; solution.len()]);
+        let loss = Watched { glm: &glm, watch: &watch };
+        let implicit = Implicit { linear };
+        let result = implicit.at_solution(&loss, &upper, &solution, &lambda, &mut u, None, &watch.signal());
+        match linear {
+            ExactLinear::ConjugateGradient(_) => assert!(result.is_err_and(|error| error.is_interrupted())),
+            // It is over before there is anything to stop.
+            ExactLinear::Factorize(_) => assert!(result.is_ok()),
+        }
+        assert!(watch.passes() <= passes + 3);
+    }
+}
+
+#[test]
+fn factorisations_heed_the_signal() {
+    let numbers = Numbers::random(60, 5, 4);
+    for (loss, design) in [(Loss::Logistic, Stored::DenseF64), (Loss::Softmax { classes: 3 }, Stored::CsrF64)] {
+        let y = numbers.target(loss, &numbers.point(loss, true), true);
+        let design = matrix(&numbers.x, 5, design);
+        let glm = Glm::new(EmpiricalRisk::new(&design, &y, RowRanges::all(60), loss, true), Penalty::Shared);
+        let w = glm.risk().null_parameters();
+        let over = StopSignal::new(Some(std::time::Duration::ZERO), None);
+        let curvature = Curved::curvature(&glm, &w, &[-2.0]);
+        assert!(curvature.factorize(&over).unwrap().is_err_and(|error| error.is_interrupted()));
+        assert!(curvature.factorize(&StopSignal::never()).unwrap().is_ok());
+    }
+}
+
+/// Raises its flag at an iteration, and keeps what it is told.
+struct Impatient {
+    flag: Arc<AtomicBool>,
+    at: usize,
+    seen: Vec<TraceRow>,
+}
+
+impl Observer for Impatient {
+    fn phase(&mut self, _phase: &str) {}
+
+    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
+        self.seen.push(row.clone());
+        if self.seen.len() == self.at {
+            self.flag.store(true, Ordering::SeqCst);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
+        Some(self.flag.clone())
+    }
+}
+
+fn dataset(design: DesignMatrix, y: &[f64], classes: usize) -> Dataset {
+    let features = design.cols();
+    Dataset {
+        target: Target::Classes {
+            codes: y.iter().map(|&y| y as u32).collect(),
+            names: (0..classes).map(|c| c.to_string()).collect(),
+        },
+        feature_names: (0..features).map(|j| format!("x{j}")).collect(),
+        groups: Groups { of_feature: (0..features as u32).collect(), names: vec![String::new(); features] },
+        measured: vec![false; features],
+        arrangement: None,
+        weights: None,
+        design,
+    }
+}
+
+/// What is kept is the best that was seen, not a point on the way from it to the next.
+#[test]
+fn an_interrupted_tuning_returns_to_its_best_fits() {
+    let Bundled { design, target, .. } = Bundled::read("pendigits.gz", 700);
+    let digits = dataset(design, &target, 10);
+    let numbers = Numbers::random(150, 400, 5);
+    let y = numbers.target(Loss::Logistic, &numbers.point(Loss::Logistic, true), true);
+    let wide = dataset(matrix(&numbers.x, 400, Stored::CsrF64), &y, 2);
+    // In the space of the rows values are near ones, corrected for what a solve leaves.
+    for (data, method, near) in
+        [(&digits, Method::AidCg, 1e-10), (&digits, Method::Exact, 1e-10), (&wide, Method::Auto, 0.02)]
+    {
+        for at in [1, 2, 4, 7, 15] {
+            let options = TuneOptions { penalties: Penalties::PerFeature, method, ..TuneOptions::default() };
+            let mut observer = Impatient { flag: Arc::default(), at, seen: Vec::new() };
+            let tuned = tune(data, None, None, &options, &mut observer).unwrap();
+            if observer.seen.len() < at {
+                assert!(at > 4, "{method:?}: it is over after {} evaluations", observer.seen.len());
+                continue;
+            }
+            assert_eq!(tuned.status, "interrupted", "{method:?} at {at}");
+            assert_eq!(observer.seen.len(), at, "{method:?}: no evaluation after the signal");
+            let own = observer.seen.iter().filter(|row| row.penalties == tuned.penalties);
+            let best = own.map(|row| row.validation_loss).fold(f64::INFINITY, f64::min);
+            let found = tuned.chosen().validation.loss;
+            assert!((found - best).abs() <= near * best, "{method:?} at {at}: {found}, not {best}");
+            assert!(vector::all_finite(&tuned.model.coef));
+        }
+    }
+}
