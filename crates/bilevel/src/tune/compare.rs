@@ -114,7 +114,7 @@ pub(super) fn untuned<'a>(
     let solving = context.afterwards(model.engine).ok_or_else(Error::interrupted)?;
     let mut fit_rows = |risk: &EmpiricalRisk<'a>| -> Result<Fitted<'a>> {
         let (w, info) = fit(risk, &Penalty::Shared, &lambda, &solving, None)?;
-        context.work += info.work;
+        context.work += info.ok_or_else(Error::interrupted)?.work;
         Ok(w)
     };
     let fitted = fit_rows(&division.refit)?;

@@ -7,17 +7,18 @@ use crate::lower::Curved;
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
 use crate::status::Info;
 
-/// Fits the parameters for given hyperparameters; starts at those of a similar model where there is one.
+/// Fits the parameters for given hyperparameters; starts at those of a similar model where there is one. Without [`Info`]
+/// the signal of `solving` was raised, and the parameters are as near as it came.
 ///
 /// # Errors
-/// Interrupted, when the signal of `solving` is raised.
+/// Numeric; interrupted, when the signal was raised before there was anything nearer than the start.
 pub(super) fn fit<'a>(
     risk: &EmpiricalRisk<'a>,
     penalty: &Penalty,
     lambda: &[f64],
     solving: &Solving,
     start: Option<&Fitted<'_>>,
-) -> Result<(Fitted<'a>, Info)> {
+) -> Result<(Fitted<'a>, Option<Info>)> {
     let lower = Glm::new(risk.clone(), penalty.clone());
     if let Some(mut dual) = solving.engine.dual_solver(&lower) {
         match start {
@@ -29,9 +30,13 @@ pub(super) fn fit<'a>(
         }
         let minimum = dual.minimize(&lower, lambda, solving.dual_newton(), &solving.signal)?;
         let point = dual.into_memory().state().point().to_vec();
-        return Ok((Fitted::Rows { lower: Box::new(lower), lambda: lambda.to_vec(), point }, minimum.info));
+        return Ok((Fitted::Rows { lower: Box::new(lower), lambda: lambda.to_vec(), point }, Some(minimum.info)));
     }
-    let mut w = start.map_or_else(|| risk.null_parameters(), |near| near.parameters().into_owned());
-    let minimum = solving.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None, &solving.signal)?;
-    Ok((Fitted::Weights(w), minimum.info))
+    let start = start.map_or_else(|| risk.null_parameters(), |near| near.parameters().into_owned());
+    let mut w = start.clone();
+    match solving.newton().minimize(&lower as &dyn Curved, lambda, &mut w, None, &solving.signal) {
+        Ok(minimum) => Ok((Fitted::Weights(w), Some(minimum.info))),
+        Err(error) if error.is_interrupted() && w != start => Ok((Fitted::Weights(w), None)),
+        Err(error) => Err(error),
+    }
 }

@@ -59,11 +59,9 @@ pub(super) struct Objective<'a> {
     last: Option<(Vec<f64>, f64)>,
     /// The evaluation to return to.
     kept: Option<Kept<'a>>,
-    /// What the folds have found where that has been done.
-    returned: Option<Vec<Fitted<'a>>>,
 }
 
-/// An evaluation with what the folds found there.
+/// An evaluation with the fits of the folds.
 struct Kept<'a> {
     lambda: Vec<f64>,
     value: f64,
@@ -97,7 +95,7 @@ impl<'a> Objective<'a> {
                 }
             })
             .collect();
-        Objective { folds, solving, last: None, kept: None, returned: None }
+        Objective { folds, solving, last: None, kept: None }
     }
 
     /// The same criterion as a function of `theta = (level, exponent)`: in each fold `lambda = level + exponent b`, kept
@@ -135,7 +133,7 @@ impl<'a> Objective<'a> {
 
     /// `f(lambda)`; `gradient` is overwritten by the hypergradient.
     pub(super) fn evaluate(&mut self, lambda: &[f64], gradient: &mut [f64]) -> Result<f64> {
-        (self.last, self.returned) = (None, None);
+        self.last = None;
         let solving = &self.solving;
         let parts: Vec<Result<(f64, Vec<f64>)>> = match solving.engine {
             // One after the other: what a fold needs while it is solved is many times what is kept of it, and each step of
@@ -160,17 +158,17 @@ impl<'a> Objective<'a> {
         self.kept = Some(Kept { lambda: lambda.clone(), value: *value, folds: self.fitted() });
     }
 
-    /// `f(lambda)` with the parameters of the folds there. Once time is over, what was kept is not solved again; nor is what
+    /// `f(lambda)` and the fits of the folds there. Once time is over, what was kept is not solved again; nor is what
     /// the last evaluation found in the space of the rows.
-    pub(super) fn settle(&mut self, lambda: &[f64]) -> Result<f64> {
+    pub(super) fn settle(&mut self, lambda: &[f64]) -> Result<(f64, Vec<Fitted<'a>>)> {
         if let Some(kept) = self.kept.take_if(|kept| self.solving.hurried && kept.lambda == lambda) {
-            self.returned = Some(kept.folds);
-            return Ok(kept.value);
+            return Ok((kept.value, kept.folds));
         }
-        match &self.last {
-            Some((last, value)) if self.engine().is_steep() && last == lambda => Ok(*value),
-            _ => self.evaluate(lambda, &mut vec![0.0; lambda.len()]),
-        }
+        let value = match &self.last {
+            Some((last, value)) if self.engine().is_steep() && last == lambda => *value,
+            _ => self.evaluate(lambda, &mut vec![0.0; lambda.len()])?,
+        };
+        Ok((value, self.fitted()))
     }
 
     /// Mean loss over the fitted rows at the last evaluation.
@@ -178,9 +176,9 @@ impl<'a> Objective<'a> {
         self.folds.iter().map(|fold| fold.share * fold.train_loss).sum()
     }
 
-    /// Parameters of each fold at the last evaluation, or at the one that was returned to.
+    /// Parameters of each fold at the last evaluation.
     pub(super) fn fitted(&self) -> Vec<Fitted<'a>> {
-        self.returned.clone().unwrap_or_else(|| self.folds.iter().map(Fold::fitted).collect())
+        self.folds.iter().map(Fold::fitted).collect()
     }
 
     /// Work so far.

@@ -86,22 +86,22 @@ impl<'a> Tried<'a> {
     ) -> Result<&Fitted<'a>> {
         if self.w.is_none() {
             // The fold's fit is nearer than any other.
-            let start = self.fold_w.first();
-            let (mut w, mut reach) = (start.cloned(), Reach::Fold);
-            if let Some(solving) = context.afterwards(engine) {
-                match fit(&division.refit, &self.penalty, &self.lambda, &solving, start) {
-                    Ok((fitted, info)) => {
-                        context.work += info.work;
-                        let cut = context.was_asked() && info.status != Status::Converged;
-                        reach = if cut { Reach::Begun } else { Reach::Done };
-                        w = Some(fitted);
-                    }
-                    Err(error) if error.is_interrupted() => {}
-                    Err(error) => return Err(error),
+            let near = self.fold_w.first();
+            let solving = context.afterwards(engine);
+            let fitted = solving.map(|solving| fit(&division.refit, &self.penalty, &self.lambda, &solving, near));
+            let w = match fitted {
+                Some(Ok((w, info))) => {
+                    context.work += info.map(|info| info.work).unwrap_or_default();
+                    let ended = info.is_some_and(|info| info.status == Status::Converged || !context.was_asked());
+                    self.reach = if ended { Reach::Done } else { Reach::Begun };
+                    w
                 }
-            }
-            self.reach = reach;
-            let w = w.unwrap_or_else(|| Fitted::Weights(division.refit.null_parameters()));
+                Some(Err(error)) if !error.is_interrupted() => return Err(error),
+                Some(Err(_)) | None => {
+                    self.reach = Reach::Fold;
+                    near.cloned().unwrap_or_else(|| Fitted::Weights(division.refit.null_parameters()))
+                }
+            };
             self.w = Some(w);
         }
         let Some(w) = &self.w else { unreachable!("fitted above") };
@@ -226,7 +226,7 @@ pub(super) fn run_path<'a>(
             Ok((found, end)) => {
                 // Also when asked to stop: what is kept must be known.
                 objective.never_stop();
-                let criterion = objective.settle(&found)?;
+                let (criterion, fold_w) = objective.settle(&found)?;
                 objective.rest();
                 let lambda = match spec.law {
                     Law::Relevance => {
@@ -241,7 +241,7 @@ pub(super) fn run_path<'a>(
                 let mut candidate = Tried {
                     spec,
                     monitor: None,
-                    fold_w: objective.fitted(),
+                    fold_w,
                     penalty: penalty.clone(),
                     lambda,
                     criterion,
