@@ -121,8 +121,8 @@ pub(super) fn add_outputs_transposed<M: DenseRows<Entry: Into<f64>>>(
     });
 }
 
-/// Several outputs; see [`DesignMatrix::sampled_pass`](super::DesignMatrix::sampled_pass). Computes in `N`, of which `L` fill a
-/// line.
+/// Several outputs; see [`DesignMatrix::sampled_pass`](super::DesignMatrix::sampled_pass). Computes in `N`, by chunks of `L`
+/// columns.
 pub(super) fn outputs_pass<
     N: Number,
     M: DenseRows<Entry: Into<N>>,

@@ -114,11 +114,26 @@ impl<'a> Pass<'a> {
             true => *all = vec![0.0; count],
             false => all.resize(count, 0.0),
         }
-        let slots = SharedSlots::new(all, intercept.len());
+        self.kept(weights, intercept, |_, _, _| 0.0, |_, position| position, all);
+    }
+
+    /// Like [`Pass::margins`], and keeps what `visit` leaves of the margins of each row in `kept`, those of some rows from
+    /// `place(rows, position)` on.
+    fn kept(
+        &self,
+        weights: &[f64],
+        intercept: &[f64],
+        visit: impl Fn(Range<usize>, usize, &mut [f64]) -> f64 + Sync,
+        place: impl Fn(&Range<usize>, usize) -> usize + Sync,
+        kept: &mut [f64],
+    ) -> f64 {
+        let slots = SharedSlots::new(kept, intercept.len());
         self.margins(weights, intercept, |rows, position, margins| {
-            slots.at(position, rows.len()).copy_from_slice(margins);
-            0.0
-        });
+            let slot = slots.at(place(&rows, position), rows.len());
+            let sum = visit(rows, position, margins);
+            slot.copy_from_slice(margins);
+            sum
+        })
     }
 
     /// Like [`Pass::margins`], and adds `X^T G` to `out`, where `visit` replaces the margins by the rows of `G`; the
@@ -228,18 +243,18 @@ impl<'a> Pass<'a> {
     ) -> f64 {
         let outputs = intercept.len();
         let mut g = vec![0.0; self.len * outputs];
-        let slots = SharedSlots::new(&mut g, outputs);
-        let sum = self.margins(weights, intercept, |rows, position, margins| {
-            let sum = visit(rows.clone(), position, margins);
-            slots.at(position, rows.len()).copy_from_slice(margins);
-            sum
-        });
+        let sum = self.kept(weights, intercept, visit, |_, position| position, &mut g);
+        self.add_transpose(&g, outputs, out);
+        add_rows(&g, out_intercept);
+        sum
+    }
+
+    /// `out += X^T G`, for `outputs` numbers of `g` a row, by one thread.
+    pub(crate) fn add_transpose(&self, g: &[f64], outputs: usize, out: &mut [f64]) {
         for chunk in &self.chunks {
             let g = &g[chunk.position * outputs..][..chunk.rows.len() * outputs];
             self.design.add_block_transpose(&RowPick::Span(chunk.rows.clone()), g, outputs, out);
         }
-        add_rows(&g, out_intercept);
-        sum
     }
 
     /// The transpose product by columns of the matrix: no partial sums, for outputs too large to hold one per chunk.
@@ -253,27 +268,8 @@ impl<'a> Pass<'a> {
     ) -> f64 {
         let outputs = intercept.len();
         let mut g = vec![0.0; self.design.rows() * outputs];
-        let mut pieces = Vec::new();
-        let (mut rest, mut start) = (&mut g[..], 0);
-        for chunk in &self.chunks {
-            let (_, tail) = rest.split_at_mut((chunk.rows.start - start) * outputs);
-            let (piece, tail) = tail.split_at_mut(chunk.rows.len() * outputs);
-            (rest, start) = (tail, chunk.rows.end);
-            pieces.push((chunk, piece));
-        }
-        let sums: Vec<f64> = pieces
-            .into_par_iter()
-            .map(|(chunk, piece)| {
-                let mut sum = 0.0;
-                for (rows, position) in self.blocks(chunk, MARGIN_ROWS) {
-                    let first = (rows.start - chunk.rows.start) * outputs;
-                    let margins = &mut piece[first..first + rows.len() * outputs];
-                    self.block_margins(&rows, weights, intercept, margins);
-                    sum += visit(rows, position, margins);
-                }
-                sum
-            })
-            .collect();
+        // At the rows of the matrix, zeros at those that are not passed over.
+        let sum = self.kept(weights, intercept, visit, |rows, _| rows.start, &mut g);
         add_rows(&g, out_intercept);
         const COLUMNS: usize = 1024;
         out.par_chunks_mut(COLUMNS * outputs).enumerate().for_each(|(index, out)| {
@@ -282,7 +278,7 @@ impl<'a> Pass<'a> {
             self.design.columns_transpose(columns, &g, outputs, &mut product);
             out.iter_mut().zip(&product).for_each(|(o, p)| *o += p);
         });
-        sums.iter().sum()
+        sum
     }
 
     fn block_margins(&self, rows: &Range<usize>, weights: &[f64], intercept: &[f64], margins: &mut [f64]) {
