@@ -4,7 +4,7 @@
 mod models;
 
 use bilevel::data::{DesignMatrix, RowRanges};
-use bilevel::dual::{DualNewton, DualSolver};
+use bilevel::dual::{DualNewton, DualSolver, parameters_of};
 use bilevel::hypergradient::Implicit;
 use bilevel::lower::{Curved, StochasticLoss};
 use bilevel::newton::Newton;
@@ -80,6 +80,8 @@ fn minimum_and_adjoint_are_those_of_the_weights() {
             let minimum = solver.minimize(&glm, &lambda, STRICT, &StopSignal::never()).unwrap();
             assert_eq!(minimum.info.status, Status::Converged, "{name}");
             solver.parameters(&mut w);
+            // From the rows as they are stored, without a solver.
+            close(&parameters_of(&glm, &lambda, solver.point()), &w, 1e-14, &name);
             let newton = Newton { tolerance: 1e-20, ..Newton::default() };
             let reference = newton.minimize(&glm, &lambda, &mut direct, None, &StopSignal::never()).unwrap();
             close(&w, &direct, 1e-6, &name);

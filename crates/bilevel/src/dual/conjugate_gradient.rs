@@ -8,7 +8,7 @@ use crate::{Error, Result, vector};
 
 /// The system of one Hessian.
 pub(super) struct System<'s> {
-    pub space: &'s mut RowSpace,
+    pub space: &'s RowSpace,
     pub curvature: &'s [f64],
     pub basis: &'s Basis,
     pub preconditioner: &'s Preconditioner,
@@ -28,7 +28,7 @@ impl System<'_> {
     /// The pairing of a residual with a point is that of the weights, `r^T K x`. `aim(x, energy)` is the error at which
     /// to end, where `energy` is the decrease of `x^T H x / 2 - r^T x` so far, doubled.
     pub fn solve(
-        &mut self,
+        &self,
         r: &mut [f64],
         x: &mut [f64],
         lx: &mut [f64],

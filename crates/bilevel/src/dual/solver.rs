@@ -91,13 +91,20 @@ impl DualMemory {
     }
 }
 
-/// The parameters `w` of the point `(A, b)` of a solver for `glm`, at its `lambda`; `None` where rows are stored densely.
-pub fn parameters_of(glm: &Glm<'_>, lambda: &[f64], point: &[f64]) -> Option<Vec<f64>> {
-    let mut space = RowSpace::new(glm)?;
-    space.set_lambda(glm, lambda);
-    let mut w = vec![0.0; glm.dims().w];
-    space.add_parameters(point, &mut w);
-    Some(w)
+/// The parameters `w = (S X^T A, b)` of the point `(A, b)` of a solver for `glm`, at its `lambda`. From the rows as they are stored, without
+/// the copy that a solver makes.
+pub fn parameters_of(glm: &Glm<'_>, lambda: &[f64], point: &[f64]) -> Vec<f64> {
+    let (risk, mut w) = (glm.risk(), vec![0.0; glm.dims().w]);
+    let (features, outputs) = (risk.features(), risk.outputs());
+    let (weights, intercept) = w.split_at_mut(features * outputs);
+    let (of_rows, b) = point.split_at(risk.len() * outputs);
+    risk.add_row_combinations(of_rows, weights);
+    let (by_feature, by_output) = glm.penalty().factors(lambda, features, outputs);
+    for (w, feature) in weights.chunks_exact_mut(outputs).zip(by_feature) {
+        w.iter_mut().zip(&by_output).for_each(|(w, output)| *w = *w * (1.0 / feature) * (1.0 / output));
+    }
+    intercept.copy_from_slice(&b[..intercept.len()]);
+    w
 }
 
 impl DualSolver {
@@ -358,7 +365,7 @@ impl DualSolver {
             self.preconditioner = Some(made.ok_or_else(|| why_none(stop))?);
         }
         let Some(preconditioner) = &self.preconditioner else { unreachable!("made above") };
-        let mut system = System { space: &mut self.space, curvature, basis, preconditioner };
+        let system = System { space: &self.space, curvature, basis, preconditioner };
         let solved = system.solve(r, x, lx, steps, aim, stop)?;
         if solved.steps > STEPS_OF_A_PRECONDITIONER {
             self.preconditioner = None;

@@ -26,10 +26,7 @@ impl Fitted<'_> {
     pub(super) fn parameters(&self) -> Cow<'_, [f64]> {
         match self {
             Fitted::Weights(w) => Cow::Borrowed(w),
-            Fitted::Rows { lower, lambda, point } => {
-                let w = parameters_of(lower, lambda, point);
-                Cow::Owned(w.unwrap_or_else(|| unreachable!("solved in the space of sparse rows")))
-            }
+            Fitted::Rows { lower, lambda, point } => Cow::Owned(parameters_of(lower, lambda, point)),
         }
     }
 }

@@ -244,6 +244,11 @@ impl<'a> EmpiricalRisk<'a> {
         self.pass.all_margins_in(all, weights, &intercept);
     }
 
+    /// `out += X^T A`, `A` of `C` numbers for each row that is fitted.
+    pub(crate) fn add_row_combinations(&self, a: &[f64], out: &mut [f64]) {
+        self.pass.add_transpose(a, self.outputs(), out);
+    }
+
     /// Target of every row, in the order of the rows; where they are, if they follow one another.
     pub fn targets(&self) -> Cow<'a, [f64]> {
         match self.rows.ranges() {
