@@ -13,7 +13,7 @@ use super::dense::DenseMatrix;
 use super::dense_outputs::{add_outputs_transposed, outputs_margins};
 use super::design::RowPick;
 use super::grid::Grid;
-use super::sampled::dense_pass;
+use super::sampled::{Transform, dense_pass};
 use crate::scratch::scratch;
 use crate::simd::vectorize;
 use crate::vector;
@@ -281,7 +281,7 @@ impl CodedMatrix {
         rows: &RowPick<'_>,
         weights: [&[f64]; IN],
         mut out: [&mut [f64]; OUT],
-        mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+        transform: Transform<'_, IN>,
     ) {
         let cols = self.cols();
         scratch((IN + OUT) * cols, |buffer| {
@@ -299,7 +299,7 @@ impl CodedMatrix {
             let products = [(); OUT].map(|()| parts.next().unwrap_or_default());
             let mut kept = products;
             let borrowed = kept.each_mut().map(|product| &mut **product);
-            dense_pass(&self.codes, rows, inputs, borrowed, |positions, margins| {
+            dense_pass(&self.codes, rows, inputs, borrowed, &mut |positions, margins| {
                 for (margins, offset) in margins.iter_mut().zip(&offsets) {
                     margins.iter_mut().for_each(|m| *m += offset);
                 }

@@ -8,7 +8,7 @@ use super::dense::DenseMatrix;
 use super::design::{Element, RowPick};
 use super::lanes::{Number, narrow};
 use super::panels::{Columns, Panels};
-use super::sampled::GROUP;
+use super::sampled::{GROUP, Transform};
 use crate::scratch::scratch;
 use crate::simd::{prefetch, vectorize};
 use crate::vector::add_rows;
@@ -89,7 +89,7 @@ pub(super) fn outputs_margins<M: DenseRows<Entry: Into<f64>>>(
     outputs: usize,
     out: &mut [f64],
 ) {
-    outputs_pass::<f64, M, LANES, 1, 0>(matrix, rows, [weights], outputs, [], |positions, [margins]| {
+    outputs_pass::<f64, M, LANES, 1, 0>(matrix, rows, [weights], outputs, [], &mut |positions, [margins]| {
         out[positions.start * outputs..positions.end * outputs].copy_from_slice(margins);
     });
 }
@@ -135,7 +135,7 @@ pub(super) fn outputs_pass<
     weights: [&[f64]; IN],
     outputs: usize,
     mut out: [&mut [f64]; OUT],
-    mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+    transform: Transform<'_, IN>,
 ) {
     let entries = matrix.entries();
     let (cols, size) = (entries.cols(), tile_rows::<M::Entry>(entries.cols()));

@@ -7,7 +7,7 @@ use super::coded::CodedMatrix;
 use super::dense::DenseMatrix;
 use super::design::RowPick;
 use super::output_lanes::{add_transposed, add_unpacked, margins, pack, unpack};
-use super::sampled::GROUP;
+use super::sampled::{GROUP, Transform};
 use crate::scratch::scratch;
 use crate::simd::prefetch;
 
@@ -58,7 +58,7 @@ pub(super) fn narrow_pass<M: SingleRows, const IN: usize, const OUT: usize>(
     weights: [&[f64]; IN],
     outputs: usize,
     mut out: [&mut [f64]; OUT],
-    mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+    transform: Transform<'_, IN>,
 ) {
     let height = weights[0].len() / outputs;
     let [lines, lines_out] = [IN, OUT].map(|parts| (parts * outputs).div_ceil(LANES));

@@ -58,6 +58,10 @@ impl Sampled for u8 {
     type Number = f32;
 }
 
+/// What makes `G_k` of margins with `IN` weights, in place; see [`DesignMatrix::sampled_pass`]. Called once for dozens of rows, so a
+/// pointer costs nothing, and the loops around it are compiled once and not for each loss.
+pub(super) type Transform<'t, const IN: usize> = &'t mut dyn FnMut(Range<usize>, &mut [&mut [f64]; IN]);
+
 impl DesignMatrix {
     /// Relative rounding of a term in products with samples that ask for [`Arithmetic::Storage`].
     pub(crate) fn sample_precision(&self) -> f64 {
@@ -78,9 +82,10 @@ impl DesignMatrix {
         weights: [&[f64]; IN],
         outputs: usize,
         out: [&mut [f64]; OUT],
-        transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+        mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
     ) {
         const { assert!(OUT <= IN) };
+        let transform = &mut transform;
         match (self, arithmetic) {
             _ if outputs == 1 => self.without_intercept(arithmetic, rows, weights, outputs, out, transform),
             (DesignMatrix::DenseF32(m), Arithmetic::Storage) if m.cols() < WIDE => {
@@ -116,7 +121,7 @@ impl DesignMatrix {
         weights: [&[f64]; IN],
         outputs: usize,
         out: [&mut [f64]; OUT],
-        mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+        transform: Transform<'_, IN>,
     ) {
         let size = self.cols() * outputs;
         let mut intercepts = [(); OUT].map(|()| &mut [][..]);
@@ -126,7 +131,7 @@ impl DesignMatrix {
             *of_intercepts.next().expect("one for each of the sums") = intercept;
             out
         });
-        let transform = |positions: Range<usize>, margins: &mut [&mut [f64]; IN]| {
+        let transform = &mut |positions: Range<usize>, margins: &mut [&mut [f64]; IN]| {
             let intercepts_of = weights.iter().map(|weights| &weights[size..]).filter(|b| !b.is_empty());
             intercepts_of.zip(margins.iter_mut()).for_each(|(b, margins)| add_to_rows(b, margins));
             transform(positions, margins);
@@ -153,7 +158,7 @@ impl DesignMatrix {
         weights: [&[f64]; IN],
         outputs: usize,
         mut out: [&mut [f64]; OUT],
-        mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+        transform: Transform<'_, IN>,
     ) {
         scratch(IN * GROUP * outputs, |buffer| {
             for first in (0..rows.len()).step_by(GROUP) {
@@ -183,7 +188,7 @@ pub(super) fn dense_pass<T: Sampled, const IN: usize, const OUT: usize>(
     rows: &RowPick<'_>,
     weights: [&[f64]; IN],
     out: [&mut [f64]; OUT],
-    transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+    transform: Transform<'_, IN>,
 ) {
     match matrix.cols() {
         16.. if size_of::<T::Number>() == 4 => Visit::<T, 16, IN, OUT>::run(matrix, rows, weights, out, transform),
@@ -209,7 +214,7 @@ impl<T: Sampled, const L: usize, const IN: usize, const OUT: usize> Visit<'_, T,
         rows: &RowPick<'_>,
         weights: [&[f64]; IN],
         mut out: [&mut [f64]; OUT],
-        mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN]),
+        transform: Transform<'_, IN>,
     ) {
         let cols = matrix.cols();
         if cols == 0 {
@@ -366,7 +371,7 @@ fn add_combination<T: Sampled, const L: usize, const R: usize>(
 }
 
 /// A matrix without columns has margins of zero and nothing to add to.
-fn no_columns<const IN: usize>(count: usize, mut transform: impl FnMut(Range<usize>, &mut [&mut [f64]; IN])) {
+fn no_columns<const IN: usize>(count: usize, transform: Transform<'_, IN>) {
     for first in (0..count).step_by(GROUP) {
         let mut margins = [[0.0; GROUP]; IN];
         let size = GROUP.min(count - first);
