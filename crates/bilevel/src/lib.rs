@@ -59,6 +59,7 @@
 pub mod algorithms;
 mod cholesky;
 pub mod clean;
+mod company;
 pub mod data;
 pub mod diagnose;
 pub mod domain;

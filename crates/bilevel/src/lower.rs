@@ -86,6 +86,12 @@ pub trait StochasticLoss: Sync {
         self.size(zeta)
     }
 
+    /// False where evaluations, also those of the upper objective, must follow one another on the thread of the caller, as those in an
+    /// interpreter do. Elsewhere algorithms may call from other threads, and two at a time.
+    fn is_parallel(&self) -> bool {
+        true
+    }
+
     /// `g_hat(w, lambda, zeta)`.
     fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64;
 

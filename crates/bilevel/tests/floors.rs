@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
         "Error",
         "Result",
         "cholesky",
+        "company",
         "elementary",
         "epochs",
         "plain",

@@ -260,6 +260,10 @@ impl StochasticLoss for LossLevel {
         self.level.size(zeta)
     }
 
+    fn is_parallel(&self) -> bool {
+        false
+    }
+
     fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64 {
         self.level.number(&self.value, (w, lambda, zeta))
     }

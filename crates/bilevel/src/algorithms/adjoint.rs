@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::field::Field;
 use super::recipe::Count;
-use crate::vector;
 
 /// How an algorithm comes by `v`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,36 +36,5 @@ impl Adjoint {
             Adjoint::Steps(_) => 0,
             Adjoint::Neumann { terms } | Adjoint::RandomNeumann { terms } => terms,
         }
-    }
-}
-
-impl Field<'_> {
-    /// `v` by a series in `I - step H` from `grad_w E`, which is left in `grad_w`; uses the samples drawn for it.
-    pub(super) fn series(&mut self, w: &[f64], lambda: &[f64], step: f64, v: &mut [f64]) {
-        let mut power = std::mem::take(&mut self.power);
-        let mut image = std::mem::take(&mut self.image);
-        power.copy_from_slice(&self.grad_w);
-        let hessians = std::mem::take(&mut self.samples.hessians);
-        let used = match self.adjoint {
-            Adjoint::RandomNeumann { .. } => self.samples.term,
-            _ => hessians.len(),
-        };
-        v.copy_from_slice(&power);
-        for zeta in &hessians[..used] {
-            self.problem.lower.hessian_product(w, lambda, zeta, &power, &mut image);
-            self.count_hessian(zeta);
-            vector::axpy(-step, &image, &mut power);
-            vector::axpy(1.0, &power, v);
-        }
-        let factor = match self.adjoint {
-            Adjoint::RandomNeumann { terms } => {
-                v.copy_from_slice(&power);
-                step * terms as f64
-            }
-            _ => step,
-        };
-        vector::scale(factor, v);
-        self.samples.hessians = hessians;
-        (self.power, self.image) = (power, image);
     }
 }

@@ -3,6 +3,8 @@
 use super::adjoint::Adjoint;
 use super::point::Layout;
 use super::problem::Bilevel;
+use crate::company;
+use crate::lower::Dims;
 use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::vector;
 use crate::work::Work;
@@ -42,19 +44,35 @@ pub(super) struct Field<'a> {
     pub layout: Layout,
     pub samples: Samples,
     pub batch: Batch,
+    /// Work that is not counted in the rooms.
     pub work: Work,
-    /// Scratch: `grad_w E`.
+    pub room: Room,
+    /// For a second point.
+    other: Room,
+}
+
+/// Room for what evaluations make on the way, and the count of their work.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    /// `grad_w E`.
     pub grad_w: Vec<f64>,
-    /// Scratch: the cross product.
+    /// The cross product.
     pub cross: Vec<f64>,
-    pub(super) power: Vec<f64>,
-    pub(super) image: Vec<f64>,
+    power: Vec<f64>,
+    image: Vec<f64>,
+    work: Work,
+}
+
+impl Room {
+    fn new(dims: Dims) -> Self {
+        let zeros = || vec![0.0; dims.w];
+        Room { grad_w: zeros(), cross: vec![0.0; dims.lambda], power: zeros(), image: zeros(), work: Work::default() }
+    }
 }
 
 impl<'a> Field<'a> {
     pub(super) fn new(problem: Bilevel<'a>, adjoint: Adjoint, batch: Batch) -> Self {
         let dims = problem.dims();
-        let zeros = || vec![0.0; dims.w];
         Field {
             problem,
             adjoint,
@@ -67,11 +85,14 @@ impl<'a> Field<'a> {
             },
             batch,
             work: Work::default(),
-            grad_w: zeros(),
-            cross: vec![0.0; dims.lambda],
-            power: zeros(),
-            image: zeros(),
+            room: Room::new(dims),
+            other: Room::new(dims),
         }
+    }
+
+    /// All work so far.
+    pub(super) fn total_work(&self) -> Work {
+        self.work + self.room.work + self.other.work
     }
 
     /// Draws a sample of the lower level.
@@ -114,73 +135,145 @@ impl<'a> Field<'a> {
         self.samples.hessians.fill(Sample::Full);
     }
 
+    /// Parts of the directions, one by one.
+    pub(super) fn parts(&mut self) -> Parts<'_> {
+        let Field { problem, adjoint, samples, room, .. } = self;
+        Parts { problem, adjoint: *adjoint, samples, room }
+    }
+
     /// `out = (D_w, D_v, D_lambda)` at `x` on the sample; `D_v` is zero where `v` is not carried along. `linear_step` is the step of
     /// the series.
     pub(super) fn evaluate(&mut self, x: &[f64], linear_step: f64, out: &mut [f64]) {
-        let [w, v, lambda] = self.layout.split(x);
-        let [out_w, out_v, out_lambda] = self.layout.split_mut(out);
-        if self.adjoint.is_carried() {
-            self.upper(w, lambda, out_lambda);
-            let Field { problem, samples, cross, .. } = self;
-            problem.lower.directions(w, lambda, &samples.lower, v, [out_w, out_v, cross]);
-            let rows = self.problem.lower.size(&self.samples.lower) as u64;
-            self.work +=
-                Work { rows, gradients: rows, hessian_products: rows, cross_products: rows, factorizations: 0 };
-            vector::axpy(-1.0, &self.grad_w, out_v);
-            vector::axpy(-1.0, &self.cross, out_lambda);
+        let (at, out) = (self.layout.split(x), self.layout.split_mut(out));
+        if !self.adjoint.is_carried() {
+            self.parts().directions(at, linear_step, out);
             return;
         }
-        self.lower(w, lambda, out_w);
-        self.upper(w, lambda, out_lambda);
-        self.series(w, lambda, linear_step, out_v);
-        self.subtract_cross(w, lambda, out_v, out_lambda);
-        out_v.fill(0.0);
+        let ([w, v, lambda], [out_w, out_v, out_lambda]) = (at, out);
+        let Field { problem, samples, room: Room { grad_w, cross, work, .. }, .. } = self;
+        company::join(
+            || problem.upper.gradients_only(w, lambda, &samples.upper, grad_w, out_lambda),
+            || problem.lower.directions(w, lambda, &samples.lower, v, [out_w, &mut *out_v, cross]),
+        );
+        vector::axpy(-1.0, grad_w, out_v);
+        vector::axpy(-1.0, cross, out_lambda);
+        *work += Work::gradient(problem.upper.size(&samples.upper)) + all_three(problem.lower.size(&samples.lower));
+    }
+
+    /// [`Field::evaluate`] at two points on one sample.
+    pub(super) fn evaluate_both(&mut self, x: [&[f64]; 2], linear_step: f64, [out, out_other]: [&mut [f64]; 2]) {
+        let Field { problem, adjoint, samples, layout, room, other, .. } = self;
+        let mut here = Parts { problem, adjoint: *adjoint, samples, room };
+        let mut there = Parts { problem, adjoint: *adjoint, samples, room: other };
+        let [at, at_other] = x.map(|x| layout.split(x));
+        let (out, out_other) = (layout.split_mut(out), layout.split_mut(out_other));
+        company::join(|| here.directions(at, linear_step, out), || there.directions(at_other, linear_step, out_other));
     }
 
     /// `out` = the directions at `x` without those at `other`, on the sample; for a `v` that is carried along.
     pub(super) fn evaluate_change(&mut self, x: &[f64], other: &[f64], out: &mut [f64]) {
         let ([w, v, lambda], [w0, v0, lambda0]) = (self.layout.split(x), self.layout.split(other));
         let [out_w, out_v, out_lambda] = self.layout.split_mut(out);
-        let Field { problem, samples, grad_w, cross, .. } = self;
-        problem.upper.gradients_change([w, w0], [lambda, lambda0], &samples.upper, grad_w, out_lambda);
+        let Field { problem, samples, room: Room { grad_w, cross, work, .. }, .. } = self;
         let (w, v, lambda) = ([w, w0], [v, v0], [lambda, lambda0]);
-        problem.lower.directions_change(w, lambda, &samples.lower, v, [&mut *out_w, &mut *out_v, &mut *cross]);
+        company::join(
+            || problem.upper.gradients_change(w, lambda, &samples.upper, grad_w, out_lambda),
+            || problem.lower.directions_change(w, lambda, &samples.lower, v, [out_w, &mut *out_v, cross]),
+        );
         vector::axpy(-1.0, grad_w, out_v);
         vector::axpy(-1.0, cross, out_lambda);
-        let rows = 2 * problem.lower.size(&samples.lower) as u64;
-        self.work += Work::gradient(2 * problem.upper.size(&samples.upper));
-        self.work += Work { rows, gradients: rows, hessian_products: rows, cross_products: rows, factorizations: 0 };
+        *work += Work::gradient(2 * problem.upper.size(&samples.upper));
+        *work += all_three(2 * problem.lower.size(&samples.lower));
+    }
+}
+
+/// Gradient, Hessian product and cross product in one visit.
+pub(super) fn all_three(rows: usize) -> Work {
+    let rows = rows as u64;
+    Work { rows, gradients: rows, hessian_products: rows, cross_products: rows, factorizations: 0 }
+}
+
+/// The parts that directions are made of, on the sample drawn last.
+pub(super) struct Parts<'f> {
+    problem: &'f Bilevel<'f>,
+    adjoint: Adjoint,
+    samples: &'f Samples,
+    room: &'f mut Room,
+}
+
+impl Parts<'_> {
+    /// What [`Field::evaluate`] says, part by part.
+    fn directions(
+        &mut self,
+        [w, v, lambda]: [&[f64]; 3],
+        linear_step: f64,
+        [out_w, out_v, out_lambda]: [&mut [f64]; 3],
+    ) {
+        self.upper(w, lambda, out_lambda);
+        if self.adjoint.is_carried() {
+            let Parts { problem, samples, room, .. } = self;
+            problem.lower.directions(w, lambda, &samples.lower, v, [out_w, &mut *out_v, &mut room.cross]);
+            room.work += all_three(problem.lower.size(&samples.lower));
+            vector::axpy(-1.0, &room.grad_w, out_v);
+            vector::axpy(-1.0, &room.cross, out_lambda);
+            return;
+        }
+        self.lower(w, lambda, out_w);
+        self.series(w, lambda, linear_step, out_v);
+        self.subtract_cross(w, lambda, out_v, out_lambda);
+        out_v.fill(0.0);
     }
 
     /// `out = D_w`.
     pub(super) fn lower(&mut self, w: &[f64], lambda: &[f64], out: &mut [f64]) {
         self.problem.lower.gradient_only(w, lambda, &self.samples.lower, out);
-        self.work += Work::gradient(self.problem.lower.size(&self.samples.lower));
+        self.room.work += Work::gradient(self.problem.lower.size(&self.samples.lower));
     }
 
-    /// `out = D_v`, with the gradient that [`Field::upper`] has left in `grad_w`.
+    /// `out = D_v`, with the gradient that [`Parts::upper`] has left.
     pub(super) fn linear(&mut self, w: &[f64], v: &[f64], lambda: &[f64], out: &mut [f64]) {
         self.problem.lower.hessian_product(w, lambda, &self.samples.lower, v, out);
-        self.work += Work::hessian_product(self.problem.lower.size(&self.samples.lower));
-        vector::axpy(-1.0, &self.grad_w, out);
+        self.room.work += Work::hessian_product(self.problem.lower.size(&self.samples.lower));
+        vector::axpy(-1.0, &self.room.grad_w, out);
     }
 
-    /// `grad_w = grad_w E` and `out = grad_lambda E`.
+    /// `out = grad_lambda E`; leaves `grad_w E` for the parts that need it.
     pub(super) fn upper(&mut self, w: &[f64], lambda: &[f64], out: &mut [f64]) {
-        let Field { problem, samples, grad_w, .. } = self;
-        problem.upper.gradients_only(w, lambda, &samples.upper, grad_w, out);
-        self.work += Work::gradient(self.problem.upper.size(&self.samples.upper));
+        self.problem.upper.gradients_only(w, lambda, &self.samples.upper, &mut self.room.grad_w, out);
+        self.room.work += Work::gradient(self.problem.upper.size(&self.samples.upper));
     }
 
     /// `out -= (d/dlambda grad_w g)^T v`.
     pub(super) fn subtract_cross(&mut self, w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
-        let Field { problem, samples, cross, .. } = self;
-        problem.lower.cross_product(w, lambda, &samples.lower, v, cross);
-        self.work += Work::cross_product(self.problem.lower.size(&self.samples.lower));
-        vector::axpy(-1.0, &self.cross, out);
+        self.problem.lower.cross_product(w, lambda, &self.samples.lower, v, &mut self.room.cross);
+        self.room.work += Work::cross_product(self.problem.lower.size(&self.samples.lower));
+        vector::axpy(-1.0, &self.room.cross, out);
     }
 
-    pub(super) fn count_hessian(&mut self, zeta: &Sample) {
-        self.work += Work::hessian_product(self.problem.lower.size(zeta));
+    /// `v` by a series in `I - step H` from the `grad_w E` that [`Parts::upper`] has left; uses the samples drawn for it.
+    pub(super) fn series(&mut self, w: &[f64], lambda: &[f64], step: f64, v: &mut [f64]) {
+        let Parts { problem, samples, room: Room { grad_w, power, image, work, .. }, .. } = self;
+        let (used, sums) = match self.adjoint {
+            Adjoint::RandomNeumann { .. } => (samples.term, false),
+            _ => (samples.hessians.len(), true),
+        };
+        power.copy_from_slice(grad_w);
+        v.copy_from_slice(power);
+        for zeta in &samples.hessians[..used] {
+            problem.lower.hessian_product(w, lambda, zeta, power, image);
+            *work += Work::hessian_product(problem.lower.size(zeta));
+            vector::axpy(-step, image, power);
+            if sums {
+                vector::axpy(1.0, power, v);
+            }
+        }
+        let factor = match self.adjoint {
+            Adjoint::RandomNeumann { terms } => {
+                v.copy_from_slice(power);
+                step * terms as f64
+            }
+            _ => step,
+        };
+        vector::scale(factor, v);
     }
 }

@@ -55,11 +55,12 @@ pub enum Blocks {
 /// A [`Memory`] at work.
 pub(super) enum Remembered {
     Nothing,
-    /// The estimate of the last step, and where it was made.
+    /// The point of the last estimate, and room for samples there and here.
     Estimate {
         memory: Memory,
         previous: Vec<f64>,
         at_previous: Vec<f64>,
+        fresh: Vec<f64>,
     },
     Table(Saga),
 }
@@ -70,7 +71,10 @@ impl Remembered {
         Ok(match memory {
             Memory::None => Remembered::Nothing,
             Memory::Saga => Remembered::Table(Saga::new(field)?),
-            _ => Remembered::Estimate { memory, previous: vec![0.0; length], at_previous: vec![0.0; length] },
+            _ => {
+                let zeros = vec![0.0; length];
+                Remembered::Estimate { memory, previous: zeros.clone(), at_previous: zeros.clone(), fresh: zeros }
+            }
         })
     }
 
@@ -87,13 +91,13 @@ impl Remembered {
         linear_step: f64,
         d: &mut [f64],
     ) {
-        let (memory, previous, at_previous) = match self {
+        let (memory, previous, at_previous, fresh) = match self {
             Remembered::Nothing => {
                 field.draw(streams);
                 return field.evaluate(x, linear_step, d);
             }
             Remembered::Table(saga) => return saga.direction(field, streams, x, d),
-            Remembered::Estimate { memory, previous, at_previous } => (*memory, previous, at_previous),
+            Remembered::Estimate { memory, previous, at_previous, fresh } => (*memory, previous, at_previous, fresh),
         };
         let lambda = field.layout.lambda();
         match memory {
@@ -122,7 +126,7 @@ impl Remembered {
             _ => {
                 // On one sample at both points.
                 field.draw(streams);
-                field.evaluate(previous, linear_step, at_previous);
+                field.evaluate_both([x, previous], linear_step, [fresh, at_previous]);
                 let (keep, from) = match memory {
                     Memory::Storm { weight, power, blocks } => {
                         let from = if blocks == Blocks::Outer { lambda.start } else { 0 };
@@ -130,12 +134,10 @@ impl Remembered {
                     }
                     _ => (1.0, 0),
                 };
-                // keep (d_{t-1} - F(x_{t-1})), into which F(x_t) is added.
-                for (correction, d) in at_previous[from..].iter_mut().zip(&d[from..]) {
-                    *correction = keep * (d - *correction);
+                d[..from].copy_from_slice(&fresh[..from]);
+                for ((d, fresh), before) in d[from..].iter_mut().zip(&fresh[from..]).zip(&at_previous[from..]) {
+                    *d = fresh + keep * (*d - before);
                 }
-                field.evaluate(x, linear_step, d);
-                vector::axpy(1.0, &at_previous[from..], &mut d[from..]);
             }
         }
         previous.copy_from_slice(x);

@@ -15,6 +15,7 @@ use super::problem::Bilevel;
 use super::recipe::Recipe;
 use super::sampled::{InTurn, Together};
 use super::zeroth_order::ZerothOrder;
+use crate::company::Paced;
 use crate::error::{Error, Result};
 use crate::sample::Batch;
 use crate::step_size::StepSize;
@@ -111,7 +112,7 @@ pub struct Outcome {
 }
 
 /// One iteration of a family of algorithms.
-pub(super) trait Scheme {
+pub(super) trait Scheme: Send {
     /// Moves `point`; `t` counts from 0.
     fn iterate(&mut self, t: usize, point: &mut Point) -> Result<()>;
 
@@ -143,6 +144,7 @@ pub fn run(
         )));
     }
     let mut scheme = scheme(problem, settings, &start)?;
+    let mut paced = Paced::new(problem.lower.is_parallel());
     let mut point = start;
     problem.domain.project(point.lambda_mut());
     let (mut elapsed, mut next, mut t) = (Duration::ZERO, 0, 0);
@@ -155,15 +157,17 @@ pub fn run(
             }
         }
         let clock = Instant::now();
-        while t < next {
+        paced.run(t..next, |t| {
             scheme.iterate(t, &mut point)?;
-            t += 1;
-            if (t.is_multiple_of(CHECK_EVERY) || t == next) && !vector::all_finite(&point.x) {
-                return Err(Error::numeric(format!("the iterates are not finite after {t} iterations"))
+            let made = t + 1;
+            if (made.is_multiple_of(CHECK_EVERY) || made == next) && !vector::all_finite(&point.x) {
+                return Err(Error::numeric(format!("the iterates are not finite after {made} iterations"))
                     .remedy("use smaller steps, or a larger batch"));
             }
-        }
+            Ok(())
+        })?;
         elapsed += clock.elapsed();
+        t = next;
     }
 }
 

@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
-use super::field::{Field, Streams};
+use super::field::{Field, Room, Streams, all_three};
 use super::saga_memory::{LowerMemory, UpperMemory};
+use crate::company;
 use crate::error::Result;
 use crate::sample::{Batch, Rng, Sample};
 use crate::vector;
@@ -86,16 +87,13 @@ impl Saga {
         let judged = self.upper.cut().draw(&mut streams.upper);
         work += all_three(self.lower.cut().span(block).len()) + Work::gradient(self.upper.cut().span(judged).len());
         // grad_lambda E into d_lambda, from which the cross product is taken.
-        self.upper.estimate(problem, judged, w, lambda, &mut field.grad_w, d_lambda);
-        self.lower.estimate(problem, block, w, lambda, v, [d_w, &mut *d_v, &mut field.cross]);
-        vector::axpy(-1.0, &field.grad_w, d_v);
-        vector::axpy(-1.0, &field.cross, d_lambda);
+        let (Saga { lower, upper, .. }, Room { grad_w, cross, .. }) = (self, &mut field.room);
+        company::join(
+            || upper.estimate(problem, judged, w, lambda, grad_w, d_lambda),
+            || lower.estimate(problem, block, w, lambda, v, [d_w, &mut *d_v, cross]),
+        );
+        vector::axpy(-1.0, grad_w, d_v);
+        vector::axpy(-1.0, cross, d_lambda);
         field.work += work;
     }
-}
-
-/// Gradient, Hessian product and cross product in one visit.
-fn all_three(rows: usize) -> Work {
-    let rows = rows as u64;
-    Work { rows, gradients: rows, hessian_products: rows, cross_products: rows, factorizations: 0 }
 }

@@ -64,7 +64,7 @@ impl Scheme for Together<'_> {
     }
 
     fn work(&self) -> Work {
-        self.field.work
+        self.field.total_work()
     }
 }
 
@@ -116,32 +116,32 @@ impl Scheme for InTurn<'_> {
         let eta = self.steps.lower.eta(t);
         for _ in 0..self.lower.at(t) {
             field.draw_lower(streams);
-            field.lower(w, lambda, direction);
+            field.parts().lower(w, lambda, direction);
             vector::axpy(-eta, direction, w);
         }
         // One sample of the upper objective serves the linear system and the outer direction.
         field.draw_upper(streams);
-        field.upper(w, lambda, outer);
+        field.parts().upper(w, lambda, outer);
         let eta = self.steps.linear.eta(t);
         if let Adjoint::Steps(count) = field.adjoint {
             for _ in 0..count.at(t) {
                 field.draw_lower(streams);
-                field.linear(w, v, lambda, direction);
+                field.parts().linear(w, v, lambda, direction);
                 vector::axpy(-eta, direction, v);
             }
         }
         field.draw_lower(streams);
         field.draw_series(streams);
         if !field.adjoint.is_carried() {
-            field.series(w, lambda, eta, v);
+            field.parts().series(w, lambda, eta, v);
         }
-        field.subtract_cross(w, lambda, v, outer);
+        field.parts().subtract_cross(w, lambda, v, outer);
         vector::axpy(-self.steps.outer.eta(t), outer, lambda);
         field.problem.domain.project(lambda);
         Ok(())
     }
 
     fn work(&self) -> Work {
-        self.field.work
+        self.field.total_work()
     }
 }

@@ -120,6 +120,10 @@ impl<G: StochasticLoss + ?Sized, S: Units + ?Sized> StochasticLoss for Scaled<'_
         self.inner.cross_size(zeta)
     }
 
+    fn is_parallel(&self) -> bool {
+        self.inner.is_parallel()
+    }
+
     fn value(&self, y: &[f64], lambda: &[f64], zeta: &Sample) -> f64 {
         self.inner.value(&self.unscaled(y), lambda, zeta)
     }

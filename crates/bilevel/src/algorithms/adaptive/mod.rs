@@ -261,6 +261,6 @@ impl Scheme for Adaptive<'_> {
     }
 
     fn work(&self) -> Work {
-        self.field.work
+        self.field.total_work()
     }
 }
