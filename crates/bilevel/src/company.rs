@@ -16,7 +16,8 @@ thread_local! {
     static KEPT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs both parts, the second on the thread that is kept awake, where this thread keeps one.
+/// Runs both parts, the second on the thread that is kept awake, where this thread keeps one. The first should be the longer one: its
+/// own parts can go to the other thread, too, once that is done.
 pub(crate) fn join(first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
     if KEPT.get() {
         rayon::join(first, second);
@@ -24,6 +25,12 @@ pub(crate) fn join(first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
         first();
         second();
     }
+}
+
+/// [`join`] of `visit` for half of the items and for the rest.
+pub(crate) fn for_each<T: Send>(items: &mut [T], visit: impl Fn(&mut T) + Sync) {
+    let (first, second) = items.split_at_mut(items.len() / 2);
+    join(|| first.iter_mut().for_each(&visit), || second.iter_mut().for_each(&visit));
 }
 
 /// A thread that is kept awake until this is dropped.

@@ -145,13 +145,19 @@ pub(crate) fn difference_of_directions<L: StochasticLoss + ?Sized>(
     v: [&[f64]; 2],
     out: [&mut [f64]; 3],
 ) {
-    let mut there = out.each_ref().map(|out| vec![0.0; out.len()]);
-    let [mut here_w, mut here_v, mut here_lambda] = out;
-    loss.directions(w[1], lambda[1], zeta, v[1], there.each_mut().map(Vec::as_mut_slice));
-    loss.directions(w[0], lambda[0], zeta, v[0], [&mut here_w, &mut here_v, &mut here_lambda]);
-    for (here, there) in [here_w, here_v, here_lambda].into_iter().zip(&there) {
-        vector::axpy(-1.0, there, here);
-    }
+    let [here_w, here_v, here_lambda] = out;
+    let (d, m) = (here_w.len(), here_lambda.len());
+    scratch(2 * d + m, |there: &mut [f64]| {
+        let (there_w, rest) = there.split_at_mut(d);
+        let (there_v, there_lambda) = rest.split_at_mut(d);
+        company::join(
+            || loss.directions(w[0], lambda[0], zeta, v[0], [&mut *here_w, &mut *here_v, &mut *here_lambda]),
+            || loss.directions(w[1], lambda[1], zeta, v[1], [&mut *there_w, &mut *there_v, &mut *there_lambda]),
+        );
+        vector::axpy(-1.0, there_w, here_w);
+        vector::axpy(-1.0, there_v, here_v);
+        vector::axpy(-1.0, there_lambda, here_lambda);
+    });
 }
 
 /// A loss whose derivative in `lambda` is known too: what methods without second derivatives need.

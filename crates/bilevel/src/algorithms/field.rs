@@ -152,8 +152,8 @@ impl<'a> Field<'a> {
         let ([w, v, lambda], [out_w, out_v, out_lambda]) = (at, out);
         let Field { problem, samples, room: Room { grad_w, cross, work, .. }, .. } = self;
         company::join(
-            || problem.upper.gradients_only(w, lambda, &samples.upper, grad_w, out_lambda),
             || problem.lower.directions(w, lambda, &samples.lower, v, [out_w, &mut *out_v, cross]),
+            || problem.upper.gradients_only(w, lambda, &samples.upper, grad_w, out_lambda),
         );
         vector::axpy(-1.0, grad_w, out_v);
         vector::axpy(-1.0, cross, out_lambda);
@@ -177,8 +177,8 @@ impl<'a> Field<'a> {
         let Field { problem, samples, room: Room { grad_w, cross, work, .. }, .. } = self;
         let (w, v, lambda) = ([w, w0], [v, v0], [lambda, lambda0]);
         company::join(
-            || problem.upper.gradients_change(w, lambda, &samples.upper, grad_w, out_lambda),
             || problem.lower.directions_change(w, lambda, &samples.lower, v, [out_w, &mut *out_v, cross]),
+            || problem.upper.gradients_change(w, lambda, &samples.upper, grad_w, out_lambda),
         );
         vector::axpy(-1.0, grad_w, out_v);
         vector::axpy(-1.0, cross, out_lambda);

@@ -89,8 +89,8 @@ impl Saga {
         // grad_lambda E into d_lambda, from which the cross product is taken.
         let (Saga { lower, upper, .. }, Room { grad_w, cross, .. }) = (self, &mut field.room);
         company::join(
-            || upper.estimate(problem, judged, w, lambda, grad_w, d_lambda),
             || lower.estimate(problem, block, w, lambda, v, [d_w, &mut *d_v, cross]),
+            || upper.estimate(problem, judged, w, lambda, grad_w, d_lambda),
         );
         vector::axpy(-1.0, grad_w, d_v);
         vector::axpy(-1.0, cross, d_lambda);

@@ -125,10 +125,10 @@ impl CodedMatrix {
         self.grids().zip(self.codes.row(i)).map(|(grid, &code)| grid.value(code))
     }
 
-    /// What decodes column `j`: `shift_j` and `scale_j`.
+    /// What decodes the columns: all `shift_j`, and all `scale_j`.
     #[inline(always)]
-    pub(super) fn shift_and_scale(&self, j: usize) -> (f64, f64) {
-        (self.shifts[j], self.scales[j])
+    pub(super) fn shifts_and_scales(&self) -> (&[f64], &[f64]) {
+        (&self.shifts, &self.scales)
     }
 
     #[inline(always)]

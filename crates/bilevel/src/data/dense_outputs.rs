@@ -9,6 +9,7 @@ use super::design::{Element, RowPick};
 use super::lanes::{Number, narrow};
 use super::panels::{Columns, Panels};
 use super::sampled::{GROUP, Transform};
+use crate::company;
 use crate::scratch::scratch;
 use crate::simd::{prefetch, vectorize};
 use crate::vector::add_rows;
@@ -37,8 +38,8 @@ impl<T: Element> DenseRows for DenseMatrix<T> {
 
 impl<T: Element> Columns for DenseMatrix<T> {
     #[inline(always)]
-    fn grid(&self, _: usize) -> (f64, f64) {
-        (0.0, 1.0)
+    fn grid(&self) -> Option<(&[f64], &[f64])> {
+        None
     }
 }
 
@@ -52,8 +53,8 @@ impl DenseRows for CodedMatrix {
 
 impl Columns for CodedMatrix {
     #[inline(always)]
-    fn grid(&self, j: usize) -> (f64, f64) {
-        self.shift_and_scale(j)
+    fn grid(&self) -> Option<(&[f64], &[f64])> {
+        Some(self.shifts_and_scales())
     }
 }
 
@@ -149,15 +150,21 @@ pub(super) fn outputs_pass<
             let (offsets, wide) = wide.split_at_mut(IN * outputs);
             let (totals, margins) = wide.split_at_mut(OUT * outputs);
             let intercepts = |weights: &'_ [f64]| weights.len() > cols * outputs;
-            for ((weights, input), offsets) in
-                weights.iter().zip(inputs.chunks_exact_mut(panels.len())).zip(offsets.chunks_exact_mut(outputs))
-            {
+            let mut packing: [_; IN] = {
+                let mut inputs = inputs.chunks_exact_mut(panels.len());
+                let mut offsets = offsets.chunks_exact_mut(outputs);
+                weights.map(|weights| {
+                    let part = "one part for each of the weights";
+                    (weights, inputs.next().expect(part), offsets.next().expect(part))
+                })
+            };
+            company::for_each(&mut packing, |(weights, input, offsets)| {
                 match intercepts(weights) {
                     true => offsets.copy_from_slice(&weights[cols * outputs..]),
                     false => offsets.fill(0.0),
                 }
                 panels.pack(weights, matrix, input, offsets);
-            }
+            });
             sums.as_flattened_mut().fill(N::default());
             totals.fill(0.0);
             let mut parts = inputs.chunks_exact(panels.len());

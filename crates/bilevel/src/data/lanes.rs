@@ -5,14 +5,16 @@
 
 use std::any::Any;
 use std::hint::black_box;
-use std::ops::Add;
+use std::ops::{Add, Mul};
 
 use super::buffer::Plain;
 use super::transpose::{Block, transposed_f32, transposed_f64};
 use crate::simd::{LINE, prefetch_line};
 
 /// What products are computed in.
-pub(super) trait Number: Plain + Default + PartialEq + Add<Output = Self> {
+pub(super) trait Number:
+    Plain + Send + Sync + Default + PartialEq + Add<Output = Self> + Mul<Output = Self>
+{
     fn mul_add(self, a: Self, b: Self) -> Self;
     fn narrowed(x: f64) -> Self;
     fn widened(self) -> f64;

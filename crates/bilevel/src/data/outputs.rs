@@ -5,10 +5,12 @@
 
 use std::array;
 use std::hint::black_box;
+use std::ops::Range;
 
 use super::design::Element;
 use super::lanes::{Number, Weights, fetch_chunk, multiply, plus_multiple};
 use super::panels::{Panels, WIDEST};
+use crate::company;
 use crate::simd::vectorize;
 
 /// Rows whose margins are taken at a time.
@@ -43,7 +45,30 @@ fn numbers_of<N, const K: usize>(numbers: &[N], first: usize) -> &[N; K] {
 impl<const L: usize> Panels<L> {
     /// `margins[i] = X W_i + offsets[i]` for rows of `X`, which have at least `L` entries; meanwhile as many rows of `ahead` are
     /// fetched.
-    pub(super) fn margins<T: Element + Into<N>, N: Number>(
+    pub(super) fn margins<T: Element + Into<N>, N: Number, const IN: usize>(
+        self,
+        rows: &[&[T]],
+        ahead: &[&[T]],
+        weights: &[&[[N; L]]; IN],
+        offsets: &[&[f64]; IN],
+        margins: &mut [&mut [f64]; IN],
+    ) {
+        let middle = rows.len() / 2 / ROWS * ROWS;
+        let mut second: [&mut [f64]; IN] = [(); IN].map(|()| Default::default());
+        let mut of_second = second.iter_mut();
+        let mut first = margins.each_mut().map(|margins| {
+            let (first, second) = margins.split_at_mut(middle * self.outputs);
+            *of_second.next().expect("one for each of the weights") = second;
+            first
+        });
+        let (rows, ahead) = (rows.split_at(middle), ahead.split_at(middle.min(ahead.len())));
+        company::join(
+            || self.margins_of_half(rows.0, ahead.0, weights, offsets, &mut first),
+            || self.margins_of_half(rows.1, ahead.1, weights, offsets, &mut second),
+        );
+    }
+
+    fn margins_of_half<T: Element + Into<N>, N: Number>(
         self,
         rows: &[&[T]],
         ahead: &[&[T]],
@@ -108,11 +133,28 @@ impl<const L: usize> Panels<L> {
 
     /// `sums += X^T G`, packed, for rows of `X` and `outputs` numbers of `g` for each.
     pub(super) fn add_transposed<T: Element + Into<N>, N: Number>(self, rows: &[&[T]], g: &[N], sums: &mut [[N; L]]) {
+        let middle = self.count / 2;
+        let (first, second) = sums.split_at_mut(self.packed(&self.panel(middle)).start);
+        company::join(
+            || self.add_to_panels(0..middle, rows, g, first),
+            || self.add_to_panels(middle..self.count, rows, g, second),
+        );
+    }
+
+    /// The sums of some of the panels.
+    fn add_to_panels<T: Element + Into<N>, N: Number>(
+        self,
+        panels: Range<usize>,
+        rows: &[&[T]],
+        g: &[N],
+        sums: &mut [[N; L]],
+    ) {
         vectorize(
             #[inline(always)]
             || {
-                for panel in self.ranges() {
-                    let sums = &mut sums[self.packed(&panel)];
+                let mut rest = &mut *sums;
+                for panel in panels.clone().map(|k| self.panel(k)) {
+                    let sums = rest.split_off_mut(..self.packed(&panel).len()).expect("sums of all of these panels");
                     with_width!(panel.len(), K => {
                         let (blocks, rest) = sums.as_chunks_mut::<K>().0.as_chunks_mut::<CHUNKS>();
                         let whole = blocks.len() * CHUNKS;

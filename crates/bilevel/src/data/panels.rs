@@ -8,17 +8,19 @@
 use std::array;
 use std::ops::Range;
 
-use super::lanes::Number;
+use super::lanes::{Number, narrow};
 use super::transpose::{Block, SIDE};
+use crate::company;
+use crate::scratch::scratch;
 use crate::simd::{register_bytes, vectorize};
 
 /// Outputs of a panel at most.
 pub(super) const WIDEST: usize = 6;
 
 /// Columns of numbers `shift_j + scale_j x_ij`, with entries `x_ij` as they are stored.
-pub(super) trait Columns {
-    /// `(shift_j, scale_j)`.
-    fn grid(&self, j: usize) -> (f64, f64);
+pub(super) trait Columns: Sync {
+    /// All `shift_j`, and all `scale_j`; nothing where entries are numbers as they are.
+    fn grid(&self) -> Option<(&[f64], &[f64])>;
 }
 
 /// Outputs in panels of about the same width, and columns in chunks of `L`.
@@ -29,7 +31,8 @@ pub(super) trait Columns {
 pub(super) struct Panels<const L: usize> {
     pub cols: usize,
     pub outputs: usize,
-    count: usize,
+    /// How many panels there are.
+    pub count: usize,
 }
 
 /// Up to [`SIDE`] outputs in packed numbers.
@@ -60,7 +63,7 @@ impl<const L: usize> Panels<L> {
 
     /// The outputs of the `k`-th panel.
     #[inline(always)]
-    fn panel(self, k: usize) -> Range<usize> {
+    pub fn panel(self, k: usize) -> Range<usize> {
         k * self.outputs / self.count..(k + 1) * self.outputs / self.count
     }
 
@@ -86,89 +89,115 @@ impl<const L: usize> Panels<L> {
         Lines { first, count, places }
     }
 
-    /// Calls `visit` with a chunk, a lane, its column, and whether it begins a block, all of whose numbers, from the output `first` on,
-    /// lie within `numbers` of them; where it does not, with the next column.
+    /// Of a chunk, its columns, and the lane of the first of them.
     #[inline(always)]
-    fn for_each_block(self, first: usize, numbers: usize, mut visit: impl FnMut(usize, usize, usize, bool)) {
-        // Behind the last outputs of a column come those of the next.
-        let whole = (numbers.saturating_sub(first + SIDE) / self.outputs + 1).min(self.cols);
-        for chunk in 0..self.chunks() {
-            let columns = chunk * L..((chunk + 1) * L).min(self.cols);
-            let idle = if chunk == 0 { 0 } else { L - columns.len() };
-            let mut j = columns.start;
-            while j < columns.end {
-                let block = j + SIDE <= columns.end.min(whole);
-                visit(chunk, idle + j - columns.start, j, block);
-                j += if block { SIDE } else { 1 };
-            }
-        }
+    fn columns(self, chunk: usize) -> (Range<usize>, usize) {
+        let columns = chunk * L..((chunk + 1) * L).min(self.cols);
+        let idle = if chunk == 0 { 0 } else { L - columns.len() };
+        (columns, idle)
     }
 
     /// Packs `scale_j w_jc` for `weights` of `outputs` numbers a column, and adds `shift_j w_jc` to `offsets[c]`.
     pub fn pack<N: Number>(self, weights: &[f64], columns: &impl Columns, packed: &mut [[N; L]], offsets: &mut [f64]) {
-        vectorize(
-            #[inline(always)]
-            || {
-                if !self.cols.is_multiple_of(L) {
-                    packed.as_flattened_mut().fill(N::default());
-                }
-                for first in (0..self.outputs).step_by(SIDE) {
-                    self.pack_lines(weights, self.lines(first), columns, packed, offsets);
-                }
-            },
-        );
+        let weights = &weights[..self.cols * self.outputs];
+        let grid = columns.grid();
+        // Behind the last outputs of the last column some more numbers are read.
+        scratch(weights.len() + SIDE + grid.map_or(0, |_| self.cols), |narrowed: &mut [N]| {
+            let (narrowed, scales) = narrowed.split_at_mut(weights.len() + SIDE);
+            vectorize(
+                #[inline(always)]
+                || {
+                    narrow(weights, narrowed);
+                    narrowed[weights.len()..].fill(N::default());
+                    if let Some((_, wide)) = grid {
+                        narrow(wide, scales);
+                    }
+                    if !self.cols.is_multiple_of(L) {
+                        packed.as_flattened_mut().fill(N::default());
+                    }
+                },
+            );
+            let scales = grid.map(|_| &*scales);
+            vectorize(
+                #[inline(always)]
+                || {
+                    for first in (0..self.outputs).step_by(SIDE) {
+                        self.pack_lines(narrowed, self.lines(first), scales, packed);
+                    }
+                },
+            );
+        });
+        for (shift, weights) in
+            grid.iter().flat_map(|(shifts, _)| shifts.iter()).zip(weights.chunks_exact(self.outputs))
+        {
+            if *shift != 0.0 {
+                offsets.iter_mut().zip(weights).for_each(|(offset, w)| *offset += shift * w);
+            }
+        }
     }
 
     #[inline(always)]
     fn pack_lines<N: Number>(
         self,
-        weights: &[f64],
+        weights: &[N],
         Lines { first, count, places }: Lines,
-        columns: &impl Columns,
+        scales: Option<&[N]>,
         packed: &mut [[N; L]],
-        offsets: &mut [f64],
     ) {
-        let mut sums = [0.0; SIDE];
-        self.for_each_block(
-            first,
-            weights.len(),
-            #[inline(always)]
-            |chunk, lane, j, block| {
-                if !block {
-                    let (shift, scale) = columns.grid(j);
-                    let weights = &weights[j * self.outputs + first..][..count];
-                    for (((start, step), w), sum) in places.into_iter().zip(weights).zip(&mut sums) {
-                        packed[start + chunk * step][lane] = N::narrowed(scale * w);
-                        *sum += shift * w;
-                    }
-                    return;
-                }
-                let mut rows: Block<N> = [[N::default(); SIDE]; SIDE];
-                for (i, row) in rows.iter_mut().enumerate() {
-                    let (shift, scale) = columns.grid(j + i);
-                    let weights = numbers_at(weights, (j + i) * self.outputs + first);
-                    for k in 0..SIDE {
-                        row[k] = N::narrowed(scale * weights[k]);
-                        sums[k] += shift * weights[k];
+        for chunk in 0..self.chunks() {
+            let places = places.map(|(start, step)| start + chunk * step);
+            let (columns, idle) = self.columns(chunk);
+            if columns.len() < L {
+                for (lane, j) in columns.enumerate() {
+                    for k in 0..count {
+                        let w = weights[j * self.outputs + first + k];
+                        packed[places[k]][idle + lane] = scales.map_or(w, |scales| w * scales[j]);
                     }
                 }
-                let rows = N::transposed(&rows);
+                continue;
+            }
+            let weights = &weights[columns.start * self.outputs + first..];
+            let scales: Option<&[N; L]> = scales.map(|scales| numbers_at(scales, columns.start));
+            for lane in (0..L).step_by(SIDE) {
+                let rows: Block<N> = array::from_fn(|i| *numbers_at(weights, (lane + i) * self.outputs));
+                let lines = N::transposed(&rows);
                 for k in 0..count {
-                    let (start, step) = places[k];
-                    packed[start + chunk * step][lane..lane + SIDE].copy_from_slice(&rows[k]);
+                    let mut line = lines[k];
+                    if let Some(scales) = scales {
+                        for i in 0..SIDE {
+                            line[i] = line[i] * scales[lane + i];
+                        }
+                    }
+                    packed[places[k]][lane..lane + SIDE].copy_from_slice(&line);
                 }
-            },
-        );
-        offsets[first..first + count].iter_mut().zip(sums).for_each(|(offset, sum)| *offset += sum);
+            }
+        }
     }
 
     /// Adds `scale_j s_jc + shift_j totals[c]` to `out` for packed numbers `s_jc`.
     pub fn add_unpacked<N: Number>(self, packed: &[[N; L]], columns: &impl Columns, totals: &[f64], out: &mut [f64]) {
+        let (grid, chunks) = (columns.grid(), self.chunks());
+        let (first, second) = out.split_at_mut((chunks / 2 * L * self.outputs).min(out.len()));
+        company::join(
+            || self.add_chunks(0..chunks / 2, packed, grid, totals, first),
+            || self.add_chunks(chunks / 2..chunks, packed, grid, totals, second),
+        );
+    }
+
+    /// The same for some of the chunks of columns, whose numbers in `out` are given.
+    fn add_chunks<N: Number>(
+        self,
+        chunks: Range<usize>,
+        packed: &[[N; L]],
+        grid: Option<(&[f64], &[f64])>,
+        totals: &[f64],
+        out: &mut [f64],
+    ) {
         vectorize(
             #[inline(always)]
             || {
                 for first in (0..self.outputs).step_by(SIDE) {
-                    self.add_lines(packed, self.lines(first), columns, totals, out);
+                    self.add_lines(chunks.clone(), packed, self.lines(first), grid, totals, out);
                 }
             },
         );
@@ -177,49 +206,58 @@ impl<const L: usize> Panels<L> {
     #[inline(always)]
     fn add_lines<N: Number>(
         self,
+        chunks: Range<usize>,
         packed: &[[N; L]],
         Lines { first, count, places }: Lines,
-        columns: &impl Columns,
+        grid: Option<(&[f64], &[f64])>,
         totals: &[f64],
         out: &mut [f64],
     ) {
-        let mut shifts = [0.0; SIDE];
-        shifts[..count].copy_from_slice(&totals[first..first + count]);
-        self.for_each_block(
-            first,
-            out.len(),
-            #[inline(always)]
-            |chunk, lane, j, block| {
-                if !block {
-                    let (shift, scale) = columns.grid(j);
-                    let out = &mut out[j * self.outputs + first..][..count];
-                    for (((start, step), out), total) in places.into_iter().zip(out).zip(shifts) {
-                        *out += scale.mul_add(packed[start + chunk * step][lane].widened(), shift * total);
+        let mut shifted = [0.0; SIDE];
+        shifted[..count].copy_from_slice(&totals[first..first + count]);
+        for chunk in chunks.clone() {
+            let places = places.map(|(start, step)| start + chunk * step);
+            let (columns, idle) = self.columns(chunk);
+            let out = &mut out[(chunk - chunks.start) * L * self.outputs + first..];
+            // Behind the last outputs of a column come those of the next, to which zeros are added.
+            if columns.len() < L || (L - 1) * self.outputs + SIDE > out.len() {
+                for (lane, j) in columns.enumerate() {
+                    let (shift, scale) = grid.map_or((0.0, 1.0), |(shifts, scales)| (shifts[j], scales[j]));
+                    for k in 0..count {
+                        out[lane * self.outputs + k] +=
+                            scale.mul_add(packed[places[k]][idle + lane].widened(), shift * shifted[k]);
                     }
-                    return;
                 }
-                // Zeros are added to the numbers of the outputs that come next.
-                let mut rows: Block<N> = [[N::default(); SIDE]; SIDE];
+                continue;
+            }
+            let grid: Option<(&[f64; L], &[f64; L])> =
+                grid.map(|(shifts, scales)| (numbers_at(shifts, columns.start), numbers_at(scales, columns.start)));
+            for lane in (0..L).step_by(SIDE) {
+                let mut lines: Block<N> = [[N::default(); SIDE]; SIDE];
                 for k in 0..count {
-                    let (start, step) = places[k];
-                    rows[k].copy_from_slice(&packed[start + chunk * step][lane..lane + SIDE]);
+                    lines[k].copy_from_slice(&packed[places[k]][lane..lane + SIDE]);
                 }
-                let rows = N::transposed(&rows);
+                let rows = N::transposed(&lines);
                 for i in 0..SIDE {
-                    let (shift, scale) = columns.grid(j + i);
                     let out: &mut [f64; SIDE] =
-                        out[(j + i) * self.outputs + first..].first_chunk_mut().expect("the block is whole");
+                        out[(lane + i) * self.outputs..].first_chunk_mut().expect("the chunk is whole");
+                    let mut sums = *out;
                     for k in 0..SIDE {
-                        out[k] += scale.mul_add(rows[i][k].widened(), shift * shifts[k]);
+                        let s = rows[i][k].widened();
+                        sums[k] += match grid {
+                            Some((shifts, scales)) => scales[lane + i].mul_add(s, shifts[lane + i] * shifted[k]),
+                            None => s,
+                        };
                     }
+                    *out = sums;
                 }
-            },
-        );
+            }
+        }
     }
 }
 
-/// [`SIDE`] numbers from `first` on.
+/// Numbers from `first` on.
 #[inline(always)]
-fn numbers_at(numbers: &[f64], first: usize) -> &[f64; SIDE] {
-    numbers[first..].first_chunk().expect("the block is whole")
+fn numbers_at<N, const K: usize>(numbers: &[N], first: usize) -> &[N; K] {
+    numbers[first..].first_chunk().expect("as many numbers follow")
 }

@@ -16,8 +16,9 @@ mod coefficients;
 mod sums;
 mod visit;
 
+use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::{Llt, Solve};
-use faer::{Mat, Side};
+use faer::{Accum, Mat, Par, Side};
 
 use self::coefficients::Layout;
 use self::visit::{MixedFactors, Products};
@@ -89,11 +90,12 @@ impl Quadratic {
         let mut rng = Rng::stream(options.seed, Purpose::Start, 1000);
         let length = d * d + d + d * m;
 
-        let q = Mat::from_fn(d, d, |_, _| rng.normal()).qr().compute_Q();
+        let q = orthonormal(Mat::from_fn(d, d, |_, _| rng.normal()));
         let mu = 1.0 / condition;
         let eigenvalue = |k: usize| if d == 1 { 1.0 } else { mu + (1.0 - mu) * k as f64 / (d - 1) as f64 };
         let scaled = Mat::from_fn(d, d, |i, k| q[(i, k)] * eigenvalue(k));
-        let a = &scaled * q.transpose();
+        let mut a = Mat::zeros(d, d);
+        matmul(&mut a, Accum::Replace, &scaled, q.transpose(), 1.0, Par::Seq);
 
         let mut rows = vec![0.0; n * length];
         for row in rows.chunks_exact_mut(length) {
@@ -318,6 +320,22 @@ impl Curved for Quadratic {
     fn curvature<'a>(&'a self, _w: &[f64], lambda: &[f64]) -> Box<dyn Curvature + 'a> {
         Box::new(QuadraticCurvature { hessian: self.hessian(lambda) })
     }
+}
+
+/// The columns made orthonormal, each against those before it, twice over (Giraud, Langou, Rozloznik 2005). On one thread, so that
+/// a random problem does not depend on how many there are.
+fn orthonormal(mut q: Mat<f64>) -> Mat<f64> {
+    for k in 0..q.ncols() {
+        for before in (0..k).chain(0..k) {
+            let product: f64 = q.col(before).iter().zip(q.col(k).iter()).map(|(a, b)| a * b).sum();
+            for i in 0..q.nrows() {
+                q[(i, k)] -= product * q[(i, before)];
+            }
+        }
+        let inverse = 1.0 / q.col(k).norm_l2();
+        (0..q.nrows()).for_each(|i| q[(i, k)] *= inverse);
+    }
+    q
 }
 
 struct QuadraticCurvature {

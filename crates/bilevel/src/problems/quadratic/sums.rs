@@ -36,12 +36,11 @@ impl<'s> Sums<'s> {
         }
     }
 
-    /// The sum of all rows that were added.
-    pub fn finish(self) -> &'s [f64] {
+    /// Adds the rows that wait.
+    pub fn finish(self) {
         for &i in &self.waiting[..self.count] {
             add_rows([row(self.rows, self.len, &self.part, i)], self.sum);
         }
-        self.sum
     }
 }
 
