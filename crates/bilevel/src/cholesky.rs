@@ -39,8 +39,10 @@ impl Cholesky {
 
     /// The same in single precision without what is above the triangle: enough for a preconditioner.
     pub fn packed(&self) -> PackedCholesky {
-        let rows = (0..self.size).flat_map(|i| (0..=i).map(move |j| self.entry(i, j) as f32));
-        PackedCholesky { size: self.size, values: rows.collect() }
+        // Whoever collects does not know how many there are, and takes up to twice the memory.
+        let mut values = Vec::with_capacity(self.size * (self.size + 1) / 2);
+        values.extend((0..self.size).flat_map(|i| (0..=i).map(move |j| self.entry(i, j) as f32)));
+        PackedCholesky { size: self.size, values }
     }
 }
 

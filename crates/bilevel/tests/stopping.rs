@@ -7,6 +7,7 @@ mod models;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bilevel::data::{Dataset, DesignMatrix, Groups, RowRanges, Target};
 use bilevel::hypergradient::{ExactLinear, Implicit};
@@ -16,7 +17,7 @@ use bilevel::newton::{Newton, NewtonDirection};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::sample::{Rng, Sample};
 use bilevel::stop::StopSignal;
-use bilevel::tune::{Method, Observer, Penalties, TraceRow, TuneOptions, tune};
+use bilevel::tune::{Limits, Method, Observer, Penalties, TraceRow, TuneOptions, tune};
 use bilevel::vector;
 use models::{Bundled, Numbers, Stored, matrix};
 
@@ -174,7 +175,7 @@ fn factorisations_heed_the_signal() {
         let design = matrix(&numbers.x, 5, design);
         let glm = Glm::new(EmpiricalRisk::new(&design, &y, RowRanges::all(60), loss, true), Penalty::Shared);
         let w = glm.risk().null_parameters();
-        let over = StopSignal::new(Some(std::time::Duration::ZERO), None);
+        let over = StopSignal::new(Some(Duration::ZERO), None);
         let curvature = Curved::curvature(&glm, &w, &[-2.0]);
         assert!(curvature.factorize(&over).unwrap().is_err_and(|error| error.is_interrupted()));
         assert!(curvature.factorize(&StopSignal::never()).unwrap().is_ok());
@@ -249,4 +250,94 @@ fn an_interrupted_tuning_returns_to_its_best_fits() {
             assert!(vector::all_finite(&tuned.model.coef));
         }
     }
+}
+
+/// Sleeps until time is over, at the first iteration or before the last fits.
+struct Sleeper {
+    begun: Instant,
+    limit: Duration,
+    before_fits: bool,
+    /// Time was over before it slept.
+    late: bool,
+    passes: f64,
+}
+
+impl Sleeper {
+    fn sleep(&mut self) {
+        let passed = self.begun.elapsed();
+        self.late |= passed > self.limit / 2;
+        // What short limits are exceeded by is over, too.
+        std::thread::sleep((self.limit + Duration::from_secs(1)).saturating_sub(passed));
+    }
+}
+
+impl Observer for Sleeper {
+    fn phase(&mut self, phase: &str) {
+        if self.before_fits && phase == "fitting on all rows" {
+            self.sleep();
+        }
+    }
+
+    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
+        if !self.before_fits && self.passes == 0.0 {
+            self.sleep();
+        }
+        self.passes = row.passes;
+        ControlFlow::Continue(())
+    }
+}
+
+/// Fits after the search did not look at the clock: they went on for seconds beyond the limit.
+#[test]
+fn nothing_is_fitted_once_time_is_over() {
+    let Bundled { design, target, .. } = Bundled::read("pendigits.gz", 300);
+    let digits = dataset(design, &target, 10);
+    let numbers = Numbers::random(150, 400, 5);
+    let y = numbers.target(Loss::Logistic, &numbers.point(Loss::Logistic, true), true);
+    let wide = dataset(matrix(&numbers.x, 400, Stored::CsrF64), &y, 2);
+    let cases = [(&digits, Method::AidCg), (&digits, Method::Exact), (&wide, Method::Auto)];
+    std::thread::scope(|scope| {
+        for (data, method) in cases {
+            for before_fits in [false, true] {
+                scope.spawn(move || {
+                    let limit = Duration::from_secs(3);
+                    let limits = Limits { time: Some(limit), iterations: 1, ..Limits::default() };
+                    let options = TuneOptions {
+                        penalties: Penalties::PerFeature,
+                        method,
+                        limits,
+                        // A short search.
+                        lambda_min: Some(-3.0),
+                        lambda_max: Some(-2.0),
+                        ..TuneOptions::default()
+                    };
+                    let mut observer = Sleeper { begun: Instant::now(), limit, before_fits, late: false, passes: 0.0 };
+                    let tuned = tune(data, None, None, &options, &mut observer).unwrap();
+                    if observer.late {
+                        return eprintln!("skipped: too busy to tell");
+                    }
+                    assert_eq!(tuned.status, "time-limit", "{method:?}");
+                    let more = tuned.passes - observer.passes;
+                    // What was found is solved anew before the last fits; those would take 120 and more.
+                    let bound = if before_fits { 60.0 } else { 0.0 };
+                    assert!(more <= bound, "{method:?}: {more} passes after time was over");
+                    assert!(vector::all_finite(&tuned.model.coef));
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_put_aside_is_there_later() {
+    let hours = |hours: u64| Duration::from_secs(3600 * hours);
+    let signal = StopSignal::new(Some(hours(2)), None);
+    let copy = signal.clone();
+    signal.reserve(hours(1));
+    assert!(!copy.is_raised() && !copy.leaves(hours(1)) && copy.with_reserve(Duration::ZERO).leaves(hours(1)));
+    signal.reserve(hours(2));
+    assert!(copy.is_late() && copy.is_raised());
+    let later = copy.with_reserve(hours(3));
+    assert!(later.leaves(hours(2)) && !later.leaves(hours(3)), "an hour beyond the limit");
+    assert!(!StopSignal::never().is_raised() && StopSignal::never().leaves(hours(9)));
 }

@@ -20,7 +20,7 @@ use crate::plan::Part;
 use crate::problem::{self, Inputs};
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::{csv, interrupt, numbers, output, results};
+use crate::{csv, interrupt, memory, numbers, output, results};
 
 /// Weights shown in the report.
 const STRONGEST: usize = 30;
@@ -45,6 +45,7 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode> {
     let tuned =
         interrupt::keeping(|| bilevel::tune::tune(train, validation.as_ref(), test.as_ref(), &options, &mut progress));
     progress.finish();
+    memory::give_back();
     let mut tuned = tuned?;
     tuned.notes.splice(0..0, inputs.notes.iter().cloned());
     if let (None, Some(test)) = (&tuned.diagnostics, &test) {

@@ -46,15 +46,16 @@ impl Basis {
             None => {
                 let mut rng = Rng::stream(0, Purpose::Start, 77);
                 let first = (0..n * width).map(|_| rng.normal()).collect();
-                let first = Self::iterate(space, first, width, stop)?;
-                Self::iterate(space, weigh(first.l), width, stop)
+                let Basis { l, .. } = Self::iterate(space, first, width, stop)?;
+                Self::iterate(space, weigh(l), width, stop)
             }
             Some(mut before) => {
                 // Where all strengths changed by one factor, so did the kernel.
                 let factor = space.by_feature[0] / before.by_feature[0];
                 let same = |(new, old): (&f64, &f64)| (new / old / factor - 1.0).abs() < 1e-12;
                 if !space.by_feature.iter().zip(&before.by_feature).all(same) {
-                    return Self::iterate(space, weigh(before.l), width, stop);
+                    let Basis { l, .. } = before;
+                    return Self::iterate(space, weigh(l), width, stop);
                 }
                 let root = factor.sqrt() as f32;
                 before.b.iter_mut().for_each(|b| *b /= root);

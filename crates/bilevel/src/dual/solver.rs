@@ -58,6 +58,8 @@ pub struct DualSolver {
     residual: Vec<f64>,
     /// Whether the lifted point is that of the next kernel, too.
     placed: bool,
+    /// Whether the last solve has left the point where it started.
+    moved: bool,
     /// The part of the adjoint that the kernel's rows span.
     adjoint: Vec<f64>,
 }
@@ -118,6 +120,7 @@ impl DualSolver {
             residual: vec![0.0; dim],
             adjoint: vec![0.0; dim],
             placed: false,
+            moved: false,
             space,
             basis: None,
             preconditioner: None,
@@ -162,6 +165,12 @@ impl DualSolver {
         &self.point
     }
 
+    /// Whether the last solve has come nearer to the minimum than the point where it started, which says whether one that was
+    /// interrupted is worth something.
+    pub fn has_moved(&self) -> bool {
+        self.moved
+    }
+
     /// What the next solve starts from.
     pub fn state(&self) -> DualState {
         DualState { point: self.point.clone(), lifted: self.lifted.clone(), adjoint: self.adjoint.clone() }
@@ -199,7 +208,8 @@ impl DualSolver {
     /// Minimises `glm(., lambda)` from the last minimum.
     ///
     /// # Errors
-    /// Numeric, when the loss is not finite or the Hessian not positive definite; interrupted, once `stop` is raised.
+    /// Numeric, when the loss is not finite or the Hessian not positive definite; interrupted, once `stop` is raised: the point
+    /// is then the last that was accepted.
     pub fn minimize(
         &mut self,
         glm: &Glm<'_>,
@@ -210,6 +220,7 @@ impl DualSolver {
         let rows = glm.size(&Sample::Full);
         let mut work = Work::gradient(rows);
         self.space.set_lambda(glm, lambda);
+        self.moved = false;
         let (mut value, products) = self.resume(settings, stop)?;
         work += Work::hessian_product(rows * products);
         if !value.is_finite() || !vector::all_finite(&self.residual) {
@@ -251,6 +262,7 @@ impl DualSolver {
                     std::mem::swap(&mut self.lifted, &mut trial_lifted);
                     self.residual = residual;
                     value = trial_value;
+                    self.moved = true;
                     accepted = true;
                     break;
                 }
@@ -318,6 +330,7 @@ impl DualSolver {
         if other < value || !value.is_finite() {
             (value, residual) = (other, other_residual);
             (self.point, lifted) = (x, lx);
+            self.moved = true;
         }
         (self.lifted, self.residual) = (lifted, residual);
         Ok((value, solved.steps + 1))

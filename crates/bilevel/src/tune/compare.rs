@@ -11,6 +11,8 @@ use super::path::{Division, Model, Tried};
 use super::select::Judged;
 use super::{Diagnostics, Metrics};
 use crate::problems::glm::{EmpiricalRisk, Loss, Penalty};
+use crate::sample::Sample;
+use crate::upper::UpperObjective;
 use crate::{Error, Result};
 
 /// Log-penalty of the untuned candidate, on the mean loss: that of a unit penalty on the summed loss is `-ln n`.
@@ -86,7 +88,7 @@ pub(super) fn candidate(
     let w = tried.w.as_ref().map(Fitted::parameters).unwrap_or_default();
     let room = &mut Vec::new();
     Candidate {
-        role: CandidateRole::Tuned,
+        role: tried.role,
         penalties: tried.spec.penalties,
         law: tried.spec.law,
         hyperparameters: tried.lambda.len(),
@@ -134,5 +136,30 @@ pub(super) fn untuned<'a>(
         chosen: false,
     };
     drop(w);
-    Ok((Tried::untuned(lambda[0], candidate.validation.loss, fitted, fold_w), candidate))
+    Ok((Tried::untuned(lambda[0], candidate.validation.loss, Some(fitted), fold_w), candidate))
+}
+
+/// The usual penalty, where it does better than `tried` on the first fold: for a search that was cut short, as this takes a single
+/// fit, and part of one is enough.
+pub(super) fn usual_if_better<'a>(
+    division: &Division<'a>,
+    model: &Model<'_>,
+    tried: &Tried<'a>,
+    context: &mut Context<'_>,
+) -> Result<Option<Tried<'a>>> {
+    let (Some(fold), Some(near)) = (division.folds.first(), tried.fold_w.first()) else { return Ok(None) };
+    let Some(solving) = context.afterwards(model.engine) else { return Ok(None) };
+    let lambda = untuned_lambda(division.refit.len(), context.bounds);
+    // Its weights: what makes them in the space of the rows belongs to its penalty.
+    let start = Fitted::Weights(near.parameters().into_owned());
+    let loss = |w: &[f64]| UpperObjective::value(&fold.judging, w, &[], &Sample::Full);
+    let before = loss(&start.parameters());
+    let (w, info) = match fit(&fold.fitted, &Penalty::Shared, &[lambda], &solving, Some(&start)) {
+        Ok(fitted) => fitted,
+        Err(error) if error.is_interrupted() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    context.work += info.map(|info| info.work).unwrap_or_default();
+    let criterion = loss(&w.parameters());
+    Ok((criterion < before).then(|| Tried::untuned(lambda, criterion, None, vec![w])))
 }

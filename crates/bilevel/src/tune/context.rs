@@ -15,7 +15,7 @@ pub(super) struct Context<'o> {
     pub options: &'o TuneOptions,
     /// Box of each log-penalty.
     pub bounds: (f64, f64),
-    /// Asks for an end from outside.
+    /// Asks for an end from outside, and of the search before time is over.
     pub signal: StopSignal,
     observer: &'o mut dyn Observer,
     started: Instant,
@@ -25,14 +25,17 @@ pub(super) struct Context<'o> {
     /// Rows of the training set: the unit of a pass.
     pub rows: usize,
     stopped: Option<Stop>,
-    /// Whether time is put aside for what follows the descents.
-    reserved: bool,
+    /// What ends the fits after a search for which time was over.
+    ending: Option<StopSignal>,
     /// From when on whoever has asked to stop waits too long.
     grace: Option<StopSignal>,
 }
 
-/// Part of the time limit that is put aside at most.
+/// Passes that are put aside for the fits after the search, some three hurried ones, and the part of the limit that they may be.
+const RESERVED_PASSES: f64 = 135.0;
 const LARGEST_RESERVE: f64 = 0.25;
+/// What is put aside at least, be it beyond a limit that is very short.
+const SHORTEST_ENDING: Duration = Duration::from_millis(500);
 /// How long fits may go on once the user has asked to stop.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -71,7 +74,7 @@ impl<'o> Context<'o> {
             work: Work::default(),
             rows,
             stopped: None,
-            reserved: false,
+            ending: None,
             grace: None,
         }
     }
@@ -99,6 +102,7 @@ impl<'o> Context<'o> {
         if self.observer.iteration(&row).is_break() {
             self.stopped.get_or_insert(Stop::Interrupted);
         }
+        self.reserve(row.passes);
         self.trace.push(row);
         if self.must_stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -110,18 +114,25 @@ impl<'o> Context<'o> {
                 self.stopped = Some(Stop::Interrupted);
             } else if self.signal.is_late() {
                 self.stopped = Some(Stop::Time);
+                self.ending = Some(self.signal.with_reserve(SHORTEST_ENDING));
             }
         }
         self.stopped.is_some()
     }
 
-    /// Lets time be over earlier, once, by what `passes` take that follow the descents.
-    pub(super) fn reserve(&mut self, passes: f64) {
-        let (Some(limit), false) = (self.options.limits.time, std::mem::replace(&mut self.reserved, true)) else {
-            return;
-        };
-        let reserve = (passes * self.seconds_of_a_pass()).min(LARGEST_RESERVE * limit.as_secs_f64());
-        self.signal = self.signal.earlier(Duration::from_secs_f64(reserve));
+    /// Puts time aside for what follows the search, after so many passes.
+    fn reserve(&self, passes: f64) {
+        if let Some(limit) = self.options.limits.time {
+            let reserve = RESERVED_PASSES * self.seconds() / passes.max(1.0);
+            self.signal.reserve(Duration::from_secs_f64(reserve.min(LARGEST_RESERVE * limit.as_secs_f64())));
+        }
+    }
+
+    /// The search is over: what was put aside is there for what follows, unless time is over already.
+    pub(super) fn end_search(&mut self) {
+        if !self.must_stop() {
+            self.signal.reserve(Duration::ZERO);
+        }
     }
 
     fn seconds_of_a_pass(&self) -> f64 {
@@ -141,17 +152,22 @@ impl<'o> Context<'o> {
         self.grace.get_or_insert_with(|| StopSignal::new(Some(GRACE), None)).clone()
     }
 
-    /// How fits after the descents are solved: to the end, unless the user asks to stop; as near as a few steps come once
-    /// time is over; and once the user has asked, in what is left of the grace, or not at all where that is too short.
+    /// How fits after the descents are solved: to the end, unless time is over before or the user asks to stop; as near as a few
+    /// steps come where it was over for the descents, in what was put aside; and once the user has asked, in what is left of
+    /// the grace. Not at all where that is too short.
     pub(super) fn afterwards(&mut self, engine: Engine) -> Option<Solving> {
         let hurried = self.must_stop();
-        if !self.signal.is_flagged() {
-            return Some(Solving { engine, signal: self.signal.without_deadline(), hurried });
+        let signal = if self.signal.is_flagged() {
+            self.grace()
+        } else {
+            self.ending.clone().unwrap_or_else(|| self.signal.with_reserve(Duration::ZERO))
+        };
+        if !hurried {
+            return Some(Solving { engine, signal, hurried });
         }
         let shortest = Duration::try_from_secs_f64(engine.shortest_fit() * self.seconds_of_a_pass());
-        let signal = self.grace();
         let enough = shortest.is_ok_and(|shortest| signal.leaves(shortest));
-        enough.then_some(Solving { engine, signal, hurried: true })
+        enough.then_some(Solving { engine, signal, hurried })
     }
 
     pub(super) fn stopped(&self) -> Option<Stop> {

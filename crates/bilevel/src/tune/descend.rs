@@ -36,15 +36,22 @@ pub(super) fn descend(
     let mut run = |lbfgs: BoundedLbfgs, start: &[f64]| {
         minimize(lbfgs, objective, &domain, start, spec, context, |lambda, gradient| prior.add(lambda, gradient))
     };
-    let best = if starts.len() == 1 {
-        starts.into_iter().next()
-    } else {
+    let mut tried: Vec<Outcome> = Vec::new();
+    if starts.len() > 1 {
         let trial = BoundedLbfgs { iterations: TRIAL_ITERATIONS, ..lbfgs };
-        let tried = starts.iter().map(|start| run(trial, start)).collect::<Result<Vec<_>>>()?;
-        tried.into_iter().min_by(|a, b| a.objective.total_cmp(&b.objective)).map(|outcome| outcome.lambda)
+        for start in &starts {
+            match run(trial, start) {
+                Ok(outcome) => tried.push(outcome),
+                Err(error) if error.is_interrupted() && !tried.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    let best = tried.into_iter().min_by(|a, b| a.objective.total_cmp(&b.objective));
+    let outcome = match (run(lbfgs, best.as_ref().map_or(&starts[0], |best| &best.lambda)), best) {
+        (Err(error), Some(best)) if error.is_interrupted() => Outcome { reason: StopReason::Interrupted, ..best },
+        (outcome, _) => outcome?,
     };
-    let Some(start) = best else { unreachable!("there is at least one start") };
-    let outcome = run(lbfgs, &start)?;
     Ok((outcome.lambda, outcome.reason))
 }
 

@@ -24,20 +24,28 @@ pub struct StrongWeight {
 /// Weights as such say nothing about strength: a feature in metres has a thousand times the weight of the same feature
 /// in millimetres.
 pub fn strongest_weights(model: &LinearModel, deviations: &[f64], count: usize) -> Vec<StrongWeight> {
-    let mut weights: Vec<StrongWeight> = (model.coef.iter().enumerate())
-        .map(|(at, &weight)| {
-            let (feature, output) = (at / model.outputs, at % model.outputs);
-            StrongWeight { feature, output, weight, per_deviation: weight * deviations[feature] }
-        })
-        .filter(|weight| weight.per_deviation != 0.0)
-        .collect();
-    let by_strength = |a: &StrongWeight, b: &StrongWeight| b.per_deviation.abs().total_cmp(&a.per_deviation.abs());
-    if weights.len() > count {
-        weights.select_nth_unstable_by(count, by_strength);
-        weights.truncate(count);
+    let place = |weight: &StrongWeight| weight.feature * model.outputs + weight.output;
+    let by_strength = |a: &StrongWeight, b: &StrongWeight| {
+        b.per_deviation.abs().total_cmp(&a.per_deviation.abs()).then(place(a).cmp(&place(b)))
+    };
+    // There may be millions: only the strongest so far are kept, and as many again.
+    let mut strongest: Vec<StrongWeight> = Vec::with_capacity(2 * count + 1);
+    let mut least = 0.0;
+    for (at, &weight) in model.coef.iter().enumerate() {
+        let (feature, output) = (at / model.outputs, at % model.outputs);
+        let per_deviation = weight * deviations[feature];
+        if per_deviation != 0.0 && per_deviation.abs() >= least {
+            strongest.push(StrongWeight { feature, output, weight, per_deviation });
+        }
+        if strongest.len() > 2 * count {
+            strongest.select_nth_unstable_by(count, by_strength);
+            strongest.truncate(count);
+            least = strongest.iter().map(|weight| weight.per_deviation.abs()).fold(f64::INFINITY, f64::min);
+        }
     }
-    weights.sort_by(by_strength);
-    weights
+    strongest.sort_by(by_strength);
+    strongest.truncate(count);
+    strongest
 }
 
 /// Standard deviation of each feature, in the units in which it came.

@@ -42,6 +42,19 @@ impl Engine {
         matches!(self, Engine::Dual { .. }).then(|| DualSolver::new(lower)).flatten()
     }
 
+    /// How hypergradients are computed where `method` was asked for.
+    pub(super) fn name(self, method: Method) -> &'static str {
+        match (method, self) {
+            (Method::SidConstant, _) => "sid-constant",
+            (Method::SidDecreasing, _) => "sid-decreasing",
+            (Method::SidSvrg, _) => "sid-svrg",
+            (Method::SidSaga, _) => "sid-saga",
+            (Method::AidFp, _) => "aid-fp",
+            (_, Engine::Direct { .. }) => "exact",
+            (_, Engine::Iterative { .. } | Engine::Dual { .. }) => "aid-cg",
+        }
+    }
+
     /// Slopes below this fraction of the value cannot be told from zero.
     pub(super) fn accuracy(self) -> f64 {
         if let Engine::Dual { .. } = self { DUAL_ACCURACY } else { 0.0 }

@@ -28,9 +28,13 @@ pub(super) fn fit<'a>(
             Some(Fitted::Weights(w)) => dual.start_at(w),
             None => {}
         }
-        let minimum = dual.minimize(&lower, lambda, solving.dual_newton(), &solving.signal)?;
+        let info = match dual.minimize(&lower, lambda, solving.dual_newton(), &solving.signal) {
+            Ok(minimum) => Some(minimum.info),
+            Err(error) if error.is_interrupted() && dual.has_moved() => None,
+            Err(error) => return Err(error),
+        };
         let point = dual.into_memory().state().point().to_vec();
-        return Ok((Fitted::Rows { lower: Box::new(lower), lambda: lambda.to_vec(), point }, Some(minimum.info)));
+        return Ok((Fitted::Rows { lower: Box::new(lower), lambda: lambda.to_vec(), point }, info));
     }
     let start = start.map_or_else(|| risk.null_parameters(), |near| near.parameters().into_owned());
     let mut w = start.clone();

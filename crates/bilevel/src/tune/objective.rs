@@ -4,16 +4,15 @@ use rayon::prelude::*;
 
 use super::engine::{DUAL_ADJOINT, Engine, Solving};
 use super::fitted::Fitted;
-use crate::Result;
 use crate::dual::{DualMemory, DualSolver};
 use crate::hypergradient::Implicit;
 use crate::lower::{Factorization, StochasticLoss};
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
 use crate::sample::Sample;
-use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
 use crate::work::Work;
+use crate::{Error, Result};
 
 /// A lower level and the rows that judge it.
 #[derive(Debug, Clone)]
@@ -58,14 +57,17 @@ pub(super) struct Objective<'a> {
     /// Hyperparameters and value of the last evaluation.
     last: Option<(Vec<f64>, f64)>,
     /// The evaluation to return to.
-    kept: Option<Kept<'a>>,
+    kept: Option<Settled<'a>>,
 }
 
 /// An evaluation with the fits of the folds.
-struct Kept<'a> {
-    lambda: Vec<f64>,
-    value: f64,
-    folds: Vec<Fitted<'a>>,
+pub(super) struct Settled<'a> {
+    /// The hyperparameters.
+    pub lambda: Vec<f64>,
+    /// The criterion there.
+    pub value: f64,
+    /// Parameters of each fold.
+    pub folds: Vec<Fitted<'a>>,
 }
 
 /// Log-penalties may move this far for `w` to be predicted along its tangent.
@@ -113,12 +115,6 @@ impl<'a> Objective<'a> {
         self.solving.engine
     }
 
-    /// From now on evaluations run to their end, a near one if time is over.
-    pub(super) fn never_stop(&mut self) {
-        self.solving.hurried = self.solving.signal.is_raised();
-        self.solving.signal = StopSignal::never();
-    }
-
     /// Takes the fitted parameters of `other`, for the same folds, as warm starts.
     pub(super) fn start_from(&mut self, other: Objective<'a>) {
         for (fold, other) in self.folds.iter_mut().zip(other.folds) {
@@ -155,20 +151,37 @@ impl<'a> Objective<'a> {
     /// Keeps the last evaluation, for the end should a later one be cut short.
     pub(super) fn keep(&mut self) {
         let Some((lambda, value)) = &self.last else { return };
-        self.kept = Some(Kept { lambda: lambda.clone(), value: *value, folds: self.fitted() });
+        self.kept = Some(Settled { lambda: lambda.clone(), value: *value, folds: self.fitted() });
     }
 
-    /// `f(lambda)` and the fits of the folds there. Once time is over, what was kept is not solved again; nor is what
-    /// the last evaluation found in the space of the rows.
-    pub(super) fn settle(&mut self, lambda: &[f64]) -> Result<(f64, Vec<Fitted<'a>>)> {
-        if let Some(kept) = self.kept.take_if(|kept| self.solving.hurried && kept.lambda == lambda) {
-            return Ok((kept.value, kept.folds));
-        }
-        let value = match &self.last {
-            Some((last, value)) if self.engine().is_steep() && last == lambda => *value,
-            _ => self.evaluate(lambda, &mut vec![0.0; lambda.len()])?,
+    /// From now on lower levels are solved as `solving` says.
+    pub(super) fn solve_as(&mut self, solving: Solving) {
+        self.solving = solving;
+    }
+
+    /// Takes over the evaluation to return to.
+    pub(super) fn keep_from(&mut self, other: Objective<'a>) {
+        self.kept = other.kept;
+    }
+
+    /// What was found at `lambda`: solved anew as `solving` says, unless that was the last evaluation in the space of the rows.
+    /// What was kept instead, where time is over or is so before that ends.
+    pub(super) fn settle(&mut self, lambda: Vec<f64>, solving: Option<Solving>) -> Result<Settled<'a>> {
+        let kept = self.kept.take();
+        let solving = match solving {
+            Some(solving) if kept.is_none() || !solving.hurried => solving,
+            _ => return kept.ok_or_else(Error::interrupted),
         };
-        Ok((value, self.fitted()))
+        self.solving = solving;
+        let value = match &self.last {
+            Some((last, value)) if self.engine().is_steep() && *last == lambda => *value,
+            _ => match self.evaluate(&lambda, &mut vec![0.0; lambda.len()]) {
+                Ok(value) => value,
+                Err(error) if error.is_interrupted() => return kept.ok_or(error),
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Settled { lambda, value, folds: self.fitted() })
     }
 
     /// Mean loss over the fitted rows at the last evaluation.
@@ -272,7 +285,7 @@ impl<'a> Fold<'a> {
         self.lower.cross_product(&w, lambda, &Sample::Full, &v, &mut gradient);
         vector::scale(-1.0, &mut gradient);
         if !vector::all_finite(&gradient) {
-            return Err(crate::Error::numeric("the hypergradient is not finite"));
+            return Err(Error::numeric("the hypergradient is not finite"));
         }
         self.work += minimum.info.work + info.work + Work::gradient(self.upper.len());
         self.train_loss = minimum.value;

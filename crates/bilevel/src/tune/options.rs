@@ -98,7 +98,8 @@ pub enum Method {
 /// When to stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Time for the whole tuning.
+    /// Time for the whole tuning once the rows are arranged. Some of it is put aside for the fits that follow the search; what
+    /// these cannot end is as near as they came, or the fit of a fold, and a note says so.
     pub time: Option<Duration>,
     /// Upper-level iterations of each candidate.
     pub iterations: usize,

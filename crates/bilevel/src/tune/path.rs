@@ -5,9 +5,9 @@ use super::descend::{descend, descend_law};
 use super::engine::{Engine, Solving};
 use super::fit::fit;
 use super::fitted::Fitted;
-use super::objective::{FoldRisks, Objective, apply_law};
+use super::objective::{FoldRisks, Objective, Settled, apply_law};
 use super::options::Penalties;
-use super::outcome::Law;
+use super::outcome::{CandidateRole, Law};
 use super::prior::Prior;
 use super::problem::penalty_of;
 use super::relevance::relevance;
@@ -18,9 +18,6 @@ use crate::data::Groups;
 use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Penalty};
 use crate::status::Status;
-
-/// Passes that the last evaluation and the fits after the descents take in haste, in the space of the rows.
-const PASSES_AFTERWARDS: f64 = 250.0;
 
 /// One division of the rows: folds that steer, rows that are fitted in the end, rows that only look on.
 #[derive(Debug, Clone)]
@@ -44,6 +41,7 @@ pub(super) enum Reach {
 /// A candidate after tuning.
 #[derive(Debug, Clone)]
 pub(super) struct Tried<'a> {
+    pub role: CandidateRole,
     pub spec: Spec,
     pub penalty: Penalty,
     pub lambda: Vec<f64>,
@@ -62,13 +60,14 @@ pub(super) struct Tried<'a> {
 
 impl<'a> Tried<'a> {
     /// One penalty `lambda` for all, with its fits, where the time was over before anything better was found.
-    pub(super) fn untuned(lambda: f64, criterion: f64, w: Fitted<'a>, fold_w: Vec<Fitted<'a>>) -> Self {
+    pub(super) fn untuned(lambda: f64, criterion: f64, w: Option<Fitted<'a>>, fold_w: Vec<Fitted<'a>>) -> Self {
         Tried {
+            role: CandidateRole::Untuned,
             spec: Spec::SHARED,
             penalty: Penalty::Shared,
             lambda: vec![lambda],
             criterion,
-            w: Some(w),
+            w,
             reach: Reach::Done,
             fold_w,
             monitor: None,
@@ -187,7 +186,7 @@ pub(super) fn run_path<'a>(
             (None, _) => match sampled {
                 Some(method) => {
                     let starts = scan_starts(context.bounds);
-                    descend_stochastic(division, &penalty, spec, starts, None, method, context)
+                    descend_stochastic(&mut objective, division, &penalty, spec, starts, None, method, context)
                 }
                 None => best_shared(&mut objective, context).map(|found| {
                     knees = found.knees;
@@ -216,7 +215,10 @@ pub(super) fn run_path<'a>(
                 let groups = &model.groups.of_feature;
                 let prior = Prior::new(&penalty, groups, spec.law.spread(), dispersion, steering);
                 match sampled {
-                    Some(method) => descend_stochastic(division, &penalty, spec, starts, Some(&prior), method, context),
+                    Some(method) => {
+                        let prior = Some(&prior);
+                        descend_stochastic(&mut objective, division, &penalty, spec, starts, prior, method, context)
+                    }
                     None => descend(&mut objective, spec, starts, &prior, context),
                 }
             }
@@ -224,9 +226,8 @@ pub(super) fn run_path<'a>(
         context.work += objective.work();
         match outcome {
             Ok((found, end)) => {
-                // Also when asked to stop: what is kept must be known.
-                objective.never_stop();
-                let (criterion, fold_w) = objective.settle(&found)?;
+                let solving = context.afterwards(model.engine);
+                let Settled { lambda: found, value: criterion, folds: fold_w } = objective.settle(found, solving)?;
                 objective.rest();
                 let lambda = match spec.law {
                     Law::Relevance => {
@@ -239,6 +240,7 @@ pub(super) fn run_path<'a>(
                     _ => found,
                 };
                 let mut candidate = Tried {
+                    role: CandidateRole::Tuned,
                     spec,
                     monitor: None,
                     fold_w,
@@ -255,9 +257,6 @@ pub(super) fn run_path<'a>(
                     candidate.monitor = division.monitor.as_ref().map(|rows| rows.row_values(&w.parameters()));
                 }
                 tried.push(candidate);
-                if objective.engine().is_steep() {
-                    context.reserve(PASSES_AFTERWARDS);
-                }
                 previous = Some(objective);
             }
             // A candidate that cannot be computed, or not in time, is left out; the shared one must succeed.

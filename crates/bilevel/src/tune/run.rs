@@ -6,12 +6,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::LinearModel;
-use super::compare::{candidate, diagnose, untuned};
+use super::compare::{candidate, diagnose, untuned, usual_if_better};
 use super::context::{Context, Spec, Stop};
-use super::engine::{Engine, engine_for};
+use super::engine::engine_for;
 use super::fitted::Fitted;
 use super::model::target_numbers;
-use super::options::{Criterion, Method, Penalties, TuneOptions};
+use super::options::{Criterion, Penalties, TuneOptions};
 use super::outcome::{Law, Tuned};
 use super::partition::{Judges, Rows, divide};
 use super::path::{Division, Model, Reach, Tried, run_path};
@@ -141,6 +141,7 @@ pub(super) fn run(
             (_, None) => return Err(Error::interrupted()),
         }
     }
+    context.end_search();
     let whole = division;
     let wanted = if options.penalties == Penalties::Auto {
         let constant = crate::upper::UpperObjective::value(
@@ -158,29 +159,33 @@ pub(super) fn run(
     let chosen = tried.iter().position(|t| t.spec == wanted).unwrap_or(0);
 
     context.phase("fitting on all rows");
-    // The one that is kept first.
-    tried[chosen].refit(&whole, model.engine, &mut context)?;
-    notes.extend(tried[chosen].cut_short(&whole));
     let (mut candidates, mut usual) = (Vec::new(), None);
+    context.must_stop();
+    // A search goes from strong penalties to weak ones, and may have been cut short among those that are far too strong.
+    if context.stopped() == Some(Stop::Time) && tried.len() == 1 {
+        usual = usual_if_better(&whole, &model, &tried[0], &mut context)?;
+    }
+    // The one that is kept first.
+    usual.as_mut().unwrap_or(&mut tried[chosen]).refit(&whole, model.engine, &mut context)?;
     // Whoever interrupts waits: then nothing is fitted that would only be compared with.
     let interrupted = context.must_stop() && context.stopped() == Some(Stop::Interrupted);
     if !interrupted {
-        for tried in &mut tried {
-            tried.refit(&whole, model.engine, &mut context)?;
-        }
         match untuned(&whole, &model, test_risk.as_ref(), &mut context) {
             Ok((fitted, mut candidate)) => {
-                // A search goes from strong penalties to weak ones, and may have been cut short among those that are far too
-                // strong.
-                if context.stopped() == Some(Stop::Time) && fitted.criterion < tried[chosen].criterion {
+                let better = fitted.criterion < tried[chosen].criterion;
+                if usual.is_some() || (context.stopped() == Some(Stop::Time) && better) {
                     candidate.chosen = true;
                     usual = Some(fitted);
-                    notes.push("raise --max-time: penalties better than the usual one were not found in time".into());
                 }
                 candidates.push(candidate);
             }
-            Err(error) if error.is_interrupted() => {}
+            Err(error) if error.is_interrupted() => {
+                candidates.extend(usual.iter().map(|usual| candidate(usual, &whole, &[], test_risk.as_ref(), true)));
+            }
             Err(error) => return Err(error),
+        }
+        for tried in &mut tried {
+            tried.refit(&whole, model.engine, &mut context)?;
         }
     }
     // What was asked to stop meanwhile has this status.
@@ -201,6 +206,10 @@ pub(super) fn run(
         false => candidates.extend(numbered.into_iter().filter_map(describe)),
     }
     let kept = usual.as_ref().unwrap_or(&tried[chosen]);
+    notes.extend(kept.cut_short(&whole));
+    if usual.is_some() {
+        notes.push("raise --max-time: penalties better than the usual one were not found in time".into());
+    }
     let diagnostics = match &test_risk {
         Some(risk) => {
             let w = kept.w.as_ref().map(Fitted::parameters).unwrap_or_default();
@@ -231,16 +240,7 @@ pub(super) fn run(
             (None, StopReason::IterationLimit) => "iteration-limit",
         }
         .to_string(),
-        method: match (options.method, model.engine) {
-            (Method::SidConstant, _) => "sid-constant",
-            (Method::SidDecreasing, _) => "sid-decreasing",
-            (Method::SidSvrg, _) => "sid-svrg",
-            (Method::SidSaga, _) => "sid-saga",
-            (Method::AidFp, _) => "aid-fp",
-            (_, Engine::Direct { .. }) => "exact",
-            (_, Engine::Iterative { .. } | Engine::Dual { .. }) => "aid-cg",
-        }
-        .to_string(),
+        method: model.engine.name(options.method).to_string(),
         penalties: kept.spec.penalties,
         lambda: kept.lambda.clone(),
         lambda_names: lambda_names(&kept.penalty, &data),

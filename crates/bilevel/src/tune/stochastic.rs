@@ -18,7 +18,7 @@ use crate::domain::Domain;
 use crate::optimize::{Evaluation, Iteration, Limits, Oracle, OuterStep, ProjectedGradient, StopReason};
 use crate::problems::glm::Penalty;
 use crate::work::Work;
-use crate::{Result, vector};
+use crate::{Error, Result, vector};
 
 /// Distance of the shared log-penalties that are looked at first.
 const SCAN_STEP: f64 = 2.0;
@@ -119,14 +119,16 @@ pub(super) fn scan_starts((low, high): (f64, f64)) -> Vec<Vec<f64>> {
     (0..=count).map(|i| vec![high + (low - high) * i as f64 / count as f64]).collect()
 }
 
-/// Tunes the hyperparameters of `penalty` from the best of `starts`.
+/// Tunes the hyperparameters of `penalty` from the best of `starts`; `kept_by` keeps the fits of what was found.
 ///
 /// The result depends on the seed and not on the number of threads.
 ///
 /// # Errors
 /// Those of the first start, when no hypergradient can be estimated.
-pub(super) fn descend_stochastic(
-    division: &Division<'_>,
+#[allow(clippy::too_many_arguments)]
+pub(super) fn descend_stochastic<'a>(
+    kept_by: &mut Objective<'a>,
+    division: &Division<'a>,
     penalty: &Penalty,
     spec: Spec,
     starts: Vec<Vec<f64>>,
@@ -204,6 +206,7 @@ pub(super) fn descend_stochastic(
         Some(Stop::Interrupted) => StopReason::Interrupted,
         None => reason,
     };
+    kept_by.keep_from(exact.objective);
     Ok((exact.best.map_or(start, |(_, _, lambda)| lambda), reason))
 }
 
@@ -222,11 +225,19 @@ impl Exact<'_, '_> {
                 break;
             }
             let mut ignored = vec![0.0; lambda.len()];
-            match self.objective.evaluate(&lambda, &mut ignored) {
+            let mut evaluated = self.objective.evaluate(&lambda, &mut ignored);
+            // Without a first fit there is nothing: it is made in haste, in the time that was put aside.
+            let cut_short = self.best.is_none() && evaluated.as_ref().is_err_and(Error::is_interrupted);
+            if let Some(solving) = cut_short.then(|| context.afterwards(CONFIRMING)).flatten() {
+                self.objective.solve_as(solving);
+                evaluated = self.objective.evaluate(&lambda, &mut ignored);
+            }
+            match evaluated {
                 Ok(criterion) => {
                     let value = criterion + self.prior.map_or(0.0, |prior| prior.add(&lambda, &mut ignored));
                     if self.best.as_ref().is_none_or(|(best, ..)| value < *best) {
                         self.best = Some((value, criterion, lambda));
+                        self.objective.keep();
                     }
                 }
                 Err(error) if (error.is_numeric() || error.is_interrupted()) && self.best.is_some() => {}

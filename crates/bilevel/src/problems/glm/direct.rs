@@ -59,6 +59,35 @@ impl Sums {
         }
     }
 
+    /// The Hessian of one output, in its memory: the lower triangle, column after column.
+    fn into_hessian(self, scale: f64, intercept: bool, penalty: &[f64]) -> Vec<f64> {
+        let (p, d) = (self.features, self.parameters);
+        let mut values = self.values;
+        let border = values.split_off(p * p);
+        // What is below the diagonal row after row is wanted column after column.
+        for j in 0..p {
+            for k in 0..j {
+                values[k * p + j] = values[j * p + k];
+            }
+        }
+        // Columns are a little longer than those of the Gram matrix: from the end.
+        values.resize(d * d, 0.0);
+        for k in (0..p).rev() {
+            values.copy_within(k * p + k..(k + 1) * p, k * d + k);
+            if intercept {
+                values[k * d + p] = border[k];
+            }
+        }
+        if intercept {
+            values[p * d + p] = border[p];
+        }
+        for (k, column) in values.chunks_exact_mut(d).enumerate() {
+            column[k..].iter_mut().for_each(|x| *x *= scale);
+            column[k] += penalty[k];
+        }
+        values
+    }
+
     /// Entry of `sum_i z_i z_i^T`, `row >= column`; 0 with one output.
     fn product(&self, row: usize, column: usize) -> f64 {
         if self.outputs == 1 {
@@ -87,7 +116,9 @@ fn collect_sums(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Result<S
     let mut sums = Sums { features: p, outputs, parameters: d, values: Vec::new() };
     let size = sums.gram_size();
     let products = if outputs == 1 { 0 } else { d * d };
-    let mut values = vec![0.0; outputs * size + products];
+    // Room for the Hessian, which takes their place.
+    let mut values = Vec::with_capacity((outputs * size + products).max(d * d));
+    values.resize(outputs * size + products, 0.0);
     let beside_data = risk.design.bytes() / 3 / size_of_val(&values[..]).max(1);
     let parts = match risk.design.gram_is_parallel() && outputs == 1 {
         true => 1,
@@ -182,8 +213,15 @@ fn cholesky(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Result<Chole
     let risk = &curvature.glm.risk;
     let outputs = risk.outputs();
     let d = risk.parameters();
-    let sums = sums_at(curvature, stop)?;
     let penalty = curvature.penalty_diagonal();
+    let sums = match Arc::try_unwrap(sums_at(curvature, stop)?) {
+        Ok(sums) if outputs == 1 => {
+            let hessian = sums.into_hessian(risk.scale, risk.intercept, &penalty);
+            return Cholesky::new(d, hessian).ok_or_else(not_positive_definite);
+        }
+        Ok(sums) => Arc::new(sums),
+        Err(sums) => sums,
+    };
     let mut hessian = vec![0.0; d * d];
     for column in 0..d {
         let entries = &mut hessian[column * d..][..d];
