@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -66,29 +67,42 @@ impl Drop for Company {
 }
 
 /// Steps of either way that are timed, of which the median counts.
-const TIMED: usize = 25;
-/// Steps of either way before that.
-const WARM: usize = 40;
-/// Steps until both ways are timed anew: at first, and at most. The number doubles.
-const TRUSTED: (usize, usize) = (1 << 10, 1 << 17);
-/// Steps in a row that are worth the way into the pool.
-const WORTH: usize = 64;
+const TIMED: usize = 15;
+/// How long either way goes on before that.
+const WARM: Duration = Duration::from_micros(300);
+/// How long it takes until both ways are timed anew: at first, and at most. The time doubles.
+const TRUSTED: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// Steps that take so long together are worth the way into the pool.
+const WORTH: Duration = Duration::from_micros(500);
 
 /// What is known of the steps of a loop: whether they are faster in company.
 pub(crate) struct Paced {
     /// False: other threads may not be used at all.
     allowed: bool,
-    /// Steps since the timing began.
-    steps: usize,
-    trusted: usize,
+    /// Of a step.
+    pace: Duration,
+    stage: Stage,
     /// Of steps alone, and in company.
     times: [[Duration; TIMED]; 2],
+    trusted: Duration,
     faster: bool,
 }
 
+#[derive(Clone, Copy)]
+enum Stage {
+    /// One way is timed.
+    Timing { in_company: bool, done: usize },
+    /// So many steps are taken the faster way.
+    Trusting { left: usize },
+}
+
+const BEGINNING: Stage = Stage::Timing { in_company: false, done: 0 };
+
 impl Paced {
+    /// `allowed`: whether steps may call on other threads at all.
     pub fn new(allowed: bool) -> Self {
-        Paced { allowed, steps: 0, trusted: TRUSTED.0, times: [[Duration::ZERO; TIMED]; 2], faster: false }
+        let times = [[Duration::ZERO; TIMED]; 2];
+        Paced { allowed, pace: Duration::ZERO, stage: BEGINNING, times, trusted: TRUSTED.0, faster: false }
     }
 
     /// Takes the steps `steps`, on another thread of the pool where company may pay.
@@ -97,48 +111,153 @@ impl Paced {
     /// Of a step, which is the last one.
     pub fn run<E: Send>(
         &mut self,
-        mut steps: std::ops::Range<usize>,
+        mut steps: Range<usize>,
         mut step: impl FnMut(usize) -> Result<(), E> + Send,
     ) -> Result<(), E> {
-        if !self.allowed || steps.len() < WORTH || rayon::current_num_threads() < 2 {
-            return steps.try_for_each(step);
+        let count = u32::try_from(steps.len()).unwrap_or(u32::MAX).max(1);
+        if !self.allowed || rayon::current_num_threads() < 2 || self.pace.saturating_mul(count) < WORTH {
+            let clock = Instant::now();
+            let ended = steps.try_for_each(step);
+            self.pace = clock.elapsed() / count;
+            return ended;
         }
         rayon::scope(|_| {
-            let mut company = None;
+            let (mut company, mut since) = (None, Instant::now());
             steps.try_for_each(|t| {
-                let way = self.steps / (WARM + TIMED);
-                let timed = way < 2;
-                let wanted = if timed { way == 1 } else { self.faster };
+                let wanted = match self.stage {
+                    Stage::Timing { in_company, .. } => in_company,
+                    Stage::Trusting { .. } => self.faster,
+                };
                 if wanted != company.is_some() {
                     company = wanted.then(Company::new);
+                    since = Instant::now();
                 }
-                let clock = timed.then(Instant::now);
-                step(t)?;
-                self.note(way, clock);
+                match self.stage {
+                    Stage::Trusting { left: 0 } => {
+                        step(t)?;
+                        self.stage = BEGINNING;
+                        since = Instant::now();
+                    }
+                    Stage::Trusting { left } => {
+                        step(t)?;
+                        self.stage = Stage::Trusting { left: left - 1 };
+                    }
+                    Stage::Timing { in_company, done } => {
+                        let clock = Instant::now();
+                        step(t)?;
+                        if clock - since >= WARM {
+                            self.times[usize::from(in_company)][done] = clock.elapsed();
+                            self.stage = self.after(in_company, done + 1);
+                        }
+                    }
+                }
                 Ok(())
             })
         })
     }
 
-    fn note(&mut self, way: usize, clock: Option<Instant>) {
-        if let (Some(clock), Some(at)) = (clock, (self.steps % (WARM + TIMED)).checked_sub(WARM)) {
-            self.times[way][at] = clock.elapsed();
+    /// What follows so many timed steps.
+    fn after(&mut self, in_company: bool, done: usize) -> Stage {
+        match (in_company, done) {
+            (_, ..TIMED) => Stage::Timing { in_company, done },
+            (false, _) => Stage::Timing { in_company: true, done: 0 },
+            (true, _) => {
+                let [alone, together] = self.times.map(|mut times| {
+                    times.sort_unstable();
+                    times[TIMED / 2]
+                });
+                let faster = together < alone;
+                self.trusted = if faster == self.faster { (2 * self.trusted).min(TRUSTED.1) } else { TRUSTED.0 };
+                self.faster = faster;
+                self.pace = alone.min(together);
+                let steps = self.trusted.as_nanos() / self.pace.as_nanos().max(1);
+                Stage::Trusting { left: usize::try_from(steps).unwrap_or(usize::MAX) }
+            }
         }
-        self.steps += 1;
-        if self.steps == 2 * (WARM + TIMED) {
-            self.decide();
-        } else if self.steps > self.trusted {
-            self.steps = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy(time: Duration) {
+        let clock = Instant::now();
+        while clock.elapsed() < time {
+            std::hint::spin_loop();
         }
     }
 
-    fn decide(&mut self) {
-        let [alone, in_company] = self.times.map(|mut times| {
-            times.sort_unstable();
-            times[TIMED / 2]
+    fn within_pool<R: Send>(threads: usize, body: impl FnOnce() -> R + Send) -> R {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(body)
+    }
+
+    /// Which steps kept company; the first ones show how long a step takes.
+    fn kept(allowed: bool, threads: usize) -> Vec<bool> {
+        within_pool(threads, || {
+            let (mut paced, mut kept) = (Paced::new(allowed), Vec::new());
+            for steps in [0..2, 2..200] {
+                let taken = paced.run::<()>(steps, |t| {
+                    assert_eq!(t, kept.len(), "steps are taken in turn");
+                    kept.push(KEPT.get());
+                    let (mut a, mut b) = (0, 0);
+                    join(
+                        || {
+                            busy(Duration::from_micros(10));
+                            a = t;
+                        },
+                        || {
+                            busy(Duration::from_micros(10));
+                            b = t;
+                        },
+                    );
+                    assert_eq!((a, b), (t, t), "both parts are done");
+                    Ok(())
+                });
+                taken.unwrap();
+                assert!(!KEPT.get(), "no company beyond the steps");
+            }
+            kept
+        })
+    }
+
+    #[test]
+    fn both_ways_are_tried_where_there_are_threads() {
+        let tried = kept(true, 2);
+        assert_eq!(tried.len(), 200);
+        assert!(!tried[..2].contains(&true) && tried.contains(&true));
+    }
+
+    #[test]
+    fn nothing_runs_elsewhere_where_it_may_not_or_cannot() {
+        assert!(!kept(false, 2).contains(&true));
+        assert!(!kept(true, 1).contains(&true));
+    }
+
+    #[test]
+    fn an_error_ends_the_steps() {
+        let last = within_pool(2, || {
+            let mut paced = Paced::new(true);
+            let mut last = 0;
+            for steps in [0..2, 2..500] {
+                let ended = paced.run(steps, |t| {
+                    last = t;
+                    busy(Duration::from_micros(20));
+                    if t == 100 { Err(()) } else { Ok(()) }
+                });
+                assert_eq!(ended.is_err(), last == 100);
+            }
+            last
         });
-        let faster = in_company < alone;
-        self.trusted = if faster == self.faster { (2 * self.trusted).min(TRUSTED.1) } else { TRUSTED.0 };
-        self.faster = faster;
+        assert_eq!(last, 100);
+    }
+
+    #[test]
+    fn every_item_is_visited() {
+        for count in [0, 1, 2, 5] {
+            let mut items = vec![0; count];
+            for_each(&mut items, |item| *item += 1);
+            assert!(items.iter().all(|&item| item == 1));
+        }
     }
 }

@@ -3,7 +3,9 @@
 //! Everything above this floor sees a problem only through these traits. What a problem can do beyond the products
 //! every method needs is a sub-trait, so that a method which needs more says so in its signature.
 
+use crate::company;
 use crate::sample::{Rng, Sample};
+use crate::scratch::scratch;
 use crate::stop::StopSignal;
 use crate::vector;
 
