@@ -45,10 +45,11 @@ impl Company {
     /// To be called within the pool of threads.
     fn new() -> Self {
         let wanted = Arc::new(AtomicBool::new(true));
-        let (host, still) = (rayon::current_thread_index(), Arc::clone(&wanted));
+        let still = Arc::clone(&wanted);
         rayon::spawn(move || {
-            // Were it to end up on the thread that it is for, that would wait for itself.
-            while still.load(Ordering::Relaxed) && rayon::current_thread_index() != host {
+            // A thread that keeps company itself, this one or that of another loop, has steps to take: two that kept each other
+            // company would wait for each other without an end.
+            while !KEPT.get() && still.load(Ordering::Relaxed) {
                 if rayon::yield_now() != Some(rayon::Yield::Executed) {
                     std::hint::spin_loop();
                 }
@@ -232,6 +233,23 @@ mod tests {
     fn nothing_runs_elsewhere_where_it_may_not_or_cannot() {
         assert!(!kept(false, 2).contains(&true));
         assert!(!kept(true, 1).contains(&true));
+    }
+
+    #[test]
+    fn loops_beside_each_other_come_to_an_end() {
+        let steps = || {
+            let mut paced = Paced::new(true);
+            for steps in [0..2, 2..400] {
+                let step = |_| {
+                    join(|| busy(Duration::from_micros(20)), || busy(Duration::from_micros(20)));
+                    Ok::<(), ()>(())
+                };
+                paced.run(steps, step).unwrap();
+            }
+        };
+        for threads in [2, 3] {
+            within_pool(threads, || rayon::join(steps, || rayon::join(steps, steps)));
+        }
     }
 
     #[test]

@@ -14,9 +14,13 @@ use std::ops::Range;
 
 use super::csr_row::{Entries, LANES};
 use super::design::Element;
+use crate::simd::prefetch_line;
 
 /// Half of the entries that are taken at a time: one register.
 const HALF: usize = LANES / 2;
+
+/// Entries between those that are multiplied and those that are fetched: the processor stops fetching by itself where a page ends.
+const AHEAD: usize = 256;
 
 /// All bits of the first numbers, none of the others; [`own`] says where to begin.
 static OWN: [i64; 2 * LANES] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -185,6 +189,8 @@ impl<T: Element> Chunks<T> {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn check(&self, k: usize) {
         debug_assert!(k + LANES <= self.stored);
+        prefetch_line(self.indices.wrapping_add(k + AHEAD));
+        prefetch_line(self.values.wrapping_add(k + AHEAD));
         // SAFETY: by the contract.
         let indices = unsafe { _mm256_loadu_si256(self.compared.add(k).cast()) };
         let over = _mm256_xor_si256(_mm256_max_epu32(indices, self.last), self.last);
