@@ -1,5 +1,6 @@
 //! Algorithms on one thread, and on two where that may pay: the same iterates, and callbacks stay where they belong.
 
+use std::iter;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
@@ -64,9 +65,9 @@ fn iterates_do_not_depend_on_the_number_of_threads() {
             2 => (Loss::Logistic, Penalty::PerFeature { features: columns }),
             _ => (Loss::Softmax { classes }, Penalty::PerClass { outputs: classes }),
         };
-        let lower = Glm::new(EmpiricalRisk::new(&design, &y, RowRanges::new([0..120]), loss, true), penalty);
+        let lower = Glm::new(EmpiricalRisk::new(&design, &y, RowRanges::all(120), loss, true), penalty);
         let m = lower.dims().lambda;
-        let upper = EmpiricalRisk::new(&design, &y, RowRanges::new([validation]), loss, true).as_upper(m);
+        let upper = EmpiricalRisk::new(&design, &y, RowRanges::new(iter::once(validation)), loss, true).as_upper(m);
         let domain = Domain::uniform(m, -8.0, 2.0).unwrap();
         let problem = Bilevel { lower: &lower, upper: &upper, domain: &domain };
         assert_same_ends(problem, &format!("{columns} columns, {classes} classes"));
