@@ -68,6 +68,8 @@ impl<const L: usize> Panels<L> {
         );
     }
 
+    // Not once for each number of weights, and each half.
+    #[inline(never)]
     fn margins_of_half<T: Element + Into<N>, N: Number>(
         self,
         rows: &[&[T]],
@@ -142,6 +144,7 @@ impl<const L: usize> Panels<L> {
     }
 
     /// The sums of some of the panels.
+    #[inline(never)]
     fn add_to_panels<T: Element + Into<N>, N: Number>(
         self,
         panels: Range<usize>,

@@ -185,6 +185,7 @@ impl<const L: usize> Panels<L> {
     }
 
     /// The same for some of the chunks of columns, whose numbers in `out` are given.
+    #[inline(never)]
     fn add_chunks<N: Number>(
         self,
         chunks: Range<usize>,
