@@ -44,8 +44,6 @@ pub(super) struct Field<'a> {
     pub layout: Layout,
     pub samples: Samples,
     pub batch: Batch,
-    /// Work that is not counted in the rooms.
-    pub work: Work,
     pub room: Room,
     /// For a second point.
     other: Room,
@@ -60,7 +58,7 @@ pub(super) struct Room {
     pub cross: Vec<f64>,
     power: Vec<f64>,
     image: Vec<f64>,
-    work: Work,
+    pub work: Work,
 }
 
 impl Room {
@@ -84,15 +82,14 @@ impl<'a> Field<'a> {
                 term: 0,
             },
             batch,
-            work: Work::default(),
             room: Room::new(dims),
             other: Room::new(dims),
         }
     }
 
     /// All work so far.
-    pub(super) fn total_work(&self) -> Work {
-        self.work + self.room.work + self.other.work
+    pub(super) fn work(&self) -> Work {
+        self.room.work + self.other.work
     }
 
     /// Draws a sample of the lower level.
@@ -145,19 +142,7 @@ impl<'a> Field<'a> {
     /// the series.
     pub(super) fn evaluate(&mut self, x: &[f64], linear_step: f64, out: &mut [f64]) {
         let (at, out) = (self.layout.split(x), self.layout.split_mut(out));
-        if !self.adjoint.is_carried() {
-            self.parts().directions(at, linear_step, out);
-            return;
-        }
-        let ([w, v, lambda], [out_w, out_v, out_lambda]) = (at, out);
-        let Field { problem, samples, room: Room { grad_w, cross, work, .. }, .. } = self;
-        company::join(
-            || problem.lower.directions(w, lambda, &samples.lower, v, [out_w, &mut *out_v, cross]),
-            || problem.upper.gradients_only(w, lambda, &samples.upper, grad_w, out_lambda),
-        );
-        vector::axpy(-1.0, grad_w, out_v);
-        vector::axpy(-1.0, cross, out_lambda);
-        *work += Work::gradient(problem.upper.size(&samples.upper)) + all_three(problem.lower.size(&samples.lower));
+        self.parts().directions(at, linear_step, out);
     }
 
     /// [`Field::evaluate`] at two points on one sample.
@@ -202,22 +187,26 @@ pub(super) struct Parts<'f> {
 }
 
 impl Parts<'_> {
-    /// What [`Field::evaluate`] says, part by part.
+    /// What [`Field::evaluate`] says.
     fn directions(
         &mut self,
         [w, v, lambda]: [&[f64]; 3],
         linear_step: f64,
         [out_w, out_v, out_lambda]: [&mut [f64]; 3],
     ) {
-        self.upper(w, lambda, out_lambda);
         if self.adjoint.is_carried() {
-            let Parts { problem, samples, room, .. } = self;
-            problem.lower.directions(w, lambda, &samples.lower, v, [out_w, &mut *out_v, &mut room.cross]);
-            room.work += all_three(problem.lower.size(&samples.lower));
-            vector::axpy(-1.0, &room.grad_w, out_v);
-            vector::axpy(-1.0, &room.cross, out_lambda);
+            let Parts { problem, samples, room: Room { grad_w, cross, work, .. }, .. } = self;
+            company::join(
+                || problem.lower.directions(w, lambda, &samples.lower, v, [out_w, &mut *out_v, cross]),
+                || problem.upper.gradients_only(w, lambda, &samples.upper, grad_w, out_lambda),
+            );
+            vector::axpy(-1.0, grad_w, out_v);
+            vector::axpy(-1.0, cross, out_lambda);
+            *work += Work::gradient(problem.upper.size(&samples.upper));
+            *work += all_three(problem.lower.size(&samples.lower));
             return;
         }
+        self.upper(w, lambda, out_lambda);
         self.lower(w, lambda, out_w);
         self.series(w, lambda, linear_step, out_v);
         self.subtract_cross(w, lambda, out_v, out_lambda);

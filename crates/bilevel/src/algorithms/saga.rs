@@ -94,6 +94,6 @@ impl Saga {
         );
         vector::axpy(-1.0, grad_w, d_v);
         vector::axpy(-1.0, cross, d_lambda);
-        field.work += work;
+        field.room.work += work;
     }
 }

@@ -64,7 +64,7 @@ impl Scheme for Together<'_> {
     }
 
     fn work(&self) -> Work {
-        self.field.total_work()
+        self.field.work()
     }
 }
 
@@ -142,6 +142,6 @@ impl Scheme for InTurn<'_> {
     }
 
     fn work(&self) -> Work {
-        self.field.total_work()
+        self.field.work()
     }
 }

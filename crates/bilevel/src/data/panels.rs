@@ -13,6 +13,7 @@ use super::transpose::{Block, SIDE};
 use crate::company;
 use crate::scratch::scratch;
 use crate::simd::{register_bytes, vectorize};
+use crate::vector;
 
 /// Outputs of a panel at most.
 pub(super) const WIDEST: usize = 6;
@@ -127,12 +128,11 @@ impl<const L: usize> Panels<L> {
                 },
             );
         });
+        let Some((shifts, _)) = grid else { return };
         for (shift, weights) in
-            grid.iter().flat_map(|(shifts, _)| shifts.iter()).zip(weights.chunks_exact(self.outputs))
+            shifts.iter().zip(weights.chunks_exact(self.outputs)).filter(|(shift, _)| **shift != 0.0)
         {
-            if *shift != 0.0 {
-                offsets.iter_mut().zip(weights).for_each(|(offset, w)| *offset += shift * w);
-            }
+            vector::axpy(*shift, weights, offsets);
         }
     }
 

@@ -160,7 +160,7 @@ impl<'a> Adaptive<'a> {
         vector::scale(share, x);
         vector::scale(share, d);
         let (seen, work) = self.watch.look(&self.field, x, self.span);
-        self.field.work += work;
+        self.field.room.work += work;
         let layout = self.field.layout;
         let owed = vector::dot(&x[layout.v()], &d[layout.w()]);
         if !(seen.value.is_finite() && owed.is_finite()) {
@@ -261,6 +261,6 @@ impl Scheme for Adaptive<'_> {
     }
 
     fn work(&self) -> Work {
-        self.field.total_work()
+        self.field.work()
     }
 }
