@@ -115,8 +115,18 @@ impl Paced {
         mut steps: Range<usize>,
         mut step: impl FnMut(usize) -> Result<(), E> + Send,
     ) -> Result<(), E> {
+        if !self.allowed || rayon::current_num_threads() < 2 {
+            return steps.try_for_each(step);
+        }
+        if self.pace.is_zero() {
+            // The first step shows how long one takes.
+            let Some(t) = steps.next() else { return Ok(()) };
+            let clock = Instant::now();
+            step(t)?;
+            self.pace = clock.elapsed();
+        }
         let count = u32::try_from(steps.len()).unwrap_or(u32::MAX).max(1);
-        if !self.allowed || rayon::current_num_threads() < 2 || self.pace.saturating_mul(count) < WORTH {
+        if self.pace.saturating_mul(count) < WORTH {
             let clock = Instant::now();
             let ended = steps.try_for_each(step);
             self.pace = clock.elapsed() / count;
@@ -193,11 +203,11 @@ mod tests {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(body)
     }
 
-    /// Which steps kept company; the first ones show how long a step takes.
-    fn kept(allowed: bool, threads: usize) -> Vec<bool> {
+    /// Which steps kept company.
+    fn kept(allowed: bool, threads: usize, ranges: &[Range<usize>]) -> Vec<bool> {
         within_pool(threads, || {
             let (mut paced, mut kept) = (Paced::new(allowed), Vec::new());
-            for steps in [0..2, 2..200] {
+            for steps in ranges.iter().cloned() {
                 let taken = paced.run::<()>(steps, |t| {
                     assert_eq!(t, kept.len(), "steps are taken in turn");
                     kept.push(KEPT.get());
@@ -224,22 +234,24 @@ mod tests {
 
     #[test]
     fn both_ways_are_tried_where_there_are_threads() {
-        let tried = kept(true, 2);
-        assert_eq!(tried.len(), 200);
-        assert!(!tried[..2].contains(&true) && tried.contains(&true));
+        for ranges in [&[0..200][..], &[0..0, 0..2, 2..200]] {
+            let tried = kept(true, 2, ranges);
+            assert_eq!(tried.len(), 200);
+            assert!(!tried[0] && tried.contains(&true), "{ranges:?}");
+        }
     }
 
     #[test]
     fn nothing_runs_elsewhere_where_it_may_not_or_cannot() {
-        assert!(!kept(false, 2).contains(&true));
-        assert!(!kept(true, 1).contains(&true));
+        assert!(!kept(false, 2, &[0..200]).contains(&true));
+        assert!(!kept(true, 1, &[0..200]).contains(&true));
     }
 
     #[test]
     fn loops_beside_each_other_come_to_an_end() {
         let steps = || {
             let mut paced = Paced::new(true);
-            for steps in [0..2, 2..400] {
+            for steps in [0..400, 400..800] {
                 let step = |_| {
                     join(|| busy(Duration::from_micros(20)), || busy(Duration::from_micros(20)));
                     Ok::<(), ()>(())
@@ -257,7 +269,7 @@ mod tests {
         let last = within_pool(2, || {
             let mut paced = Paced::new(true);
             let mut last = 0;
-            for steps in [0..2, 2..500] {
+            for steps in [0..20, 20..500] {
                 let ended = paced.run(steps, |t| {
                     last = t;
                     busy(Duration::from_micros(20));
