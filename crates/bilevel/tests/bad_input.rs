@@ -64,6 +64,14 @@ fn files_of_no_known_format() {
     let mut tar = vec![b'a'; 600];
     tar[257..262].copy_from_slice(b"ustar");
     at(&fails("data.tar", tar), None, None, "tar archive");
+    // An archive without members: its end alone.
+    let end = [&b"PK\x05\x06"[..], &[0; 18]].concat();
+    at(&fails("data.zip", end), None, None, "a zip archive without arrays of NumPy; unpack it");
+    let parquet = fails("data.parquet", b"PAR1");
+    if cfg!(not(feature = "parquet")) {
+        at(&parquet, None, None, "cargo build --release -p bilevel-cli --features parquet");
+        assert!(!fails("junk", [1u8, 2, 3, 0]).to_string().contains("Parquet"), "what this build does not read");
+    }
 }
 
 #[test]
@@ -74,7 +82,7 @@ fn svmlight() {
     at(&fails("a.svm", format!("{good}1 2:1 2:2\n")), Some(3), Some(7), "twice");
     at(&fails("a.svm", format!("{good}1 2:nan\n")), Some(3), Some(3), "not a finite number");
     at(&fails("a.svm", format!("{good}1 2:-inf\n")), Some(3), Some(3), "not a finite number");
-    at(&fails("a.svm", format!("{good}1 2:1e60\n")), Some(3), Some(3), "--precision f64");
+    at(&fails("a.svm", format!("{good}1 2:1e60\n")), Some(3), Some(3), "--dtype f64");
     at(&fails("a.svm", format!("{good}nan 2:1\n")), Some(3), None, "the label is NaN");
     at(&fails("a.svm", format!("{good}1 2 3:1\n")), Some(3), Some(3), "'2' is not of the form index:value");
     at(&fails("a.svm", format!("{good}1 2:\n")), Some(3), Some(3), "index:value");
@@ -270,7 +278,12 @@ fn tables_that_do_not_fit_the_encoder() {
     let impute = EncodeOptions { missing: Missing::Impute, ..EncodeOptions::default() };
     at(&Encoder::learn(&empty, &impute).unwrap_err(), None, None, "'b' holds no value");
     let large = Encoder::learn(&table("a,b\n1,1e300\n2,1\n"), &EncodeOptions::default()).unwrap();
-    at(&large.encode(table("a,b\n1,1e300\n2,1\n")).unwrap_err(), Some(2), None, "--precision f64");
+    at(
+        &large.encode(table("a,b\n1,1e300\n2,1\n")).unwrap_err(),
+        Some(2),
+        Some(2),
+        "column 'b' is too large for single precision; use --dtype f64",
+    );
 }
 
 #[test]

@@ -230,6 +230,14 @@ pub(super) fn encode_columns<'a, T: Element>(
     Ok(Encoding { rows, features, columns, impute, origin, element: std::marker::PhantomData })
 }
 
+/// What to say of a number that single precision cannot hold.
+pub(super) fn too_large(origin: &Origin, row: usize, column: &Column) -> Error {
+    origin
+        .error(row, format!("the value of column '{}' is too large for single precision", column.name))
+        .at_column(column.number as u64)
+        .remedy("use --dtype f64 or rescale the column")
+}
+
 impl<T: Element> Encoding<'_, T> {
     /// Calls `entry(feature, value)` for the nonzero entries of row `row`, features rising.
     #[inline]
@@ -242,7 +250,8 @@ impl<T: Element> Encoding<'_, T> {
                         value = mean.ok_or_else(|| self.missing(row, column))?;
                     }
                     if value != 0.0 {
-                        entry(*first, narrow(value, row, *first, self.origin)?);
+                        let narrowed = narrow(value, row, *first, self.origin);
+                        entry(*first, narrowed.map_err(|_| too_large(self.origin, row, column))?);
                     }
                 }
                 Matched::Category { codes, indicator, missing } => {

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::buckets::Buckets;
 use super::header::{ElementType, Header, Layout, Provenance};
 use super::write::{About, RowsWriter, Shape};
+use crate::data::columns::too_large;
 use crate::data::dataset::{Groups, Target};
 use crate::data::design::{DesignMatrix, Precision, RowRanges, Storage};
 use crate::data::encode::{EncodeOptions, Encoder, Missing};
@@ -286,8 +287,7 @@ fn check_cells(table: &Table, options: &EncodeOptions) -> Result<()> {
         if let ColumnData::Numeric(values) = &column.data
             && let Some(row) = values.iter().position(|value| value.abs() > largest)
         {
-            let message = format!("the value of column '{}' is too large for single precision", column.name);
-            return Err(table.origin.error(row, message).remedy("use --dtype f64 or rescale the column"));
+            return Err(too_large(&table.origin, row, column));
         }
     }
     Ok(())

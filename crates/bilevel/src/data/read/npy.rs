@@ -143,7 +143,7 @@ impl<'a> Array<'a> {
                 at / cols + 1,
                 at % cols + 1
             ))
-            .remedy("correct it, use --precision f64, or write NaN and pass --missing impute"));
+            .remedy("correct it, use --dtype f64, or write NaN and pass --missing impute"));
         }
         Ok(DenseMatrix::new(rows, cols, values))
     }

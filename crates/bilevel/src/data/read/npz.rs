@@ -26,6 +26,10 @@ fn read_archive(bytes: &[u8], options: &ReadOptions) -> Result<(DesignMatrix, Op
         let bytes = archive.member(name)?;
         within(name, Array::parse(&bytes).and_then(|array| array.matrix(options.precision)))?
     } else {
+        if names.is_empty() {
+            return Err(Error::input("this is a zip archive without arrays of NumPy")
+                .remedy("unpack it and give the file inside"));
+        }
         return Err(Error::input("the archive holds no array 'X'")
             .remedy(format!("save it with numpy.savez(file, X=..., y=...); the arrays are {}", names.join(", "))));
     };
