@@ -192,9 +192,9 @@ fn read_parquet(path: &Path, bytes: bytes::Bytes, options: &ReadOptions) -> Resu
 
 #[cfg(not(feature = "parquet"))]
 fn read_parquet(path: &Path, _: bytes::Bytes, _: &ReadOptions) -> Result<Table> {
-    Err(Error::input("this build does not read Parquet files")
-        .in_file(path)
-        .remedy("build with the feature `parquet`, or convert the file to CSV"))
+    Err(Error::input("this build does not read Parquet files").in_file(path).remedy(
+        "build the command with `cargo build --release -p bilevel-cli --features parquet`, or convert the file to CSV",
+    ))
 }
 
 /// A token as it may stand in a message: printable and not too long.

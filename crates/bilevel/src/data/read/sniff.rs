@@ -30,9 +30,10 @@ pub(super) fn format(path: &Path, bytes: &[u8]) -> Result<Format> {
         return Err(Error::input("the text is encoded in UTF-16").in_file(path).remedy("convert it to UTF-8"));
     }
     if head.iter().any(|&byte| byte < 9 || (14..32).contains(&byte) || byte == 127) {
-        return Err(Error::input("this is neither text nor a known binary format").in_file(path).remedy(
-            "give svmlight, CSV, .npy, .npz, IDX or Parquet, plain or compressed with gzip, bzip2, xz or zstd",
-        ));
+        let known = if cfg!(feature = "parquet") { "IDX or Parquet" } else { "or IDX" };
+        return Err(Error::input("this is neither text nor a known binary format").in_file(path).remedy(format!(
+            "give svmlight, CSV, .npy, .npz, {known}, plain or compressed with gzip, bzip2, xz or zstd"
+        )));
     }
     match extension(without_compression(&name)) {
         "csv" | "tsv" => Ok(Format::Delimited),
