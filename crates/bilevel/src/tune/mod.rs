@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use crate::Result;
 use crate::data::Dataset;
 
+mod bounds;
 mod compare;
 mod context;
 mod descend;

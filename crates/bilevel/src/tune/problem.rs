@@ -10,7 +10,7 @@ use super::model::{LinearModel, target_numbers};
 use super::options::{Criterion, Penalties, TuneOptions};
 use super::partition::{Rows, arrange};
 use crate::data::{
-    Access, Arrangement, Buffer, Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Standardization,
+    Access, Arrangement, Buffer, Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Standardization, Target,
 };
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use crate::sample::Sampling;
@@ -49,6 +49,7 @@ impl Arranged {
                 (train.into_owned(), Vec::new(), standardization)
             }
             None => {
+                check_magnitudes(&train, "training")?;
                 let (order, folds) = arrange(&train, &options.criterion, options.seed)?;
                 let mut data = match train {
                     // Rows of weight zero are left out.
@@ -89,6 +90,33 @@ pub(super) fn check_weights(data: &Dataset, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Squares of what is fitted are added up over the rows, and must stay numbers.
+fn check_magnitudes(data: &Dataset, name: &str) -> Result<()> {
+    let largest = 0.5 * (f64::MAX / data.rows().max(1) as f64).sqrt();
+    let beyond = |x: &f64| x.abs() > largest;
+    let entry = match &data.design {
+        DesignMatrix::DenseF64(m) => m.values().iter().position(beyond).map(|at| (at % m.cols(), m.values()[at])),
+        DesignMatrix::CsrF64(m) => (0..m.rows()).find_map(|row| {
+            let (features, values) = m.row(row);
+            values.iter().position(beyond).map(|at| (features[at] as usize, values[at]))
+        }),
+        // The squares of all numbers in single precision are numbers in double precision.
+        DesignMatrix::DenseF32(_) | DesignMatrix::Coded(_) | DesignMatrix::CsrF32(_) => None,
+    };
+    let (what, value) = match (entry, &data.target) {
+        (Some((feature, value)), _) => (format!("feature '{}'", data.feature_names[feature]), value),
+        (None, Target::Values(values)) => match values.iter().copied().find(beyond) {
+            Some(value) => ("target".into(), value),
+            None => return Ok(()),
+        },
+        (None, Target::Classes { .. }) => return Ok(()),
+    };
+    Err(Error::input(format!(
+        "the {what} of a {name} row is {value:e}, and sums of its squares are too large for a number"
+    ))
+    .remedy("rescale it: give it in units in which it is smaller"))
+}
+
 /// A byte an entry, where that is all a large dense matrix needs. Before the features are standardized: roundings of
 /// standardized values lie on no grid.
 fn compress(design: &mut DesignMatrix) {
@@ -116,6 +144,7 @@ pub(super) fn prepared(rows: &Dataset, standardization: &Standardization, name: 
     let mut rows = rows.clone();
     match &rows.arrangement {
         None => {
+            check_magnitudes(&rows, name)?;
             compress(&mut rows.design);
             standardization.apply(&mut rows.design)?;
         }

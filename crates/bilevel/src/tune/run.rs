@@ -6,6 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::LinearModel;
+use super::bounds::bounds;
 use super::compare::{candidate, diagnose, untuned, usual_if_better};
 use super::context::{Context, Spec, Stop};
 use super::engine::engine_for;
@@ -37,9 +38,6 @@ const CLASS_LAWS: [Law; 2] = [Law::Shrunk(1.0), Law::Free];
 /// Rows and parameters up to which candidates are described at the same time; each of them takes a number or two a row, and
 /// its parameters.
 const DESCRIBED_TOGETHER: usize = 1 << 18;
-/// The default box of the log-penalties, relative to the logarithm of the mean variance of the features.
-const BOX: (f64, f64) = (-14.0, 8.0);
-
 pub(super) fn run(
     train: Cow<'_, Dataset>,
     validation: Option<&Dataset>,
@@ -256,18 +254,6 @@ pub(super) fn run(
     })
 }
 
-/// The box of each log-penalty.
-fn bounds(options: &TuneOptions, variance: f64) -> Result<(f64, f64)> {
-    let scale = if variance > 0.0 { variance.ln() } else { 0.0 };
-    let low = options.lambda_min.unwrap_or(scale + BOX.0);
-    let high = options.lambda_max.unwrap_or(scale + BOX.1);
-    if low < high && low >= -100.0 && high <= 100.0 {
-        return Ok((low, high));
-    }
-    Err(Error::input(format!("log-penalties cannot range over [{low:.3}, {high:.3}]"))
-        .remedy("use bounds between -100 and 100, the lower one first"))
-}
-
 fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>) -> Result<()> {
     check_rows(train)?;
     for (other, name) in [(validation, "validation"), (test, "test")] {
@@ -319,6 +305,16 @@ fn check_given(data: &Dataset, folds: &[Range<usize>]) -> Result<()> {
     }
 }
 
+/// A class that cannot be in all of `k` folds.
+fn too_rare(name: &str, size: usize, k: usize) -> Error {
+    let (rows, folds) = match size {
+        1 => ("1 row".into(), String::new()),
+        _ => (format!("{size} rows"), format!("use --folds {size} or fewer, ")),
+    };
+    Error::input(format!("class {name} has {rows}, fewer than the {k} folds"))
+        .remedy(format!("{folds}judge by --validation, or merge the class with another or leave it out"))
+}
+
 fn judges<'a>(
     data: &Dataset,
     folds: &'a [Range<usize>],
@@ -355,8 +351,7 @@ fn judges<'a>(
                     .remedy("use between 2 folds and one fold a row"));
             }
             if let Some((size, name)) = smallest.filter(|(size, _)| *size < k) {
-                return Err(Error::input(format!("class {name} has {size} rows, fewer than the {k} folds"))
-                    .remedy(format!("use --folds {} or fewer, or merge rare classes", size.max(2))));
+                return Err(too_rare(&name, size, k));
             }
             Ok((Judges::Folds(k), format!("{k} folds")))
         }
