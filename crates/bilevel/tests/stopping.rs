@@ -252,6 +252,36 @@ fn an_interrupted_tuning_returns_to_its_best_fits() {
     }
 }
 
+/// Asks to stop at the first look, long after the beginning.
+struct Slow(Arc<AtomicBool>);
+
+impl Observer for Slow {
+    fn phase(&mut self, _: &str) {}
+
+    fn iteration(&mut self, _: &TraceRow) -> ControlFlow<()> {
+        std::thread::sleep(Duration::from_secs(1));
+        self.0.store(true, Ordering::SeqCst);
+        ControlFlow::Continue(())
+    }
+
+    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
+        Some(self.0.clone())
+    }
+}
+
+/// The time of a sampled search was taken for that of a pass, and no fit seemed short enough for whoever waits.
+#[test]
+fn a_sampled_search_keeps_its_first_look() {
+    let Bundled { design, target, .. } = Bundled::read("pendigits.gz", 700);
+    let digits = dataset(design, &target, 10);
+    for method in [Method::SidConstant, Method::SidSvrg, Method::AidFp] {
+        let options = TuneOptions { penalties: Penalties::Shared, method, ..TuneOptions::default() };
+        let tuned = tune(&digits, None, None, &options, &mut Slow(Arc::default())).unwrap();
+        assert_eq!((&tuned.status[..], tuned.trace.len()), ("interrupted", 1), "{method:?}");
+        assert!(tuned.model.coef.iter().any(|w| *w != 0.0) && vector::all_finite(&tuned.model.coef));
+    }
+}
+
 /// Sleeps until time is over, at the first iteration or before the last fits.
 struct Sleeper {
     begun: Instant,

@@ -22,6 +22,8 @@ pub(super) struct Context<'o> {
     pub trace: Vec<TraceRow>,
     /// Work of objectives that are finished.
     pub work: Work,
+    /// Passes so far, with those of the objective at work when it was last heard of.
+    seen_passes: f64,
     /// Rows of the training set: the unit of a pass.
     pub rows: usize,
     stopped: Option<Stop>,
@@ -72,6 +74,7 @@ impl<'o> Context<'o> {
             started: Instant::now(),
             trace: Vec::new(),
             work: Work::default(),
+            seen_passes: 0.0,
             rows,
             stopped: None,
             ending: None,
@@ -102,6 +105,7 @@ impl<'o> Context<'o> {
         if self.observer.iteration(&row).is_break() {
             self.stopped.get_or_insert(Stop::Interrupted);
         }
+        self.seen_passes = row.passes;
         self.reserve(row.passes);
         self.trace.push(row);
         if self.must_stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -136,7 +140,7 @@ impl<'o> Context<'o> {
     }
 
     fn seconds_of_a_pass(&self) -> f64 {
-        self.seconds() / self.work.passes(self.rows).max(1.0)
+        self.seconds() / self.work.passes(self.rows).max(self.seen_passes).max(1.0)
     }
 
     /// True once the user has asked to stop.

@@ -159,6 +159,11 @@ impl<'a> Objective<'a> {
         self.solving = solving;
     }
 
+    /// Keeps what another way found, as [`Objective::keep`] does.
+    pub(super) fn keep_settled(&mut self, settled: Settled<'a>) {
+        self.kept = Some(settled);
+    }
+
     /// Takes over the evaluation to return to.
     pub(super) fn keep_from(&mut self, other: Objective<'a>) {
         self.kept = other.kept;

@@ -78,6 +78,11 @@ impl<'a> SampledFold<'a> {
         }
     }
 
+    /// The lower variable found last.
+    pub(super) fn weights(&self) -> &[f64] {
+        &self.w
+    }
+
     /// The hypergradient at `lambda`, from where the last one ended; `index` picks the samples.
     pub(super) fn estimate(&mut self, lambda: &[f64], method: Method, index: u64) -> Result<Hypergradient> {
         let mut before = self.lower_value(lambda);

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 
 use super::context::{Context, Spec, Step, Stop};
 use super::engine::{Engine, Solving};
-use super::objective::Objective;
+use super::fitted::Fitted;
+use super::objective::{Objective, Settled};
 use super::options::Method;
 use super::path::Division;
 use super::prior::Prior;
@@ -51,6 +52,12 @@ struct SampledObjective<'a, 'p> {
 impl SampledObjective<'_, '_> {
     fn work(&self) -> Work {
         self.folds.iter().map(|fold| fold.work).sum()
+    }
+
+    /// The last evaluation, which was at `lambda`, with the sampled fits of the folds.
+    fn settled<'s>(&self, lambda: Vec<f64>) -> Settled<'s> {
+        let folds = self.folds.iter().map(|fold| Fitted::Weights(fold.weights().to_vec()));
+        Settled { lambda, value: self.seen, folds: folds.collect() }
     }
 
     /// What is known after the last evaluation.
@@ -148,10 +155,17 @@ pub(super) fn descend_stochastic<'a>(
 
     // One look at each start; numbers that are multiples of the period make it a full one.
     let mut looks: Vec<(f64, Vec<f64>)> = Vec::new();
+    let (mut sampled, mut least) = (None, f64::INFINITY);
     for (number, mut start) in starts.into_iter().enumerate() {
         domain.project(&mut start);
         match objective.evaluate(&start, number * LOOK_EVERY) {
-            Ok(at) => looks.push((at.objective, start)),
+            Ok(at) => {
+                if at.objective < least {
+                    least = at.objective;
+                    sampled = Some(objective.settled(start.clone()));
+                }
+                looks.push((at.objective, start));
+            }
             Err(error) if error.is_numeric() && !looks.is_empty() => {}
             Err(error) => return Err(error),
         }
@@ -168,7 +182,16 @@ pub(super) fn descend_stochastic<'a>(
         prior,
         best: None,
     };
-    exact.confirm(looks.into_iter().map(|(_, start)| start), context)?;
+    match (exact.confirm(looks.into_iter().map(|(_, start)| start), context), sampled) {
+        // Nobody waits for an exact fit: the sampled one is kept.
+        (Err(error), Some(sampled)) if error.is_interrupted() && context.was_asked() => {
+            context.work += objective.work() + exact.objective.work();
+            let lambda = sampled.lambda.clone();
+            kept_by.keep_settled(sampled);
+            return Ok((lambda, StopReason::Interrupted));
+        }
+        (confirmed, _) => confirmed?,
+    }
     let Some((_, _, start)) = exact.best.clone() else { unreachable!("the first start is confirmed or an error") };
 
     let mut kept = Vec::new();
