@@ -1,6 +1,6 @@
 //! What the commands are told alike: the data file, how it is read, and the problem that is made of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bilevel::sample::{Batch, Sampling};
@@ -49,6 +49,60 @@ pub struct ProblemArgs {
     /// Number of threads; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Run")]
     pub threads: Option<u32>,
+}
+
+impl ProblemArgs {
+    /// The files that are read, among names that may be none.
+    pub fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let labels = [&self.data.labels, &self.validation_labels, &self.groups].into_iter().flatten();
+        let validation = self.validation.iter().map(Path::new);
+        std::iter::once(&self.train).chain(labels).map(PathBuf::as_path).chain(validation)
+    }
+
+    /// The options that were given and that say something of data files alone.
+    pub fn given(&self) -> impl Iterator<Item = &'static str> {
+        let more = [
+            ("--validation", self.validation.is_some()),
+            ("--model", self.model != LossChoice::Auto),
+            ("--penalties", self.penalties != Penalties::Auto),
+            ("--groups", self.groups.is_some()),
+            ("--no-intercept", self.no_intercept),
+            ("--sampling", self.sampling.is_some()),
+        ];
+        self.data.given().chain(self.encoding.given()).chain(named(more))
+    }
+}
+
+/// The names that are marked.
+fn named<const N: usize>(marked: [(&'static str, bool); N]) -> impl Iterator<Item = &'static str> {
+    marked.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)
+}
+
+impl DataArgs {
+    /// The options that were given.
+    pub fn given(&self) -> impl Iterator<Item = &'static str> {
+        named([
+            ("--target", self.target.is_some()),
+            ("--labels", self.labels.is_some()),
+            ("--header", self.header.is_some()),
+            ("--delimiter", self.delimiter.is_some()),
+        ])
+    }
+}
+
+impl EncodingArgs {
+    /// The options that were given, as far as they differ from the defaults.
+    pub fn given(&self) -> impl Iterator<Item = &'static str> {
+        named([
+            ("--missing", self.missing != Missing::default()),
+            ("--storage", self.storage != Storage::default()),
+            ("--dtype", self.dtype != Dtype::default()),
+            ("--normalize-rows", self.normalize_rows),
+            ("--no-standardize", self.no_standardize),
+            ("--classes", !self.classes.is_empty()),
+            ("--positive-class", self.positive_class.is_some()),
+        ])
+    }
 }
 
 /// How a data file is to be understood.

@@ -68,7 +68,9 @@ pub struct ConvertArgs {
 }
 
 pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
-    output::check_file(&args.output)?;
+    let also_read = [&args.data.labels, &args.groups, &args.like].into_iter().flatten();
+    output::check_file(&args.output, std::iter::once(&args.input).chain(also_read).map(PathBuf::as_path))?;
+    let written = output::regular_file(&args.output)?;
     if MappedRows::recognises(&args.input) {
         return Err(Error::input("the file is converted already").in_file(&args.input).remedy("use it as it is"));
     }
@@ -115,7 +117,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
         progress.done((part * PARTS as f64) as usize, &format!("{text}: {}", numbers::percent(part)));
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let header = interrupt::undoing(|| convert(&args.input, &args.output, &options, &mut watch));
+    let header = interrupt::undoing(|| convert(&args.input, &written, &options, &mut watch));
     progress.finish();
     let header = header?;
     if !args.quiet {

@@ -1,7 +1,7 @@
 //! `bilevel hypergradient`: the gradient of the validation loss in the log-penalties, with an error bar.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -99,7 +99,7 @@ pub struct HypergradientArgs {
 
 pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
     if let Some(path) = &args.out {
-        output::check_file(path)?;
+        output::check_file(path, args.problem.inputs().chain([Path::new(&args.at)]))?;
     }
     let mut progress = Progress::new(args.quiet || args.json, 1);
     let verify = if args.verify { Verify::All } else { Verify::HeaderOnly };

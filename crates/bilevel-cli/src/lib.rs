@@ -19,6 +19,7 @@ mod memory;
 mod names;
 mod numbers;
 mod output;
+mod place;
 mod plan;
 mod predict;
 mod problem;

@@ -6,18 +6,61 @@ use std::path::{Path, PathBuf};
 
 use bilevel::{Error, Result};
 
+use crate::place::{self, Place};
+
 /// Prints to standard output; a reader that went away is not an error.
 pub fn print(text: &str) -> Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for what may be no text.
+pub fn print_bytes(contents: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(contents).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io(Path::new("standard output"), &error)),
         _ => Ok(()),
     }
 }
 
-/// Makes sure that files can be written to `folder`, before hours are spent on what goes into them. Creates nothing
-/// that stays.
-pub fn check_folder(folder: &Path) -> Result<()> {
+/// Makes sure that the files `names` can be written to `folder`, before hours are spent on what goes into them, and that none of
+/// them is one of `inputs`. Creates nothing that stays.
+pub fn check_folder<'a>(folder: &Path, names: &[&str], inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    probe(folder).map_err(|error| error.remedy(OTHER_FOLDER))?;
+    let inputs: Vec<&Path> = inputs.into_iter().collect();
+    for path in names.iter().map(|name| folder.join(name)) {
+        Place::of(&path).map_err(|error| error.remedy(OTHER_FOLDER))?;
+        place::refuse_inputs(&path, inputs.iter().copied()).map_err(|error| error.remedy(OTHER_FOLDER))?;
+    }
+    Ok(())
+}
+
+/// Makes sure that a file can be written as `path`, and is none of `inputs`.
+pub fn check_file<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let place = Place::of(path).map_err(|error| error.remedy("name a file to write to"))?;
+    place::refuse_inputs(path, inputs)?;
+    match &place {
+        Place::Replaced(path) => {
+            probe(folder_of(path)).map_err(|error| error.remedy("choose another place for the file"))
+        }
+        Place::Direct(_) => Ok(()),
+    }
+}
+
+/// The file that is made or replaced where `path` is written; for what is written here and there, as devices and pipes cannot be.
+pub fn regular_file(path: &Path) -> Result<PathBuf> {
+    match Place::of(path)? {
+        Place::Replaced(path) => Ok(path),
+        Place::Direct(_) => Err(Error::input("is a device, a pipe or a link to nothing, and a regular file is needed")
+            .in_file(path)
+            .remedy("choose another place for the file")),
+    }
+}
+
+/// What to do where a folder does not serve.
+const OTHER_FOLDER: &str = "choose another with --out";
+
+/// Tries to write to a folder, or to that in which it would be made.
+fn probe(folder: &Path) -> Result<()> {
     let mut existing = folder;
     while !existing.exists() {
         existing = match existing.parent() {
@@ -31,14 +74,6 @@ pub fn check_folder(folder: &Path) -> Result<()> {
         false => Err(io::ErrorKind::NotADirectory.into()),
     };
     result.map_err(|error| cannot_write(folder, existing, &error))
-}
-
-/// Makes sure that a file can be written as `path`.
-pub fn check_file(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Err(Error::input("is a directory").in_file(path).remedy("name a file to write to"));
-    }
-    check_folder(folder_of(path))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -55,28 +90,38 @@ fn cannot_write(folder: &Path, existing: &Path, error: &io::Error) -> Error {
         io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
         _ => error.to_string(),
     };
-    Error::input(format!("cannot write to this folder ({reason})")).in_file(folder).remedy("choose another with --out")
+    Error::input(format!("cannot write to this folder ({reason})")).in_file(folder)
 }
 
 /// Files that appear together when all of them have been written.
 #[derive(Debug)]
 pub struct Files {
     folder: PathBuf,
+    /// Temporary names, and where they are to go.
     written: Vec<(PathBuf, PathBuf)>,
+    /// What goes to devices and pipes, which keep nothing back.
+    held: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl Files {
     /// Creates `folder` where it does not exist.
     pub fn new(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(|error| cannot_write(folder, folder, &error))?;
-        Ok(Files { folder: folder.to_path_buf(), written: Vec::new() })
+        fs::create_dir_all(folder).map_err(|error| cannot_write(folder, folder, &error).remedy(OTHER_FOLDER))?;
+        Ok(Files { folder: folder.to_path_buf(), written: Vec::new(), held: Vec::new() })
     }
 
     /// Writes `contents` under a temporary name.
-    pub fn add(&mut self, name: &str, contents: &[u8]) -> Result<()> {
-        let temporary = temporary_name(&self.folder, name);
-        self.written.push((temporary.clone(), self.folder.join(name)));
-        fs::write(&temporary, contents).map_err(|error| Error::io(&self.folder.join(name), &error))
+    pub fn add(&mut self, name: impl AsRef<Path>, contents: &[u8]) -> Result<()> {
+        let path = match Place::of(&self.folder.join(name))? {
+            Place::Replaced(path) => path,
+            Place::Direct(path) => {
+                self.held.push((path, contents.to_vec()));
+                return Ok(());
+            }
+        };
+        let temporary = temporary_name(folder_of(&path), &path.file_name().unwrap_or_default().to_string_lossy());
+        self.written.push((temporary.clone(), path.clone()));
+        place::write_like(&temporary, &path, contents).map_err(|error| Error::io(&path, &error))
     }
 
     /// Gives all files their names.
@@ -87,7 +132,7 @@ impl Files {
                 return Err(Error::io(&path, &error));
             }
         }
-        Ok(())
+        self.held.iter().try_for_each(|(path, contents)| place::write_directly(path, contents))
     }
 }
 
@@ -103,7 +148,7 @@ impl Drop for Files {
 pub fn write_file(path: &Path, contents: &[u8]) -> Result<()> {
     let name = path.file_name().ok_or_else(|| Error::input("is not the name of a file").in_file(path))?;
     let mut files = Files::new(folder_of(path))?;
-    files.add(&name.to_string_lossy(), contents)?;
+    files.add(name, contents)?;
     files.publish()
 }
 
@@ -119,7 +164,7 @@ mod tests {
     fn files_appear_together_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("a/b");
-        check_folder(&out).unwrap();
+        check_folder(&out, &["one"], []).unwrap();
         assert!(!folder.path().join("a").exists(), "checking leaves nothing behind");
 
         let mut files = Files::new(&out).unwrap();
@@ -140,7 +185,7 @@ mod tests {
     fn a_file_is_no_folder() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), b"").unwrap();
-        let error = check_folder(&folder.path().join("file/out")).unwrap_err();
+        let error = check_folder(&folder.path().join("file/out"), &[], []).unwrap_err();
         assert!(error.is_input() && error.to_string().contains("is not a folder"), "{error}");
     }
 }

@@ -32,7 +32,7 @@ pub struct PredictArgs {
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     if let Some(out) = &args.out {
-        output::check_file(out)?;
+        output::check_file(out, [&args.model, &args.data].into_iter().chain(&args.how.labels).map(PathBuf::as_path))?;
     }
     let saved = SavedModel::read(&args.model)?;
     let loss = saved.model.loss;

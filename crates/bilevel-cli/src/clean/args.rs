@@ -1,6 +1,6 @@
 //! The arguments of `bilevel clean`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bilevel::clean::Start;
@@ -101,6 +101,12 @@ impl CleanArgs {
             seed: self.seed,
             threads: self.threads,
         }
+    }
+
+    /// The files that are read.
+    pub fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let labels = [&self.data.labels, &self.trusted_labels, &self.test_labels, &self.test].into_iter().flatten();
+        [&self.train, &self.trusted].into_iter().chain(labels).map(PathBuf::as_path)
     }
 }
 

@@ -13,6 +13,9 @@ use crate::output::Files;
 use crate::problem::Inputs;
 use crate::words::Words;
 
+/// What is written.
+pub const NAMES: [&str; 4] = ["model", "weights.csv", "summary.json", "report.html"];
+
 pub fn write(args: &CleanArgs, inputs: &Inputs, cleaned: &Cleaned) -> Result<()> {
     let command = command(args, inputs.target_name.as_deref());
     let learned = &inputs.learned;
@@ -36,11 +39,12 @@ pub fn write(args: &CleanArgs, inputs: &Inputs, cleaned: &Cleaned) -> Result<()>
     };
     let page = page::Page { args, inputs, cleaned, command: &command };
     let summary = serde_json::to_string_pretty(&summary(args, cleaned)).expect("plain data can be written as JSON");
+    let [model_name, weights_name, summary_name, report_name] = NAMES;
     let mut files = Files::new(&args.out)?;
-    files.add("model", &saved.to_bytes()?)?;
-    files.add("weights.csv", weights(&inputs.train, cleaned).as_bytes())?;
-    files.add("summary.json", (summary + "\n").as_bytes())?;
-    files.add("report.html", page.render().as_bytes())?;
+    files.add(model_name, &saved.to_bytes()?)?;
+    files.add(weights_name, weights(&inputs.train, cleaned).as_bytes())?;
+    files.add(summary_name, (summary + "\n").as_bytes())?;
+    files.add(report_name, page.render().as_bytes())?;
     files.publish()
 }
 

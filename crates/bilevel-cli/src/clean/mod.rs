@@ -22,7 +22,7 @@ use crate::{csv, interrupt, numbers, output};
 
 pub fn run(args: &CleanArgs) -> Result<ExitCode> {
     bilevel::tune::Relabel::parse(&args.encoding.classes)?;
-    output::check_folder(&args.out)?;
+    output::check_folder(&args.out, &file::NAMES, args.inputs())?;
     problem::start(args.threads)?;
     let asked = args.problem();
     let trusted = Part::File(args.trusted.clone());

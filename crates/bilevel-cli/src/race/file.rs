@@ -16,8 +16,8 @@ use crate::csv;
 use crate::output::Files;
 use crate::settings::difference;
 
-const RUNS: &str = "race.json";
-const ROWS: &str = "race.csv";
+pub const RUNS: &str = "race.json";
+pub const ROWS: &str = "race.csv";
 const HEADER: &str = "algorithm,seed,iterations,seconds,samples,gradients,hessian_products,cross_products,factorizations,\
                       value,gradient_squared,distance_squared";
 

@@ -32,6 +32,10 @@ use args::StepRule;
 use args::Unknowns;
 use file::{Lane, RaceFile};
 
+/// The page that shows all.
+const PAGE: &str = "race.html";
+/// What is written.
+const FILES: [&str; 5] = [file::RUNS, file::ROWS, PAGE, "race-seconds.svg", "race-samples.svg"];
 /// The box of penalties.
 const PENALTIES: [f64; 2] = [1e-8, 100.0];
 /// The penalty beside weights of rows: 0.2 |w|^2.
@@ -43,7 +47,8 @@ const START: &str = "0.1";
 
 pub fn run(args: &RaceArgs) -> Result<ExitCode> {
     let steps = args.steps()?;
-    output::check_folder(&args.out)?;
+    let inputs = args.problem.inputs().chain(args.at.as_deref().map(Path::new));
+    output::check_folder(&args.out, &FILES, inputs)?;
     if let Some(kind) = simulated::asked_for(args) {
         problem::start_threads(&args.problem)?;
         let problem = simulated::problem(kind, args)?;
@@ -127,7 +132,7 @@ impl Race<'_> {
         let title = format!("{name}: bilevel algorithms");
         let facts = [description, self.facts()].concat();
         let mut more = figures::files(file.lanes(), &title);
-        more.push(("race.html".into(), html(&title, file.lanes(), &facts)));
+        more.push((PAGE.into(), html(&title, file.lanes(), &facts)));
         file.write(&more)?;
         if !args.quiet {
             let closing = closing(&args.out, file.lanes().len(), before);

@@ -27,11 +27,14 @@ use error::ErrorResult;
 use sources::Plan;
 use verdict::Verdict;
 
+/// What is written beside figures.
+const FILES: [&str; 4] = ["verdicts.csv", "slopes.csv", "descent.csv", "reproduction.html"];
+
 pub fn run(args: &ReproduceArgs) -> Result<ExitCode> {
     let args::Paper::Aistats2021 = args.paper;
     let clock = Instant::now();
     let plan = Plan::find(args)?;
-    output::check_folder(&args.out)?;
+    output::check_folder(&args.out, &FILES, [])?;
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build_global();
         pool.map_err(|error| Error::input(format!("cannot start {threads} threads: {error}")))?;
@@ -90,18 +93,19 @@ fn write(
     descents: &[DescentResult],
     seconds: f64,
 ) -> Result<()> {
+    let [verdicts_name, slopes_name, descent_name, page_name] = FILES;
     let mut files = Files::new(&args.out)?;
-    files.add("verdicts.csv", verdict::csv(&verdicts(errors, descents)).as_bytes())?;
-    files.add("slopes.csv", slopes(errors).as_bytes())?;
+    files.add(verdicts_name, verdict::csv(&verdicts(errors, descents)).as_bytes())?;
+    files.add(slopes_name, slopes(errors).as_bytes())?;
     let header =
         "problem,method,iteration,epochs,seconds,validation_loss,validation_accuracy,test_loss,test_accuracy\n";
     let lines: String = descents.iter().map(DescentResult::csv_lines).collect();
-    files.add("descent.csv", format!("{header}{lines}").as_bytes())?;
+    files.add(descent_name, format!("{header}{lines}").as_bytes())?;
     let figures = errors.iter().flat_map(|result| result.files.clone());
     for (name, svg) in figures.chain(descents.iter().flat_map(DescentResult::files)) {
-        files.add(&name, svg.as_bytes())?;
+        files.add(name, svg.as_bytes())?;
     }
-    files.add("reproduction.html", html(plan, errors, descents, seconds).as_bytes())?;
+    files.add(page_name, html(plan, errors, descents, seconds).as_bytes())?;
     files.publish()
 }
 

@@ -15,7 +15,7 @@ use crate::output::Files;
 use crate::settings::difference;
 
 pub const ROWS: &str = "study.csv";
-const SETTINGS: &str = "study.json";
+pub const SETTINGS: &str = "study.json";
 const HEADER: &str = "method,eta,t,k,replicate,samples,epochs,seconds,squared_error,relative_squared_error";
 
 /// The rows of a study in its folder.

@@ -29,9 +29,15 @@ pub use question::Question;
 
 /// Time between two writings of what is done.
 const BETWEEN_WRITINGS: Duration = Duration::from_secs(5);
+/// The page that shows all.
+const PAGE: &str = "study.html";
+/// What is written.
+const FILES: [&str; 6] =
+    [file::ROWS, file::SETTINGS, PAGE, "study-epochs.svg", "study-samples.svg", "study-seconds.svg"];
 
 pub fn run(args: &StudyArgs) -> Result<ExitCode> {
-    output::check_folder(&args.out)?;
+    let inputs = args.problem.inputs().chain(args.at.as_deref().map(Path::new));
+    output::check_folder(&args.out, &FILES, inputs)?;
     if let Some(kind) = simulated::asked_for(args) {
         problem::start_threads(&args.problem)?;
         return kind.study(args, |studied| measured(args, studied));
@@ -91,7 +97,7 @@ fn measured(args: &StudyArgs, studied: Studied<'_>) -> Result<ExitCode> {
     let summaries = summarize(file.replicates());
     let title = format!("{name}: error of one hypergradient");
     let mut more = figures::files(&summaries, "study", &title);
-    more.push(("study.html".into(), html(&title, &summaries, &facts)));
+    more.push((PAGE.into(), html(&title, &summaries, &facts)));
     file.write(&more)?;
     if !args.quiet {
         output::print(&format!(

@@ -1,6 +1,6 @@
 //! The arguments of `bilevel tune`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bilevel::data::TargetKind;
@@ -81,6 +81,11 @@ impl TuneArgs {
                 .remedy("give a smaller --lambda-min or a larger --lambda-max"));
         }
         Relabel::parse(&self.problem.encoding.classes).map(|_| ())
+    }
+
+    /// The files that are read, among names that may be none.
+    pub fn inputs(&self) -> impl Iterator<Item = &Path> {
+        self.problem.inputs().chain(self.test.iter().map(Path::new)).chain(self.test_labels.as_deref())
     }
 
     /// What the library is told. `kind` is the target that was found.

@@ -22,6 +22,8 @@ use crate::progress::Progress;
 use crate::report::Report;
 use crate::{csv, interrupt, memory, numbers, output, results};
 
+/// What is written.
+const FILES: [&str; 4] = ["report.html", "summary.json", "trace.csv", "model"];
 /// Weights shown in the report.
 const STRONGEST: usize = 30;
 
@@ -29,7 +31,7 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode> {
     args.check()?;
     let part = |text: &Option<String>, option| text.as_ref().map(|text| Part::parse(text, option)).transpose();
     let (validation, test) = (part(&args.problem.validation, "--validation")?, part(&args.test, "--test")?);
-    output::check_folder(&args.out)?;
+    output::check_folder(&args.out, &FILES, args.inputs())?;
     problem::start_threads(&args.problem)?;
     let limit = args.options(None, TargetKind::Real).limits.iterations;
     let mut progress = Progress::new(args.quiet, limit);
@@ -107,10 +109,11 @@ fn write(args: &TuneArgs, known: &Known<'_>, tuned: &mut Tuned) -> Result<()> {
         strongest: known.strongest,
     };
     let mut files = Files::new(&args.out)?;
-    files.add("report.html", report.render().as_bytes())?;
+    let [report_name, summary_name, trace_name, model_name] = FILES;
+    files.add(report_name, report.render().as_bytes())?;
     let summary = serde_json::to_string_pretty(&Summary::new(tuned)).expect("plain data can be written as JSON");
-    files.add("summary.json", (summary + "\n").as_bytes())?;
-    files.add("trace.csv", trace(tuned).as_bytes())?;
+    files.add(summary_name, (summary + "\n").as_bytes())?;
+    files.add(trace_name, trace(tuned).as_bytes())?;
     let coef = std::mem::take(&mut tuned.model.coef);
     let saved = SavedModel {
         model: LinearModel { coef, ..tuned.model.clone() },
@@ -130,7 +133,7 @@ fn write(args: &TuneArgs, known: &Known<'_>, tuned: &mut Tuned) -> Result<()> {
             command: command.into(),
         },
     };
-    files.add("model", &saved.to_bytes()?)?;
+    files.add(model_name, &saved.to_bytes()?)?;
     files.publish()
 }
 

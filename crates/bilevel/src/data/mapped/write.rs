@@ -244,6 +244,10 @@ impl RowsWriter {
         };
         put(&mut file, place, &text)?;
         put(&mut file, 0, &prefix)?;
+        // Who could not read what is replaced cannot read this.
+        if let Ok(replaced) = std::fs::metadata(&self.path) {
+            file.set_permissions(replaced.permissions()).map_err(io)?;
+        }
         std::fs::rename(&self.temporary, &self.path).map_err(io)?;
         self.complete = true;
         Ok(header)
