@@ -117,6 +117,7 @@ pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
     progress.phase("estimating the hypergradient");
     let clock = Instant::now();
     let mut watch = |stage: &Stage| {
+        interrupt::found();
         progress.phase(&describe(stage));
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };

@@ -10,6 +10,8 @@ pub const EXIT_CODE: u8 = 130;
 
 /// True while there is something worth keeping, or to be cleared away.
 static KEEPING: AtomicBool = AtomicBool::new(false);
+/// True once something was found that will be kept.
+static FOUND: AtomicBool = AtomicBool::new(false);
 /// True where nothing is kept.
 static UNDOING: AtomicBool = AtomicBool::new(false);
 static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
@@ -22,9 +24,28 @@ pub fn listen() {
         if repeated || !KEEPING.load(Ordering::SeqCst) {
             std::process::exit(EXIT_CODE.into());
         }
-        let what = if UNDOING.load(Ordering::SeqCst) { "nothing" } else { "the best so far" };
-        eprintln!("stopping; {what} will be kept (once more to quit at once)");
+        let what = match (UNDOING.load(Ordering::SeqCst), FOUND.load(Ordering::SeqCst)) {
+            (true, _) => "nothing will be kept",
+            (false, true) => "the best so far will be kept",
+            (false, false) => "nothing was found yet that could be kept",
+        };
+        eprintln!("stopping; {what} (once more to quit at once)");
     });
+}
+
+/// From now on there is something that an interrupt leaves.
+pub fn found() {
+    FOUND.store(true, Ordering::SeqCst);
+}
+
+/// What to say of work that an interrupt has ended without a result.
+pub fn ended_without_result() -> &'static str {
+    match (UNDOING.load(Ordering::SeqCst), FOUND.load(Ordering::SeqCst)) {
+        (true, _) => "interrupted; nothing was written",
+        (false, false) => "interrupted before anything was found; nothing was written",
+        // Parts of a whole that was not reached.
+        (false, true) => "interrupted; the replicates that were finished are kept",
+    }
 }
 
 /// True once the user has asked to stop.

@@ -66,7 +66,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Reproduce(args) => reproduce::run(args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {}", one_line(&error.to_string()));
+        let text = match error.is_interrupted() {
+            true => interrupt::ended_without_result().into(),
+            false => one_line(&error.to_string()),
+        };
+        eprintln!("error: {text}");
         exit_code(&error)
     })
 }

@@ -99,8 +99,9 @@ impl Progress {
         }
     }
 
-    /// Shows iteration `number` of what is under way.
+    /// Shows iteration `number` of what is under way, which is kept if nothing better follows.
     fn show(&mut self, number: usize, line: impl Fn() -> String) -> ControlFlow<()> {
+        interrupt::found();
         match &mut self.shown {
             Shown::Nothing => {}
             Shown::Bar(bar) => {

@@ -4,7 +4,9 @@ mod common;
 
 use std::path::Path;
 
-use common::{Scratch, bilevel, data, interrupted, small_csv};
+use common::{Scratch, bilevel, data, small_csv};
+#[cfg(unix)]
+use common::{interrupted, interrupted_after};
 use serde_json::Value;
 
 /// Runs `bilevel` with these arguments and gives what it printed.
@@ -245,4 +247,49 @@ fn an_interrupt_keeps_the_best_so_far() {
     assert!(end.took < std::time::Duration::from_secs(20), "stopping took {:?}", end.took);
     assert_eq!(summary(&out)["status"], "interrupted");
     assert!(out.join("model").exists() && out.join("report.html").exists());
+}
+
+/// Whenever the signal comes, what is said of it holds, and who is told nothing finds nothing.
+#[cfg(unix)]
+#[test]
+fn an_early_interrupt_keeps_its_promise() {
+    let folder = Scratch::new();
+    let (a9a, adult) = (data("a9a.gz"), data("adult.csv.gz"));
+    let (a9a, adult) = (text(&a9a), text(&adult));
+    let sampled = ["tune", a9a, "--method", "sid-constant"];
+    let uniform = ["clean", a9a, "--trusted", a9a, "--start", "uniform"];
+    let cases: [(&[&str], u64, &str); 6] = [
+        (&sampled, 60, "model"),
+        (&sampled, 100, "model"),
+        (&["tune", adult], 15, "model"),
+        (&["tune", adult], 60, "model"),
+        (&uniform, 15, "weights.csv"),
+        (&uniform, 60, "weights.csv"),
+    ];
+    for (number, (arguments, milliseconds, file)) in cases.into_iter().enumerate() {
+        let out = folder.join(&number.to_string());
+        let end = interrupted_after(milliseconds, arguments.iter().copied().chain(["--out", text(&out)]));
+        let (promised, nothing) = (end.errors.contains("will be kept"), end.errors.contains("nothing was written"));
+        assert_eq!(end.code, Some(130), "{arguments:?}: {}", end.errors);
+        assert_eq!(out.join(file).exists(), !nothing, "{arguments:?}: {}", end.errors);
+        assert!(!(promised && nothing), "{arguments:?}: {}", end.errors);
+        // A look of the sampled search ends before it stops.
+        assert!(!nothing || arguments[0] != "tune" || arguments[1] != a9a, "{}", end.errors);
+    }
+}
+
+#[test]
+fn rates_beyond_all_numbers_are_refused() {
+    let folder = Scratch::new();
+    let counts: String = (0..60).map(|i| format!("{},{}\n", f64::from(i % 7) / 2.0, (i % 7) * (i % 3))).collect();
+    let train = folder.write("train.csv", format!("x,y\n{counts}"));
+    let large = folder.write("large.csv", "x,y\n1,1\n1e30,2\n");
+    let out = folder.join("out");
+    run(&["tune", text(&train), "--model", "poisson", "--quiet", "--out", text(&out)]);
+    for command in ["predict", "evaluate"] {
+        let output = bilevel().args([command, text(&out.join("model")), text(&large)]).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command}: {errors}");
+        assert!(errors.contains("large.csv:3: the predicted rate") && output.stdout.is_empty(), "{command}: {errors}");
+    }
 }

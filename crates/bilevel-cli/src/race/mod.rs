@@ -151,6 +151,9 @@ impl Race<'_> {
         if missing.is_empty() {
             return Ok(());
         }
+        if !file.lanes().is_empty() {
+            interrupt::found();
+        }
         let mut progress = Progress::new(self.args.quiet, missing.len());
         let ended = self.compete_all(&missing, file, &mut progress);
         progress.finish();
@@ -201,6 +204,7 @@ impl Race<'_> {
                 }
             }
             file.add(Lane::new(entry, screening));
+            interrupt::found();
             file.write(&[])?;
         }
         Ok(())

@@ -137,6 +137,9 @@ pub fn measure(
         if written.elapsed() > BETWEEN_WRITINGS {
             write(file)?;
             written = Instant::now();
+    if !file.replicates().is_empty() {
+        interrupt::found();
+    }
         }
         Ok(())
     });
@@ -149,6 +152,7 @@ pub fn identity(
     numbers: &[f64],
     rows: usize,
     hyperparameters: usize,
+        interrupt::found();
     map_step: Option<f64>,
     settings: &StudySettings,
 ) -> Map<String, Value> {

@@ -15,6 +15,7 @@ pub fn bilevel() -> Command {
 pub struct Interrupted {
     pub code: Option<i32>,
     pub printed: String,
+    pub errors: String,
     /// From the signal to the end.
     pub took: std::time::Duration,
 }
@@ -35,7 +36,7 @@ pub fn interrupted_after<'a>(milliseconds: u64, arguments: impl IntoIterator<Ite
     let mut child = Command::new(assert_cmd::cargo_bin!("bilevel"))
         .args(arguments)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     // The description of the data is printed when the work is about to begin.
@@ -48,8 +49,10 @@ pub fn interrupted_after<'a>(milliseconds: u64, arguments: impl IntoIterator<Ite
     let signal = Instant::now();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     stdout.read_to_string(&mut printed).unwrap();
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     let code = child.wait().unwrap().code();
-    Interrupted { code, printed, took: signal.elapsed() }
+    Interrupted { code, printed, errors, took: signal.elapsed() }
 }
 
 /// A bundled data file.
