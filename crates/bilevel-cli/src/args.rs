@@ -44,7 +44,7 @@ pub struct ProblemArgs {
     #[arg(long, value_parser = names::parser::<Sampling>(SAMPLINGS), help_heading = "Run")]
     pub sampling: Option<Sampling>,
     /// Seed of everything random.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, help_heading = "Run")]
     pub seed: u64,
     /// Number of threads; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Run")]
@@ -145,7 +145,7 @@ pub struct EncodingArgs {
     #[arg(long, value_name = "NEW=A,B,..")]
     pub classes: Vec<String>,
     /// The class whose probability is modelled, of two.
-    #[arg(long, value_name = "LABEL")]
+    #[arg(long, value_name = "LABEL", allow_hyphen_values = true)]
     pub positive_class: Option<String>,
 }
 
@@ -184,6 +184,19 @@ pub fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Any number that starts a stream of random numbers.
+pub fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a whole number from 0 to {} is needed", u64::MAX))
+}
+
+/// How often something is done.
+pub fn count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a whole number of at least 1 is needed".into()),
+        Ok(count) => Ok(count),
+    }
+}
+
 /// A number of rows, or `all`.
 pub fn batch(text: &str) -> Result<Batch, String> {
     match (text, text.parse::<usize>()) {
@@ -209,6 +222,9 @@ fn delimiter(text: &str) -> Result<u8, String> {
     }
 }
 
+/// A century, in seconds: longer than any run, and short enough to be added to a clock.
+const LONGEST: f64 = 1e6 * 3600.0;
+
 /// `30s`, `5m`, `2h`, `1.5` (seconds).
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
@@ -221,7 +237,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
             "h" => 3600.0,
             _ => 1.0,
         };
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if seconds <= LONGEST => Ok(time),
+        _ => Err("a time of at most 1000000h is needed".into()),
+    }
 }
 
 #[cfg(test)]
@@ -233,8 +252,12 @@ mod tests {
         for (text, seconds) in [("30s", 30.0), ("5m", 300.0), ("2h", 7200.0), ("1.5", 1.5)] {
             assert_eq!(duration(text).unwrap().as_secs_f64(), seconds, "{text}");
         }
-        for text in ["", "s", "-1", "nan", "inf", "5 m", "5d", "1e300"] {
+        for text in ["", "s", "-1", "nan", "inf", "5 m", "5d"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(duration("1000000h").is_ok());
+        for text in ["1e30", "1000001h"] {
+            assert!(duration(text).unwrap_err().contains("at most 1000000h"), "{text}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The commands by their names.
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::check::CheckArgs;
 use crate::clean::CleanArgs;
@@ -48,13 +50,29 @@ pub enum Command {
     Reproduce(ReproduceArgs),
 }
 
+impl Arguments {
+    /// The definition of the command line.
+    pub fn definition() -> clap::Command {
+        // What is refused as the value of an option is refused for what the option says of it, and not as another option.
+        let negative = |arg: clap::Arg| match arg.is_positional() || !arg.get_action().takes_values() {
+            true => arg,
+            false => arg.allow_negative_numbers(true),
+        };
+        Arguments::command().mut_subcommands(|command| command.mut_args(negative))
+    }
+
+    /// Understands a command line; the first word is the name of the program.
+    pub fn of_line(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        Arguments::from_arg_matches(&Arguments::definition().try_get_matches_from(words)?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_sound() {
-        Arguments::command().debug_assert();
+        Arguments::definition().debug_assert();
     }
 }

@@ -11,7 +11,7 @@ use bilevel::tune::{LossChoice, Observer, Relabel};
 use bilevel::{Error, Result};
 use clap::Args;
 
-use crate::args::{DataArgs, EncodingArgs};
+use crate::args::{DataArgs, EncodingArgs, seed};
 use crate::input::{encode_options, read_options};
 use crate::names::{self, MODELS};
 use crate::progress::Progress;
@@ -57,7 +57,7 @@ pub struct ConvertArgs {
     pub like: Option<PathBuf>,
 
     /// Seed of the order of the rows.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, help_heading = "Run")]
     pub seed: u64,
     /// Number of threads; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Run")]

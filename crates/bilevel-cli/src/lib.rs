@@ -38,7 +38,6 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use bilevel::Error;
-use clap::Parser;
 use clap::error::ErrorKind;
 
 use command::{Arguments, Command};
@@ -47,7 +46,7 @@ use command::{Arguments, Command};
 ///
 /// Listens for interrupts from then on and may end the process, so it is to be called once, and last.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match Arguments::of_line(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };

@@ -36,6 +36,11 @@ fn svmlight(line: &str) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// An archive without members: its end alone.
+fn zip_of_nothing() -> Vec<u8> {
+    [&b"PK\x05\x06"[..], &[0; 18]].concat()
+}
+
 fn cases() -> Vec<Case> {
     let csv = || small_csv(60).into_bytes();
     let with_line = |line: &str| [csv(), line.as_bytes().to_vec()].concat();
@@ -188,6 +193,70 @@ fn cases() -> Vec<Case> {
             vec![("a.csv", csv())],
             "clean @/a.csv --trusted @/a.csv --monitor 1",
             &["--monitor"],
+        ),
+        // A value that begins with a minus is refused for what it is.
+        case(
+            "a negative class that does not occur",
+            vec![("a.csv", csv())],
+            "tune @/a.csv --positive-class -1",
+            &["no class '-1'", "no, yes"],
+        ),
+        case("a negative seed", vec![("a.csv", csv())], "tune @/a.csv --seed -1", &["--seed", "a whole number from 0"]),
+        case("negative folds", vec![("a.csv", csv())], "tune @/a.csv --folds -1", &["-1 is not in 2..=1000"]),
+        case("a negative penalty", vec![("a.csv", csv())], "tune @/a.csv --lambda-min -1", &["a positive number"]),
+        case("a negative fraction", vec![("a.csv", csv())], "tune @/a.csv --validation -0.5", &["between 0 and 1"]),
+        case("a negative place", vec![("a.csv", csv())], "hypergradient @/a.csv --at -1", &["--at -1", "0.01"]),
+        case(
+            "a negative share",
+            vec![("a.csv", csv())],
+            "clean @/a.csv --trusted @/a.csv --monitor -1",
+            &["from 0 to below 1"],
+        ),
+        case("a time beyond all clocks", vec![("a.csv", csv())], "tune @/a.csv --max-time 1e30", &["at most 1000000h"]),
+        case(
+            "a smallest penalty beyond the default largest",
+            vec![("a.csv", csv())],
+            "tune @/a.csv --lambda-min 1e10",
+            &["from 1.000e10 to ", "the default for these data"],
+        ),
+        case("a penalty beyond all", vec![("a.csv", csv())], "tune @/a.csv --lambda-max 1e308", &["2.7e43"]),
+        case(
+            "a class of one row",
+            vec![("a.csv", [csv(), b"0.5,red,maybe\n".to_vec()].concat())],
+            "tune @/a.csv",
+            &["class maybe has 1 row, fewer than the 2 folds; judge by --validation"],
+        ),
+        case(
+            "a number beyond single precision",
+            vec![("a.csv", with_line("1e300,red,yes\n"))],
+            "tune @/a.csv",
+            &["a.csv:62:1: ", "column 'x'", "--dtype f64"],
+        ),
+        case(
+            "the same to convert",
+            vec![("a.csv", with_line("1e300,red,yes\n"))],
+            "convert @/a.csv @/b",
+            &["a.csv:62:1: ", "column 'x'", "--dtype f64"],
+        ),
+        case(
+            "a number whose square is none",
+            vec![("a.csv", with_line("1e300,red,yes\n"))],
+            "tune @/a.csv --dtype f64",
+            &["feature 'x'", "1e300", "rescale"],
+        ),
+        case(
+            "targets whose squares are none",
+            vec![("a.csv", small_csv(60).replace("yes", "3e200").replace("no", "-2e200").into())],
+            "tune @/a.csv --model squared",
+            &["the target", "e200", "rescale"],
+        ),
+        case("an archive of something else", vec![("a.zip", zip_of_nothing())], "tune @/a.zip", &["unpack it"]),
+        case("the format of another build", vec![("a.parquet", b"PAR1".to_vec())], "tune @/a.parquet", &["a.parquet"]),
+        case(
+            "converted where no folder can be",
+            vec![("a.csv", csv()), ("file", vec![])],
+            "convert @/a.csv @/file/b",
+            &["file is not a folder", "another place"],
         ),
         case("nothing to inspect", vec![("a.csv", vec![])], "inspect @/a.csv", &["empty"]),
     ]

@@ -7,7 +7,7 @@ use bilevel::clean::Start;
 use bilevel::tune::{LossChoice, Method, Penalties};
 use clap::Args;
 
-use crate::args::{DataArgs, EncodingArgs, ProblemArgs, duration, positive};
+use crate::args::{DataArgs, EncodingArgs, ProblemArgs, duration, positive, seed};
 use crate::names::{self, CLEAN_METHODS, CLEAN_STARTS, MODELS};
 
 const EXAMPLES: &str = "\
@@ -70,7 +70,7 @@ pub struct CleanArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Run")]
     pub max_iterations: Option<u32>,
     /// Seed of everything random.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, help_heading = "Run")]
     pub seed: u64,
     /// Number of threads; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Run")]

@@ -9,7 +9,7 @@ use bilevel::{Error, Result};
 use clap::{Args, ValueEnum};
 
 use super::simulated::SimulatedArgs;
-use crate::args::{ProblemArgs, batch, positive};
+use crate::args::{ProblemArgs, batch, count, positive};
 use crate::names::{self, ALGORITHMS};
 
 const EXAMPLES: &str = "\
@@ -54,7 +54,7 @@ pub struct RaceArgs {
     #[arg(long, value_name = "X", value_parser = positive, help_heading = "Race")]
     pub passes: Option<f64>,
     /// Stop each run after so many iterations.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Race")]
+    #[arg(long, value_name = "N", value_parser = count, help_heading = "Race")]
     pub iterations: Option<u64>,
     /// Runs of each algorithm, with the seeds --seed, --seed + 1, ...
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Race")]

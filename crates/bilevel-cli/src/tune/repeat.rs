@@ -42,10 +42,9 @@ pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> 
 mod tests {
     use super::*;
     use crate::command::{Arguments, Command};
-    use clap::Parser;
 
     fn parse(line: &[&str]) -> TuneArgs {
-        match Arguments::try_parse_from(line).unwrap().command {
+        match Arguments::of_line(line).unwrap().command {
             Command::Tune(args) => *args,
             other => panic!("{other:?}"),
         }
