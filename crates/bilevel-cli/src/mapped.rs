@@ -7,7 +7,7 @@ use bilevel::data::{Dataset, TargetKind};
 use bilevel::tune::Relabel;
 use bilevel::{Error, Result};
 
-use crate::args::{self, DataArgs, ProblemArgs};
+use crate::args::{DataArgs, ProblemArgs};
 use crate::input::Learned;
 use crate::{interrupt, numbers};
 
@@ -32,34 +32,20 @@ pub fn open(path: &Path, verify: Verify) -> Result<Option<MappedRows>> {
 
 /// Refuses options that say how a file is read and encoded: this one was.
 pub fn refuse_options(path: &Path, args: &ProblemArgs) -> Result<()> {
-    let how = &args.encoding;
-    let set = [
-        (how.missing != args::Missing::default(), "--missing"),
-        (how.storage != args::Storage::default(), "--storage"),
-        (how.dtype != args::Dtype::default(), "--dtype"),
-        (how.normalize_rows, "--normalize-rows"),
-        (!how.classes.is_empty(), "--classes"),
-        (how.positive_class.is_some(), "--positive-class"),
-    ];
     refuse_reading(path, &args.data)?;
-    refuse(path, &set)
+    // That the features are as they came is compared with what the file says.
+    refuse(path, args.encoding.given().find(|name| *name != "--no-standardize"))
 }
 
 /// Refuses options that say how a file is read.
 pub fn refuse_reading(path: &Path, how: &DataArgs) -> Result<()> {
-    let set = [
-        (how.target.is_some(), "--target"),
-        (how.labels.is_some(), "--labels"),
-        (how.header.is_some(), "--header"),
-        (how.delimiter.is_some(), "--delimiter"),
-    ];
-    refuse(path, &set)
+    refuse(path, how.given().next())
 }
 
-fn refuse(path: &Path, set: &[(bool, &str)]) -> Result<()> {
-    match set.iter().find(|(set, _)| *set) {
+fn refuse(path: &Path, given: Option<&str>) -> Result<()> {
+    match given {
         None => Ok(()),
-        Some((_, option)) => Err(Error::input(format!("{option} comes too late for a file that was converted"))
+        Some(option) => Err(Error::input(format!("{option} comes too late for a file that was converted"))
             .in_file(path)
             .remedy("give it to bilevel convert")),
     }

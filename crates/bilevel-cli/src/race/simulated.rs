@@ -7,7 +7,7 @@ use bilevel::problems::poisoning::{Poisoning, PoisoningOptions};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::race::Contested;
 use bilevel::row_sums::RowSumObjective;
-use bilevel::tune::{LossChoice, Penalties};
+use bilevel::tune::LossChoice;
 use bilevel::{Error, Result};
 use clap::Args;
 
@@ -132,13 +132,11 @@ pub fn problem(kind: Kind, args: &RaceArgs) -> Result<Simulated> {
         ))
         .remedy(format!("bilevel study {name} compares the estimators of its hypergradient")));
     }
-    let of_files = [
-        ("--at", args.at.is_some()),
-        ("--problem", args.unknowns != super::args::Unknowns::Penalties),
-        ("--validation", args.problem.validation.is_some()),
-        ("--penalties", args.problem.penalties != Penalties::Auto),
-    ];
-    if let Some((name, _)) = of_files.iter().find(|(_, given)| *given) {
+    let of_race =
+        [args.at.as_ref().map(|_| "--at"), (args.unknowns != super::args::Unknowns::Penalties).then_some("--problem")];
+    let has_losses = matches!(kind, Kind::MetaLearning | Kind::Poisoning);
+    let of_files = args.problem.given().filter(|name| !(has_losses && *name == "--model"));
+    if let Some(name) = of_race.into_iter().flatten().chain(of_files).next() {
         return Err(Error::input(format!(
             "{name} is an option for data files, {} is a simulated problem",
             kind.name()

@@ -65,10 +65,9 @@ pub fn refuse_for_files(args: &StudyArgs) -> Result<()> {
 impl Kind {
     /// Makes the problem and hands it to `study`.
     pub fn study<T>(self, args: &StudyArgs, study: impl FnOnce(Studied<'_>) -> Result<T>) -> Result<T> {
-        if args.at.is_some() {
-            return Err(
-                Error::input("--at is an option of data files").remedy("leave it out; --seed draws another problem")
-            );
+        if let Some(name) = args.at.as_ref().map(|_| "--at").into_iter().chain(args.problem.given()).next() {
+            return Err(Error::input(format!("{name} is an option of data files"))
+                .remedy("leave it out; --seed draws another problem"));
         }
         match self {
             Kind::Bellman => bellman(args, study),
