@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bilevel::Result;
+use bilevel::data::Origin;
 use bilevel::tune::{Diagnostics, SavedModel};
 use clap::Args;
 use serde::Serialize;
@@ -11,7 +12,7 @@ use serde::Serialize;
 use crate::args::DataArgs;
 use crate::input::Learned;
 use crate::mapped::{self, Verify};
-use crate::predict::options_for;
+use crate::predict::{check_margins, options_for};
 use crate::table::TextTable;
 use crate::{numbers, output};
 
@@ -40,13 +41,14 @@ pub struct EvaluateArgs {
 pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     let saved = SavedModel::read(&args.model)?;
     let learned = Learned::of(&saved.about);
-    let dataset = match mapped::open(&args.data, Verify::All)? {
+    let (dataset, origin) = match mapped::open(&args.data, Verify::All)? {
         Some(rows) => {
             mapped::refuse_reading(&args.data, &args.how)?;
-            mapped::dataset_like(&rows, &learned)?
+            (mapped::dataset_like(&rows, &learned)?, Origin::new(&args.data))
         }
         None => learned.read(&args.data, &options_for(&saved, &args.how))?,
     };
+    check_margins(&saved.model, &saved.model.margins_of(&dataset), &origin)?;
     let diagnostics = saved.model.diagnostics(&dataset, "rows of the file");
     let classes = saved.about.labels.names();
     if args.json {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use bilevel::data::{
-    self, Dataset, DesignMatrix, Element, EncodeOptions, Encoder, Groups, LabelMap, PackedTable, ReadOptions, Target,
-    TargetKind,
+    self, Dataset, DesignMatrix, Element, EncodeOptions, Encoder, Groups, LabelMap, Origin, PackedTable, ReadOptions,
+    Target, TargetKind,
 };
 use bilevel::tune::{About, Relabel};
 use bilevel::{Error, Result};
@@ -116,12 +116,12 @@ impl Learned {
         }
     }
 
-    /// The data set in another file, which must have a target.
-    pub fn read(&self, path: &Path, options: &ReadOptions) -> Result<Dataset> {
+    /// The data set in another file, which must have a target, and where its rows stand.
+    pub fn read(&self, path: &Path, options: &ReadOptions) -> Result<(Dataset, Origin)> {
         let mut encoded = self.encoder.encode_file(path, options)?;
         let labels = encoded.labels.take().ok_or_else(|| no_target(path))?;
         let target = self.labels.apply(&self.relabel.apply(labels), &encoded.origin)?;
-        Ok(Dataset {
+        let dataset = Dataset {
             design: encoded.design,
             target,
             feature_names: encoded.feature_names,
@@ -129,7 +129,8 @@ impl Learned {
             measured: encoded.measured,
             arrangement: None,
             weights: None,
-        })
+        };
+        Ok((dataset, encoded.origin))
     }
 }
 

@@ -12,7 +12,7 @@ use clap::Args;
 use crate::args::DataArgs;
 use crate::input::{Learned, read_options};
 use crate::mapped::{self, Verify};
-use crate::{csv, output};
+use crate::{csv, numbers, output};
 
 #[derive(Debug, Args)]
 pub struct PredictArgs {
@@ -53,16 +53,26 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
             (saved.model.margins(&encoded.design), encoded.origin)
         }
     };
-    if let Some(row) = margins.iter().position(|m| !m.is_finite()) {
-        let row = row / saved.model.outputs;
-        return Err(origin.error(row, "the features are too large to predict from").remedy("check the row"));
-    }
+    check_margins(&saved.model, &margins, &origin)?;
     let text = write(&saved.model, margins, saved.about.labels.names(), args.proba);
     match &args.out {
         Some(out) => output::write_file(out, text.as_bytes())?,
         None => output::print(&text)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses rows whose predictions are beyond all numbers.
+pub fn check_margins(model: &LinearModel, margins: &[f64], origin: &Origin) -> Result<()> {
+    let too_large = |m: &f64| !m.is_finite() || (model.loss == Loss::Poisson && m.exp().is_infinite());
+    let Some(at) = margins.iter().position(too_large) else { return Ok(()) };
+    let message = match margins[at].is_finite() {
+        true => {
+            format!("the predicted rate, e to the power {}, is too large for a number", numbers::short(margins[at]))
+        }
+        false => "the features are too large to predict from".into(),
+    };
+    Err(origin.error(at / model.outputs, message).remedy("check the row"))
 }
 
 /// How to read a file for a model: as its training file, unless told otherwise.

@@ -114,7 +114,7 @@ pub fn read(
         let target = if labels.is_none() { target_name.clone() } else { None };
         let precision = learned.encoder.precision();
         let options = ReadOptions { target, labels: labels.clone(), header, precision, ..options.clone() };
-        learned.read(path, &options)
+        learned.read(path, &options).map(|(data, _)| data)
     };
     let validation_data = match validation {
         Some(Part::File(path)) => Some(other(path, &args.validation_labels)?),
