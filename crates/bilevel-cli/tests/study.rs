@@ -129,7 +129,7 @@ fn maps_that_are_no_gradient_steps() {
         assert!(least("aid-normal") < 1e-2 && least("sid-constant") < 0.5, "{problem}");
 
         let none = folder.join("none");
-        for more in [&["--methods", "aid-cg"][..], &["--methods", "sid-saga"], &["--at", "1"]] {
+        for more in [&["--methods", "aid-cg"][..], &["--methods", "sid-saga"], &["--at", "1"], &["--target", "y"]] {
             let (code, errors) = run(problem, &none, more);
             assert_eq!((code, errors.trim_end().lines().count()), (2, 1), "{more:?}: {errors}");
         }
@@ -153,18 +153,34 @@ fn bad_options_leave_nothing() {
         ["--cross-batch", "none"],
         ["--checkpoints", "3,2"],
         ["--checkpoints", "900000"],
-        ["--eta", "1e9"],
+        ["--eta", "-1"],
     ] {
         let (code, _, errors) = study(&out, &more);
-        // A step that diverges is valid input and a failed computation.
-        let expected = if more[1] == "1e9" { 1 } else { 2 };
-        assert_eq!(code, expected, "{more:?}: {errors}");
+        assert_eq!(code, 2, "{more:?}: {errors}");
         assert_eq!(errors.trim_end().lines().count(), 1, "{errors}");
         assert!(!out.join("study.html").exists(), "{more:?}");
     }
     let output = bilevel().args(["reproduce", "aistats2021", "--data", text(folder.path()), "-q"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("pendigits.gz"));
+}
+
+#[test]
+fn a_curve_that_diverges_leaves_the_others() {
+    let folder = Scratch::new();
+    let (out, none) = (folder.join("out"), folder.join("none"));
+    let far = ["--eta", "1e9", "--replicates", "2", "--methods"];
+    let (code, printed, errors) = study(&out, &[&far[..], &["sid-constant,aid-fp"]].concat());
+    assert_eq!((code, errors.as_str()), (0, ""), "{printed}");
+    let said = "2 of 2 replicates of sid-constant with eta = 1000000000: ";
+    let page = std::fs::read_to_string(out.join("study.html")).unwrap();
+    assert!(printed.contains(said) && page.contains(said), "{printed}");
+    assert!(rows(&out).iter().all(|row| row[0] == "aid-fp") && !rows(&out).is_empty());
+
+    // Nothing but what diverges is valid input and a failed computation.
+    let (code, _, errors) = study(&none, &[&far[..], &["sid-constant"]].concat());
+    assert_eq!((code, errors.trim_end().lines().count()), (1, 1), "{errors}");
+    assert!(errors.contains("eta = 1000000000") && !none.exists(), "{errors}");
 }
 
 /// The small version of the paper's experiments, with its fixed seed. The bounds are those of the claims and lie one to

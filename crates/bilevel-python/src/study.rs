@@ -114,7 +114,7 @@ fn measure(
     let subject = Subject { map, upper: &upper, lambda: &lambda, rows, reference: &reference.hypergradient };
     run(&subject, &settings, &jobs, threads, signal, |job, measurements| {
         let Job { curve, replicate } = *job;
-        done.push(Replicate { kind: curve.kind(), eta: curve.eta(), replicate, measurements });
+        done.push(Replicate { kind: curve.kind(), eta: curve.eta(), replicate, measurements: measurements? });
         progress(done.len(), jobs.len());
         Ok(())
     })?;

@@ -112,7 +112,7 @@ fn results_do_not_depend_on_threads_and_stop_keeps_what_is_done() {
         let mut found: Vec<(usize, Vec<f64>)> = Vec::new();
         run(&subject, &settings, &jobs, threads, &StopSignal::never(), |job, measurements| {
             let at = jobs.iter().position(|other| other == job).unwrap();
-            found.push((at, measurements.iter().map(|m| m.squared_error).collect()));
+            found.push((at, measurements?.iter().map(|m| m.squared_error).collect()));
             Ok(())
         })
         .unwrap();
@@ -123,16 +123,28 @@ fn results_do_not_depend_on_threads_and_stop_keeps_what_is_done() {
 
     let flag = Arc::new(AtomicBool::new(false));
     let mut kept = 0;
-    let stopped = run(&subject, &settings, &jobs, 1, &StopSignal::new(None, Some(flag.clone())), |_, _| {
+    let stopped = run(&subject, &settings, &jobs, 1, &StopSignal::new(None, Some(flag.clone())), |_, measurements| {
+        measurements?;
         kept += 1;
         flag.store(kept >= 3, std::sync::atomic::Ordering::SeqCst);
         Ok(())
     });
     assert!(stopped.unwrap_err().is_interrupted() && (3..jobs.len()).contains(&kept), "{kept}");
 
-    let far = [Job { curve: Curve::SidConstant { eta: 40.0 }, replicate: 0 }];
-    let error = run(&subject, &settings, &far, 1, &StopSignal::never(), |_, _| Ok(())).unwrap_err();
+    let some = [Curve::SidConstant { eta: 40.0 }, Curve::SidConstant { eta: 0.1 }, Curve::AidFp];
+    let far = Job::all(&some, 1);
+    let all = |done: &mut dyn FnMut(bilevel::Result<Vec<Measurement>>) -> bilevel::Result<()>| {
+        run(&subject, &settings, &far, 1, &StopSignal::never(), |_, measurements| done(measurements))
+    };
+    let error = all(&mut |measurements| measurements.map(|_| ())).unwrap_err();
     assert!(error.is_numeric() && error.to_string().contains("eta = 40"), "{error}");
+    let mut failures = Vec::new();
+    all(&mut |measurements| {
+        failures.push(measurements.is_err());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(failures, [false, true, false], "the others go on where the caller lets them");
 }
 
 #[test]
@@ -245,7 +257,7 @@ fn rates_on_ridge_regression() {
     let mut replicates = Vec::new();
     for (curves, settings, count) in [(&curves[..2], constant, 400), (&curves[2..], decreasing, 100)] {
         run(&subject, &settings, &Job::all(curves, count), 2, &StopSignal::never(), |job, measurements| {
-            replicates.push(replicate(job.curve.kind(), job.curve.eta(), job.replicate, measurements));
+            replicates.push(replicate(job.curve.kind(), job.curve.eta(), job.replicate, measurements?));
             Ok(())
         })
         .unwrap();

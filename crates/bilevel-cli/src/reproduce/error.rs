@@ -10,7 +10,7 @@ use super::sources::{ErrorSetting, halves};
 use super::verdict::Verdict;
 use crate::problem::Inputs;
 use crate::study::file::StudyFile;
-use crate::study::{Question, decreasing_steps, figures, measure};
+use crate::study::{Failures, Question, decreasing_steps, figures, measure};
 use crate::{interrupt, numbers};
 
 /// What came out.
@@ -51,15 +51,20 @@ pub fn run(
     identity.insert("batch_epochs".into(), setting.batch_epochs.into());
     let mut file = StudyFile::open(folder, identity, overwrite)?;
     let (of_sampled, of_batch): (Vec<Curve>, Vec<Curve>) = curves.iter().partition(|c| c.kind().is_sampled());
+    let mut failures = Failures::default();
     interrupt::keeping(|| {
         question.with_subject(|subject| {
-            measure(&subject, &batch, &Job::all(&of_batch, 1), &mut file, quiet, |file| file.write(&[]))?;
+            let write = |file: &StudyFile| file.write(&[]);
+            let of_batch = Job::all(&of_batch, 1);
+            measure(&subject, &batch, &of_batch, (&mut file, &mut failures), quiet, write)?;
             let jobs = Job::all(&of_sampled, setting.replicates);
-            let ended = measure(&subject, &sampled, &jobs, &mut file, quiet, |file| file.write(&[]));
+            let ended = measure(&subject, &sampled, &jobs, (&mut file, &mut failures), quiet, write);
             file.write(&[])?;
             ended
         })
     })?;
+    // Each curve is needed for the comparison.
+    failures.none()?;
     let summaries = summarize(file.replicates());
     let many = numbers::counted(problem.hyperparameters(), "hyperparameter", "hyperparameters");
     let title = format!("Error of one hypergradient, {many}");

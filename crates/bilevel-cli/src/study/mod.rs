@@ -1,6 +1,7 @@
 //! `bilevel study`.
 
 mod args;
+mod failures;
 pub mod figures;
 pub mod file;
 mod question;
@@ -24,16 +25,17 @@ use crate::settings::fingerprint;
 use crate::{at, interrupt, numbers, output, problem};
 
 pub use args::StudyArgs;
+pub use failures::Failures;
 use file::StudyFile;
 pub use question::Question;
 
-/// Time between two writings of what is done.
-const BETWEEN_WRITINGS: Duration = Duration::from_secs(5);
 /// The page that shows all.
 const PAGE: &str = "study.html";
 /// What is written.
 const FILES: [&str; 6] =
     [file::ROWS, file::SETTINGS, PAGE, "study-epochs.svg", "study-samples.svg", "study-seconds.svg"];
+/// Time between two writings of what is done.
+const BETWEEN_WRITINGS: Duration = Duration::from_secs(5);
 
 pub fn run(args: &StudyArgs) -> Result<ExitCode> {
     let inputs = args.problem.inputs().chain(args.at.as_deref().map(Path::new));
@@ -83,8 +85,13 @@ fn measured(args: &StudyArgs, studied: Studied<'_>) -> Result<ExitCode> {
     let mut file = StudyFile::open(&args.out, identity, args.overwrite)?;
     let before = file.replicates().len();
     let jobs = Job::all(&curves, u64::from(args.replicates));
-    let ended =
-        interrupt::keeping(|| measure(&subject, settings, &jobs, &mut file, args.quiet, |file| file.write(&[])));
+    let mut failures = Failures::default();
+    let ended = interrupt::keeping(|| {
+        measure(&subject, settings, &jobs, (&mut file, &mut failures), args.quiet, |file| file.write(&[]))
+    });
+    if file.replicates().is_empty() && ended.is_ok() {
+        return failures.none().map(|()| ExitCode::SUCCESS);
+    }
     match &ended {
         Err(error) if !error.is_interrupted() || file.replicates().is_empty() => {
             if file.replicates().len() > before {
@@ -94,6 +101,7 @@ fn measured(args: &StudyArgs, studied: Studied<'_>) -> Result<ExitCode> {
         }
         _ => {}
     }
+    facts.extend(failures.facts(&jobs));
     let summaries = summarize(file.replicates());
     let title = format!("{name}: error of one hypergradient");
     let mut more = figures::files(&summaries, "study", &title);
@@ -101,8 +109,9 @@ fn measured(args: &StudyArgs, studied: Studied<'_>) -> Result<ExitCode> {
     file.write(&more)?;
     if !args.quiet {
         output::print(&format!(
-            "\n{}\n{}",
+            "\n{}\n{}{}",
             figures::text_table(&summaries),
+            failures.facts(&jobs).iter().map(|(name, text)| format!("{name}: {text}\n")).collect::<String>(),
             closing(&args.out, file.replicates(), before)
         ))?;
     }
@@ -114,7 +123,7 @@ pub fn measure(
     subject: &Subject<'_>,
     settings: &StudySettings,
     jobs: &[Job],
-    file: &mut StudyFile,
+    (file, failures): (&mut StudyFile, &mut Failures),
     quiet: bool,
     write: impl Fn(&StudyFile) -> Result<()>,
 ) -> Result<()> {
@@ -128,18 +137,27 @@ pub fn measure(
     let mut progress = Progress::new(quiet, missing.len());
     let stop = StopSignal::new(None, Some(interrupt::flag()));
     let (mut done, mut written) = (0, Instant::now());
+    if !file.replicates().is_empty() {
+        interrupt::found();
+    }
     let threads = rayon::current_num_threads();
     let ended = bilevel::study::run(subject, settings, &missing, threads, &stop, |job, measurements| {
         let Job { curve, replicate } = *job;
+        let measurements = match measurements {
+            // Other curves have nothing to do with a step that is too long for this one.
+            Err(error) if error.is_numeric() => {
+                failures.add(job, error);
+                return Ok(());
+            }
+            measurements => measurements?,
+        };
         file.add(Replicate { kind: curve.kind(), eta: curve.eta(), replicate, measurements });
+        interrupt::found();
         done += 1;
         progress.done(done, &format!("{done} of {} replicates ({})", missing.len(), curve.kind().name()));
         if written.elapsed() > BETWEEN_WRITINGS {
             write(file)?;
             written = Instant::now();
-    if !file.replicates().is_empty() {
-        interrupt::found();
-    }
         }
         Ok(())
     });
@@ -152,7 +170,6 @@ pub fn identity(
     numbers: &[f64],
     rows: usize,
     hyperparameters: usize,
-        interrupt::found();
     map_step: Option<f64>,
     settings: &StudySettings,
 ) -> Map<String, Value> {

@@ -31,20 +31,20 @@ impl Job {
     }
 }
 
-/// Does the jobs on `threads` threads and hands each result to `done`, on the calling thread, in no particular order.
+/// Does the jobs on `threads` threads and hands each result to `done`, on the calling thread, in no particular order; `done`
+/// decides whether a job that failed ends them all, by returning its error.
 ///
 /// What is handed over does not depend on the number of threads, apart from the seconds.
 ///
 /// # Errors
-/// The error of a job that failed, after the others that had begun were done; interrupted, once `stop` was raised; the
-/// error of `done`.
+/// That of `done`, after the others that had begun were done.
 pub fn run(
     subject: &Subject<'_>,
     settings: &StudySettings,
     jobs: &[Job],
     threads: usize,
     stop: &StopSignal,
-    mut done: impl FnMut(&Job, Vec<Measurement>) -> Result<()>,
+    mut done: impl FnMut(&Job, Result<Vec<Measurement>>) -> Result<()>,
 ) -> Result<()> {
     let measure = |job: &Job| {
         let name = |error: Error| match error.is_numeric() {
@@ -55,7 +55,7 @@ pub fn run(
     };
     let (sampled, batch): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.curve.kind().is_sampled());
     for job in batch {
-        done(job, measure(job)?)?;
+        done(job, measure(job))?;
     }
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     // Bounded, so that nobody is far ahead of what is kept.
@@ -77,7 +77,7 @@ pub fn run(
         drop(sender);
         let mut first: Option<(usize, Error)> = None;
         for (at, result) in results {
-            if let Err(error) = result.and_then(|measurements| done(sampled[at], measurements)) {
+            if let Err(error) = done(sampled[at], result) {
                 failed.store(true, Ordering::Relaxed);
                 // Of several errors that of the first job in order, which is the same on any number of threads.
                 if first.as_ref().is_none_or(|(before, _)| at < *before) {
