@@ -141,7 +141,7 @@ def minimize(
     start : Hypergradient, array-like or structure, default=None
         Lower variable to start from; zeros by default. Later solves start where the last one ended.
     max_iter : int, default=None
-        Largest number of iterations: by default 200 of ``"lbfgs"``, 500 of ``"gradient"``, 10 000 of other methods.
+        Largest number of iterations, at least 1: by default 200 of ``"lbfgs"``, 500 of ``"gradient"``, 10 000 of other methods.
     max_time : float, default=None
         Largest number of seconds.
     gradient_tolerance : float, default=1e-6
@@ -212,7 +212,7 @@ def minimize(
         "method": method,
         "low": low,
         "high": high,
-        "max_iter": limit if max_iter is None else int(max_iter),
+        "max_iter": limit if max_iter is None else _settings.whole(max_iter, "max_iter"),
         "max_time": max_time,
         "tolerance": float(gradient_tolerance),
         "patience": int(patience),

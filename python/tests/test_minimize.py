@@ -224,3 +224,6 @@ def test_what_methods_need(ridge: Ridge) -> None:
         bilevel.minimize(ridge.lower(), upper, lam, method="gradient", step_rule="odd")
     with pytest.raises(ValueError, match="max_time"):
         bilevel.minimize(ridge.lower(), upper, lam, max_time=-1.0)
+    for method in ("lbfgs", "gradient", "soba"):
+        with pytest.raises(ValueError, match="max_iter=0 must be a whole number of at least 1"):
+            bilevel.minimize(ridge.lower(), upper, lam, method=method, max_iter=0)
