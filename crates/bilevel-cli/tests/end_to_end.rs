@@ -209,7 +209,15 @@ fn help_says_how() {
     assert!(run(&["--help"]).contains("tune"));
     assert!(run(&["--version"]).starts_with("bilevel "));
     let help = run(&["tune", "--help"]);
-    for option in ["--classes odd=1,3,5,7,9", "--validation <FILE|FRACTION>", "per-feature", "aid-cg", "Exit codes"] {
+    for option in [
+        "--classes odd=1,3,5,7,9",
+        "--validation <FILE|FRACTION>",
+        "per-feature",
+        "aid-cg",
+        "[default: 200]",
+        "1e-5]",
+        "Exit codes",
+    ] {
         assert!(help.contains(option), "{option}");
     }
     for command in ["predict", "evaluate", "inspect"] {

@@ -14,7 +14,7 @@ use crate::names::{self, ALGORITHMS};
 
 const EXAMPLES: &str = "\
 Examples:
-  bilevel race data/german.numer_scale --seconds 1
+  bilevel race data/german.numer.gz --seconds 1
   bilevel race train.svm.bz2 --validation valid.svm.bz2 --penalties per-feature --algorithms soba,saba,srba --seeds 3
   bilevel race quadratic --condition 100 --batch 16 --passes 200
   bilevel race corrupted.svm --validation trusted.svm --problem cleaning

@@ -56,10 +56,10 @@ pub struct TuneArgs {
     /// Stop after this time with the best so far: `30s`, `5m`, `2h`, or seconds; reading comes on top.
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Tuning")]
     pub max_time: Option<Duration>,
-    /// Stop each candidate after this many steps of the penalties.
+    /// Stop each candidate after this many steps of the penalties [default: 200].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Tuning")]
     pub max_iterations: Option<u32>,
-    /// Stop when the projected gradient is below this fraction of the loss.
+    /// Stop when the projected gradient is below this fraction of the loss [default: 1e-5].
     #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
     pub tolerance: Option<f64>,
 
