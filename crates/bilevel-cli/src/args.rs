@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bilevel::sample::{Batch, Sampling};
 use bilevel::tune::{LossChoice, Penalties};
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::names::{self, MODELS, PENALTIES, SAMPLINGS};
@@ -12,7 +13,8 @@ use crate::names::{self, MODELS, PENALTIES, SAMPLINGS};
 /// A bilevel problem made of data: what is fitted, what judges, and the hyperparameters between them.
 #[derive(Debug, Clone, Args)]
 pub struct ProblemArgs {
-    /// Training rows.
+    /// Training rows; `-` reads them from standard input.
+    #[arg(value_parser = rows_file())]
     pub train: PathBuf,
 
     #[command(flatten, next_help_heading = "Data")]
@@ -33,7 +35,8 @@ pub struct ProblemArgs {
     /// How many penalties there are.
     #[arg(long, value_parser = names::parser::<Penalties>(PENALTIES), default_value = "auto", help_heading = "Model")]
     pub penalties: Penalties,
-    /// Groups of features: lines `FEATURE GROUP`, the feature by name or number.
+    /// Groups of features: lines `FEATURE,GROUP` with the name of a feature or column (of x3 also 3), or a group a
+    /// line in their order.
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub groups: Option<PathBuf>,
     /// Fit without an intercept.
@@ -175,6 +178,14 @@ pub enum Dtype {
     #[default]
     F32,
     F64,
+}
+
+/// A file of rows.
+pub fn rows_file() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| match path == Path::new("-") && cfg!(unix) {
+        true => "/dev/stdin".into(),
+        false => path,
+    })
 }
 
 pub fn positive(text: &str) -> Result<f64, String> {

@@ -11,7 +11,7 @@ use bilevel::tune::{LossChoice, Observer, Relabel};
 use bilevel::{Error, Result};
 use clap::Args;
 
-use crate::args::{DataArgs, EncodingArgs, seed};
+use crate::args::{DataArgs, EncodingArgs, rows_file, seed};
 use crate::input::{encode_options, read_options};
 use crate::names::{self, MODELS};
 use crate::progress::Progress;
@@ -33,6 +33,7 @@ codes: 0 done, 1 it cannot be written, 2 bad input, 130 interrupted (nothing is 
 #[command(after_help = EXAMPLES)]
 pub struct ConvertArgs {
     /// Rows in any format that is read.
+    #[arg(value_parser = rows_file())]
     pub input: PathBuf,
     /// The file to write, by custom with the ending .bilevel.
     pub output: PathBuf,
@@ -47,7 +48,8 @@ pub struct ConvertArgs {
     /// The loss that is meant, where the target leaves a doubt.
     #[arg(long, value_parser = names::parser::<LossChoice>(MODELS), default_value = "auto", help_heading = "Data")]
     pub model: LossChoice,
-    /// Groups of features: lines `FEATURE GROUP`, the feature by name or number.
+    /// Groups of features: lines `FEATURE,GROUP` with the name of a feature or column (of x3 also 3), or a group a
+    /// line in their order.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub groups: Option<PathBuf>,
     /// Encode, label and standardize as it was done for this converted file: for rows that validate or test.
@@ -85,7 +87,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
         let provenance = &like.header().provenance;
         read.precision = like.header().encoder.precision();
         read.target = read.target.or_else(|| provenance.target_name.clone().filter(|_| read.labels.is_none()));
-        read.header = read.header.or(provenance.named);
+        read.known = like.header().encoder.known_columns();
     }
     let options = ConvertOptions {
         read,
@@ -123,7 +125,8 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
     if !args.quiet {
         let lines = mapped::describe(&header);
         let took = (args.output.display().to_string(), numbers::seconds(clock.elapsed().as_secs_f64()));
-        let text: String = lines.iter().map(|(name, text)| format!("{name:13}  {text}\n")).collect();
+        let mut text: String = lines.iter().map(|(name, text)| format!("{name:13}  {text}\n")).collect();
+        text.extend(header.encoder.doubts(header.rows).iter().map(|doubt| format!("note: {doubt}\n")));
         output::print(&format!("{text}written to {} in {}\n", took.0, took.1))?;
     }
     Ok(ExitCode::SUCCESS)

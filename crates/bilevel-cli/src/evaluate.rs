@@ -9,7 +9,7 @@ use bilevel::tune::{Diagnostics, SavedModel};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::DataArgs;
+use crate::args::{DataArgs, rows_file};
 use crate::input::Learned;
 use crate::mapped::{self, Verify};
 use crate::predict::{check_margins, options_for};
@@ -30,6 +30,7 @@ pub struct EvaluateArgs {
     /// The file `model` in the folder that `bilevel tune` wrote.
     pub model: PathBuf,
     /// Rows with their target.
+    #[arg(value_parser = rows_file())]
     pub data: PathBuf,
     /// Print JSON, with the confusion matrix, calibration and residuals.
     #[arg(long)]

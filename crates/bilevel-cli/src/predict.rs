@@ -9,7 +9,7 @@ use bilevel::tune::{LinearModel, SavedModel, predicted_classes};
 use bilevel::{Error, Result};
 use clap::Args;
 
-use crate::args::DataArgs;
+use crate::args::{DataArgs, rows_file};
 use crate::input::{Learned, read_options};
 use crate::mapped::{self, Verify};
 use crate::{csv, numbers, output};
@@ -19,6 +19,7 @@ pub struct PredictArgs {
     /// The file `model` in the folder that `bilevel tune` wrote.
     pub model: PathBuf,
     /// Rows to predict; the target may be absent.
+    #[arg(value_parser = rows_file())]
     pub data: PathBuf,
     /// Give the probability of each class instead of the class.
     #[arg(long)]
@@ -81,7 +82,6 @@ pub fn options_for(saved: &SavedModel, how: &DataArgs) -> ReadOptions {
     if options.target.is_none() && options.labels.is_none() {
         options.target.clone_from(&saved.about.target_name);
     }
-    options.header = options.header.or(saved.about.header);
     options
 }
 

@@ -62,7 +62,6 @@ impl Training {
         let table = PackedTable::read(path, options, &encode_options(&args.encoding))?;
         let target_name = table.target_name.clone();
         let format = table.format;
-        // Other files are like this one: a header is not guessed again from what may be few rows.
         let header = if format == Format::Delimited { Some(table.named) } else { None };
         let notes = table.notes.clone();
         let (learned, data) = Learned::new(table, args, plan::target_kind(args.model))?;
@@ -113,7 +112,7 @@ pub fn read(
         }
         let target = if labels.is_none() { target_name.clone() } else { None };
         let precision = learned.encoder.precision();
-        let options = ReadOptions { target, labels: labels.clone(), header, precision, ..options.clone() };
+        let options = ReadOptions { target, labels: labels.clone(), precision, ..options.clone() };
         learned.read(path, &options).map(|(data, _)| data)
     };
     let validation_data = match validation {

@@ -204,6 +204,18 @@ fn inspecting() {
     assert!(run(&["inspect", text(&unlabelled)]).contains("svmlight"));
 }
 
+/// What was read of a pipe is gone.
+#[cfg(unix)]
+#[test]
+fn rows_come_from_a_pipe() {
+    let text = "x,y\n10,p\n20,q\n30,p\n40,q\n";
+    for file in ["/dev/stdin", "-"] {
+        let output = bilevel().args(["inspect", file]).write_stdin(text).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && printed.contains("rows      4"), "{file}: {printed}");
+    }
+}
+
 #[test]
 fn help_says_how() {
     assert!(run(&["--help"]).contains("tune"));

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::vector;
+
 thread_local! {
     /// Whether this thread keeps company.
     static KEPT: Cell<bool> = const { Cell::new(false) };
@@ -32,6 +34,28 @@ pub(crate) fn join(first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
 pub(crate) fn for_each<T: Send>(items: &mut [T], visit: impl Fn(&mut T) + Sync) {
     let (first, second) = items.split_at_mut(items.len() / 2);
     join(|| first.iter_mut().for_each(&visit), || second.iter_mut().for_each(&visit));
+}
+
+/// Fewer numbers than this are done before another thread has begun.
+const LONG: usize = 4096;
+
+/// `visit` of `out` and the inputs at the same places: at once, or for either half where they are long.
+pub(crate) fn in_halves<const N: usize>(
+    out: &mut [f64],
+    inputs: [&[f64]; N],
+    visit: impl Fn(&mut [f64], [&[f64]; N]) + Sync,
+) {
+    if out.len() < LONG || !KEPT.get() {
+        return visit(out, inputs);
+    }
+    let middle = out.len() / 2;
+    let (first, second) = out.split_at_mut(middle);
+    join(|| visit(first, inputs.map(|x| &x[..middle])), || visit(second, inputs.map(|x| &x[middle..])));
+}
+
+/// `y += a x`.
+pub(crate) fn axpy(a: f64, x: &[f64], y: &mut [f64]) {
+    in_halves(y, [x], |y, [x]| vector::axpy(a, x, y));
 }
 
 /// A thread that is kept awake until this is dropped.
@@ -234,7 +258,7 @@ mod tests {
 
     #[test]
     fn both_ways_are_tried_where_there_are_threads() {
-        for ranges in [&[0..200][..], &[0..0, 0..2, 2..200]] {
+        for ranges in [&[0..200, 200..200][..], &[0..0, 0..2, 2..200]] {
             let tried = kept(true, 2, ranges);
             assert_eq!(tried.len(), 200);
             assert!(!tried[0] && tried.contains(&true), "{ranges:?}");
@@ -243,8 +267,8 @@ mod tests {
 
     #[test]
     fn nothing_runs_elsewhere_where_it_may_not_or_cannot() {
-        assert!(!kept(false, 2, &[0..200]).contains(&true));
-        assert!(!kept(true, 1, &[0..200]).contains(&true));
+        assert!(!kept(false, 2, &[0..2, 2..200]).contains(&true));
+        assert!(!kept(true, 1, &[0..2, 2..200]).contains(&true));
     }
 
     #[test]
@@ -288,6 +312,20 @@ mod tests {
             let mut items = vec![0; count];
             for_each(&mut items, |item| *item += 1);
             assert!(items.iter().all(|&item| item == 1));
+        }
+    }
+
+    #[test]
+    fn every_place_is_visited_with_its_inputs() {
+        for count in [0, 1, LONG + 1] {
+            let (mut out, input): (_, Vec<f64>) = (vec![1.0; count], (0..count).map(|i| i as f64).collect());
+            let visit = |out: &mut [f64], [x]: [&[f64]; 1]| out.iter_mut().zip(x).for_each(|(out, x)| *out += x);
+            in_halves(&mut out, [&input], visit);
+            within_pool(2, || {
+                let _company = Company::new();
+                in_halves(&mut out, [&input], visit);
+            });
+            assert!(out.iter().zip(&input).all(|(out, x)| *out == 1.0 + 2.0 * x));
         }
     }
 }

@@ -2,20 +2,24 @@
 //!
 //! Boxes are all that penalty strengths, log-penalties and row weights need, and their projection is exact and free.
 
+use crate::company;
 use crate::error::{Error, Result};
 use crate::simd::vectorize;
+use crate::vector;
 
 /// The box `lower <= lambda <= upper`; bounds may be infinite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Domain {
     lower: Vec<f64>,
     upper: Vec<f64>,
+    /// The bounds, where all coordinates have the same.
+    common: Option<(f64, f64)>,
 }
 
 impl Domain {
     /// All of R^m.
     pub fn unbounded(m: usize) -> Self {
-        Domain { lower: vec![f64::NEG_INFINITY; m], upper: vec![f64::INFINITY; m] }
+        Self::of(vec![f64::NEG_INFINITY; m], vec![f64::INFINITY; m])
     }
 
     /// `lower_j <= lambda_j <= upper_j`.
@@ -31,7 +35,13 @@ impl Domain {
                 return Err(Error::input(format!("bounds of hyperparameter {j} are empty: [{low}, {high}]")));
             }
         }
-        Ok(Domain { lower, upper })
+        Ok(Self::of(lower, upper))
+    }
+
+    fn of(lower: Vec<f64>, upper: Vec<f64>) -> Self {
+        let first = lower.first().copied().zip(upper.first().copied());
+        let common = first.filter(|(low, high)| lower.iter().all(|l| l == low) && upper.iter().all(|h| h == high));
+        Domain { lower, upper, common }
     }
 
     /// `low <= lambda_j <= high` for all `m` coordinates.
@@ -69,11 +79,27 @@ impl Domain {
             #[inline(always)]
             || {
                 for ((x, &low), &high) in lambda.iter_mut().zip(&self.lower).zip(&self.upper) {
-                    let raised = if *x < low { low } else { *x };
-                    *x = if raised > high { high } else { raised };
+                    *x = nearest(*x, low, high);
                 }
             },
         );
+    }
+
+    /// `lambda = P(lambda - eta direction)`, where `P` is [`project`](Self::project).
+    pub fn descend(&self, eta: f64, direction: &[f64], lambda: &mut [f64]) {
+        assert!(lambda.len() == self.len() && direction.len() == self.len());
+        match self.common {
+            Some((low, high)) => company::in_halves(lambda, [direction], |lambda, [direction]| {
+                vectorize(
+                    #[inline(always)]
+                    || lambda.iter_mut().zip(direction).for_each(|(x, d)| *x = nearest(*x - eta * d, low, high)),
+                );
+            }),
+            None => {
+                vector::axpy(-eta, direction, lambda);
+                self.project(lambda);
+            }
+        }
     }
 
     /// True when `lambda` has the right length and lies in the box (NaN does not).
@@ -86,11 +112,17 @@ impl Domain {
     ///
     /// NaN when any component is.
     pub fn projected_gradient_norm(&self, lambda: &[f64], gradient: &[f64]) -> f64 {
+        self.relative_projected_gradient_norm(lambda, gradient, 1.0)
+    }
+
+    /// The same of `gradient / scale`, with the size of an objective for its `scale`: no component is larger than the box, so that
+    /// only after this division it is small where the gradient is.
+    pub fn relative_projected_gradient_norm(&self, lambda: &[f64], gradient: &[f64], scale: f64) -> f64 {
         assert!(lambda.len() == self.len() && gradient.len() == self.len());
         let mut largest = 0.0_f64;
         for (j, (&x, &g)) in lambda.iter().zip(gradient).enumerate() {
             // In terms of the gradient, not of x - g, which would lose a small gradient at a large x.
-            let component = g.clamp(x - self.upper[j], x - self.lower[j]).abs();
+            let component = (g / scale.max(f64::MIN_POSITIVE)).clamp(x - self.upper[j], x - self.lower[j]).abs();
             if component.is_nan() {
                 return f64::NAN;
             }
@@ -98,4 +130,10 @@ impl Domain {
         }
         largest
     }
+}
+
+#[inline(always)]
+fn nearest(x: f64, low: f64, high: f64) -> f64 {
+    let raised = if x < low { low } else { x };
+    if raised > high { high } else { raised }
 }

@@ -195,6 +195,16 @@ pub fn add_combination(x: &[f64], y: &[f64], b: f64, z: &[f64], out: &mut [f64])
     })
 }
 
+/// `x = fresh + keep (x - before)`: a recursive estimate (STORM).
+pub(crate) fn recur(keep: f64, fresh: &[f64], before: &[f64], x: &mut [f64]) {
+    assert!(x.len() == fresh.len() && x.len() == before.len());
+    dispatch!(|| {
+        for ((x, fresh), before) in x.iter_mut().zip(fresh).zip(before) {
+            *x = fresh + keep * (*x - before);
+        }
+    })
+}
+
 /// `x += eta (target - x)`: one step of a relaxed fixed-point iteration, or of a running mean.
 pub fn move_towards(eta: f64, target: &[f64], x: &mut [f64]) {
     assert_eq!(x.len(), target.len());

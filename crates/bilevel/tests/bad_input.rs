@@ -132,7 +132,10 @@ fn targets_that_do_not_exist() {
 fn labels_that_do_not_fit() {
     let labels = Scratch::new("labels.txt", "1\n2\n3\n");
     let options = ReadOptions { labels: Some(labels.0.clone()), ..ReadOptions::default() };
-    at(&fails_with("a.csv", "a,b\n1,2\n3,4\n", &options), None, None, "2 rows but 3 labels");
+    let file = Scratch::new("a.csv", "a,b\n1,2\n3,4\n");
+    let error = read(&file.0, &options).unwrap_err();
+    assert_eq!(error.path(), Some(labels.0.as_path()), "{error}");
+    at(&error, None, None, "3 labels for the 2 rows of");
     let gap = Scratch::new("labels.txt", "1\n\n3\n");
     let file = Scratch::new("a.csv", "a,b\n1,2\n3,4\n1,1\n");
     let error = read(&file.0, &ReadOptions { labels: Some(gap.0.clone()), ..ReadOptions::default() }).unwrap_err();
@@ -301,6 +304,12 @@ fn group_files() {
     assert_eq!(names(read("# three\nu\nv\nu\n").unwrap()), ["u", "v", "u"]);
     assert_eq!(names(read("job,work\nage,me\n").unwrap()), ["me", "work", "work"]);
     assert_eq!(names(read("job\twork\nage\tme\njob=b\tb\n").unwrap()), ["me", "work", "b"]);
+    assert_eq!(names(read("job work\nage  me\n").unwrap()), ["me", "work", "work"]);
+    assert_eq!(names(read("a b\nc d\n").unwrap()), ["a b", "c d", "c d"], "names of groups may hold blanks");
+    let unnamed_names = ["x1", "x2"].map(String::from);
+    let unnamed = Scratch::new("groups", "2 b\n1 a\n");
+    let groups = Groups::read(&unnamed.0, &unnamed_names, &Groups::singletons(&unnamed_names)).unwrap();
+    assert_eq!((groups.of_feature, groups.names), (vec![0, 1], vec!["a".to_string(), "b".to_string()]));
     at(&read("u\n").unwrap_err(), None, None, "1 group names for 3 features made from 2 columns");
     at(&read("job,work\nagee,me\n").unwrap_err(), Some(2), None, "did you mean 'age'?");
     at(&read("job,work\njob,me\n").unwrap_err(), Some(2), None, "assigned twice");

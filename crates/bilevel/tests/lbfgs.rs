@@ -68,6 +68,26 @@ fn the_valley_of_rosenbrock() {
     assert_eq!((outcome.reason, outcome.lambda), (StopReason::Stationary, vec![1.5, 1.0]));
 }
 
+/// In a box no component of the projected gradient is larger than the box, however large the objective.
+#[test]
+fn the_unit_of_the_objective_does_not_matter() {
+    let domain = Domain::uniform(2, -8.0, 8.0).unwrap();
+    let minimize = |unit: f64| {
+        let mut oracle = |x: &[f64], number| {
+            let Evaluation { objective, gradient, .. } = rosenbrock(x, number)?;
+            evaluation(unit * (1.0 + objective), gradient.iter().map(|g| unit * g).collect())
+        };
+        let lbfgs = BoundedLbfgs { stall: 0.0, ..BoundedLbfgs::default() };
+        lbfgs.minimize(&mut oracle, &domain, &[-1.25, 1.0], &mut Silent).unwrap()
+    };
+    let one = minimize(1.0);
+    assert!(vector::distance(&one.lambda, &[1.0, 1.0]) < 1e-4, "{one:?}");
+    // Powers of two change no digit.
+    for unit in [40, -40].map(|power| 2.0_f64.powi(power)) {
+        assert_eq!((minimize(unit).lambda, minimize(unit).reason), (one.lambda.clone(), one.reason), "unit {unit:e}");
+    }
+}
+
 #[test]
 fn a_condition_number_of_ten_thousand() {
     let m = 30;

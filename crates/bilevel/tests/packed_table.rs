@@ -50,6 +50,79 @@ fn csv(rows: usize) -> String {
     text
 }
 
+/// Times in milliseconds differ in a few steps of single precision.
+#[test]
+fn numbers_far_from_zero_keep_their_digits() {
+    let start = 1_700_000_000_000u64;
+    for rows in [300, 400_000] {
+        let mut text = String::from("time,size,y\n");
+        (0..rows).for_each(|i| writeln!(text, "{},{},{}", start + 7 * i, i % 10, i % 2).unwrap());
+        let file = Scratch::new("times.csv", &text);
+        for (_, encoded) in three_ways(&file, &ReadOptions::default(), &EncodeOptions::default()) {
+            let DesignMatrix::DenseF64(design) = &encoded.design else { panic!("single precision keeps no digit") };
+            assert!((0..rows).all(|i| design.row(i as usize) == [(start + 7 * i) as f64, (i % 10) as f64]));
+        }
+    }
+    // A year of them in seconds is told apart well enough, and whole numbers up to 2^24 are not rounded at all.
+    let text: String = (0..300).map(|i| format!("{},{}\n", 1_700_000_000 + 100_000 * i, 16_000_000 + i)).collect();
+    let file = Scratch::new("seconds.csv", &text);
+    let options = ReadOptions { target_required: false, ..ReadOptions::default() };
+    let encoder = Encoder::learn(&read(&file.0, &options).unwrap(), &EncodeOptions::default()).unwrap();
+    assert_eq!(encoder.precision(), Precision::F32);
+}
+
+#[test]
+fn columns_that_may_be_no_categories_are_doubted() {
+    let doubts = |cell: &dyn Fn(usize) -> String| {
+        let text: String = (0..60).map(|i| format!("{};{i}\n", cell(i))).collect();
+        let file = Scratch::new("doubts.csv", format!("a;y\n{text}"));
+        PackedTable::read(&file.0, &ReadOptions::default(), &EncodeOptions::default()).unwrap().notes
+    };
+    let found = |cell: &dyn Fn(usize) -> String, part: &str| {
+        let doubts = doubts(cell);
+        assert!(doubts.len() == 1 && doubts[0].contains("'a'") && doubts[0].contains(part), "{part}: {doubts:?}");
+    };
+    found(&|i| if i == 41 { "12kg".into() } else { format!("{}", i % 25) }, "because of '12kg'");
+    found(&|i| format!("{},{}", i % 25, i % 7), "decimal points");
+    found(&|i| format!("row {i}"), "categories, 60 in 60 rows");
+    for cell in [
+        |i| format!("{}", i % 7),
+        |i| format!("k{}", i % 7),
+        |i| if i % 5 == 4 { "4+".into() } else { format!("{}", i % 5) },
+    ] {
+        assert_eq!(doubts(&cell), Vec::<String>::new());
+    }
+}
+
+/// Each file is looked at for itself.
+#[test]
+fn headers_are_told_from_rows_by_the_columns_that_are_known() {
+    let rows = "red,s\nblue,m\nred,m\nblue,s\n";
+    let encoder = |text: &str| {
+        let file = Scratch::new("train.csv", text);
+        let options = ReadOptions { target_required: false, ..ReadOptions::default() };
+        Encoder::learn(&read(&file.0, &options).unwrap(), &EncodeOptions::default()).unwrap()
+    };
+    let encode = |encoder: &Encoder, text: String| {
+        let file = Scratch::new("other.csv", text);
+        let options = ReadOptions { target_required: false, ..ReadOptions::default() };
+        encoder.encode_file(&file.0, &options).map(|encoded| encoded.design)
+    };
+    let (named, unnamed) = (encoder(&format!("color,size\n{rows}")), encoder(rows));
+    assert!(named.named() && !unnamed.named());
+    let design = encode(&named, format!("color,size\n{rows}")).unwrap();
+    for text in [rows.to_string(), "size,color\ns,red\nm,blue\nm,red\ns,blue\n".into(), format!("Color,size\n{rows}")] {
+        let found = encode(&named, text.clone());
+        match text.starts_with("Color") {
+            false => assert!(found.unwrap() == design, "{text}"),
+            true => assert!(found.unwrap_err().to_string().contains("did you mean 'Color'"), "names differ in case"),
+        }
+    }
+    for text in [rows.to_string(), format!("color,size\n{rows}")] {
+        assert!(encode(&unnamed, text.clone()).unwrap() == design, "{text}");
+    }
+}
+
 #[test]
 fn columns_of_several_blocks_are_encoded_as_one() {
     let text = csv(160_000);

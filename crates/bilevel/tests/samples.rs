@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use bilevel::data::{CodedMatrix, DenseMatrix, DesignMatrix, RowRanges};
 use bilevel::epochs::Epochs;
 use bilevel::lower::StochasticLoss;
-use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Weighting};
+use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting, Weighting};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::scaled::Scaled;
 use bilevel::sample::{Purpose, Rng, Sample, Sampling};
@@ -171,9 +171,15 @@ fn one_visit_gives_what_three_give() {
             let (w, v, lambda) = (random(0.1), random(1.0), vec![-0.7; p]);
             let scale: Vec<f64> = random(0.1).iter().map(|s| 1.0 + s.abs()).collect();
             let scaled = Scaled { inner: &glm, scale: &scale[..] };
+            let reweighted = glm.clone().reweighted(Reweighting::Sigmoid);
+            let cleaning = reweighted.clone().holding(lambda.clone());
+            let of_rows: Vec<f64> = (0..n).map(|i| (i as f64).sin()).collect();
             for zeta in [Sample::Full, Sample::Block(11..111), Sample::Rows((0..75).map(|i| i * 31 % 150).collect())] {
                 compare(&glm, &w, &v, &lambda, &zeta, &format!("{loss:?} {stored:?} p = {p}"));
                 compare(&scaled, &w, &v, &lambda, &zeta, &format!("scaled {loss:?} {stored:?} p = {p}"));
+                for (glm, lambda) in [(&reweighted, [&lambda[..], &of_rows].concat()), (&cleaning, of_rows.clone())] {
+                    compare(glm, &w, &v, &lambda, &zeta, &format!("weights of rows, {loss:?} {stored:?} p = {p}"));
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use bilevel::clean::Start;
 use bilevel::tune::{LossChoice, Method, Penalties};
 use clap::Args;
 
-use crate::args::{DataArgs, EncodingArgs, ProblemArgs, duration, positive, seed};
+use crate::args::{DataArgs, EncodingArgs, ProblemArgs, duration, positive, rows_file, seed};
 use crate::names::{self, CLEAN_METHODS, CLEAN_STARTS, MODELS};
 
 const EXAMPLES: &str = "\
@@ -24,6 +24,7 @@ written).";
 #[command(after_help = EXAMPLES)]
 pub struct CleanArgs {
     /// Training rows, some of which may have wrong labels.
+    #[arg(value_parser = rows_file())]
     pub train: PathBuf,
 
     /// Rows whose labels are known to be right.

@@ -165,8 +165,8 @@ impl<'a> Field<'a> {
             || problem.lower.directions_change(w, lambda, &samples.lower, v, [out_w, &mut *out_v, cross]),
             || problem.upper.gradients_change(w, lambda, &samples.upper, grad_w, out_lambda),
         );
-        vector::axpy(-1.0, grad_w, out_v);
-        vector::axpy(-1.0, cross, out_lambda);
+        company::axpy(-1.0, grad_w, out_v);
+        company::axpy(-1.0, cross, out_lambda);
         *work += Work::gradient(2 * problem.upper.size(&samples.upper));
         *work += all_three(2 * problem.lower.size(&samples.lower));
     }
@@ -200,8 +200,8 @@ impl Parts<'_> {
                 || problem.lower.directions(w, lambda, &samples.lower, v, [out_w, &mut *out_v, cross]),
                 || problem.upper.gradients_only(w, lambda, &samples.upper, grad_w, out_lambda),
             );
-            vector::axpy(-1.0, grad_w, out_v);
-            vector::axpy(-1.0, cross, out_lambda);
+            company::axpy(-1.0, grad_w, out_v);
+            company::axpy(-1.0, cross, out_lambda);
             *work += Work::gradient(problem.upper.size(&samples.upper));
             *work += all_three(problem.lower.size(&samples.lower));
             return;
@@ -223,7 +223,7 @@ impl Parts<'_> {
     pub(super) fn linear(&mut self, w: &[f64], v: &[f64], lambda: &[f64], out: &mut [f64]) {
         self.problem.lower.hessian_product(w, lambda, &self.samples.lower, v, out);
         self.room.work += Work::hessian_product(self.problem.lower.size(&self.samples.lower));
-        vector::axpy(-1.0, &self.room.grad_w, out);
+        company::axpy(-1.0, &self.room.grad_w, out);
     }
 
     /// `out = grad_lambda E`; leaves `grad_w E` for the parts that need it.
@@ -236,7 +236,7 @@ impl Parts<'_> {
     pub(super) fn subtract_cross(&mut self, w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
         self.problem.lower.cross_product(w, lambda, &self.samples.lower, v, &mut self.room.cross);
         self.room.work += Work::cross_product(self.problem.lower.size(&self.samples.lower));
-        vector::axpy(-1.0, &self.room.cross, out);
+        company::axpy(-1.0, &self.room.cross, out);
     }
 
     /// `v` by a series in `I - step H` from the `grad_w E` that [`Parts::upper`] has left; uses the samples drawn for it.
@@ -251,9 +251,9 @@ impl Parts<'_> {
         for zeta in &samples.hessians[..used] {
             problem.lower.hessian_product(w, lambda, zeta, power, image);
             *work += Work::hessian_product(problem.lower.size(zeta));
-            vector::axpy(-step, image, power);
+            company::axpy(-step, image, power);
             if sums {
-                vector::axpy(1.0, power, v);
+                company::axpy(1.0, power, v);
             }
         }
         let factor = match self.adjoint {

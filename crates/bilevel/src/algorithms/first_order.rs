@@ -121,8 +121,7 @@ impl Scheme for Penalized<'_> {
         vector::axpy(multiplier, outer_part, outer);
         gradients.lower_lambda(w, lambda, outer_part);
         vector::axpy(-multiplier, outer_part, outer);
-        vector::axpy(-self.steps.outer.eta(t), outer, lambda);
-        gradients.problem.domain.project(lambda);
+        gradients.problem.domain.descend(self.steps.outer.eta(t), outer, lambda);
         Ok(())
     }
 

@@ -121,8 +121,7 @@ impl Scheme for Inexact<'_> {
         {
             self.factor *= 0.5;
             lambda.copy_from_slice(before);
-            vector::axpy(-self.factor * self.steps.outer.eta(0), gradient, lambda);
-            self.problem.domain.project(lambda);
+            self.problem.domain.descend(self.factor * self.steps.outer.eta(0), gradient, lambda);
             return Ok(());
         }
         let lower = self.problem.lower;
@@ -149,8 +148,7 @@ impl Scheme for Inexact<'_> {
             }
         }
         self.accepted = Some((lambda.to_vec(), value, self.outer.clone()));
-        vector::axpy(-self.factor * self.steps.outer.eta(0), &self.outer, lambda);
-        self.problem.domain.project(lambda);
+        self.problem.domain.descend(self.factor * self.steps.outer.eta(0), &self.outer, lambda);
         Ok(())
     }
 

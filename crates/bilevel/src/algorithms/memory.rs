@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::field::{Field, Streams};
 use super::problem::Bilevel;
 use super::saga::Saga;
+use crate::company;
 use crate::error::Result;
 use crate::sample::{Batch, Sample};
 use crate::vector;
@@ -121,7 +122,7 @@ impl Remembered {
             Memory::Sarah { .. } if field.adjoint.is_carried() => {
                 field.draw(streams);
                 field.evaluate_change(x, previous, at_previous);
-                vector::axpy(1.0, at_previous, d);
+                company::axpy(1.0, at_previous, d);
             }
             _ => {
                 // On one sample at both points.
@@ -135,12 +136,12 @@ impl Remembered {
                     _ => (1.0, 0),
                 };
                 d[..from].copy_from_slice(&fresh[..from]);
-                for ((d, fresh), before) in d[from..].iter_mut().zip(&fresh[from..]).zip(&at_previous[from..]) {
-                    *d = fresh + keep * (*d - before);
-                }
+                company::in_halves(&mut d[from..], [&fresh[from..], &at_previous[from..]], |d, [fresh, before]| {
+                    vector::recur(keep, fresh, before, d);
+                });
             }
         }
-        previous.copy_from_slice(x);
+        company::in_halves(previous, [x], |previous, [x]| previous.copy_from_slice(x));
     }
 }
 

@@ -7,6 +7,7 @@ use super::point::Point;
 use super::problem::Bilevel;
 use super::recipe::{Count, Start};
 use super::run::{Scheme, Steps};
+use crate::company;
 use crate::error::Result;
 use crate::sample::Batch;
 use crate::vector;
@@ -51,14 +52,13 @@ impl Scheme for Together<'_> {
         let [w, v, lambda] = layout.split_mut(&mut point.x);
         let outer_turn = t.is_multiple_of(self.outer_every);
         if self.outer_every == 1 || !outer_turn {
-            vector::axpy(-self.steps.lower.eta(t), d_w, w);
+            company::axpy(-self.steps.lower.eta(t), d_w, w);
             if self.field.adjoint.is_carried() {
-                vector::axpy(-linear, d_v, v);
+                company::axpy(-linear, d_v, v);
             }
         }
         if outer_turn {
-            vector::axpy(-outer, d_lambda, lambda);
-            self.field.problem.domain.project(lambda);
+            self.field.problem.domain.descend(outer, d_lambda, lambda);
         }
         Ok(())
     }
@@ -117,6 +117,7 @@ impl Scheme for InTurn<'_> {
         for _ in 0..self.lower.at(t) {
             field.draw_lower(streams);
             field.parts().lower(w, lambda, direction);
+            // On this thread, which reads all of it next.
             vector::axpy(-eta, direction, w);
         }
         // One sample of the upper objective serves the linear system and the outer direction.
@@ -136,8 +137,7 @@ impl Scheme for InTurn<'_> {
             field.parts().series(w, lambda, eta, v);
         }
         field.parts().subtract_cross(w, lambda, v, outer);
-        vector::axpy(-self.steps.outer.eta(t), outer, lambda);
-        field.problem.domain.project(lambda);
+        field.problem.domain.descend(self.steps.outer.eta(t), outer, lambda);
         Ok(())
     }
 

@@ -107,8 +107,7 @@ impl Scheme for ZerothOrder<'_> {
             vector::axpy(along / self.directions as f64, &self.normal, &mut self.outer);
         }
         (self.perturbed, self.perturbed_lambda) = (perturbed, shifted);
-        vector::axpy(-self.steps.outer.eta(t), &self.outer, lambda);
-        self.problem.domain.project(lambda);
+        self.problem.domain.descend(self.steps.outer.eta(t), &self.outer, lambda);
         Ok(())
     }
 

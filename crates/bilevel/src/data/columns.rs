@@ -15,6 +15,14 @@ use crate::{Error, Result};
 
 /// Name of the category of missing cells.
 const MISSING_LEVEL: &str = "(missing)";
+/// Steps of single precision over the span of a column that are enough: each number is then right to a four-thousandth of it.
+const FEWEST_STEPS: f64 = 4096.0;
+/// So many different numbers are no categories.
+const MANY_NUMBERS: usize = 10;
+/// A tenth as many texts among them, and so many at most, are mistakes.
+const FEW_TEXTS: usize = 3;
+/// Rows from which on texts that are different in nearly all of them are of no use.
+const ENOUGH_ROWS: usize = 20;
 
 /// How one column is encoded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,14 +49,38 @@ pub(super) struct ColumnStatistics {
 }
 
 enum Cells {
-    Numbers { sum: f64, nonzero: usize },
+    Numbers { sum: f64, nonzero: usize, span: Span },
     Texts { levels: Vec<String> },
+}
+
+/// From where to where numbers go, and whether single precision rounds any.
+#[derive(Clone, Copy)]
+struct Span {
+    low: f64,
+    high: f64,
+    rounded: bool,
+}
+
+impl Span {
+    const EMPTY: Self = Span { low: f64::INFINITY, high: f64::NEG_INFINITY, rounded: false };
+
+    fn add(&mut self, x: f64) {
+        self.low = self.low.min(x);
+        self.high = self.high.max(x);
+        self.rounded |= f64::from(x as f32) != x;
+    }
+
+    /// Whether the numbers are so far from zero, as times in milliseconds are, that they differ in few steps of single precision.
+    fn needs_double(self) -> bool {
+        let step = self.low.abs().max(self.high.abs()) * f64::from(f32::EPSILON);
+        self.rounded && step.is_finite() && self.high - self.low < FEWEST_STEPS * step
+    }
 }
 
 impl ColumnStatistics {
     pub(super) fn new(column: &Column) -> Self {
         let cells = match &column.data {
-            ColumnData::Numeric(_) => Cells::Numbers { sum: -0.0, nonzero: 0 },
+            ColumnData::Numeric(_) => Cells::Numbers { sum: -0.0, nonzero: 0, span: Span::EMPTY },
             ColumnData::Text { .. } => Cells::Texts { levels: Vec::new() },
         };
         let mut this = ColumnStatistics { name: column.name.clone(), rows: 0, missing: 0, cells };
@@ -61,8 +93,11 @@ impl ColumnStatistics {
         self.rows += column.data.len();
         self.missing += column.data.missing();
         match (&mut self.cells, &column.data) {
-            (Cells::Numbers { sum, nonzero }, ColumnData::Numeric(values)) => {
-                *sum = values.iter().filter(|value| !value.is_nan()).fold(*sum, |sum, value| sum + value);
+            (Cells::Numbers { sum, nonzero, span }, ColumnData::Numeric(values)) => {
+                for &value in values.iter().filter(|value| !value.is_nan()) {
+                    *sum += value;
+                    span.add(value);
+                }
                 *nonzero += values.iter().filter(|&&value| value != 0.0).count();
             }
             (Cells::Texts { levels }, ColumnData::Text { levels: more, .. }) => {
@@ -75,13 +110,18 @@ impl ColumnStatistics {
             _ => unreachable!("the parts of a column are of one kind"),
         }
     }
+
+    /// Whether single precision would leave little of the column.
+    pub(super) fn needs_double(&self) -> bool {
+        matches!(self.cells, Cells::Numbers { span, .. } if span.needs_double())
+    }
 }
 
 impl ColumnCode {
     /// The code of a column and the number of nonzero entries it will have.
     pub(super) fn learn(column: &ColumnStatistics, impute: bool) -> Result<(Self, usize)> {
         let (code, nonzero) = match &column.cells {
-            Cells::Numbers { sum, nonzero } => {
+            Cells::Numbers { sum, nonzero, .. } => {
                 let count = column.rows - column.missing;
                 if count == 0 && impute {
                     return Err(Error::input(format!("column '{}' holds no value at all", column.name))
@@ -106,6 +146,40 @@ impl ColumnCode {
             Code::Number { .. } => 1,
             Code::Categories { levels } => levels.len(),
         }
+    }
+
+    /// All texts of a column of texts.
+    pub(super) fn levels(&self) -> Option<&[String]> {
+        match &self.code {
+            Code::Number { .. } => None,
+            Code::Categories { levels } => Some(levels),
+        }
+    }
+
+    /// Why the categories of a column of so many rows may be none.
+    pub(super) fn doubt(&self, rows: usize) -> Option<String> {
+        let Code::Categories { levels } = &self.code else { return None };
+        let levels: Vec<&str> = levels.iter().map(String::as_str).filter(|&level| level != MISSING_LEVEL).collect();
+        let others = |is_number: fn(&str) -> bool| {
+            let texts: Vec<&str> = levels.iter().copied().filter(|level| !is_number(level)).collect();
+            let numbers = levels.len() - texts.len();
+            let few = texts.len() <= FEW_TEXTS && 10 * texts.len() <= numbers;
+            (numbers >= MANY_NUMBERS && few).then_some(texts)
+        };
+        let why = if let Some(texts) = others(|level| number(level).is_some()) {
+            let texts: Vec<String> = texts.iter().map(|text| format!("'{text}'")).collect();
+            format!(
+                "because of {} among its numbers: correct that, or leave the cells empty and pass --missing impute",
+                texts.join(", ")
+            )
+        } else if others(|level| level.contains(',') && number(&level.replacen(',', ".", 1)).is_some()).is_some() {
+            "because its numbers have commas: write them with decimal points".to_string()
+        } else if rows >= ENOUGH_ROWS && 10 * levels.len() >= 9 * rows {
+            format!("{} in {rows} rows, which say nothing of other rows: leave it out", levels.len())
+        } else {
+            return None;
+        };
+        Some(format!("column '{}' is taken for categories, {why}", self.name))
     }
 
     /// True for a numeric column.
@@ -221,7 +295,7 @@ pub(super) fn encode_columns<'a, T: Element>(
             let names: Vec<&str> = found.iter().map(|column| column.name.as_str()).collect();
             return Err(Error::input(format!("there is no column '{}', which the model was trained on", code.name))
                 .in_file(origin.path())
-                .remedy(suggestion(&names, &code.name)));
+                .remedy(format!("{}; pass --header no if the first line is data", suggestion(&names, &code.name))));
         };
         columns.push((features, column, code.match_data(column, origin)?));
         features += code.width();

@@ -13,7 +13,7 @@ use super::dense::DenseMatrix;
 use super::design::{DesignMatrix, Element, Precision, Storage};
 use super::learn::EncoderLearner;
 use super::packed_table::encode_file;
-use super::read::ReadOptions;
+use super::read::{KnownColumns, ReadOptions};
 use super::table::{Contents, Labels, Origin, Table};
 use crate::{Error, Result};
 
@@ -38,7 +38,8 @@ pub struct EncodeOptions {
     pub missing: Missing,
     /// Dense or sparse.
     pub storage: Storage,
-    /// Precision of the design matrix.
+    /// Precision of the design matrix. Numbers of a table that differ in fewer digits than single precision keeps, such as times in
+    /// milliseconds, make it double.
     pub precision: Precision,
     /// Scale each row to unit Euclidean length, as is usual for word counts.
     pub normalize_rows: bool,
@@ -152,6 +153,21 @@ impl Encoder {
     /// True when columns are matched by name: a later file without header cannot be told from one with other columns.
     pub fn named(&self) -> bool {
         matches!(self.layout, Layout::Columns { named: true, .. })
+    }
+
+    /// What is known of the columns of other files.
+    pub fn known_columns(&self) -> Option<KnownColumns> {
+        let Layout::Columns { named, columns } = &self.layout else { return None };
+        let known = |column: &ColumnCode| (column.name.clone(), column.levels().map(<[String]>::to_vec));
+        Some(KnownColumns { named: *named, columns: columns.iter().map(known).collect() })
+    }
+
+    /// Columns of the `rows` rows it was learned from that were taken for categories and may be something else, a sentence for each.
+    pub fn doubts(&self, rows: usize) -> Vec<String> {
+        match &self.layout {
+            Layout::Matrix { .. } => Vec::new(),
+            Layout::Columns { columns, .. } => columns.iter().filter_map(|column| column.doubt(rows)).collect(),
+        }
     }
 
     /// Storage of the design matrices: dense or sparse.

@@ -11,9 +11,9 @@ impl Groups {
     /// Reads a text file that assigns every feature to a group.
     ///
     /// Either each line is the name of a group, one line per feature or one per source column, in their order; or each
-    /// line is `feature<TAB>group` or `feature,group`, where `feature` names a feature or a source column. Source
-    /// columns are the groups of `sources`, which also says to which one a feature belongs. Empty lines and lines that
-    /// begin with `#` are skipped.
+    /// line is `feature<TAB>group`, `feature,group` or `feature group`, where `feature` names a feature or a source column; `3`
+    /// stands for `x3`. Source columns are the groups of `sources`, which also says to which one a feature belongs. Empty lines
+    /// and lines that begin with `#` are skipped.
     ///
     /// # Errors
     /// When the number of lines fits neither, when a name is unknown or assigned twice, or a feature is left without.
@@ -25,13 +25,16 @@ impl Groups {
             .zip(text.trim_start_matches('\u{feff}').lines().map(str::trim))
             .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
             .collect();
-        let pairs: Vec<Option<(&str, &str)>> = lines.iter().map(|(_, line)| pair(line)).collect();
+        let mut names: Vec<&str> = feature_names.iter().chain(&sources.names).map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        let pairs: Vec<Option<(&str, &str)>> = lines.iter().map(|(_, line)| pair(line, &names)).collect();
         let assigned = match pairs.iter().filter(|pair| pair.is_some()).count() {
             0 => one_per_line(&lines, feature_names.len(), sources),
             count if count == lines.len() => {
                 let pairs: Vec<(u64, &str, &str)> =
                     lines.iter().zip(pairs).filter_map(|(l, pair)| pair.map(|(f, g)| (l.0, f, g))).collect();
-                by_name(&pairs, feature_names, sources)
+                by_name(&pairs, &names, feature_names, sources)
             }
             count => Err(Error::input(format!(
                 "{count} of {} lines have the form feature,group and the others have not",
@@ -53,10 +56,18 @@ impl Groups {
     }
 }
 
-/// Splits at the tab, or else at the last comma (names of features may hold commas, names of groups rarely do).
-fn pair(line: &str) -> Option<(&str, &str)> {
-    let (feature, group) = line.split_once('\t').or_else(|| line.rsplit_once(','))?;
+/// Splits at the tab, or else at the last comma (names of features may hold commas, names of groups rarely do), or at blanks behind
+/// a name.
+fn pair<'t>(line: &'t str, names: &[&str]) -> Option<(&'t str, &'t str)> {
+    let behind_name = || line.rsplit_once(char::is_whitespace).filter(|(name, _)| known(name.trim(), names).is_some());
+    let (feature, group) = line.split_once('\t').or_else(|| line.rsplit_once(',')).or_else(behind_name)?;
     Some((feature.trim(), group.trim()))
+}
+
+/// The name of `names`, which are in order, that `feature` means: itself, or `x3` for `3`.
+fn known<'n>(feature: &str, names: &[&'n str]) -> Option<&'n str> {
+    let find = |name: &str| names.binary_search(&name).ok().map(|position| names[position]);
+    find(feature).or_else(|| feature.parse::<usize>().ok().and_then(|number| find(&format!("x{number}"))))
 }
 
 fn one_per_line<'t>(lines: &[(u64, &'t str)], features: usize, sources: &Groups) -> Result<Vec<&'t str>> {
@@ -74,17 +85,19 @@ fn one_per_line<'t>(lines: &[(u64, &'t str)], features: usize, sources: &Groups)
         .remedy("write one line per feature or column, or lines of the form feature,group"))
 }
 
-fn by_name<'t>(pairs: &[(u64, &'t str, &'t str)], features: &[String], sources: &Groups) -> Result<Vec<&'t str>> {
+fn by_name<'t>(
+    pairs: &[(u64, &'t str, &'t str)],
+    names: &[&str],
+    features: &[String],
+    sources: &Groups,
+) -> Result<Vec<&'t str>> {
     let mut group_of: HashMap<&str, &str> = HashMap::new();
-    let mut names: Vec<&str> = features.iter().chain(&sources.names).map(String::as_str).collect();
-    names.sort_unstable();
-    names.dedup();
     for &(line, feature, group) in pairs {
-        if names.binary_search(&feature).is_err() {
+        let Some(feature) = known(feature, names) else {
             return Err(Error::input(format!("there is no feature or column '{feature}'"))
                 .at_line(line)
-                .remedy(suggestion(&names, feature)));
-        }
+                .remedy(suggestion(names, feature)));
+        };
         if group_of.insert(feature, group).is_some() {
             return Err(Error::input(format!("'{feature}' is assigned twice")).at_line(line).remedy("keep one line"));
         }

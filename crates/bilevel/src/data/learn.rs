@@ -65,12 +65,22 @@ impl EncoderLearner {
         }
     }
 
+    /// The precision that the rows so far need: the one asked for, or double where single precision leaves too little.
+    pub(super) fn precision(&self) -> Precision {
+        match &self.found {
+            Some(Found::Columns { columns, .. }) if columns.iter().any(ColumnStatistics::needs_double) => {
+                Precision::F64
+            }
+            _ => self.options.precision,
+        }
+    }
+
     /// The encoder, and the number of nonzero entries that the design matrix will have.
     ///
     /// # Errors
     /// When a column without any value shall be filled in, or there are too many categories.
     pub(super) fn finish(self, path: &Path) -> Result<(Encoder, usize)> {
-        let (imputes, options) = (self.imputes(), self.options);
+        let (imputes, options, precision) = (self.imputes(), self.options, self.precision());
         let in_file = |error: Error| error.in_file(path);
         let (layout, stored) = match self.found {
             None => return Err(in_file(Error::input("the file holds no rows"))),
@@ -92,7 +102,7 @@ impl EncoderLearner {
             layout,
             missing: options.missing,
             dense: options.storage == Storage::Dense,
-            double: options.precision == Precision::F64,
+            double: precision == Precision::F64,
             normalize_rows: options.normalize_rows,
         };
         let features = encoder.features();

@@ -55,7 +55,7 @@ pub use kernel::KernelRows;
 pub use packed_table::PackedTable;
 pub use passes::{Pass, chunk_rows};
 pub use profile::{ColumnProfile, Profile, TargetProfile, profile};
-pub use read::{Format, ReadOptions, read};
+pub use read::{Format, KnownColumns, ReadOptions, read};
 pub use split::{Parts, stratified_order};
 pub use standardize::Standardization;
 pub use table::{Column, ColumnData, Contents, Labels, MISSING, Origin, Table};

@@ -46,13 +46,14 @@ impl PackedTable {
         Blocks::open(path, read)?.visit(&mut packing)?;
         let found = packing.found.ok_or_else(|| no_rows(path))?;
         let (encoder, _) = found.learner.finish(path)?;
+        let notes = [found.notes, encoder.doubts(found.side.rows)].concat();
         Ok(PackedTable {
             origin: found.side.origin,
             labels: found.side.labels.and_then(LabelStack::finish),
             format: found.format,
             target_name: found.target_name,
             named: found.named,
-            notes: found.notes,
+            notes,
             encoder,
             waiting: found.waiting,
         })
@@ -80,7 +81,8 @@ impl PackedTable {
 /// Reads `path` into a design matrix of `encoder`, block by block.
 pub(super) fn encode_file(encoder: &Encoder, path: &Path, read: &ReadOptions) -> Result<Encoded> {
     let mut direct = Direct { encoder, design: None, side: Side::new(path) };
-    Blocks::open(path, read)?.visit(&mut direct)?;
+    let known = read.known.clone().or_else(|| encoder.known_columns());
+    Blocks::open(path, &ReadOptions { known, ..read.clone() })?.visit(&mut direct)?;
     let Direct { design, side, .. } = direct;
     Ok(encoder.encoded(design.ok_or_else(|| no_rows(path))?, side.labels.and_then(LabelStack::finish), side.origin))
 }
@@ -276,7 +278,7 @@ impl BlockVisitor for Packing {
         });
         found.side.take(&mut table);
         found.learner.add(&table);
-        found.waiting.push(table, self.encode.precision, &mut self.room)
+        found.waiting.push(table, found.learner.precision(), &mut self.room)
     }
 
     fn restart(&mut self) -> Result<()> {

@@ -102,7 +102,7 @@ pub fn profile(table: &Table, options: &EncodeOptions) -> Result<Profile> {
         missing: 0,
         constant: Vec::new(),
         range: None,
-        notes: table.notes.clone(),
+        notes: [table.notes.clone(), encoder.doubts(table.rows())].concat(),
     };
     match &table.contents {
         Contents::Matrix(matrix) => profile.describe_matrix(matrix),

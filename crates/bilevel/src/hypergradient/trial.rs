@@ -150,12 +150,10 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
             let affordable = |work: &Work| work.rows + 2 * (work.rows - before) <= precision.max_rows;
             grown = if moved > before_doubling { grown + 1 } else { 0 };
             before_doubling = moved;
-            let hopeless = grown > GROWTHS || (!affordable(work) && unforgotten > vector::norm(&spread.mean));
-            if unforgotten > limit && hopeless {
+            if unforgotten > limit && grown > GROWTHS {
                 let message = format!("after {} steps the solves still depend on where they start", plan.steps());
-                return Err(Error::numeric(message).remedy(
-                    "check that the map contracts (a smaller map_step, a larger penalty), or allow more rows",
-                ));
+                return Err(Error::numeric(message)
+                    .remedy("check that the map contracts (a smaller map_step, a larger penalty)"));
             }
             if unforgotten > limit && go_on && affordable(work) {
                 plan = plan.doubled();

@@ -23,7 +23,7 @@ pub struct BoundedLbfgs {
     pub memory: usize,
     /// Largest number of iterations.
     pub iterations: usize,
-    /// Stop when the largest component of the projected gradient is below this fraction of the objective.
+    /// Stop when the largest component of the projected gradient of the objective, divided by its value, is below this.
     pub tolerance: f64,
     /// Stop when five iterations together lower the objective by less than this fraction.
     pub stall: f64,
@@ -101,7 +101,7 @@ impl BoundedLbfgs {
             if observer.iteration(&seen).is_break() {
                 break StopReason::Interrupted;
             }
-            if projected_gradient_norm <= self.tolerance * value.abs() {
+            if domain.relative_projected_gradient_norm(&lambda, &gradient, value.abs()) <= self.tolerance {
                 break StopReason::Stationary;
             }
             if recent.len() > STALL_WINDOW {

@@ -392,7 +392,8 @@ fn specs(penalties: Penalties, data: &Dataset, loss: Loss) -> Vec<Spec> {
 
 pub(super) fn lambda_names(penalty: &Penalty, data: &Dataset) -> Vec<String> {
     match penalty {
-        Penalty::Shared => vec!["shared".into()],
+        // Two classes have one output.
+        Penalty::Shared | Penalty::PerClass { outputs: 1 } => vec!["shared".into()],
         Penalty::PerGroup { .. } => data.groups.names.clone(),
         Penalty::PerFeature { .. } => data.feature_names.clone(),
         Penalty::PerClass { outputs } => match &data.target {

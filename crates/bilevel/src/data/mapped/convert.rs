@@ -241,18 +241,22 @@ impl BlockVisitor for Scatter<'_, '_> {
         let found = match &mut self.found {
             Some(found) => {
                 found.labels.add(counts);
+                found.learner.add(&table);
                 found
             }
-            None => self.found.insert(Found {
-                learner: EncoderLearner::new(&self.encode),
-                labels: counts,
-                template: Template::of(&table, self.encode.precision),
-                format: table.format,
-                named: table.named,
-                target_name: table.target_name.clone(),
-            }),
+            None => {
+                let mut learner = EncoderLearner::new(&self.encode);
+                learner.add(&table);
+                self.found.insert(Found {
+                    labels: counts,
+                    template: Template::of(&table, learner.precision()),
+                    learner,
+                    format: table.format,
+                    named: table.named,
+                    target_name: table.target_name.clone(),
+                })
+            }
         };
-        found.learner.add(&table);
         self.rows += table.rows();
         if self.rows >= u32::MAX as usize {
             return Err(Error::input("there are more rows than are supported").in_file(table.origin.path()));

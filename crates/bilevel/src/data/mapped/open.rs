@@ -33,10 +33,11 @@ pub struct MappedRows {
 }
 
 impl MappedRows {
-    /// True when `path` is a file that begins as a mapped file does.
+    /// True when `path` is a file that begins as a mapped file does. Of a pipe nothing is read, since it would be lost.
     pub fn recognises(path: &Path) -> bool {
         let mut first = [0; MAGIC.len()];
-        File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == *MAGIC
+        let begins = |mut file: File| file.read_exact(&mut first).map(|()| first == *MAGIC);
+        path.is_file() && File::open(path).and_then(begins).unwrap_or(false)
     }
 
     /// Maps the file `path` and checks its length, its header, and that all sections lie within it.

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::{
-    Format, ReadOptions, bytes, check, check_features, check_target, delimited, labels, sniff, svmlight, target,
+    Format, ReadOptions, bytes, check, check_features, check_target, delimited, labels, other_number, sniff, svmlight,
+    target,
 };
 use crate::data::table::{Column, ColumnData, Contents, Labels, Table};
 use crate::{Error, Result};
@@ -156,7 +158,9 @@ impl<'a> Blocks<'a> {
                 target::take(&mut table, self.options)?;
                 let count = table.rows();
                 if let Some(labels) = &self.labels {
-                    table.labels = Some(labels_of(labels, rows, count, self.path)?);
+                    let missing =
+                        || other_number(&format!("{} or more", rows + count), labels.len(), self.path, self.options);
+                    table.labels = Some(labels_of(labels, rows..rows + count).ok_or_else(missing)?);
                 }
                 rows += count;
                 if count > 0 {
@@ -170,7 +174,7 @@ impl<'a> Blocks<'a> {
         }
         match &self.labels {
             Some(labels) if labels.len() != rows => {
-                Err(Error::input(format!("there are {rows} rows but {} labels", labels.len())).in_file(self.path))
+                Err(other_number(&rows.to_string(), labels.len(), self.path, self.options))
             }
             _ => Ok(Surprise::new()),
         }
@@ -228,14 +232,10 @@ impl Text {
     }
 }
 
-/// The labels of `count` rows from row `first` on.
-fn labels_of(labels: &Labels, first: usize, count: usize, path: &Path) -> Result<Labels> {
-    let (end, found) = (first + count, labels.len());
-    if end > found {
-        return Err(Error::input(format!("there are {end} rows or more but {found} labels")).in_file(path));
-    }
-    Ok(match labels {
-        Labels::Numbers(values) => Labels::Numbers(values[first..end].to_vec()),
-        Labels::Text { codes, levels } => Labels::Text { codes: codes[first..end].to_vec(), levels: levels.clone() },
+/// The labels of these rows, where there are so many.
+fn labels_of(labels: &Labels, rows: Range<usize>) -> Option<Labels> {
+    Some(match labels {
+        Labels::Numbers(values) => Labels::Numbers(values.get(rows)?.to_vec()),
+        Labels::Text { codes, levels } => Labels::Text { codes: codes.get(rows)?.to_vec(), levels: levels.clone() },
     })
 }

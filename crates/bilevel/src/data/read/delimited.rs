@@ -43,7 +43,10 @@ impl Shape {
         let Some(first) = sample.first() else {
             return Err(Error::input("the file holds no rows, only empty lines").in_file(path));
         };
-        let named = options.header.unwrap_or_else(|| header::has_header(&sample));
+        let named = options.header.unwrap_or_else(|| match &options.known {
+            Some(known) => known.are_named_by(&sample),
+            None => header::has_header(&sample),
+        });
         let names = if named { names(path, first)? } else { (1..=first.len()).map(|j| format!("x{j}")).collect() };
         if names.len() == 1 && options.labels.is_none() && options.target_required {
             return Err(Error::input(

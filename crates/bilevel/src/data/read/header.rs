@@ -3,13 +3,93 @@
 use std::collections::HashSet;
 
 use super::number::parse;
+use super::target;
 
 /// Delimiters looked for, in order of preference.
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
 
-/// True for the ways to write "no value" that hold in every column.
+/// The ways to write "no value" that hold in every column: those of pandas.
+const MISSING: [&[u8]; 17] = [
+    b"",
+    b"NA",
+    b"N/A",
+    b"n/a",
+    b"<NA>",
+    b"#N/A",
+    b"#N/A N/A",
+    b"#NA",
+    b"NaN",
+    b"nan",
+    b"-NaN",
+    b"-nan",
+    b"NULL",
+    b"null",
+    b"None",
+    b"1.#IND",
+    b"1.#QNAN",
+];
+
+/// True for a way to write "no value".
 pub(super) fn is_missing(cell: &[u8]) -> bool {
-    matches!(cell, b"" | b"NA" | b"N/A" | b"NaN" | b"nan" | b"null" | b"None")
+    cell.len() <= 8 && MISSING.contains(&cell)
+}
+
+fn is_number(cell: &[u8]) -> bool {
+    parse(cell).is_some()
+}
+
+fn is_text(cell: &[u8]) -> bool {
+    !is_number(cell) && !is_missing(cell) && cell != b"?"
+}
+
+/// Some column holds a text in the `first` row and numbers in the others.
+fn text_over_numbers(first: &[Vec<u8>], rest: &[Vec<Vec<u8>>]) -> bool {
+    (0..first.len()).any(|j| {
+        let mut below = column(rest, j).peekable();
+        is_text(&first[j]) && below.peek().is_some() && below.all(|cell| is_number(cell))
+    })
+}
+
+/// The cells of a column that are not missing.
+fn column(rows: &[Vec<Vec<u8>>], j: usize) -> impl Iterator<Item = &Vec<u8>> {
+    rows.iter().filter_map(move |row| row.get(j)).filter(|cell| !is_missing(cell) && cell.as_slice() != b"?")
+}
+
+/// What a file that was read before says of the columns of another one.
+#[derive(Debug, Clone)]
+pub struct KnownColumns {
+    /// Whether it named them; else they are `x1`, `x2`, ... by their numbers.
+    pub named: bool,
+    /// Their names, and all texts in those that hold texts.
+    pub columns: Vec<(String, Option<Vec<String>>)>,
+}
+
+impl KnownColumns {
+    /// Whether the first of `rows` names the columns.
+    ///
+    /// Of columns with known names it does when it holds half of these, or some where [`has_header`] says so, too. Of others it
+    /// does as well when each of two columns or more holds a text that is not one of its own there, and below some that are.
+    pub(super) fn are_named_by(&self, rows: &[Vec<Vec<u8>>]) -> bool {
+        let Some((first, rest)) = rows.split_first() else { return false };
+        if self.named {
+            let is_there = |name: &String| first.iter().any(|cell| cell.eq_ignore_ascii_case(name.as_bytes()));
+            return match self.columns.iter().filter(|(name, _)| is_there(name)).count() {
+                0 => text_over_numbers(first, rest),
+                found => 2 * found >= self.columns.len() || has_header(rows),
+            };
+        }
+        let strange = |name: &String, texts: &Option<Vec<String>>| {
+            let j = name.strip_prefix('x')?.parse::<usize>().ok()?.checked_sub(1)?;
+            let known = |cell: &[u8]| match texts {
+                None => is_number(cell),
+                Some(texts) => texts.iter().any(|text| text.as_bytes() == cell),
+            };
+            let cell = first.get(j)?;
+            (is_text(cell) && !known(cell) && column(rest, j).any(|cell| known(cell))).then_some(())
+        };
+        has_header(rows)
+            || self.columns.len() > 1 && self.columns.iter().all(|(name, texts)| strange(name, texts).is_some())
+    }
 }
 
 /// The delimiter that splits the first lines most consistently, a comma in doubt.
@@ -44,40 +124,56 @@ fn occurrences(line: &[u8], delimiter: u8) -> usize {
 
 /// Whether the first of `rows` names the columns.
 ///
-/// It does when none of its cells is empty but the first, and some column holds a text there and numbers below. It also
+/// It does when some column holds a text there and numbers below, or the usual name of a target that does not occur below. It also
 /// does when its cells are distinct texts that do not occur again in their columns, and below them either half of some
 /// column are numbers or some text comes twice.
 pub(super) fn has_header(rows: &[Vec<Vec<u8>>]) -> bool {
     let Some((first, rest)) = rows.split_first() else { return false };
-    let is_number = |cell: &[u8]| parse(cell).is_some();
-    let is_text = |cell: &[u8]| !is_number(cell) && !is_missing(cell) && cell != b"?";
-    let column = |j: usize| {
-        rest.iter().filter_map(move |row| row.get(j)).filter(|cell| !is_missing(cell) && cell.as_slice() != b"?")
-    };
-    let numbers = |j: usize| column(j).filter(|cell| is_number(cell)).count();
-    if first.iter().skip(1).any(|cell| cell.is_empty()) {
-        return false;
-    }
-    if (0..first.len()).any(|j| is_text(&first[j]) && numbers(j) > 0 && numbers(j) == column(j).count()) {
+    let again = |j: usize| column(rest, j).any(|cell| *cell == first[j]);
+    if text_over_numbers(first, rest) || (0..first.len()).any(|j| target::is_usual(&first[j]) && !again(j)) {
         return true;
     }
     let names = first.iter().collect::<HashSet<_>>().len() == first.len()
-        && (0..first.len()).all(|j| is_text(&first[j]) && !column(j).any(|cell| *cell == first[j]));
+        && (0..first.len()).all(|j| is_text(&first[j]) && !again(j));
     let data = |j: usize| {
-        let (count, distinct) = (column(j).count(), column(j).collect::<HashSet<_>>().len());
-        distinct < count || count > 0 && 2 * numbers(j) >= count
+        let (count, distinct) = (column(rest, j).count(), column(rest, j).collect::<HashSet<_>>().len());
+        let numbers = column(rest, j).filter(|cell| is_number(cell)).count();
+        distinct < count || count > 0 && 2 * numbers >= count
     };
     names && (rest.is_empty() || (0..first.len()).any(data))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{delimiter, has_header};
+    use super::{KnownColumns, delimiter, has_header};
+
+    fn cells(text: &str) -> Vec<Vec<Vec<u8>>> {
+        text.lines().map(|line| line.split(',').map(|c| c.as_bytes().to_vec()).collect()).collect()
+    }
 
     fn header(text: &str) -> bool {
-        has_header(
-            &text.lines().map(|line| line.split(',').map(|c| c.as_bytes().to_vec()).collect()).collect::<Vec<_>>(),
-        )
+        has_header(&cells(text))
+    }
+
+    #[test]
+    fn headers_beside_known_columns() {
+        let texts = |texts: &str| Some(texts.split('|').map(String::from).collect::<Vec<_>>());
+        let columns = |names: [&str; 2]| vec![(names[0].into(), texts("red|blue")), (names[1].into(), texts("s|m"))];
+        let named = KnownColumns { named: true, columns: columns(["color", "size"]) };
+        for (first, expected) in
+            [("color,size", true), ("Size,COLOR", true), ("id,size", true), ("red,s", false), ("a,b", false)]
+        {
+            assert_eq!(named.are_named_by(&cells(&format!("{first}\nred,m\nblue,s"))), expected, "{first}");
+        }
+        assert!(named.are_named_by(&cells("a,weight\nred,1\nblue,2")), "a file with other columns");
+        assert!(named.are_named_by(&cells("color,size")));
+        let unnamed = KnownColumns { named: false, columns: columns(["x1", "x2"]) };
+        for (first, expected) in [("color,size", true), ("green,s", false), ("red,l", false), ("?,size", false)] {
+            assert_eq!(unnamed.are_named_by(&cells(&format!("{first}\nred,m\nblue,s"))), expected, "{first}");
+        }
+        assert!(!unnamed.are_named_by(&cells("green,l\ngrey,xl")), "nothing here is known");
+        let numbers = KnownColumns { named: false, columns: vec![("x2".into(), None)] };
+        assert!(numbers.are_named_by(&cells("a,b\nx,1\ny,2")) && !numbers.are_named_by(&cells("x,1\ny,2")));
     }
 
     #[test]
@@ -86,6 +182,9 @@ mod tests {
         assert!(header("age,job\n1,x\n3,y"));
         assert!(header("id,2019,2020\n1,3,4\n2,3,4"));
         assert!(header("class,cap\ne,x\np,x\np,y"));
+        assert!(header("age,,y\n3,x,a\n4,y,b"), "a column without a name");
+        assert!(header("2019,2020,class\n3,4,p\n5,6,q"), "years are names beside a target");
+        assert!(!header("3,4,p\n5,6,class\n3,4,class") && !header("2,1,y\n3,4,n\n5,6,y"), "usual names may be labels");
         assert!(header("job,age\na,1\nb,old"), "an error below does not undo a header");
         assert!(!header("1,2\n3,4"));
         assert!(!header("28.7,g\n31,g\n2,h"), "a label in every row is no header");

@@ -12,13 +12,22 @@ use crate::{Error, Result};
 pub(super) fn read(path: &Path) -> Result<Labels> {
     let bytes = bytes::load(path)?;
     let labels = if bytes.starts_with(b"\x93NUMPY") {
-        npy::Array::parse(&bytes).and_then(|array| array.labels())
+        npy::Array::parse(&bytes).and_then(|array| array.labels()).and_then(finite)
     } else if idx::is_idx(&bytes) {
         idx::labels(&bytes)
     } else {
         text(&bytes)
     };
     labels.map_err(|error| error.in_file(path))
+}
+
+fn finite(labels: Labels) -> Result<Labels> {
+    if let Labels::Numbers(numbers) = &labels
+        && let Some(at) = numbers.iter().position(|number| !number.is_finite())
+    {
+        return Err(Error::input(format!("label {} is not a finite number", at + 1)));
+    }
+    Ok(labels)
 }
 
 fn text(bytes: &[u8]) -> Result<Labels> {

@@ -19,6 +19,7 @@ mod target;
 use std::path::{Path, PathBuf};
 
 pub(super) use blocks::{BlockVisitor, Blocks};
+pub use header::KnownColumns;
 pub use svmlight::LARGEST_INDEX;
 pub(super) use target::suggestion;
 
@@ -67,8 +68,10 @@ pub struct ReadOptions {
     pub target: Option<String>,
     /// A file with the labels, one per row: `.npy`, IDX, or a text file with one label per line.
     pub labels: Option<PathBuf>,
-    /// Whether the first row of a delimited file holds the names of the columns.
+    /// Whether the first row of a delimited file holds the names of the columns, if the reader shall not find out.
     pub header: Option<bool>,
+    /// What is known of the columns of a delimited file, which helps to find that out.
+    pub known: Option<KnownColumns>,
     /// Delimiter of a delimited file.
     pub delimiter: Option<u8>,
     /// Precision of matrices that are read without encoding.
@@ -88,6 +91,7 @@ impl Default for ReadOptions {
             target: None,
             labels: None,
             header: None,
+            known: None,
             delimiter: None,
             precision: Precision::default(),
             features: None,
@@ -172,13 +176,21 @@ fn check(path: &Path, table: &Table, options: &ReadOptions) -> Result<()> {
         return Err(Error::input("the file holds no features").in_file(path));
     }
     match &table.labels {
-        Some(labels) if labels.len() != rows => {
-            Err(Error::input(format!("there are {rows} rows but {} labels", labels.len())).in_file(path))
-        }
+        Some(labels) if labels.len() != rows => Err(other_number(&format!("{rows}"), labels.len(), path, options)),
         None if options.target_required => Err(Error::input("there is no target")
             .in_file(path)
             .remedy("give the labels with --labels FILE, or name the target with --target")),
         _ => Ok(()),
+    }
+}
+
+/// The file, or that of the labels, holds another number of them than there are rows.
+fn other_number(rows: &str, labels: usize, path: &Path, options: &ReadOptions) -> Error {
+    match &options.labels {
+        None => Error::input(format!("there are {rows} rows but {labels} labels")).in_file(path),
+        Some(file) => Error::input(format!("there are {labels} labels for the {rows} rows of {}", path.display()))
+            .in_file(file)
+            .remedy("give one label a row, without a heading"),
     }
 }
 

@@ -7,6 +7,11 @@ use crate::{Error, Result};
 /// Names that say "target", in any case.
 const USUAL: [&str; 4] = ["target", "label", "class", "y"];
 
+/// Whether `name` says "target".
+pub(super) fn is_usual(name: &[u8]) -> bool {
+    USUAL.iter().any(|usual| name.eq_ignore_ascii_case(usual.as_bytes()))
+}
+
 /// Moves the target from the columns of `table` to its labels.
 pub(super) fn take(table: &mut Table, options: &ReadOptions) -> Result<()> {
     let path = table.origin.path().to_path_buf();

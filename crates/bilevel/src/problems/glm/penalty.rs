@@ -121,24 +121,42 @@ impl Penalty {
         0.5 * sum
     }
 
-    /// `out += factor * strength * v`: the gradient at `v`, and the Hessian times `v`.
+    /// `out = strength * v`: the gradient at `v`, and the Hessian times `v`.
+    pub fn product(&self, strengths: &[f64], v: &[f64], outputs: usize, out: &mut [f64]) {
+        self.for_each_product(strengths, v, outputs, out, |out, product| *out = product);
+    }
+
+    /// `out += factor * strength * v`.
     pub fn add_product(&self, factor: f64, strengths: &[f64], v: &[f64], outputs: usize, out: &mut [f64]) {
+        self.for_each_product(strengths, v, outputs, out, |out, product| *out += factor * product);
+    }
+
+    /// `put` for each `strength_h(i) v_i`.
+    #[inline(always)]
+    fn for_each_product(
+        &self,
+        strengths: &[f64],
+        v: &[f64],
+        outputs: usize,
+        out: &mut [f64],
+        put: impl Fn(&mut f64, f64),
+    ) {
         vectorize(
             #[inline(always)]
             || match self {
                 Penalty::Shared => {
-                    let strength = factor * strengths[0];
-                    out.iter_mut().zip(v).for_each(|(out, v)| *out += strength * v);
+                    let strength = strengths[0];
+                    out.iter_mut().zip(v).for_each(|(out, v)| put(out, strength * v));
                 }
                 Penalty::PerFeature { .. } if outputs == 1 => {
-                    out.iter_mut().zip(strengths).zip(v).for_each(|((out, s), v)| *out += factor * s * v);
+                    out.iter_mut().zip(strengths).zip(v).for_each(|((out, s), v)| put(out, s * v));
                 }
                 Penalty::PerClass { .. } if outputs <= TILED_OUTPUTS => {
                     let mut tile = [0.0; TILED_ROWS * TILED_OUTPUTS];
                     let tile = &mut tile[..TILED_ROWS * outputs];
                     tile.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(strengths));
                     for (out, v) in out.chunks_mut(tile.len()).zip(v.chunks(tile.len())) {
-                        out.iter_mut().zip(&*tile).zip(v).for_each(|((out, s), v)| *out += factor * s * v);
+                        out.iter_mut().zip(&*tile).zip(v).for_each(|((out, s), v)| put(out, s * v));
                     }
                 }
                 _ => self.for_each_feature(
@@ -148,13 +166,8 @@ impl Penalty {
                         let weights = j * outputs..(j + 1) * outputs;
                         let (out, v) = (&mut out[weights.clone()], &v[weights]);
                         match obeyed {
-                            Some(h) => {
-                                let strength = factor * strengths[h];
-                                out.iter_mut().zip(v).for_each(|(out, v)| *out += strength * v);
-                            }
-                            None => {
-                                out.iter_mut().zip(strengths).zip(v).for_each(|((out, s), v)| *out += factor * s * v);
-                            }
+                            Some(h) => out.iter_mut().zip(v).for_each(|(out, v)| put(out, strengths[h] * v)),
+                            None => out.iter_mut().zip(strengths).zip(v).for_each(|((out, s), v)| put(out, s * v)),
                         }
                     },
                 ),

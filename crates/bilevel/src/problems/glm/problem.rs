@@ -126,19 +126,37 @@ impl<'a> Glm<'a> {
         self.risk.features() * self.risk.outputs()
     }
 
-    /// Adds `factor` times penalty and softmax gauge, both quadratic, times `v` to `out`.
+    /// `out` = penalty and softmax gauge, both quadratic, times `v`.
+    pub(super) fn quadratic_product(&self, strengths: &[f64], v: &[f64], out: &mut [f64]) {
+        let (weights, intercept) = v.split_at(self.weights());
+        let (out_weights, out_intercept) = out.split_at_mut(self.weights());
+        self.penalty.product(strengths, weights, self.risk.outputs(), out_weights);
+        out_intercept.fill(self.gauge(intercept));
+    }
+
+    /// Adds `factor` times the same to `out`.
     pub(super) fn add_quadratic_product(&self, factor: f64, strengths: &[f64], v: &[f64], out: &mut [f64]) {
         let (weights, intercept) = v.split_at(self.weights());
         let (out_weights, out_intercept) = out.split_at_mut(self.weights());
-        let outputs = self.risk.outputs();
-        self.penalty.add_product(factor, strengths, weights, outputs, out_weights);
-        if outputs > 1 {
-            let sum: f64 = intercept.iter().sum();
-            out_intercept.iter_mut().for_each(|o| *o += factor * sum / outputs as f64);
+        self.penalty.add_product(factor, strengths, weights, self.risk.outputs(), out_weights);
+        let gauge = self.gauge(intercept);
+        out_intercept.iter_mut().for_each(|o| *o += factor * gauge);
+    }
+
+    /// The gradient of the softmax gauge, for each intercept the same.
+    fn gauge(&self, intercept: &[f64]) -> f64 {
+        match self.risk.outputs() {
+            1 => 0.0,
+            outputs => intercept.iter().sum::<f64>() / outputs as f64,
         }
     }
 
-    /// Adds `factor` times the Hessian of what depends on no row, times `v`, to `out`; it is the gradient at `v` too.
+    /// `out` = the Hessian of what depends on no row, times `v`; it is the gradient at `v` too.
+    pub(super) fn penalty_product(&self, lambda: &[f64], v: &[f64], out: &mut [f64]) {
+        Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| self.quadratic_product(strengths, v, out));
+    }
+
+    /// Adds `factor` times the same to `out`.
     pub(super) fn add_penalty_product(&self, factor: f64, lambda: &[f64], v: &[f64], out: &mut [f64]) {
         Penalty::with_strengths(self.penalty_lambda(lambda), |strengths| {
             self.add_quadratic_product(factor, strengths, v, out);
@@ -147,12 +165,17 @@ impl<'a> Glm<'a> {
 
     /// The penalty's part of the cross product; what belongs to the rows becomes zero.
     pub(super) fn penalty_cross_product(&self, strengths: &[f64], w: &[f64], v: &[f64], out: &mut [f64]) {
-        let weights = self.weights();
         let (own, of_rows) = out.split_at_mut(self.penalty_hyperparameters());
-        if self.held.is_none() {
-            self.penalty.cross_product(strengths, &w[..weights], &v[..weights], self.risk.outputs(), own);
-        }
+        self.own_cross_product(strengths, w, v, own);
         of_rows.fill(0.0);
+    }
+
+    /// The same without what belongs to the rows.
+    pub(super) fn own_cross_product(&self, strengths: &[f64], w: &[f64], v: &[f64], out: &mut [f64]) {
+        let weights = self.weights();
+        if self.held.is_none() {
+            self.penalty.cross_product(strengths, &w[..weights], &v[..weights], self.risk.outputs(), out);
+        }
     }
 
     fn quadratic_value(&self, strengths: &[f64], w: &[f64]) -> f64 {
@@ -226,9 +249,8 @@ impl StochasticLoss for Glm<'_> {
             self.gradient(w, lambda, zeta, out);
             return;
         }
-        out.fill(0.0);
+        self.penalty_product(lambda, w, out);
         self.risk.derivative(self.counts(lambda), w, zeta, out);
-        self.add_penalty_product(1.0, lambda, w, out);
     }
 
     fn hessian_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
@@ -236,14 +258,13 @@ impl StochasticLoss for Glm<'_> {
             return self.curvature(w, lambda).product(v, out);
         }
         let loss = self.risk.loss;
-        out.fill(0.0);
+        self.penalty_product(lambda, v, out);
         let counts = self.counts(lambda);
         self.risk.sampled_pass(Arithmetic::Storage, counts, [v, w], zeta, [out], |rows, [u, margins]| {
             loss.curvature(margins, rows.y);
             loss.curvature_product(margins, rows.c, u);
             0.0
         });
-        self.add_penalty_product(1.0, lambda, v, out);
     }
 
     fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
@@ -267,8 +288,7 @@ impl StochasticLoss for Glm<'_> {
         v: [&[f64]; 2],
         out: [&mut [f64]; 3],
     ) {
-        if self.is_reweighted() {
-            // What a row counts differs between the points.
+        if *zeta == Sample::Full {
             return difference_of_directions(self, w, lambda, zeta, v, out);
         }
         self.change_of_directions(w, lambda, zeta, v, out);

@@ -22,6 +22,11 @@ impl Visited<'_> {
     pub(super) fn row(&self, i: usize) -> usize {
         self.pick.row(self.first + i)
     }
+
+    /// What they count by other weights than `c`; put into `buffer` where those do not lie side by side.
+    pub(super) fn counted<'s>(&self, counts: &'s Counts<'_>, buffer: &'s mut [f64; GROUP]) -> Option<&'s [f64]> {
+        counts.gathered(self.pick, self.first..self.first + self.y.len(), buffer)
+    }
 }
 
 impl EmpiricalRisk<'_> {
