@@ -60,6 +60,9 @@ pub struct DataArgs {
     /// Column to predict, by name or number; by default one named target, label, class or y, else the last.
     #[arg(long, value_name = "NAME|NUMBER")]
     pub target: Option<String>,
+    /// Column to leave out, such as an identifier, by name or number; may be repeated.
+    #[arg(long, value_name = "NAME|NUMBER")]
+    pub exclude: Vec<String>,
     /// Labels in a file of their own (IDX, .npy, or one a line).
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,

@@ -49,6 +49,7 @@ pub fn refuse_options(path: &Path, args: &ProblemArgs) -> Result<()> {
 pub fn refuse_reading(path: &Path, how: &DataArgs) -> Result<()> {
     let set = [
         (how.target.is_some(), "--target"),
+        (!how.exclude.is_empty(), "--exclude"),
         (how.labels.is_some(), "--labels"),
         (how.header.is_some(), "--header"),
         (how.delimiter.is_some(), "--delimiter"),
