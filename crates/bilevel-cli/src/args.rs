@@ -86,6 +86,7 @@ impl DataArgs {
     pub fn given(&self) -> impl Iterator<Item = &'static str> {
         named([
             ("--target", self.target.is_some()),
+            ("--exclude", !self.exclude.is_empty()),
             ("--labels", self.labels.is_some()),
             ("--header", self.header.is_some()),
             ("--delimiter", self.delimiter.is_some()),
@@ -114,6 +115,9 @@ pub struct DataArgs {
     /// Column to predict, by name or number; by default one named target, label, class or y, else the last.
     #[arg(long, value_name = "NAME|NUMBER")]
     pub target: Option<String>,
+    /// Column to leave out, such as an identifier, by name or number; may be repeated.
+    #[arg(long, value_name = "NAME|NUMBER")]
+    pub exclude: Vec<String>,
     /// Labels in a file of their own (IDX, .npy, or one a line).
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,

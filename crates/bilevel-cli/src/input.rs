@@ -16,6 +16,7 @@ use crate::numbers;
 pub fn read_options(how: &DataArgs) -> ReadOptions {
     ReadOptions {
         target: how.target.clone(),
+        exclude: how.exclude.clone(),
         labels: how.labels.clone(),
         header: how.header.map(|header| header == YesNo::Yes),
         delimiter: how.delimiter,

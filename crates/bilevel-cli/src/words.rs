@@ -35,6 +35,7 @@ impl Words {
     pub fn data(&mut self, data: &DataArgs, target: Option<&str>) {
         let target = data.target.clone().or(target.map(str::to_string));
         self.option("target", target.filter(|_| data.labels.is_none()));
+        data.exclude.iter().for_each(|column| self.option("exclude", Some(column.clone())));
         self.path("labels", data.labels.as_ref());
         self.option("header", data.header.map(|h| if h == YesNo::Yes { "yes" } else { "no" }.into()));
         self.option("delimiter", data.delimiter.map(|byte| char::from(byte).to_string().replace('\t', "tab")));

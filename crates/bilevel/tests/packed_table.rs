@@ -6,7 +6,7 @@ mod common;
 use std::fmt::Write as _;
 
 use bilevel::data::{
-    DesignMatrix, EncodeOptions, Encoded, Encoder, Missing, PackedTable, Precision, ReadOptions, Storage, read,
+    DesignMatrix, EncodeOptions, Encoded, Encoder, Labels, Missing, PackedTable, Precision, ReadOptions, Storage, read,
 };
 use bilevel::sample::{Purpose, Rng};
 use common::Scratch;
@@ -92,6 +92,29 @@ fn columns_that_may_be_no_categories_are_doubted() {
     ] {
         assert_eq!(doubts(&cell), Vec::<String>::new());
     }
+}
+
+#[test]
+fn columns_are_left_out() {
+    let rows: String = (0..40).map(|i| format!("id{i},{},{}\n", i % 7, i % 2)).collect();
+    for (head, names) in [("id,size,y\n", ["id", "size", "y"]), ("", ["1", "2", "3"])] {
+        let file = Scratch::new("train.csv", format!("{head}{rows}"));
+        let exclude = |names: &[&str]| ReadOptions {
+            exclude: names.iter().map(|&name| name.into()).collect(),
+            ..ReadOptions::default()
+        };
+        for encoded in three_ways(&file, &exclude(&names[..1]), &EncodeOptions::default()) {
+            assert_eq!((encoded.1.design.cols(), encoded.1.labels.as_ref().map(Labels::len)), (1, Some(40)));
+        }
+        // The last of those that are left is the target.
+        let table = read(&file.0, &exclude(&["3", "1"])).unwrap_err();
+        assert!(table.to_string().contains("no features are left"), "{table}");
+        let error = read(&file.0, &exclude(&[names[0], names[0]])).unwrap_err();
+        assert!(error.is_input() && error.to_string().contains(&format!("no column '{}'", names[0])), "{error}");
+    }
+    let file = Scratch::new("rows.svm", "1 1:2\n0 1:3\n");
+    let error = read(&file.0, &ReadOptions { exclude: vec!["x1".into()], ..ReadOptions::default() }).unwrap_err();
+    assert!(error.to_string().contains("--exclude"), "{error}");
 }
 
 /// Each file is looked at for itself.

@@ -175,7 +175,7 @@ impl ColumnCode {
         } else if others(|level| level.contains(',') && number(&level.replacen(',', ".", 1)).is_some()).is_some() {
             "because its numbers have commas: write them with decimal points".to_string()
         } else if rows >= ENOUGH_ROWS && 10 * levels.len() >= 9 * rows {
-            format!("{} in {rows} rows, which say nothing of other rows: leave it out", levels.len())
+            format!("{} in {rows} rows, which say nothing of other rows: --exclude leaves it out", levels.len())
         } else {
             return None;
         };
@@ -277,26 +277,10 @@ pub(super) fn encode_columns<'a, T: Element>(
     impute: bool,
     origin: &'a Origin,
 ) -> Result<Encoding<'a, T>> {
-    if !by_name && codes.len() != found.len() {
-        return Err(Error::input(format!(
-            "this file has {} columns of features, but the model was trained on {}",
-            found.len(),
-            codes.len()
-        ))
-        .in_file(origin.path())
-        .remedy("give the same columns, or files with a header in both cases; name the target if the file has one"));
-    }
-    let known: HashMap<&str, &Column> = found.iter().map(|column| (column.name.as_str(), column)).collect();
     let mut columns = Vec::with_capacity(codes.len());
     let mut features = 0;
-    for (position, code) in codes.iter().enumerate() {
-        let column = if by_name { known.get(code.name.as_str()).copied() } else { found.get(position) };
-        let Some(column) = column else {
-            let names: Vec<&str> = found.iter().map(|column| column.name.as_str()).collect();
-            return Err(Error::input(format!("there is no column '{}', which the model was trained on", code.name))
-                .in_file(origin.path())
-                .remedy(format!("{}; pass --header no if the first line is data", suggestion(&names, &code.name))));
-        };
+    let matched = if by_name { by_names(codes, found, origin)? } else { by_positions(codes, found, origin)? };
+    for (code, column) in codes.iter().zip(matched) {
         columns.push((features, column, code.match_data(column, origin)?));
         features += code.width();
     }
@@ -310,6 +294,40 @@ pub(super) fn too_large(origin: &Origin, row: usize, column: &Column) -> Error {
         .error(row, format!("the value of column '{}' is too large for single precision", column.name))
         .at_column(column.number as u64)
         .remedy("use --dtype f64 or rescale the column")
+}
+
+fn by_names<'c>(codes: &[ColumnCode], found: &'c [Column], origin: &Origin) -> Result<Vec<&'c Column>> {
+    let known: HashMap<&str, &Column> = found.iter().map(|column| (column.name.as_str(), column)).collect();
+    let column = |code: &ColumnCode| {
+        known.get(code.name.as_str()).copied().ok_or_else(|| {
+            let names: Vec<&str> = found.iter().map(|column| column.name.as_str()).collect();
+            Error::input(format!("there is no column '{}', which the model was trained on", code.name))
+                .in_file(origin.path())
+                .remedy(format!("{}; pass --header no if the first line is data", suggestion(&names, &code.name)))
+        })
+    };
+    codes.iter().map(column).collect()
+}
+
+/// In their order; where the file has more columns, and those of the model are known by their numbers, by these.
+fn by_positions<'c>(codes: &[ColumnCode], found: &'c [Column], origin: &Origin) -> Result<Vec<&'c Column>> {
+    if codes.len() == found.len() {
+        return Ok(found.iter().collect());
+    }
+    let numbered = |code: &ColumnCode| {
+        let number: usize = code.name.strip_prefix('x')?.parse().ok()?;
+        found.iter().find(|column| column.number == number)
+    };
+    let columns: Option<Vec<&Column>> = codes.iter().map(numbered).collect();
+    columns.filter(|_| found.len() > codes.len()).ok_or_else(|| {
+        Error::input(format!(
+            "this file has {} columns of features, but the model was trained on {}",
+            found.len(),
+            codes.len()
+        ))
+        .in_file(origin.path())
+        .remedy("give the same columns, or files with a header in both cases; name the target if the file has one")
+    })
 }
 
 impl<T: Element> Encoding<'_, T> {

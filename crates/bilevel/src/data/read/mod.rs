@@ -66,6 +66,8 @@ pub struct ReadOptions {
     /// The target: a column by name or number (from 1), or the name of an array in an `.npz` file. By default a column
     /// named target, label, class or y, else the last column (with a note), or the array `y`.
     pub target: Option<String>,
+    /// Columns of a table that are no features: by name or number, as `target`.
+    pub exclude: Vec<String>,
     /// A file with the labels, one per row: `.npy`, IDX, or a text file with one label per line.
     pub labels: Option<PathBuf>,
     /// Whether the first row of a delimited file holds the names of the columns, if the reader shall not find out.
@@ -89,6 +91,7 @@ impl Default for ReadOptions {
         ReadOptions {
             format: None,
             target: None,
+            exclude: Vec::new(),
             labels: None,
             header: None,
             known: None,
@@ -159,6 +162,11 @@ fn check_target(path: &Path, format: Format, options: &ReadOptions) -> Result<()
         return Err(Error::input(format!("{format} data have no named target"))
             .in_file(path)
             .remedy("leave --target away, or give the labels with --labels FILE"));
+    }
+    if !options.exclude.is_empty() && !matches!(format, Format::Delimited | Format::Parquet) {
+        return Err(Error::input(format!("{format} data have no named columns"))
+            .in_file(path)
+            .remedy("leave --exclude away"));
     }
     Ok(())
 }

@@ -1,4 +1,6 @@
-//! Which column of a table is the target.
+//! Which columns of a table are features, and which is the target.
+
+use std::path::Path;
 
 use super::ReadOptions;
 use crate::data::table::{Column, Contents, Table};
@@ -12,10 +14,17 @@ pub(super) fn is_usual(name: &[u8]) -> bool {
     USUAL.iter().any(|usual| name.eq_ignore_ascii_case(usual.as_bytes()))
 }
 
-/// Moves the target from the columns of `table` to its labels.
+/// Leaves out what shall be, and moves the target from the columns of `table` to its labels.
 pub(super) fn take(table: &mut Table, options: &ReadOptions) -> Result<()> {
     let path = table.origin.path().to_path_buf();
     let Contents::Columns(columns) = &mut table.contents else { return Ok(()) };
+    for name in &options.exclude {
+        let position = find(columns, name).ok_or_else(|| no_such(columns, name, table.named).in_file(&path))?;
+        columns.remove(position);
+    }
+    if columns.is_empty() {
+        return Err(left_out(&path));
+    }
     let position = match &options.target {
         Some(wanted) => match find(columns, wanted) {
             Some(position) => Some(position),
@@ -38,7 +47,14 @@ pub(super) fn take(table: &mut Table, options: &ReadOptions) -> Result<()> {
         table.target_name = Some(if table.named { column.name } else { column.number.to_string() });
         table.labels = Some(column.data.into());
     }
+    if columns.is_empty() && !options.exclude.is_empty() {
+        return Err(left_out(&path));
+    }
     Ok(())
+}
+
+fn left_out(path: &Path) -> Error {
+    Error::input("no features are left").in_file(path).remedy("name fewer columns with --exclude")
 }
 
 fn find(columns: &[Column], wanted: &str) -> Option<usize> {
