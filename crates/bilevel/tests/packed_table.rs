@@ -190,7 +190,7 @@ fn numbers_too_large_for_single_precision_are_named_as_they_were_written() {
     let file = Scratch::new("large.csv", &text);
     let table = PackedTable::read(&file.0, &ReadOptions::default(), &EncodeOptions::default()).unwrap();
     let error = table.encode().unwrap_err().to_string();
-    assert!(error.contains("1e39") && error.contains(":160008:"), "{error}");
+    assert!(error.contains("column 'size' is 1e39") && error.contains(":160008:"), "{error}");
 }
 
 /// Resident memory of this process at its highest since it was reset.

@@ -289,9 +289,9 @@ pub(super) fn encode_columns<'a, T: Element>(
 }
 
 /// What to say of a number that single precision cannot hold.
-pub(super) fn too_large(origin: &Origin, row: usize, column: &Column) -> Error {
+pub(super) fn too_large(value: f64, row: usize, column: &Column, origin: &Origin) -> Error {
     origin
-        .error(row, format!("the value of column '{}' is too large for single precision", column.name))
+        .error(row, format!("column '{}' is {value:e}, too large for single precision", column.name))
         .at_column(column.number as u64)
         .remedy("use --dtype f64 or rescale the column")
 }
@@ -343,7 +343,7 @@ impl<T: Element> Encoding<'_, T> {
                     }
                     if value != 0.0 {
                         let narrowed = narrow(value, row, *first, self.origin);
-                        entry(*first, narrowed.map_err(|_| too_large(self.origin, row, column))?);
+                        entry(*first, narrowed.map_err(|_| too_large(value, row, column, self.origin))?);
                     }
                 }
                 Matched::Category { codes, indicator, missing } => {

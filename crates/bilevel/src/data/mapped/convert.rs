@@ -291,7 +291,7 @@ fn check_cells(table: &Table, options: &EncodeOptions) -> Result<()> {
         if let ColumnData::Numeric(values) = &column.data
             && let Some(row) = values.iter().position(|value| value.abs() > largest)
         {
-            return Err(too_large(&table.origin, row, column));
+            return Err(too_large(values[row], row, column, &table.origin));
         }
     }
     Ok(())
