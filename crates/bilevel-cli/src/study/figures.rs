@@ -112,7 +112,7 @@ pub fn table(summaries: &[CurveSummary]) -> String {
     scrolling(&format!("<table>\n<tr>{head}</tr>\n{body}</table>\n")) + &ratios + note
 }
 
-/// The floors of two constant steps: `eta` of both, ratio of the floors, its standard error where both have one.
+/// The floors of two different constant steps: `eta` of both, ratio of the floors, its standard error where both have one.
 pub fn floor_ratios(summaries: &[CurveSummary]) -> Vec<(f64, f64, f64, f64)> {
     let reached: Vec<(f64, Floor)> =
         (summaries.iter()).filter_map(|s| Some((s.eta?, s.floor?))).filter(|(_, floor)| floor.slope > -FLAT).collect();
@@ -122,7 +122,7 @@ pub fn floor_ratios(summaries: &[CurveSummary]) -> Vec<(f64, f64, f64, f64)> {
         let ratio = a.value / b.value;
         (long, short, ratio, ratio * relative(&a).hypot(relative(&b)))
     };
-    reached.windows(2).map(ratio).collect()
+    reached.windows(2).filter(|pair| pair[0].0 != pair[1].0).map(ratio).collect()
 }
 
 fn ratio_lines(summaries: &[CurveSummary]) -> Vec<String> {

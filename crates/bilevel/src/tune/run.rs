@@ -148,9 +148,8 @@ pub(super) fn run(
             &[],
             &crate::sample::Sample::Full,
         );
-        // All losses but that of counts are 0 at best.
-        let gain = if loss == Loss::Poisson { f64::INFINITY } else { tried[0].criterion };
-        choose(&judged, constant, gain)
+        // All losses are 0 at best.
+        choose(&judged, constant, tried[0].criterion)
     } else {
         specs[specs.len() - 1]
     };
