@@ -225,9 +225,14 @@ impl Newton {
                     Some(Ok(factorization)) => {
                         step.copy_from_slice(gradient);
                         factorization.solve_in_place(step);
-                        *kept = Some(factorization);
                         work += Work { factorizations: 1, ..Work::default() };
-                        return Ok((work, false));
+                        let along = vector::dot(gradient, step);
+                        if along.is_finite() && along > 0.0 {
+                            *kept = Some(factorization);
+                            return Ok((work, false));
+                        }
+                        // Singular but for rounding.
+                        damping = vector::norm(gradient);
                     }
                     Some(Err(error)) if !error.is_numeric() => return Err(error),
                     Some(Err(_)) => damping = vector::norm(gradient),

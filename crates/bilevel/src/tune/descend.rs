@@ -74,7 +74,8 @@ fn settings(spec: Spec, context: &Context<'_>) -> BoundedLbfgs {
     let limits = context.options.limits;
     let asked_for = spec.law == Law::Free && context.options.penalties != Penalties::Auto;
     if asked_for {
-        BoundedLbfgs { iterations: limits.iterations, tolerance: limits.tolerance, ..BoundedLbfgs::default() }
+        let (iterations, tolerance, usual) = (limits.iterations, limits.tolerance, BoundedLbfgs::default());
+        BoundedLbfgs { iterations, tolerance, stall: usual.stall.min(tolerance), ..usual }
     } else {
         BoundedLbfgs {
             iterations: limits.iterations.min(CANDIDATE_ITERATIONS),

@@ -89,9 +89,11 @@ pub(super) fn run(
         let parts = match judges {
             Judges::Given(folds) => folds.len().min(MONITOR_PARTS),
             Judges::Separate(_) => steering.min(MONITOR_PARTS),
+            // Each fold needs a row of those that are left.
+            Judges::Folds(k) if steering - steering.div_ceil(MONITOR_PARTS) < k => 0,
             Judges::Tail(_) | Judges::Folds(_) => MONITOR_PARTS,
         };
-        // Of two given folds or validation rows none can be spared.
+        // Of two given folds or few rows none can be spared.
         let rotations = if parts < 3 {
             0
         } else if steering < ONE_MONITOR_FROM {
@@ -100,7 +102,11 @@ pub(super) fn run(
             1
         };
         if rotations == 0 {
-            let judges = if validation.is_some() { "so few validation rows" } else { "two folds" };
+            let judges = match judges {
+                Judges::Separate(_) => "so few validation rows",
+                Judges::Given(_) => "two folds",
+                Judges::Tail(_) | Judges::Folds(_) => "so few rows",
+            };
             notes.push(format!("{judges} leave none to choose the kind of penalty by: one penalty for all was tuned"));
         }
         for rotation in 0..rotations {
@@ -338,7 +344,7 @@ fn judges<'a>(
     };
     let criterion = match options.criterion.clone() {
         Criterion::Auto if n <= FOLDS_UP_TO => {
-            Criterion::Folds(smallest.as_ref().map_or(5, |(size, _)| 5.min(*size)).clamp(2, 5))
+            Criterion::Folds(smallest.as_ref().map_or(n, |(size, _)| *size).clamp(2, 5))
         }
         Criterion::Auto => Criterion::HeldOut(0.25),
         given => given,

@@ -13,6 +13,7 @@ mod block_diagonal;
 mod curvature;
 mod direct;
 mod directions;
+mod location;
 mod loss;
 mod penalty;
 mod problem;

@@ -186,7 +186,8 @@ impl<'a> EmpiricalRisk<'a> {
             }
             Loss::Logistic => w[weights] = (sum.clamp(1e-12, 1.0 - 1e-12) / (1.0 - sum).clamp(1e-12, 1.0)).ln(),
             Loss::Poisson => w[weights] = sum.max(1e-12).ln(),
-            Loss::Squared | Loss::Huber { .. } => w[weights] = sum,
+            Loss::Squared => w[weights] = sum,
+            Loss::Huber { delta } => w[weights] = self.huber_location(delta),
             Loss::SquaredHinge => w[weights] = 2.0 * sum - 1.0,
         }
         w
