@@ -196,9 +196,10 @@ fn tune_options(options: &CleanOptions) -> TuneOptions {
     }
 }
 
-/// The rows in random order, so that any run of them stands for all.
+/// The rows that weigh something, in random order, so that any run of them stands for all.
 fn shuffled(trusted: &Dataset, seed: u64) -> Dataset {
-    let mut order: Vec<u32> = (0..trusted.rows() as u32).collect();
+    let weighs = |row: &u32| trusted.weights.as_ref().is_none_or(|weights| weights[*row as usize] > 0.0);
+    let mut order: Vec<u32> = (0..trusted.rows() as u32).filter(weighs).collect();
     Rng::stream(seed, Purpose::Split, 7).shuffle(&mut order);
     trusted.select(&order)
 }

@@ -6,6 +6,10 @@ use super::buffer::Access;
 use super::coded::CodedMatrix;
 use super::csr::CsrMatrix;
 use super::dense::{DenseMatrix, GRAM_IS_PARALLEL};
+use crate::vector;
+
+/// Share of the mean in a mean square from which on their difference is not what is left of it.
+const CANCELLING: f64 = 1.0 - 1e-6;
 
 /// Number type of a stored matrix.
 pub trait Element: Copy + Send + Sync + Default + PartialEq + Into<f64> + std::fmt::Debug + 'static {
@@ -313,8 +317,25 @@ impl DesignMatrix {
             self.add_block_transpose(&RowPick::Span(span.clone()), counts, 1, &mut sums);
             self.add_block_squared_transpose(&RowPick::Span(span), counts, 1, &mut squares);
         }
-        let spread = |(sum, square): (&f64, &f64)| square / n - if centred { (sum / n).powi(2) } else { 0.0 };
-        sums.iter().zip(&squares).map(spread).sum::<f64>() / p.max(1) as f64
+        let square = squares.iter().sum::<f64>() / n;
+        sums.iter_mut().for_each(|sum| *sum /= n);
+        let of_means = if centred { vector::norm_squared(&sums) } else { 0.0 };
+        let variance = match of_means > CANCELLING * square {
+            true => self.squared_distance(&sums, weights) / n,
+            false => square - of_means,
+        };
+        variance / p.max(1) as f64
+    }
+
+    /// `sum_i c_i |x_i - mean|^2`.
+    fn squared_distance(&self, mean: &[f64], weights: Option<&[f64]>) -> f64 {
+        let (ones, mut row) = (vec![1.0; mean.len()], vec![0.0; mean.len()]);
+        let distance = |i: usize| {
+            vector::scaled_copy(-1.0, mean, &mut row);
+            self.add_scaled_row(i, &ones, &mut row);
+            weights.map_or(1.0, |weights| weights[i]) * vector::norm_squared(&row)
+        };
+        (0..self.rows()).map(distance).sum()
     }
 
     /// `|x_i|^2` of the row `i`.

@@ -152,7 +152,7 @@ impl PreciseSvrg {
                 return Err(unsettled(round));
             }
             let affordable = 2 * work.rows - before <= precision.max_rows;
-            if error <= allowed || !go_on || !affordable || round == ROUNDS {
+            if error <= allowed || !go_on || !affordable || round >= ROUNDS {
                 let status = if error <= allowed { Status::Converged } else { Status::StepLimit };
                 let count = chains.len() as f64;
                 let objective = chains.iter().map(|chain| chain.estimate.objective).sum::<f64>() / count;

@@ -33,8 +33,11 @@ pub(super) fn descend(
     let domain = Domain::uniform(starts[0].len(), low, high)?;
     let first_scale = (starts[0].len() >= MANY).then_some(SCALE_FLOOR);
     let lbfgs = BoundedLbfgs { first_scale, ..settings(spec, context) };
+    // Of all starts: what is kept is the best that was seen.
+    let mut least = f64::INFINITY;
     let mut run = |lbfgs: BoundedLbfgs, start: &[f64]| {
-        minimize(lbfgs, objective, &domain, start, spec, context, |lambda, gradient| prior.add(lambda, gradient))
+        let pull = |lambda: &[f64], gradient: &mut [f64]| prior.add(lambda, gradient);
+        minimize(lbfgs, objective, &domain, start, spec, context, &mut least, pull)
     };
     let mut tried: Vec<Outcome> = Vec::new();
     if starts.len() > 1 {
@@ -65,7 +68,8 @@ pub(super) fn descend_law(
     let (low, high) = context.bounds;
     let domain = Domain::bounded(vec![low, 0.0], vec![high, LARGEST_EXPONENT])?;
     let lbfgs = BoundedLbfgs { largest_move: 1.0, ..settings(spec, context) };
-    let outcome = minimize(lbfgs, objective, &domain, &[level, 0.5], spec, context, |_, _| 0.0)?;
+    let mut least = f64::INFINITY;
+    let outcome = minimize(lbfgs, objective, &domain, &[level, 0.5], spec, context, &mut least, |_, _| 0.0)?;
     Ok((outcome.lambda, outcome.reason))
 }
 
@@ -86,6 +90,8 @@ fn settings(spec: Spec, context: &Context<'_>) -> BoundedLbfgs {
     }
 }
 
+/// `least` is the smallest value that was kept before.
+#[allow(clippy::too_many_arguments)]
 fn minimize(
     lbfgs: BoundedLbfgs,
     objective: &mut Objective<'_>,
@@ -93,11 +99,11 @@ fn minimize(
     start: &[f64],
     spec: Spec,
     context: &mut Context<'_>,
+    least: &mut f64,
     pull: impl Fn(&[f64], &mut [f64]) -> f64,
 ) -> Result<Outcome> {
     // The observer sees what the objective knows after its last evaluation.
     let seen = std::cell::Cell::new(Step::default());
-    let mut least = f64::INFINITY;
     lbfgs.minimize(
         &mut |lambda: &[f64], _: usize| {
             let mut gradient = vec![0.0; lambda.len()];
@@ -109,8 +115,8 @@ fn minimize(
                 ..Step::default()
             });
             let value = criterion + pull(lambda, &mut gradient);
-            if value <= least {
-                least = value;
+            if value <= *least {
+                *least = value;
                 objective.keep();
             }
             // The work is counted by the objective.

@@ -106,6 +106,12 @@ impl<'a> Counts<'a> {
     fn sum(self, values: impl Iterator<Item = f64>) -> f64 {
         values.enumerate().map(|(row, value)| self.of(row) * value).sum()
     }
+
+    /// The mean of `y`: of equal numbers that number, without a rounding.
+    fn mean(self, y: &[f64]) -> f64 {
+        let first = (0..y.len()).find(|&row| self.of(row) > 0.0).map_or(0.0, |row| y[row]);
+        first + self.sum(y.iter().map(|y| y - first)) / self.total
+    }
 }
 
 /// `sqrt(sum_i c_i^2 (l_i - l)^2) / sum_i c_i`, and a little more for few rows.
@@ -177,14 +183,14 @@ fn weighted_auc(scores: &[f64], y: &[f64], counts: Counts<'_>) -> Option<f64> {
 }
 
 fn r2(predictions: &[f64], y: &[f64], counts: Counts<'_>) -> Option<f64> {
-    let mean = counts.sum(y.iter().copied()) / counts.total;
+    let mean = counts.mean(y);
     let residual = counts.sum(predictions.iter().zip(y).map(|(p, y)| (p - y) * (p - y)));
     let total = counts.sum(y.iter().map(|y| (y - mean) * (y - mean)));
     share(residual, total).map(|unexplained| 1.0 - unexplained)
 }
 
 fn deviance_explained(log_rates: &[f64], y: &[f64], counts: Counts<'_>) -> Option<f64> {
-    let mean = counts.sum(y.iter().copied()) / counts.total;
+    let mean = counts.mean(y);
     // Half the deviance of one row; `y ln(y / rate)` is 0 at `y = 0`.
     let half = |y: f64, log_rate: f64, rate: f64| if y > 0.0 { y * (y.ln() - log_rate) } else { 0.0 } - (y - rate);
     let model = counts.sum(log_rates.iter().zip(y).map(|(&m, &y)| half(y, m, m.exp())));
@@ -223,6 +229,11 @@ mod tests {
     fn regression_and_counts() {
         let m = Metrics::compute(Loss::Squared, &[1.0, 2.0, 4.0], &[1.0, 2.0, 3.0], None);
         assert!((m.r2.unwrap() - 0.5).abs() < 1e-15 && (m.loss - 1.0 / 6.0).abs() < 1e-15);
+        for weights in [None, Some(&[0.3, 0.1, 0.7][..])] {
+            let constant = Metrics::compute(Loss::Squared, &[0.3, 0.1, 0.2], &[0.1; 3], weights);
+            let counts = Metrics::compute(Loss::Poisson, &[0.3, 0.1, 0.2], &[3.0; 3], weights);
+            assert_eq!((constant.r2, counts.deviance_explained), (None, None), "nothing is to be explained");
+        }
         let y = [0.0, 2.0, 4.0];
         let null = Metrics::compute(Loss::Poisson, &[2f64.ln(); 3], &y, None);
         assert!(null.deviance_explained.unwrap().abs() < 1e-12);

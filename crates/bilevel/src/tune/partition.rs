@@ -15,13 +15,13 @@ use crate::problems::glm::{EmpiricalRisk, Loss, Weighting};
 use crate::sample::{Purpose, Rng, Sampling};
 use crate::{Error, Result};
 
+/// Rows of a class that is not rare.
+const RARE: usize = 100;
+
 /// The order of the rows, without those of weight 0, and the rows of each fold where the criterion gives folds: then the
 /// rows of a fold follow one another.
 pub(super) fn arrange(data: &Dataset, criterion: &Criterion, seed: u64) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
-    let mut order = spread_order(&data.target, seed);
-    if let Some(weights) = &data.weights {
-        order.retain(|&row| weights[row as usize] > 0.0);
-    }
+    let mut order = fair_order(data, seed, 0);
     let Criterion::GivenFolds(of_row) = criterion else { return Ok((order, Vec::new())) };
     let n = data.rows();
     if of_row.len() != n {
@@ -40,10 +40,19 @@ pub(super) fn arrange(data: &Dataset, criterion: &Criterion, seed: u64) -> Resul
     Ok((order, folds))
 }
 
+/// A random order of the rows, without those of weight 0, in which each class is spread evenly; another one for each `set`.
+pub(super) fn fair_order(data: &Dataset, seed: u64, set: u64) -> Vec<u32> {
+    let mut order = spread_order(&data.target, seed, set);
+    if let Some(weights) = &data.weights {
+        order.retain(|&row| weights[row as usize] > 0.0);
+    }
+    order
+}
+
 /// A random order in which each class is spread evenly: in a shuffled order, the `i`-th row of a class of `n` stands at
 /// `(i + u) / n` of the whole, with one random `u` for each class.
-fn spread_order(target: &Target, seed: u64) -> Vec<u32> {
-    let mut rng = Rng::stream(seed, Purpose::Split, 0);
+fn spread_order(target: &Target, seed: u64, set: u64) -> Vec<u32> {
+    let mut rng = Rng::stream(seed, Purpose::Split, set);
     let mut order: Vec<u32> = (0..target.len() as u32).collect();
     rng.shuffle(&mut order);
     let Target::Classes { codes, names } = target else { return order };
@@ -175,6 +184,20 @@ pub(super) fn divide<'a>(
         refit: train.risk(steering.clone(), loss, intercept),
         monitor: watching.map(|rows| train.risk(rows, loss, intercept)),
     }
+}
+
+/// Classes of so few rows that a fit on some of the rows may lack them, by their numbers.
+pub(super) fn rare_classes(target: &Target) -> Vec<u32> {
+    let Target::Classes { codes, names } = target else { return Vec::new() };
+    let mut sizes = vec![0usize; names.len()];
+    codes.iter().for_each(|&code| sizes[code as usize] += 1);
+    (0u32..).zip(sizes).filter(|(_, size)| (1..RARE).contains(size)).map(|(class, _)| class).collect()
+}
+
+/// The first of the `rare` classes that some fit of `division` lacks.
+pub(super) fn lacking(division: &Division<'_>, rare: &[u32]) -> Option<u32> {
+    let fits = || division.folds.iter().map(|fold| fold.fitted.targets());
+    rare.iter().copied().find(|&class| fits().any(|targets| !targets.contains(&f64::from(class))))
 }
 
 /// As [`divide`]: whole folds look on, the ones whose number is `index` modulo `of`. Whoever gives folds may have kept rows

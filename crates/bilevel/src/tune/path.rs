@@ -190,7 +190,7 @@ pub(super) fn run_path<'a>(
                 }
                 None => best_shared(&mut objective, context).map(|found| {
                     knees = found.knees;
-                    (vec![found.lambda], StopReason::Stationary)
+                    (vec![found.lambda], found.reason)
                 }),
             },
             (Some(shared), Law::Relevance) => {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::loss_choice::choose_loss;
 use super::model::{LinearModel, target_numbers};
 use super::options::{Criterion, Penalties, TuneOptions};
-use super::partition::{Rows, arrange};
+use super::partition::{Rows, arrange, fair_order};
 use crate::data::{
     Access, Arrangement, Buffer, Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Standardization, Target,
 };
@@ -19,6 +19,8 @@ use std::ops::Range;
 
 /// Share of the rows that judge, unless asked otherwise.
 const HELD_OUT: f64 = 0.25;
+/// Stream of the order of the validation rows.
+const VALIDATION: u64 = 1 << 40;
 
 /// Data in the order and units in which they are fitted.
 #[derive(Debug, Clone)]
@@ -69,7 +71,13 @@ impl Arranged {
                 (data, folds, standardization)
             }
         };
-        let validation = validation.map(|rows| prepared(rows, &standardization, "validation")).transpose()?;
+        // Parts of the validation rows stand for all of them.
+        let in_order = |rows: &Dataset| match rows.arrangement {
+            None => rows.select(&fair_order(rows, options.seed, VALIDATION)),
+            Some(_) => rows.clone(),
+        };
+        let prepared = |rows| prepared(in_order(rows), &standardization, "validation");
+        let validation = validation.map(prepared).transpose()?;
         Ok(Arranged { data, folds, validation, standardization, loss })
     }
 }
@@ -140,8 +148,7 @@ fn agreed(arrangement: &Arrangement, features: usize, options: &TuneOptions) -> 
 }
 
 /// `rows` in the units in which the training rows are fitted.
-pub(super) fn prepared(rows: &Dataset, standardization: &Standardization, name: &str) -> Result<Dataset> {
-    let mut rows = rows.clone();
+pub(super) fn prepared(mut rows: Dataset, standardization: &Standardization, name: &str) -> Result<Dataset> {
     match &rows.arrangement {
         None => {
             check_magnitudes(&rows, name)?;
@@ -207,6 +214,7 @@ impl GlmProblem {
             let rows = validation.rows();
             return Err(Error::input(format!("{rows} validation rows of {found} features, training of {needed}")));
         }
+        check_weights(&train, "training")?;
         let order = match train.arrangement {
             None => Some(arrange(&train, &Criterion::Auto, options.seed)?.0),
             Some(_) => None,

@@ -14,7 +14,7 @@ use super::fitted::Fitted;
 use super::model::target_numbers;
 use super::options::{Criterion, Penalties, TuneOptions};
 use super::outcome::{Law, Tuned};
-use super::partition::{Judges, Rows, divide};
+use super::partition::{Judges, Rows, divide, lacking, rare_classes};
 use super::path::{Division, Model, Reach, Tried, run_path};
 use super::problem::{Arranged, check_weights, prepared};
 use super::progress::Observer;
@@ -51,7 +51,7 @@ pub(super) fn run(
     let Arranged { mut data, folds, validation, standardization, loss } = Arranged::new(train, validation, options)?;
     check_rows(&data)?;
     let intercept = options.intercept;
-    let test = test.map(|test| prepared(test, &standardization, "test")).transpose()?;
+    let test = test.map(|test| prepared(test.clone(), &standardization, "test")).transpose()?;
     let bounds = bounds(options, data.design.mean_variance(intercept, data.weights.as_deref()))?;
     check_start(options)?;
     let mut context = Context::new(options, observer, train_rows, bounds);
@@ -59,6 +59,7 @@ pub(super) fn run(
     let test_y = test.as_ref().map(target_numbers);
     let (judges, criterion) = judges(&data, &folds, validation.as_ref().zip(validation_y.as_deref()), options)?;
     let y = target_numbers(&data);
+    let rare = rare_classes(&data.target);
     // From here on the numbers are the target; the names of the classes stay.
     if let Target::Classes { codes, .. } = &mut data.target {
         *codes = Buffer::default();
@@ -71,6 +72,13 @@ pub(super) fn run(
         .map(|(test, y)| Rows::new(test, y, options.sampling).risk(RowRanges::all(test.rows()), loss, intercept));
 
     let mut division = divide(rows, judges, None, loss, intercept);
+    if let Some(class) = lacking(&division, &rare) {
+        return Err(Error::input(format!(
+            "class {} is among the rows that are held out only",
+            class_name(&data, class)
+        ))
+        .remedy("judge by fewer rows (--validation, --folds), or merge the class with another or leave it out"));
+    }
     let model = Model {
         groups: &data.groups,
         features: data.features(),
@@ -101,17 +109,21 @@ pub(super) fn run(
         } else {
             1
         };
-        if rotations == 0 {
-            let judges = match judges {
-                Judges::Separate(_) => "so few validation rows",
-                Judges::Given(_) => "two folds",
-                Judges::Tail(_) | Judges::Folds(_) => "so few rows",
-            };
-            notes.push(format!("{judges} leave none to choose the kind of penalty by: one penalty for all was tuned"));
+        let rotated: Vec<Division<'_>> =
+            (0..rotations).map(|rotation| divide(rows, judges, Some((rotation, parts)), loss, intercept)).collect();
+        let lacking = rotated.iter().find_map(|part| lacking(part, &rare));
+        let few = match (lacking, judges) {
+            (Some(class), _) => format!("so few rows of class {}", class_name(&data, class)),
+            (None, Judges::Separate(_)) => "so few validation rows".into(),
+            (None, Judges::Given(_)) => "two folds".into(),
+            (None, Judges::Tail(_) | Judges::Folds(_)) => "so few rows".into(),
+        };
+        let rotated = if lacking.is_some() { Vec::new() } else { rotated };
+        if rotated.is_empty() {
+            notes.push(format!("{few} leave none to choose the kind of penalty by: one penalty for all was tuned"));
         }
-        for rotation in 0..rotations {
+        for (rotation, part) in rotated.into_iter().enumerate() {
             context.phase(&format!("comparing kinds of penalty, part {} of {rotations}", rotation + 1));
-            let part = divide(rows, judges, Some((rotation, parts)), loss, intercept);
             match run_path(&part, &specs, &model, &mut context) {
                 Ok(path) => watched.push((part, path)),
                 Err(error) => ended = Some(error),
@@ -257,6 +269,13 @@ pub(super) fn run(
         passes: context.work.passes(data.rows()),
         trace: context.trace,
     })
+}
+
+fn class_name(data: &Dataset, class: u32) -> &str {
+    match &data.target {
+        Target::Classes { names, .. } => &names[class as usize],
+        Target::Values(_) => "",
+    }
 }
 
 fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>) -> Result<()> {

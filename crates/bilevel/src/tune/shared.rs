@@ -8,6 +8,7 @@ use super::engine::Engine;
 use super::objective::Objective;
 use super::options::Penalties;
 use crate::Result;
+use crate::optimize::StopReason;
 
 /// Distance of the scanned log-penalties.
 const SCAN_STEP: f64 = 2.0;
@@ -42,6 +43,8 @@ pub(super) struct SharedOptimum {
     /// Stronger penalties at which the criterion is a little worse, beginning to feel the penalty. Where the best
     /// penalty is so weak that the criterion is flat, finer penalties must be sought from here.
     pub knees: Vec<f64>,
+    /// Why it ended.
+    pub reason: StopReason,
 }
 
 /// How much worse than the best the criterion may be at a knee.
@@ -122,16 +125,29 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         .iter()
         .filter_map(|worse| points.iter().find(|p| p.value <= least + worse * least.abs()).map(|p| p.lambda))
         .collect();
-    let Some(mut other) = neighbour.copied() else {
-        return Ok(SharedOptimum { lambda: best.lambda, knees });
+    let settled = |best: Point| {
+        let held = (best.lambda <= low && best.slope > 0.0) || (best.lambda >= high && best.slope < 0.0);
+        held || best.slope.abs() <= tolerance
     };
-    for _ in 0..if steep { STEEP_REFINEMENTS } else { REFINEMENTS } {
-        if best.slope.abs() <= tolerance || (best.lambda - other.lambda).abs() < 1e-6 || context.must_stop() {
+    let Some(mut other) = neighbour.copied() else {
+        // Weaker penalties could not be fitted, or were hopeless before.
+        let reason = if steep || settled(best) { StopReason::Stationary } else { StopReason::Stalled };
+        return Ok(SharedOptimum { lambda: best.lambda, knees, reason });
+    };
+    let refinements = if steep { STEEP_REFINEMENTS } else { REFINEMENTS.min(context.options.limits.iterations) };
+    // Where values are less exact, a few refinements are all that is wanted.
+    let mut reason = if steep { StopReason::Stationary } else { StopReason::IterationLimit };
+    for _ in 0..refinements {
+        if settled(best) || (best.lambda - other.lambda).abs() < 1e-6 || context.must_stop() {
+            reason = StopReason::Stationary;
             break;
         }
         let mut inner = match evaluate(cubic_minimum(best, other), context) {
             Ok((point, _)) => point,
-            Err(error) if error.is_numeric() || error.is_interrupted() => break,
+            Err(error) if error.is_numeric() || error.is_interrupted() => {
+                reason = StopReason::Stalled;
+                break;
+            }
             Err(error) => return Err(error),
         };
         // Keep a bracket: the better point first, the other end on the side its slope points away from.
@@ -143,10 +159,14 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         let side = candidates.iter().filter(|p| (p.lambda - best.lambda) * downhill > 0.0);
         match side.min_by(|a, b| (a.lambda - best.lambda).abs().total_cmp(&(b.lambda - best.lambda).abs())) {
             Some(point) => other = *point,
-            None => break,
+            None => {
+                reason = StopReason::Stalled;
+                break;
+            }
         }
     }
-    Ok(SharedOptimum { lambda: best.lambda, knees })
+    let reason = if settled(best) { StopReason::Stationary } else { reason };
+    Ok(SharedOptimum { lambda: best.lambda, knees, reason })
 }
 
 /// Points downhill from `start`, as far as the criterion falls, by falling log-penalty.
