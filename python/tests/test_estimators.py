@@ -241,6 +241,35 @@ def test_a_weight_is_a_number_of_rows(cls: Any, heart: Any, abalone: Any) -> Non
     assert abs(plain.coef_ - weighted.coef_).max() > 1e-3
 
 
+@pytest.mark.parametrize("penalties", ["shared", "auto"])
+def test_rows_of_weight_zero_that_judge_are_not_there(penalties: str, heart: Any) -> None:
+    X, y = heart.data, heart.target
+    rng = np.random.default_rng(0)
+    for positive in (2, 30):
+        weights = np.zeros(len(y))
+        rows = rng.choice(len(y), positive, replace=False)
+        weights[rows] = rng.integers(1, 3, positive)
+        rows = np.flatnonzero(weights)
+        train = np.flatnonzero(weights == 0)
+        kept = {"X_val": X[rows], "y_val": y[rows], "sample_weight_val": weights[rows]}
+        expected = RidgeTuned(penalties=penalties).fit(X[train], y[train], **kept)
+        given = {"X_val": X, "y_val": y, "sample_weight_val": weights}
+        found = RidgeTuned(penalties=penalties).fit(X[train], y[train], **given)
+        assert (found.coef_ == expected.coef_).all() and found.penalties_ == expected.penalties_
+        # A single split, where half of the rows that judge count nothing.
+        test = np.concatenate([rows, train[:50]])
+        judged = np.where(np.isin(np.arange(len(y)), train[:50]), 0.0, 1.0)
+        judged[rows] = weights[rows]
+        split = RidgeTuned(penalties=penalties, cv=[(train[50:], test)]).fit(X, y, sample_weight=judged)
+        kept["sample_weight"] = np.ones(len(train) - 50)
+        same = RidgeTuned(penalties=penalties).fit(X[train[50:]], y[train[50:]], **kept)
+        assert (split.coef_ == same.coef_).all()
+    with pytest.raises(ValueError, match="no row that judges has a positive sample_weight"):
+        RidgeTuned(cv=[(train[50:], train[:50])]).fit(X, y, sample_weight=judged)
+    with pytest.raises(ValueError, match="non-zero|sample_weight 0"):
+        RidgeTuned().fit(X, y, X_val=X, y_val=y, sample_weight_val=np.zeros(len(y)))
+
+
 def test_class_weights(heart: Any) -> None:
     X, y = heart.data[:200], heart.target[:200]
     by_class = LogisticRegressionTuned(penalties="shared", cv=4, class_weight={0: 1.0, 1: 3.0}).fit(X, y)
