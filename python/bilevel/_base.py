@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d, validate_data
 
 from bilevel import _core, _display, _folds, _plots, _settings
-from bilevel._arrays import FLOATS, dataset, threads
+from bilevel._arrays import FLOATS, dataset, stored_like, threads
 from bilevel._groups import GroupsArgument, numbered
 from bilevel._progress import Callback, Listener, ProgressBar
 from bilevel._records import Candidate, Iteration, candidate
@@ -165,7 +165,7 @@ class TunedLinearModel(BaseEstimator):
             judged = None
         if X_val is not None:
             X_other, y_other = self._validated(X_val, y_val, reset=False)
-            held_out = (X_other, y_other, _weights(sample_weight_val, X_other))
+            held_out = (stored_like(X, X_other), y_other, _weights(sample_weight_val, X_other))
         if weights is not None and isinstance(judged, np.ndarray):
             judged = judged[weights > 0.0]
         X, y, weights = _counted(X, y, weights)

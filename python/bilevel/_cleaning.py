@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
 from bilevel import _core, _settings
-from bilevel._arrays import FLOATS, codes_of, dataset, threads
+from bilevel._arrays import FLOATS, codes_of, dataset, stored_like, threads
 from bilevel._base import LEAST_ROWS, TunedLinearModel
 from bilevel._progress import Callback, Listener, ProgressBar
 from bilevel._records import CleaningStep
@@ -233,7 +233,8 @@ class SampleWeightTuner(BaseEstimator):
         if self.verbose:
             callbacks.append(ProgressBar())
         listener = Listener(callbacks, CleaningStep) if callbacks else None
-        train, trusted, options, jobs = data(X, codes), data(X_clean, codes_clean), self._options(kind), threads(self.n_jobs)
+        train, trusted = data(X, codes), data(stored_like(X, X_clean), codes_clean)
+        options, jobs = self._options(kind), threads(self.n_jobs)
         try:
             record, raised = _core.clean(train, trusted, options, jobs, listener)
         finally:

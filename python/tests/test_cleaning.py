@@ -57,6 +57,8 @@ def test_what_estimators_can(noisy: Any) -> None:
     assert (again.weights_ == tuner.weights_).all(), "the same on any number of threads"
     thin = clone(tuner).fit(sparse.csc_array(X), y, sparse.csr_array(X_clean), y_clean)
     assert thin.weights_.shape == (400,)
+    mixed = clone(tuner).fit(X, y, sparse.csr_array(X_clean), y_clean)
+    assert (mixed.weights_ == tuner.weights_).all()
     names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
     texts = clone(tuner).fit(X, names[y], X_clean, names[y_clean])
     assert set(texts.predict(X)) <= set(names) and texts.report_[0].label in names

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit, StratifiedKFold, cross_val_score
@@ -127,6 +128,18 @@ def test_one_split_and_validation_rows_are_the_same(heart: Any) -> None:
     one = ShuffleSplit(1, test_size=0.3, random_state=0)
     assert RidgeTuned(cv=one).fit(X, y).status_ == "converged"
     assert RidgeTuned(cv=0.3).fit(X, y).criterion_ == "30 % held out"
+
+
+@pytest.mark.parametrize("cls", [RidgeTuned, LogisticRegressionTuned])
+def test_validation_rows_may_be_stored_otherwise(cls: Any, heart: Any) -> None:
+    X, y = heart.data, heart.target
+    for store in (sparse.csr_array, sparse.csc_matrix):
+        dense = cls(penalties="shared").fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+        mixed = cls(penalties="shared").fit(X[:200], y[:200], X_val=store(X[200:]), y_val=y[200:])
+        assert (mixed.coef_ == dense.coef_).all()
+        thin = cls(penalties="shared").fit(store(X[:200]), y[:200], X_val=store(X[200:]), y_val=y[200:])
+        mixed = cls(penalties="shared").fit(store(X[:200]), y[:200], X_val=X[200:], y_val=y[200:])
+        np.testing.assert_allclose(mixed.coef_, thin.coef_, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4])
