@@ -126,7 +126,7 @@ pub fn minimize<'py>(
     let options = options.extract::<Loop<'_>>()?;
     let domain = Domain::bounded(options.low.as_array().to_vec(), options.high.as_array().to_vec());
     let domain = domain.map_err(crate::errors::raise)?;
-    let asked = options.asked()?;
+    let asked = options.asked();
     let lambda = lam.as_array().to_vec();
     let place = place(&start).unwrap_or_else(|| Place::zeros(lower.level().dims().w));
     let algorithm = asked.algorithm(&lower)?;
@@ -169,13 +169,8 @@ pub fn minimize<'py>(
 }
 
 impl Loop<'_> {
-    fn asked(&self) -> PyResult<Asked> {
-        if let Some(time) = self.max_time
-            && !(time > 0.0 && time.is_finite())
-        {
-            return Err(PyValueError::new_err(format!("max_time={time} must be positive and finite")));
-        }
-        Ok(Asked {
+    fn asked(&self) -> Asked {
+        Asked {
             method: self.method.clone(),
             max_iter: self.max_iter.max(1),
             deadline: self.max_time.map(Duration::from_secs_f64),
@@ -185,7 +180,7 @@ impl Loop<'_> {
             outer_step: self.outer_step,
             steps: self.steps.map(|(lower, linear, outer)| [lower, linear, outer]),
             batch: if self.batch == 0 { Batch::All } else { Batch::Rows(self.batch) },
-        })
+        }
     }
 }
 
