@@ -232,7 +232,8 @@ def hypergradient(
     probability : float, default=0.95
         How sure the error must be below `precision`.
     max_samples : int, default=None
-        Rows to visit at most with a precision.
+        With a precision, no longer estimate is begun that would visit more rows. The first one, of some hundred steps a
+        replicate, is made in any case; it may visit up to millions.
     start : Hypergradient, array-like or structure, default=None
         An earlier result, or a lower variable, to start from; zeros by default.
     lower_steps : int, default=None
