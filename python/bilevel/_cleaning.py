@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
@@ -21,6 +22,15 @@ from bilevel._records import CleaningStep
 
 CLASSIFIERS = {"logistic", "softmax", "squared-hinge"}
 REGRESSORS = {"squared", "huber", "poisson"}
+PROBABILISTIC = {"classifier", "logistic", "softmax"}
+
+
+def _has_probabilities(tuner: SampleWeightTuner) -> bool:
+    """Tell from what is asked for, or after a fit from what was fitted."""
+    loss = getattr(tuner, "_loss", None) or tuner._kind()
+    if loss not in PROBABILISTIC:
+        raise AttributeError(f"a model with the loss {loss!r} has no probabilities")
+    return True
 
 
 class SuspiciousRow(NamedTuple):
@@ -284,6 +294,7 @@ class SampleWeightTuner(BaseEstimator):
             return labels
         return np.exp(margins) if self._loss == "poisson" else margins
 
+    @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> npt.NDArray[Any]:
         """Predict the probability of each class.
 
@@ -297,9 +308,6 @@ class SampleWeightTuner(BaseEstimator):
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        check_is_fitted(self)
-        if self._loss not in {"logistic", "softmax"}:
-            raise AttributeError(f"a model with the loss {self._loss!r} has no probabilities")
         margins = self.decision_function(X)
         if margins.ndim == 1:
             second: npt.NDArray[Any] = expit(margins)

@@ -292,6 +292,9 @@ def test_class_weights(heart: Any) -> None:
     assert balanced.predict_proba(X)[:, 1].mean() > 0.45
     held_out = LogisticRegressionTuned(penalties="shared", class_weight="balanced")
     assert held_out.fit(X[:150], y[:150], X_val=X[150:], y_val=y[150:]).status_ == "converged"
+    for weight in (0, -1, np.inf):
+        with pytest.raises(ValueError, match=f"class_weight gives the class 0 the weight {weight}"):
+            LogisticRegressionTuned(class_weight={0: weight, 1: 1}).fit(X, y)
 
 
 # Penalties.
