@@ -99,7 +99,8 @@ class SampleWeightTuner(BaseEstimator):
     n_jobs : int, default=None
         Number of threads. None is one per core, or as many as ``OMP_NUM_THREADS`` allows; -1 is one per core.
     callbacks : sequence of callable, default=None
-        Called with a `CleaningStep` after each step of the weights; True ends the learning with the best so far.
+        Called with a `CleaningStep` after each step of the weights, for which the learning waits; True ends it with the best
+        so far.
     verbose : bool, default=False
         Whether to show a `ProgressBar`.
 

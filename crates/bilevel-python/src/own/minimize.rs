@@ -21,11 +21,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use super::bridge::{Bridge, Question, ask, known_thread};
+use super::bridge::{Bridge, known_thread};
 use super::hypergradient::{Start, place, serialized, work};
 use super::levels::{LossLevel, Lower, ObjectiveLevel};
 use super::plan::{Measured, Place, Plan, Settings, longest_step};
-use crate::attended::{Attended, attended};
+use crate::attended::{Attended, Question, ask, attended};
 
 /// Growth of the number of iterations between two entries of the history of an algorithm.
 const GROWTH: f64 = 1.25;
@@ -143,7 +143,7 @@ pub fn minimize<'py>(
         });
         ended.map(|ended| (ended, frame.history, clock.elapsed().as_secs_f64()))
     };
-    let listen = |py: Python<'_>, question: Question<Entry>| {
+    let listen = |py: Python<'_>, question: &Question<Entry>| {
         if let Some(listener) = &listener {
             question.answer(listener.bind(py).call1(entry(py, &question.record))?.is_truthy()?);
         }
@@ -220,7 +220,7 @@ impl Frame<'_> {
     /// Adds an entry; true to stop.
     fn tell(&mut self, entry: Entry) -> bool {
         self.history.push(entry.clone());
-        self.bridge.is_halted() || self.listener.is_some_and(|events| ask(events, entry))
+        self.bridge.is_halted() || self.listener.is_some_and(|events| ask(events, entry, |question| question))
     }
 
     /// Descends along hypergradients, by line searches or by steps that need none.
