@@ -40,6 +40,24 @@ def core_matrix(X: Any) -> _core.Matrix:
     return X.data, X.indices, X.indptr, X.shape[1]
 
 
+def stored_like(X: Any, other: Any) -> Any:
+    """Store further rows so that they can be brought to the scale of the training rows.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix
+        The training rows.
+    other : ndarray or sparse matrix
+        The further ones.
+
+    Returns
+    -------
+    ndarray or sparse matrix
+        An array where `X` is one: its features are centred, which sparse rows cannot be.
+    """
+    return other.toarray() if sparse.issparse(other) and not sparse.issparse(X) else other
+
+
 def codes_of(y: npt.NDArray[Any], classes: npt.NDArray[Any], whose: str) -> npt.NDArray[np.uint32]:
     """Number further labels as those of the training rows.
 

@@ -66,7 +66,10 @@ def rows_of(lengths: set[int] | None, simulates: bool) -> int | None:
     if simulates or len(lengths) != 1:
         reason = "a simulation has none" if simulates else f"their first axes have the lengths {sorted(lengths)}"
         raise ValueError(f"data must have one row for each sample, but {reason}")
-    return next(iter(lengths))
+    length = next(iter(lengths))
+    if not length:
+        raise ValueError("data has no rows; give at least one, or leave data out where the function takes none")
+    return length
 
 
 def level(

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d, validate_data
 
 from bilevel import _core, _display, _folds, _plots, _settings
-from bilevel._arrays import FLOATS, dataset, threads
+from bilevel._arrays import FLOATS, dataset, stored_like, threads
 from bilevel._groups import GroupsArgument, numbered
 from bilevel._progress import Callback, Listener, ProgressBar
 from bilevel._records import Candidate, Iteration, candidate
@@ -165,11 +165,14 @@ class TunedLinearModel(BaseEstimator):
             judged = None
         if X_val is not None:
             X_other, y_other = self._validated(X_val, y_val, reset=False)
-            held_out = (X_other, y_other, _weights(sample_weight_val, X_other))
-        if weights is not None and not weights.all():
-            present = np.flatnonzero(weights)
-            X, y, weights = X[present], y[present], weights[present]
-            judged = judged[present] if isinstance(judged, np.ndarray) else judged
+            held_out = (stored_like(X, X_other), y_other, _weights(sample_weight_val, X_other))
+        if weights is not None and isinstance(judged, np.ndarray):
+            judged = judged[weights > 0.0]
+        X, y, weights = _counted(X, y, weights)
+        if held_out is not None:
+            if held_out[2] is not None and not held_out[2].any():
+                raise ValueError("no row that judges has a positive sample_weight; give one to at least one of them")
+            held_out = _counted(*held_out)
         if len(y) < LEAST_ROWS:
             raise ValueError(f"n_samples={len(y)} rows to fit are too few; give at least {LEAST_ROWS}")
         self._tune(X, y, weights, held_out, judged)
@@ -382,3 +385,13 @@ def _weights(sample_weight: Any, X: Any) -> npt.NDArray[np.float64] | None:
     if not weights.any():
         raise ValueError("all rows have sample_weight 0; leave it out, or give at least one positive weight")
     return weights
+
+
+def _counted(
+    X: Any, y: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None
+) -> tuple[Any, npt.NDArray[Any], npt.NDArray[np.float64] | None]:
+    """Leave out rows that count nothing, which would take places of others where rows are divided."""
+    if weights is None or weights.all():
+        return X, y, weights
+    present = np.flatnonzero(weights)
+    return X[present], y[present], weights[present]

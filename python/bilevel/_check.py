@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,7 +152,13 @@ def check(
         upper,
         vector(lam, lower.lam_structure, lower.dim_lam, "lam"),
         core_settings("exact" if exact else "aid-fp", settings, seed),
-        {"batch": int(batch), "samples": int(samples), "rounding": rounding, "tolerance": float(tolerance), "seed": seed},
+        {
+            "batch": _settings.whole(batch, "batch"),
+            "samples": _settings.whole(samples, "samples", least=2),
+            "rounding": rounding,
+            "tolerance": _settings.real(tolerance, "tolerance", 0.0, math.inf, "positive and finite"),
+            "seed": seed,
+        },
         core_start(lower, w),
     )
     renamed = {"vjp_lambda": "vjp_lam", "grad_lambda": "grad_lam"}

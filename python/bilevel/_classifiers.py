@@ -151,6 +151,12 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
                 of_class = counts.sum() / (len(classes) * np.maximum(present, np.finfo(float).tiny))
             else:
                 of_class = compute_class_weight(self.class_weight, classes=classes, y=classes[y])
+                for label, weight in zip(classes, of_class, strict=True):
+                    if not 0.0 < weight < np.inf:
+                        raise ValueError(
+                            f"class_weight gives the class {_settings.shown(label)} the weight {weight:g}; give each class a "
+                            "positive one, or leave out the rows of the class"
+                        )
             weights = counts * of_class[y]
         return super()._weighed(y, weights, classes)
 

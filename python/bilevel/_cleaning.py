@@ -10,17 +10,27 @@ import numpy.typing as npt
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
 from bilevel import _core, _settings
-from bilevel._arrays import FLOATS, codes_of, dataset, threads
+from bilevel._arrays import FLOATS, codes_of, dataset, stored_like, threads
 from bilevel._base import LEAST_ROWS, TunedLinearModel
 from bilevel._progress import Callback, Listener, ProgressBar
 from bilevel._records import CleaningStep
 
 CLASSIFIERS = {"logistic", "softmax", "squared-hinge"}
 REGRESSORS = {"squared", "huber", "poisson"}
+PROBABILISTIC = {"classifier", "logistic", "softmax"}
+
+
+def _has_probabilities(tuner: SampleWeightTuner) -> bool:
+    """Tell from what is asked for, or after a fit from what was fitted."""
+    loss = getattr(tuner, "_loss", None) or tuner._kind()
+    if loss not in PROBABILISTIC:
+        raise AttributeError(f"a model with the loss {loss!r} has no probabilities")
+    return True
 
 
 class SuspiciousRow(NamedTuple):
@@ -89,7 +99,8 @@ class SampleWeightTuner(BaseEstimator):
     n_jobs : int, default=None
         Number of threads. None is one per core, or as many as ``OMP_NUM_THREADS`` allows; -1 is one per core.
     callbacks : sequence of callable, default=None
-        Called with a `CleaningStep` after each step of the weights; True ends the learning with the best so far.
+        Called with a `CleaningStep` after each step of the weights, for which the learning waits; True ends it with the best
+        so far.
     verbose : bool, default=False
         Whether to show a `ProgressBar`.
 
@@ -233,7 +244,8 @@ class SampleWeightTuner(BaseEstimator):
         if self.verbose:
             callbacks.append(ProgressBar())
         listener = Listener(callbacks, CleaningStep) if callbacks else None
-        train, trusted, options, jobs = data(X, codes), data(X_clean, codes_clean), self._options(kind), threads(self.n_jobs)
+        train, trusted = data(X, codes), data(stored_like(X, X_clean), codes_clean)
+        options, jobs = self._options(kind), threads(self.n_jobs)
         try:
             record, raised = _core.clean(train, trusted, options, jobs, listener)
         finally:
@@ -283,6 +295,7 @@ class SampleWeightTuner(BaseEstimator):
             return labels
         return np.exp(margins) if self._loss == "poisson" else margins
 
+    @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> npt.NDArray[Any]:
         """Predict the probability of each class.
 
@@ -296,9 +309,6 @@ class SampleWeightTuner(BaseEstimator):
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        check_is_fitted(self)
-        if self._loss not in {"logistic", "softmax"}:
-            raise AttributeError(f"a model with the loss {self._loss!r} has no probabilities")
         margins = self.decision_function(X)
         if margins.ndim == 1:
             second: npt.NDArray[Any] = expit(margins)

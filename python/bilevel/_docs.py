@@ -50,7 +50,8 @@ random_state : int, RandomState or None, default=0
 n_jobs : int, default=None
     Number of threads. None is one per core, or as many as ``OMP_NUM_THREADS`` allows; -1 is one per core.
 callbacks : sequence of callable, default=None
-    Called with an `Iteration` after each step of the penalties; True ends the tuning with the best so far.
+    Called with an `Iteration` after each step of the penalties, for which the tuning waits; True ends it with the best so
+    far.
 verbose : bool, default=False
     Whether to show a `ProgressBar`.""",
     "attributes": """\

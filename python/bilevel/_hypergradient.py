@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from typing import Any, TypedDict
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, overload
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -16,6 +16,9 @@ from bilevel._levels import Lower, StochasticLoss, UpperObjective, arranged, che
 
 ROUGH = 0.05
 """Relative precision where none was asked for and nothing exact can be had."""
+
+ABOVE_ONE = math.nextafter(1.0, 2.0)
+"""The smallest bound that leaves 1 allowed."""
 
 _STEPS = frozenset({"lower_steps", "linear_steps", "map_step"})
 _SAMPLED = _STEPS | {"batch", "eta", "average", "cross_batch", "upper_batch", "replicates"}
@@ -96,46 +99,63 @@ def core_settings(method: str, settings: Settings, seed: int) -> _core.Estimator
     dict
         All settings as the core takes them.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     precision = settings.get("precision")
     allowed = _ALLOWED.get((method, precision is not None))
     if allowed is not None:
         for name in sorted(given.keys() - allowed - _SHARED):
             detail = " with a precision" if precision is not None else ""
             raise ValueError(f"method={method!r}{detail} takes no {name}")
-    if precision is not None and not (precision > 0 and math.isfinite(precision)):
-        raise ValueError(f"precision={precision} must be positive and finite")
-    exact = method.startswith("aid")
-    steps = settings.get("lower_steps") or (100_000 if exact else 512)
-    tolerance = settings.get("tolerance")
-    average = settings.get("average")
+    steps = _whole(given, "lower_steps", 100_000 if method.startswith("aid") else 512)
+    absolute = _settings.flag(given.get("absolute", False), "absolute")
+    error = _positive(given, "precision")
     return {
         "method": method,
-        "precision": None if precision is None else ("absolute" if settings.get("absolute") else "relative", precision),
-        "probability": settings.get("probability", 0.95),
-        "max_rows": settings.get("max_samples"),
-        "lower_steps": int(steps),
-        "linear_steps": int(settings.get("linear_steps") or steps),
-        "batch": int(settings.get("batch") or 64),
-        "cross_batch": _batch(settings.get("cross_batch"), "cross_batch"),
-        "upper_batch": _batch(settings.get("upper_batch"), "upper_batch"),
-        "eta": settings.get("eta") or 0.5,
-        "average": 0.5 if average is None else average,
-        "period": settings.get("period"),
-        "tolerance": 1e-10 if tolerance is None else tolerance,
-        "map_step": settings.get("map_step"),
-        "contraction": settings.get("contraction"),
-        "replicates": int(settings.get("replicates") or 1),
+        "precision": None if error is None else ("absolute" if absolute else "relative", error),
+        "probability": _settings.real(given.get("probability", 0.95), "probability", 0.0, 1.0, "between 0 and 1"),
+        "max_rows": _whole(given, "max_samples", None),
+        "lower_steps": steps,
+        "linear_steps": _whole(given, "linear_steps", steps),
+        "batch": _whole(given, "batch", 64),
+        "cross_batch": _batch(given, "cross_batch"),
+        "upper_batch": _batch(given, "upper_batch"),
+        "eta": _eta(given.get("eta", 0.5)),
+        "average": _settings.real(given.get("average", 0.5), "average", 0.0, ABOVE_ONE, "from 0 to 1", closed=True),
+        "period": _whole(given, "period", None),
+        "tolerance": _settings.real(
+            given.get("tolerance", 1e-10), "tolerance", 0.0, math.inf, "finite and not negative", closed=True
+        ),
+        "map_step": _positive(given, "map_step"),
+        "contraction": None if "contraction" not in given else _settings.real(
+            given["contraction"], "contraction", 0.0, 1.0, "from 0 to below 1", closed=True
+        ),
+        "replicates": _whole(given, "replicates", 1),
         "seed": seed,
     }
 
 
-def _batch(batch: int | str | None, name: str) -> int | None:
-    if batch == "all":
-        return 0
-    if batch is not None and (isinstance(batch, str) or batch < 1):
-        raise ValueError(f"{name}={batch!r} must be a positive number of rows, or 'all'")
-    return batch
+@overload
+def _whole(given: dict[str, Any], name: str, default: int) -> int: ...
+@overload
+def _whole(given: dict[str, Any], name: str, default: None) -> int | None: ...
+def _whole(given: dict[str, Any], name: str, default: int | None) -> int | None:
+    return _settings.whole(given[name], name) if name in given else default
+
+
+def _positive(given: dict[str, Any], name: str) -> float | None:
+    return _settings.real(given[name], name, 0.0, math.inf, "positive and finite") if name in given else None
+
+
+def _batch(given: dict[str, Any], name: str) -> int | None:
+    return 0 if isinstance(given.get(name), str) and given[name] == "all" else _whole(given, name, None)
+
+
+def _eta(eta: Any) -> float | tuple[float, float]:
+    what = "positive and finite, or a pair (beta, gamma) of such numbers"
+    if isinstance(eta, Sequence) and not isinstance(eta, str) and len(eta) == 2:
+        beta, gamma = (_settings.real(each, "eta", 0.0, math.inf, what) for each in eta)
+        return beta, gamma
+    return _settings.real(eta, "eta", 0.0, math.inf, what)
 
 
 def core_start(lower: Lower, start: Any) -> _core.Start:
@@ -212,7 +232,8 @@ def hypergradient(
     probability : float, default=0.95
         How sure the error must be below `precision`.
     max_samples : int, default=None
-        Rows to visit at most with a precision.
+        With a precision, no longer estimate is begun that would visit more rows. The first one, of some hundred steps a
+        replicate, is made in any case; it may visit up to millions.
     start : Hypergradient, array-like or structure, default=None
         An earlier result, or a lower variable, to start from; zeros by default.
     lower_steps : int, default=None

@@ -184,7 +184,7 @@ def from_jax(
     shared: dict[str, Any] = {
         "dim_w": packed.size,
         "dim_lam": packed_lam.size,
-        "n_samples": None if simulates else (length or 1),
+        "n_samples": None if simulates else 1 if length is None else length,
         "sampling": sampling,
         "rounding": float(np.finfo(np.result_type(packed.dtype, packed_lam.dtype)).eps),
         "w_structure": w_structure,

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from bilevel import _settings
+
 Function: TypeAlias = Callable[..., Any]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -110,6 +112,13 @@ class Level:
     rounding: float = sys.float_info.epsilon
     w_structure: Structure | None = None
     lam_structure: Structure | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that are none."""
+        for name in ("dim_w", "dim_lam"):
+            _settings.whole(getattr(self, name), name)
+        if self.n_samples is not None:
+            _settings.whole(self.n_samples, "n_samples")
 
     @property
     def has_mean(self) -> bool:

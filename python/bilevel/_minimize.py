@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, Unpack
@@ -195,6 +196,8 @@ def minimize(
     (True, array([0.2, 0.5]))
     """
     check_levels(lower, upper)
+    method, hypergradient = _settings.choice(method, "method"), _settings.choice(hypergradient, "hypergradient")
+    callbacks = _settings.callables(callbacks)
     descends = method in (*DESCENTS, "auto")
     name = chosen(lower, upper, hypergradient, settings.get("precision"))
     if method == "auto":
@@ -213,12 +216,14 @@ def minimize(
         "low": low,
         "high": high,
         "max_iter": limit if max_iter is None else _settings.whole(max_iter, "max_iter"),
-        "max_time": max_time,
-        "tolerance": float(gradient_tolerance),
-        "patience": int(patience),
-        "step_rule": step_rule,
-        "outer_step": float(outer_step),
-        "steps": steps,
+        "max_time": _settings.seconds(max_time),
+        "tolerance": _settings.real(
+            gradient_tolerance, "gradient_tolerance", 0.0, math.inf, "finite and not negative", closed=True
+        ),
+        "patience": _settings.whole(patience, "patience", least=0),
+        "step_rule": _settings.choice(step_rule, "step_rule"),
+        "outer_step": _settings.real(outer_step, "outer_step", 0.0, math.inf, "positive and finite"),
+        "steps": _first_steps(steps),
         "batch": 0 if finite and lower.n_samples == 1 else estimator["batch"],
     }
 
@@ -261,6 +266,16 @@ def minimize(
             error.result = result(record)  # type: ignore[attr-defined]
             del error.record  # type: ignore[attr-defined]
         raise
+
+
+def _first_steps(steps: Any) -> tuple[float, float, float] | None:
+    if steps is None:
+        return None
+    what = "three positive numbers: in w, in the adjoint and in lam"
+    if not isinstance(steps, Sequence) or isinstance(steps, str) or len(steps) != 3:
+        raise ValueError(f"steps={steps!r} must be {what}")
+    lower, linear, outer = (_settings.real(each, "steps", 0.0, math.inf, what) for each in steps)
+    return lower, linear, outer
 
 
 def bounds(domain: Any, level: Level) -> tuple[Floats, Floats]:

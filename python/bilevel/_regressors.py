@@ -165,7 +165,8 @@ class HuberTuned(TunedRegressor):
 class PoissonTuned(TunedRegressor):
     """Poisson regression with tuned penalties, for counts and other targets that are not negative.
 
-    Fits ``mean exp(margin) - y margin`` with quadratic penalties; predictions are ``exp(margin)``.
+    Fits ``mean exp(margin) - y margin + y log(y) - y``, half the deviance, with quadratic penalties; predictions are
+    ``exp(margin)``.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_X_y
 
 from bilevel import _core, _settings
-from bilevel._arrays import FLOATS, codes_of, dataset, threads
+from bilevel._arrays import FLOATS, codes_of, dataset, stored_like, threads
 from bilevel._groups import GroupsArgument, numbered
 
 METHODS = ("sid-constant", "sid-decreasing", "aid-fp", "aid-cg")
@@ -121,7 +121,9 @@ def study(
     validation = None
     if X_val is not None:
         X_val, y_val = check_X_y(X_val, y_val, accept_sparse="csr", dtype=FLOATS)
-        validation = data(X_val, y_val if classes is None else codes_of(y_val, classes, "validation"))
+        if X_val.shape[1] != X.shape[1]:
+            raise ValueError(f"X_val has {X_val.shape[1]} columns, but X has {X.shape[1]}; give the same features in both")
+        validation = data(stored_like(X, X_val), y_val if classes is None else codes_of(y_val, classes, "validation"))
     options: _core.Options = {
         "loss": loss,
         "penalties": penalties,

@@ -190,7 +190,7 @@ def from_torch(
     shared: dict[str, Any] = {
         "dim_w": lower.size,
         "dim_lam": upper.size,
-        "n_samples": None if simulates else (length or 1),
+        "n_samples": None if simulates else 1 if length is None else length,
         "sampling": sampling,
         "rounding": max(lower.rounding, upper.rounding),
         "w_structure": Structure(lower.pack, lower.unpack),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ def test_what_estimators_can(noisy: Any) -> None:
     assert (again.weights_ == tuner.weights_).all(), "the same on any number of threads"
     thin = clone(tuner).fit(sparse.csc_array(X), y, sparse.csr_array(X_clean), y_clean)
     assert thin.weights_.shape == (400,)
+    mixed = clone(tuner).fit(X, y, sparse.csr_array(X_clean), y_clean)
+    assert (mixed.weights_ == tuner.weights_).all()
     names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
     texts = clone(tuner).fit(X, names[y], X_clean, names[y_clean])
     assert set(texts.predict(X)) <= set(names) and texts.report_[0].label in names
@@ -70,8 +73,11 @@ def test_kinds_of_model(noisy: Any) -> None:
         X, y > 4, X_clean, y_clean > 4
     )
     assert hinge.intercept_ == 0 and hinge.report_[0].probability is None
-    with pytest.raises(AttributeError, match="probabilities"):
+    assert not hasattr(hinge, "predict_proba") and not hasattr(SampleWeightTuner("squared"), "predict_proba")
+    assert hasattr(SampleWeightTuner(), "predict_proba")
+    with pytest.raises(AttributeError) as raised:
         hinge.predict_proba(X)
+    assert "no probabilities" in str(raised.value.__cause__)
     numbers = SampleWeightTuner(bilevel.RidgeTuned(), max_iter=2).fit(X, 1.0 * y, X_clean, 1.0 * y_clean)
     assert numbers.coef_.shape == (16,) and numbers.report_[0].suggested is None
     assert numbers.score(X_clean, y_clean) > 0
@@ -107,8 +113,21 @@ def test_an_interrupt_keeps_the_best(noisy: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         tuner.fit(X, y, X_clean, y_clean)
     assert tuner.status_ in {"interrupted", "monitor", "stalled"} and roc_auc_score(~wrong, tuner.weights_) > 0.9
-    stopped = SampleWeightTuner(callbacks=[lambda step: step.iteration == 1], max_iter=30).fit(X, y, X_clean, y_clean)
-    assert stopped.status_ in {"interrupted", "monitor", "stalled", "converged"}
+
+
+def test_where_a_callback_stops_does_not_depend_on_how_fast_it_is(noisy: Any) -> None:
+    X, y, _, X_clean, y_clean = noisy
+    tuners = []
+    for pause in (0.0, 0.0, 0.05):
+
+        def stop(step: CleaningStep, pause: float = pause) -> bool:
+            time.sleep(pause)
+            return step.iteration == 1
+
+        tuners.append(SampleWeightTuner(callbacks=[stop], max_iter=30).fit(X, y, X_clean, y_clean))
+        assert tuners[-1].status_ == "interrupted" and tuners[-1].history_[-1].iteration == 1
+    assert all((tuner.weights_ == tuners[0].weights_).all() for tuner in tuners)
+    assert all((tuner.coef_ == tuners[0].coef_).all() for tuner in tuners)
 
 
 def test_progress_is_shown(noisy: Any, capsys: Any) -> None:

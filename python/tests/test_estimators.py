@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit, StratifiedKFold, cross_val_score
@@ -129,6 +130,18 @@ def test_one_split_and_validation_rows_are_the_same(heart: Any) -> None:
     assert RidgeTuned(cv=0.3).fit(X, y).criterion_ == "30 % held out"
 
 
+@pytest.mark.parametrize("cls", [RidgeTuned, LogisticRegressionTuned])
+def test_validation_rows_may_be_stored_otherwise(cls: Any, heart: Any) -> None:
+    X, y = heart.data, heart.target
+    for store in (sparse.csr_array, sparse.csc_matrix):
+        dense = cls(penalties="shared").fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+        mixed = cls(penalties="shared").fit(X[:200], y[:200], X_val=store(X[200:]), y_val=y[200:])
+        assert (mixed.coef_ == dense.coef_).all()
+        thin = cls(penalties="shared").fit(store(X[:200]), y[:200], X_val=store(X[200:]), y_val=y[200:])
+        mixed = cls(penalties="shared").fit(store(X[:200]), y[:200], X_val=X[200:], y_val=y[200:])
+        np.testing.assert_allclose(mixed.coef_, thin.coef_, rtol=1e-6)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 3, 4])
 def test_few_validation_rows(rows: int, heart: Any) -> None:
     # Of one or two none can be spared for the choice between kinds of penalty.
@@ -241,6 +254,35 @@ def test_a_weight_is_a_number_of_rows(cls: Any, heart: Any, abalone: Any) -> Non
     assert abs(plain.coef_ - weighted.coef_).max() > 1e-3
 
 
+@pytest.mark.parametrize("penalties", ["shared", "auto"])
+def test_rows_of_weight_zero_that_judge_are_not_there(penalties: str, heart: Any) -> None:
+    X, y = heart.data, heart.target
+    rng = np.random.default_rng(0)
+    for positive in (2, 30):
+        weights = np.zeros(len(y))
+        rows = rng.choice(len(y), positive, replace=False)
+        weights[rows] = rng.integers(1, 3, positive)
+        rows = np.flatnonzero(weights)
+        train = np.flatnonzero(weights == 0)
+        kept = {"X_val": X[rows], "y_val": y[rows], "sample_weight_val": weights[rows]}
+        expected = RidgeTuned(penalties=penalties).fit(X[train], y[train], **kept)
+        given = {"X_val": X, "y_val": y, "sample_weight_val": weights}
+        found = RidgeTuned(penalties=penalties).fit(X[train], y[train], **given)
+        assert (found.coef_ == expected.coef_).all() and found.penalties_ == expected.penalties_
+        # A single split, where half of the rows that judge count nothing.
+        test = np.concatenate([rows, train[:50]])
+        judged = np.where(np.isin(np.arange(len(y)), train[:50]), 0.0, 1.0)
+        judged[rows] = weights[rows]
+        split = RidgeTuned(penalties=penalties, cv=[(train[50:], test)]).fit(X, y, sample_weight=judged)
+        kept["sample_weight"] = np.ones(len(train) - 50)
+        same = RidgeTuned(penalties=penalties).fit(X[train[50:]], y[train[50:]], **kept)
+        assert (split.coef_ == same.coef_).all()
+    with pytest.raises(ValueError, match="no row that judges has a positive sample_weight"):
+        RidgeTuned(cv=[(train[50:], train[:50])]).fit(X, y, sample_weight=judged)
+    with pytest.raises(ValueError, match="non-zero|sample_weight 0"):
+        RidgeTuned().fit(X, y, X_val=X, y_val=y, sample_weight_val=np.zeros(len(y)))
+
+
 def test_class_weights(heart: Any) -> None:
     X, y = heart.data[:200], heart.target[:200]
     by_class = LogisticRegressionTuned(penalties="shared", cv=4, class_weight={0: 1.0, 1: 3.0}).fit(X, y)
@@ -250,6 +292,9 @@ def test_class_weights(heart: Any) -> None:
     assert balanced.predict_proba(X)[:, 1].mean() > 0.45
     held_out = LogisticRegressionTuned(penalties="shared", class_weight="balanced")
     assert held_out.fit(X[:150], y[:150], X_val=X[150:], y_val=y[150:]).status_ == "converged"
+    for weight in (0, -1, np.inf):
+        with pytest.raises(ValueError, match=f"class_weight gives the class 0 the weight {weight}"):
+            LogisticRegressionTuned(class_weight={0: weight, 1: 1}).fit(X, y)
 
 
 # Penalties.

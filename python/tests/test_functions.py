@@ -291,12 +291,45 @@ def test_a_map_that_does_not_contract() -> None:
         ({"method": "sid", "cross_batch": "some"}, "cross_batch"),
         ({"method": "sid", "eta": -1.0}, "eta"),
         ({"method": "sid", "map_step": -1.0}, "map_step"),
+        # Nothing stands for a default but None, and nothing is cut off.
+        ({"method": "sid", "lower_steps": 0}, "lower_steps=0 must be a whole number of at least 1"),
+        ({"method": "sid", "linear_steps": 0}, "linear_steps=0 must be"),
+        ({"method": "sid", "lower_steps": 1.5}, r"lower_steps=1\.5 must be a whole number"),
+        ({"method": "sid", "batch": 0}, "batch=0 must be"),
+        ({"method": "sid", "batch": -1}, "batch=-1 must be"),
+        ({"method": "sid", "batch": 2.5}, r"batch=2\.5 must be"),
+        ({"method": "sid", "replicates": 0}, "replicates=0 must be"),
+        ({"method": "sid", "cross_batch": -1}, "cross_batch=-1 must be"),
+        ({"method": "sid", "upper_batch": 0}, "upper_batch=0 must be"),
+        ({"method": "sid", "eta": 0}, "eta=0 must be positive"),
+        ({"method": "sid", "eta": (1.0, 0.0)}, r"eta=0\.0 must be positive"),
+        ({"method": "sid", "eta": (1.0,)}, r"eta=\(1\.0,\) must be positive"),
+        ({"method": "sid", "average": 1.5}, r"average=1\.5 must be from 0 to 1"),
+        ({"method": "sid-svrg", "period": 0}, "period=0 must be"),
+        ({"method": "aid-fp", "tolerance": float("nan")}, "tolerance=nan must be"),
+        ({"precision": "high"}, "precision='high' must be positive"),
+        ({"precision": 0.1, "max_samples": -5}, "max_samples=-5 must be"),
+        ({"precision": 0.1, "contraction": 1.0}, r"contraction=1\.0 must be"),
+        ({"precision": 0.1, "probability": 1.0}, r"probability=1\.0 must be"),
+        ({"precision": 0.1, "absolute": "yes"}, "absolute='yes' must be"),
         ({"start": np.zeros(2)}, r"the start has shape \(2,\)"),
     ],
 )
 def test_arguments_that_make_no_sense(changes: Any, message: str, ridge: Ridge) -> None:
     with pytest.raises(ValueError, match=message):
         bilevel.hypergradient(ridge.lower(), ridge.upper(), **{"lam": ridge.lam, **changes})
+
+
+@pytest.mark.parametrize("changes", [{"batch": 2.5}, {"batch": 0}, {"samples": 1}, {"tolerance": -1.0}])
+def test_checks_refuse_what_makes_no_sense(changes: Any, ridge: Ridge) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(changes))}="):
+        bilevel.check(ridge.lower(), ridge.upper(), ridge.lam, **changes)
+
+
+def test_a_loss_that_curves_downwards_names_arguments_that_exist(ridge: Ridge) -> None:
+    lower = ridge.lower(hessian_product=lambda w, lam, rows, v: -v)
+    with pytest.raises(RuntimeError, match=r"start elsewhere \(start=\)"):
+        bilevel.hypergradient(lower, ridge.upper(), ridge.lam, method="sid")
 
 
 def test_levels_that_make_no_sense(ridge: Ridge) -> None:
@@ -306,6 +339,10 @@ def test_levels_that_make_no_sense(ridge: Ridge) -> None:
         bilevel.hypergradient(ridge.lower(), ridge.lower(), ridge.lam)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="n_samples"):
         bilevel.hypergradient(ridge.lower(n_samples=0), ridge.upper(), ridge.lam)
+    for changes in ({"n_samples": -3}, {"n_samples": 2.5}, {"dim_w": -1}, {"dim_w": 0}, {"dim_lam": 2.5}):
+        name, value = next(iter(changes.items()))
+        with pytest.raises(ValueError, match=f"{name}={value} must be a whole number of at least 1"):
+            ridge.lower(**changes)
     with pytest.raises(ValueError, match="sampling"):
         bilevel.hypergradient(ridge.lower(sampling="odd"), ridge.upper(), ridge.lam)
     with pytest.raises(TypeError, match=r"lower\.gradient must be a function"):

@@ -128,6 +128,37 @@ def test_a_callback_may_stop(heart: Any) -> None:
     assert model.score(heart.data, heart.target) > 0.7
 
 
+@pytest.mark.parametrize("penalties", ["shared", "per-feature", "auto"])
+@pytest.mark.parametrize("step", [1, 7])
+def test_where_a_callback_stops_does_not_depend_on_how_fast_anybody_is(penalties: str, step: int, heart: Any) -> None:
+    fits = []
+    for pause in (0.0, 0.0, 0.03, 0.0):
+        seen: list[Iteration] = []
+
+        def stop(row: Iteration, seen: list[Iteration] = seen, pause: float = pause) -> bool:
+            seen.append(row)
+            time.sleep(pause)
+            return len(seen) == step
+
+        model = LogisticRegressionTuned(penalties=penalties, callbacks=[stop], n_jobs=1 + len(fits) % 2)
+        fits.append(model.fit(heart.data, heart.target))
+        assert model.status_ == "interrupted" and model.history_[:step] == seen
+    assert all((fit.coef_ == fits[0].coef_).all() and fit.n_iter_ == fits[0].n_iter_ for fit in fits)
+
+
+def test_a_callback_stops_long_work_soon(long: Any) -> None:
+    X, y = long
+    stopped: list[float] = []
+
+    def stop(row: Iteration) -> bool:
+        stopped.append(time.monotonic())
+        return len(stopped) == 3
+
+    model = LogisticRegressionTuned(penalties="per-feature", callbacks=[stop]).fit(X, y)
+    assert model.status_ == "interrupted" and len(stopped) == 3
+    assert time.monotonic() - stopped[-1] < LONGEST
+
+
 def test_what_a_callback_raises_is_raised(heart: Any) -> None:
     def fail(row: Iteration) -> None:
         raise RuntimeError("enough")

@@ -130,6 +130,8 @@ def test_what_makes_no_sense(ridge: Ridge, problem: Any, monkeypatch: Any) -> No
         bilevel.hypergradient(lower, upper, {"penalty": ridge.lam})
     with pytest.raises(ValueError, match="lengths"):
         bilevel.from_jax(squares, kind="loss", w=np.zeros(5), lam=lam, data=(ridge.X, ridge.y[:-1]))
+    with pytest.raises(ValueError, match="no rows"):
+        bilevel.from_jax(squares, kind="loss", w=np.zeros(5), lam=lam, data=(ridge.X[:0], ridge.y[:0]))
     with pytest.raises(ValueError, match="floating"):
         bilevel.from_jax(squares, kind="loss", w=np.zeros(5, dtype=int), lam=1, data=ridge.X)
     with pytest.raises(ValueError, match="kind"):

@@ -224,6 +224,22 @@ def test_what_methods_need(ridge: Ridge) -> None:
         bilevel.minimize(ridge.lower(), upper, lam, method="gradient", step_rule="odd")
     with pytest.raises(ValueError, match="max_time"):
         bilevel.minimize(ridge.lower(), upper, lam, max_time=-1.0)
+    for arguments, message in [
+        ({"gradient_tolerance": float("nan")}, "gradient_tolerance=nan must be"),
+        ({"gradient_tolerance": -1}, "gradient_tolerance=-1 must be"),
+        ({"max_iter": 1.5}, r"max_iter=1\.5 must be a whole number"),
+        ({"max_iter": -1}, "max_iter=-1 must be"),
+        ({"patience": -1}, "patience=-1 must be"),
+        ({"outer_step": 0.0}, r"outer_step=0\.0 must be positive"),
+        ({"step_rule": 3}, "step_rule=3 must be"),
+        ({"callbacks": 3}, "callbacks=3 must be"),
+        ({"method": "soba", "steps": (1, 1)}, r"steps=\(1, 1\) must be three positive numbers"),
+        ({"method": "soba", "steps": (1, 1, 0)}, "steps=0 must be three positive numbers"),
+        ({"method": "soba", "batch": 0}, "batch=0 must be"),
+        ({"hypergradient": "sid", "lower_steps": 0}, "lower_steps=0 must be"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            bilevel.minimize(ridge.lower(), upper, lam, **arguments)
     for method in ("lbfgs", "gradient", "soba"):
         with pytest.raises(ValueError, match="max_iter=0 must be a whole number of at least 1"):
             bilevel.minimize(ridge.lower(), upper, lam, method=method, max_iter=0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import bilevel
 
@@ -57,6 +58,13 @@ def test_study(heart: Any) -> None:
     # A label between those that are known must not be taken for one of them.
     with pytest.raises(ValueError, match="the class 1 of a validation row"):
         bilevel.study(heart.data, 2 * heart.target, at=0.1, X_val=heart.data, y_val=heart.target)
+    with pytest.raises(ValueError, match="X_val has 2 columns, but X has 13"):
+        bilevel.study(heart.data, heart.target, at=0.1, X_val=heart.data[:, :2], y_val=heart.target)
+    short = {"at": 0.1, "methods": "aid-fp", "max_epochs": 5}
+    X, y = heart.data, heart.target
+    dense = bilevel.study(X[:200], y[:200], X_val=X[200:], y_val=y[200:], **short)
+    mixed = bilevel.study(X[:200], y[:200], X_val=sparse.csr_array(X[200:]), y_val=y[200:], **short)
+    assert (mixed["mse"] == dense["mse"]).all()
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -23,6 +23,26 @@ pub struct Attended<T> {
     pub raised: Option<PyErr>,
 }
 
+/// A question to the calling thread: what a callback says of this.
+pub struct Question<R> {
+    pub record: R,
+    reply: Sender<bool>,
+}
+
+impl<R> Question<R> {
+    /// Tells the one who asked whether to stop.
+    pub fn answer(&self, stop: bool) {
+        let _ = self.reply.send(stop);
+    }
+}
+
+/// Asks `record` of the calling thread, as the event that `event` makes of the question, and waits; true to stop, also where
+/// nobody listens any more.
+pub fn ask<R, E>(events: &Sender<E>, record: R, event: impl FnOnce(Question<R>) -> E) -> bool {
+    let (reply, answer) = channel();
+    events.send(event(Question { record, reply })).is_err() || answer.recv().unwrap_or(true)
+}
+
 /// Runs `work` on `threads` threads. It tells events through the sender it is given and stops once the flag is raised;
 /// `listen` is called with each event by the calling thread, and stops the work by returning true or an error.
 ///
@@ -32,7 +52,7 @@ pub fn attended<E: Send, T: Send>(
     py: Python<'_>,
     threads: usize,
     work: impl FnOnce(Sender<E>, Arc<AtomicBool>) -> T + Send,
-    mut listen: impl FnMut(Python<'_>, E) -> PyResult<bool> + Send,
+    mut listen: impl FnMut(Python<'_>, &E) -> PyResult<bool> + Send,
 ) -> PyResult<Attended<T>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| PyRuntimeError::new_err(format!("cannot start {threads} threads: {error}")))?;
@@ -55,7 +75,7 @@ pub fn attended<E: Send, T: Send>(
 fn attend<E>(
     events: &Receiver<E>,
     flag: &AtomicBool,
-    listen: &mut impl FnMut(Python<'_>, E) -> PyResult<bool>,
+    listen: &mut impl FnMut(Python<'_>, &E) -> PyResult<bool>,
 ) -> Option<PyErr> {
     let mut raised: Option<PyErr> = None;
     let mut looked = Instant::now();
@@ -71,7 +91,7 @@ fn attend<E>(
         }
         let due = looked.elapsed() >= POLL;
         let outcome = Python::attach(|py| {
-            let stop = event.map_or(Ok(false), |event| listen(py, event))?;
+            let stop = event.as_ref().map_or(Ok(false), |event| listen(py, event))?;
             if due {
                 py.check_signals()?;
             }
@@ -88,5 +108,7 @@ fn attend<E>(
                 raised = Some(error);
             }
         }
+        // Whoever waits for an answer that does not come goes on from here, and finds the flag raised.
+        drop(event);
     }
 }

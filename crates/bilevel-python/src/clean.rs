@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use bilevel::clean::{CleanOptions, Cleaned, Observer, Start, Step, Strength};
@@ -15,6 +14,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::attended::{Attended, attended};
 use crate::dataset::PyDataset;
 use crate::errors::raise;
+use crate::listener::{Event, Messenger, hear};
 use crate::matrix;
 use crate::names::named;
 
@@ -58,26 +58,13 @@ impl Options {
     }
 }
 
-/// What a cleaning tells on its way.
-enum Event {
-    Phase(String),
-    Step(Step),
-}
-
-/// Passes everything on.
-struct Messenger {
-    events: Sender<Event>,
-    flag: Arc<AtomicBool>,
-}
-
-impl Observer for Messenger {
+impl Observer for Messenger<Step> {
     fn phase(&mut self, phase: &str) {
-        let _ = self.events.send(Event::Phase(phase.into()));
+        self.tell_phase(phase);
     }
 
     fn step(&mut self, step: &Step) -> ControlFlow<()> {
-        let _ = self.events.send(Event::Step(*step));
-        ControlFlow::Continue(())
+        self.tell_iteration(*step)
     }
 
     fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
@@ -100,17 +87,12 @@ pub fn clean<'py>(
 ) -> PyResult<(Bound<'py, PyDict>, Option<PyErr>)> {
     let options = options.extract::<Options>()?.parse()?;
     let (train, trusted) = (&train.get().inner, &trusted.get().inner);
+    let heard = listener.is_some();
     let work = |events, flag| {
-        let mut messenger = Messenger { events, flag };
+        let mut messenger = Messenger::new(events, flag, heard);
         bilevel::clean::clean(train, trusted, None, &options, &mut messenger)
     };
-    let listen = |py: Python<'_>, event| {
-        let Some(listener) = listener.as_ref().map(|listener| listener.bind(py)) else { return Ok(false) };
-        match event {
-            Event::Phase(text) => listener.call_method1("phase", (text,)).map(|_| false),
-            Event::Step(step) => listener.call_method1("iteration", (values(step),))?.is_truthy(),
-        }
-    };
+    let listen = |py: Python<'_>, event: &Event<Step>| hear(py, listener.as_ref(), event, values);
     let Attended { result, raised } = attended(py, threads, work, listen)?;
     match (result, raised) {
         (Ok(cleaned), raised) => Ok((record(py, cleaned)?, raised)),
@@ -121,8 +103,8 @@ pub fn clean<'py>(
 
 type StepValues = (usize, f64, f64, Option<f64>, f64, f64, f64);
 
-fn values(step: Step) -> StepValues {
-    let Step { iteration, seconds, trusted_loss, monitor_loss, mean_weight, gradient, passes } = step;
+fn values(step: &Step) -> StepValues {
+    let Step { iteration, seconds, trusted_loss, monitor_loss, mean_weight, gradient, passes } = *step;
     (iteration, seconds, trusted_loss, monitor_loss, mean_weight, gradient, passes)
 }
 
@@ -141,7 +123,7 @@ fn record(py: Python<'_>, cleaned: Cleaned) -> PyResult<Bound<'_, PyDict>> {
     record.set_item("status", cleaned.status)?;
     record.set_item("method", cleaned.method)?;
     record.set_item("kept", cleaned.kept)?;
-    record.set_item("trace", PyList::new(py, cleaned.trace.into_iter().map(values))?)?;
+    record.set_item("trace", PyList::new(py, cleaned.trace.iter().map(values))?)?;
     record.set_item("notes", cleaned.notes)?;
     record.set_item("seconds", cleaned.seconds)?;
     record.set_item("passes", cleaned.passes)?;

@@ -9,6 +9,7 @@ mod clean;
 mod command;
 mod dataset;
 mod errors;
+mod listener;
 mod matrix;
 mod names;
 mod own;

@@ -59,7 +59,7 @@ pub fn study<'py>(
             let _ = events.send((done, of));
         })
     };
-    let listen = |py: Python<'_>, (done, of): (usize, usize)| match &listener {
+    let listen = |py: Python<'_>, &(done, of): &(usize, usize)| match &listener {
         Some(listener) => listener.bind(py).call1((done, of))?.is_truthy(),
         None => Ok(false),
     };

@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use bilevel::problems::glm::Loss;
@@ -16,6 +15,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::attended::{Attended, attended};
 use crate::dataset::PyDataset;
 use crate::errors::raise;
+use crate::listener::{Event, Messenger, hear};
 use crate::matrix;
 use crate::names::named;
 
@@ -79,26 +79,13 @@ impl Options<'_> {
     }
 }
 
-/// What a tuning tells on its way.
-enum Event {
-    Phase(String),
-    Iteration(TraceRow),
-}
-
-/// Passes everything on.
-struct Messenger {
-    events: Sender<Event>,
-    flag: Arc<AtomicBool>,
-}
-
-impl Observer for Messenger {
+impl Observer for Messenger<TraceRow> {
     fn phase(&mut self, phase: &str) {
-        let _ = self.events.send(Event::Phase(phase.into()));
+        self.tell_phase(phase);
     }
 
     fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
-        let _ = self.events.send(Event::Iteration(row.clone()));
-        ControlFlow::Continue(())
+        self.tell_iteration(row.clone())
     }
 
     fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
@@ -108,8 +95,7 @@ impl Observer for Messenger {
 
 /// Tunes and fits; returns the result and the exception that cut it short, or `None`.
 ///
-/// `listener`, where given, has the methods `phase(text)` and `iteration(values)`; the latter stops the tuning by
-/// returning `True`.
+/// `listener`, where given, as `listener.rs` says.
 #[pyfunction]
 #[pyo3(signature = (train, validation, options, threads, listener))]
 pub fn tune<'py>(
@@ -122,17 +108,12 @@ pub fn tune<'py>(
 ) -> PyResult<(Bound<'py, PyDict>, Option<PyErr>)> {
     let options = options.extract::<Options<'_>>()?.parse()?;
     let (train, validation) = (&train.get().inner, validation.map(|data| &data.get().inner));
+    let heard = listener.is_some();
     let work = |events, flag| {
-        let mut messenger = Messenger { events, flag };
+        let mut messenger = Messenger::new(events, flag, heard);
         bilevel::tune::tune(train, validation, None, &options, &mut messenger)
     };
-    let listen = |py: Python<'_>, event| {
-        let Some(listener) = listener.as_ref().map(|listener| listener.bind(py)) else { return Ok(false) };
-        match event {
-            Event::Phase(text) => listener.call_method1("phase", (text,)).map(|_| false),
-            Event::Iteration(row) => listener.call_method1("iteration", trace_row(row))?.is_truthy(),
-        }
-    };
+    let listen = |py: Python<'_>, event: &Event<TraceRow>| hear(py, listener.as_ref(), event, trace_row);
     let Attended { result, raised } = attended(py, threads, work, listen)?;
     match (result, raised) {
         (Ok(tuned), raised) => Ok((record(py, tuned)?, raised)),
@@ -141,10 +122,10 @@ pub fn tune<'py>(
     }
 }
 
-type TraceValues = ((String, String, usize, f64, f64, f64, f64, f64),);
+type TraceValues = (String, String, usize, f64, f64, f64, f64, f64);
 
-fn trace_row(row: TraceRow) -> TraceValues {
-    ((
+fn trace_row(row: &TraceRow) -> TraceValues {
+    (
         row.penalties.name().into(),
         row.law.to_string(),
         row.iteration,
@@ -153,7 +134,7 @@ fn trace_row(row: TraceRow) -> TraceValues {
         row.train_loss,
         row.projected_gradient,
         row.passes,
-    ),)
+    )
 }
 
 fn candidate<'py>(py: Python<'py>, candidate: &Candidate) -> PyResult<Bound<'py, PyDict>> {
@@ -188,7 +169,7 @@ fn record(py: Python<'_>, tuned: Tuned) -> PyResult<Bound<'_, PyDict>> {
     record.set_item("lambda", PyArray1::from_vec(py, tuned.lambda))?;
     record.set_item("lambda_names", tuned.lambda_names)?;
     record.set_item("candidates", candidates)?;
-    record.set_item("trace", PyList::new(py, tuned.trace.into_iter().map(|row| trace_row(row).0))?)?;
+    record.set_item("trace", PyList::new(py, tuned.trace.iter().map(trace_row))?)?;
     record.set_item("criterion", tuned.criterion)?;
     record.set_item("notes", tuned.notes)?;
     record.set_item("seconds", tuned.seconds)?;

@@ -8,7 +8,6 @@
 //! `d` numbers costs less than the call.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bilevel::{Error, vector};
@@ -200,25 +199,6 @@ impl Function {
             PyValueError::new_err(format!("{} returned a {kind}; it must return ({parts})", self.name))
         })
     }
-}
-
-/// A question to the calling thread: what a callback says of this.
-pub struct Question<R> {
-    pub record: R,
-    reply: Sender<bool>,
-}
-
-impl<R> Question<R> {
-    /// Tells the one who asked whether to stop.
-    pub fn answer(&self, stop: bool) {
-        let _ = self.reply.send(stop);
-    }
-}
-
-/// Asks `record` of the calling thread and waits; true to stop, also where nobody listens any more.
-pub fn ask<R>(events: &Sender<Question<R>>, record: R) -> bool {
-    let (reply, answer) = channel();
-    events.send(Question { record, reply }).is_err() || answer.recv().unwrap_or(true)
 }
 
 /// Runs `work` on a thread that the interpreter knows of all the while, so that calls need not introduce it each time.

@@ -67,7 +67,7 @@ pub fn check<'py>(
             bridge.check().map(|()| checks)
         })
     };
-    let Attended { result, raised } = attended(py, 1, work, |_, ()| Ok(false))?;
+    let Attended { result, raised } = attended(py, 1, work, |_, &()| Ok(false))?;
     let checks = bridge.settle(py, result, raised)?;
     let line = |(place, check): Placed| (place, check.name, check.passed, check.measure, check.message);
     Ok(checks.into_iter().map(line).collect())

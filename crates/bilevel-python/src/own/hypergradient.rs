@@ -9,10 +9,10 @@ use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::bridge::{Bridge, Question, ask, known_thread};
+use super::bridge::{Bridge, known_thread};
 use super::levels::{Lower, ObjectiveLevel};
 use super::plan::{Found, Measured, Place, Plan, Settings};
-use crate::attended::{Attended, attended};
+use crate::attended::{Attended, Question, ask, attended};
 use crate::matrix;
 
 /// A place to start from: `w` and the adjoint.
@@ -52,14 +52,14 @@ pub fn hypergradient<'py>(
     let work = |events: std::sync::mpsc::Sender<Question<Stage>>, flag| {
         bridge.watch(flag);
         let mut watch = |stage: &Stage| {
-            let stop = bridge.is_halted() || (heard && ask(&events, *stage));
+            let stop = bridge.is_halted() || (heard && ask(&events, *stage, |question| question));
             if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         known_thread(|| {
             plan.estimate(&lower, &upper, &lambda, (place.as_ref(), 0), &mut Measured::default(), &mut watch)
         })
     };
-    let listen = |py: Python<'_>, question: Question<Stage>| {
+    let listen = |py: Python<'_>, question: &Question<Stage>| {
         if let Some(listener) = &listener {
             let Stage { steps, replicates, error, allowed, rows } = question.record;
             question.answer(listener.bind(py).call1((steps, replicates, error, allowed, rows))?.is_truthy()?);

@@ -21,11 +21,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use super::bridge::{Bridge, Question, ask, known_thread};
+use super::bridge::{Bridge, known_thread};
 use super::hypergradient::{Start, place, serialized, work};
 use super::levels::{LossLevel, Lower, ObjectiveLevel};
 use super::plan::{Measured, Place, Plan, Settings, longest_step};
-use crate::attended::{Attended, attended};
+use crate::attended::{Attended, Question, ask, attended};
 
 /// Growth of the number of iterations between two entries of the history of an algorithm.
 const GROWTH: f64 = 1.25;
@@ -126,7 +126,7 @@ pub fn minimize<'py>(
     let options = options.extract::<Loop<'_>>()?;
     let domain = Domain::bounded(options.low.as_array().to_vec(), options.high.as_array().to_vec());
     let domain = domain.map_err(crate::errors::raise)?;
-    let asked = options.asked()?;
+    let asked = options.asked();
     let lambda = lam.as_array().to_vec();
     let place = place(&start).unwrap_or_else(|| Place::zeros(lower.level().dims().w));
     let algorithm = asked.algorithm(&lower)?;
@@ -143,7 +143,7 @@ pub fn minimize<'py>(
         });
         ended.map(|ended| (ended, frame.history, clock.elapsed().as_secs_f64()))
     };
-    let listen = |py: Python<'_>, question: Question<Entry>| {
+    let listen = |py: Python<'_>, question: &Question<Entry>| {
         if let Some(listener) = &listener {
             question.answer(listener.bind(py).call1(entry(py, &question.record))?.is_truthy()?);
         }
@@ -169,13 +169,8 @@ pub fn minimize<'py>(
 }
 
 impl Loop<'_> {
-    fn asked(&self) -> PyResult<Asked> {
-        if let Some(time) = self.max_time
-            && !(time > 0.0 && time.is_finite())
-        {
-            return Err(PyValueError::new_err(format!("max_time={time} must be positive and finite")));
-        }
-        Ok(Asked {
+    fn asked(&self) -> Asked {
+        Asked {
             method: self.method.clone(),
             max_iter: self.max_iter.max(1),
             deadline: self.max_time.map(Duration::from_secs_f64),
@@ -185,7 +180,7 @@ impl Loop<'_> {
             outer_step: self.outer_step,
             steps: self.steps.map(|(lower, linear, outer)| [lower, linear, outer]),
             batch: if self.batch == 0 { Batch::All } else { Batch::Rows(self.batch) },
-        })
+        }
     }
 }
 
@@ -225,7 +220,7 @@ impl Frame<'_> {
     /// Adds an entry; true to stop.
     fn tell(&mut self, entry: Entry) -> bool {
         self.history.push(entry.clone());
-        self.bridge.is_halted() || self.listener.is_some_and(|events| ask(events, entry))
+        self.bridge.is_halted() || self.listener.is_some_and(|events| ask(events, entry, |question| question))
     }
 
     /// Descends along hypergradients, by line searches or by steps that need none.

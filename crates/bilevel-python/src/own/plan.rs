@@ -308,7 +308,7 @@ pub fn longest_step(loss: &LossLevel, w: &[f64], lambda: &[f64], batch: Batch, s
     }
     if largest <= 0.0 {
         return Err(Error::numeric("the lower loss does not curve upwards at the start")
-            .remedy("make it strongly convex in w, start elsewhere (w0=), or give map_step="));
+            .remedy("make it strongly convex in w, start elsewhere (start=), or give map_step="));
     }
     Ok((1.0 / (margin * largest), Work::hessian_product(rows)))
 }
