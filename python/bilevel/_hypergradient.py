@@ -13,6 +13,7 @@ from bilevel import _core, _settings
 from bilevel._arrays import threads
 from bilevel._estimates import Hypergradient, Stage, Work, message_of
 from bilevel._levels import Lower, StochasticLoss, UpperObjective, arranged, check_levels, vector
+from bilevel._progress import says_stop
 
 ROUGH = 0.05
 """Relative precision where none was asked for and nothing exact can be had."""
@@ -328,7 +329,7 @@ def hypergradient(
     name = chosen(lower, upper, method, precision)
     if method == "auto" and name == "sid" and precision is None:
         settings["precision"] = ROUGH
-    listener = None if callback is None else (lambda *stage: callback(Stage(*stage)) is True)
+    listener = None if callback is None else (lambda *stage: says_stop(callback(Stage(*stage))))
     record = _core.hypergradient(
         lower,
         upper,

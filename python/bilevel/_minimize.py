@@ -14,6 +14,7 @@ from bilevel._arrays import threads
 from bilevel._estimates import Work
 from bilevel._hypergradient import Settings, chosen, core_settings, core_start
 from bilevel._levels import Floats, Level, Lower, UpperObjective, arranged, check_levels, vector
+from bilevel._progress import says_stop
 
 DESCENTS = ("lbfgs", "gradient")
 """Loops over hypergradients; all other methods are algorithms of the literature."""
@@ -236,7 +237,7 @@ def minimize(
     def listen(*numbers: Any) -> bool:
         row = step(numbers)
         # All are called, whatever the first of them says.
-        return any([callback(row) is True for callback in callbacks])
+        return any([says_stop(callback(row)) for callback in callbacks])
 
     def result(record: _core.MinimizeRecord) -> MinimizeResult:
         return MinimizeResult(

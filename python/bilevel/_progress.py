@@ -8,10 +8,28 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO, TypeAlias
 
+import numpy as np
+
 from bilevel import _core
 from bilevel._records import CleaningStep, Iteration
 
 Callback: TypeAlias = Callable[[Iteration], object]
+
+
+def says_stop(answer: object) -> bool:
+    """Whether a callback asks to stop: by True, Python's or NumPy's. Anything else it may return by chance.
+
+    Parameters
+    ----------
+    answer : object
+        What it returned.
+
+    Returns
+    -------
+    bool
+        Whether it does.
+    """
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
 class Listener:
@@ -55,7 +73,7 @@ class Listener:
         """
         row = self.record(*values)
         # All are called, whatever the first of them says.
-        return any([callback(row) is True for callback in self.callbacks])
+        return any([says_stop(callback(row)) for callback in self.callbacks])
 
     def finish(self) -> None:
         """Tell that there is nothing more to come."""

@@ -124,9 +124,9 @@ def test_bounds(ridge: Ridge) -> None:
 def test_callbacks(method: str, ridge: Ridge) -> None:
     seen: list[bilevel.UpperStep] = []
 
-    def stop(step: bilevel.UpperStep) -> bool:
+    def stop(step: bilevel.UpperStep) -> np.bool_:
         seen.append(step)
-        return len(seen) == 3
+        return np.equal(len(seen), 3)
 
     found = bilevel.minimize(ridge.lower(), ridge.upper(), ridge.lam, domain=BOX, method=method, callbacks=[stop])
     assert found.status == "interrupted" and len(seen) == 3 and not found.success

@@ -17,6 +17,7 @@ mod digest;
 mod engine;
 mod fit;
 mod fitted;
+mod judging;
 mod loss_choice;
 mod metrics;
 mod model;

@@ -1,7 +1,6 @@
 //! The tuning from beginning to end.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -11,10 +10,11 @@ use super::compare::{candidate, diagnose, untuned, usual_if_better};
 use super::context::{Context, Spec, Stop};
 use super::engine::engine_for;
 use super::fitted::Fitted;
+use super::judging::{check_fits, judges, lacking_class};
 use super::model::target_numbers;
-use super::options::{Criterion, Penalties, TuneOptions};
+use super::options::{Penalties, TuneOptions};
 use super::outcome::{Law, Tuned};
-use super::partition::{Judges, Rows, divide, lacking, rare_classes};
+use super::partition::{Judges, Rows, divide, rare_classes};
 use super::path::{Division, Model, Reach, Tried, run_path};
 use super::problem::{Arranged, check_weights, prepared};
 use super::progress::Observer;
@@ -24,8 +24,6 @@ use crate::optimize::StopReason;
 use crate::problems::glm::{Loss, Penalty};
 use crate::{Error, Result};
 
-/// Rows above which a quarter is held out instead of folds, unless asked otherwise.
-const FOLDS_UP_TO: usize = 20_000;
 /// Rows of which a single monitor part is representative enough; fewer are rotated through four parts.
 const ONE_MONITOR_FROM: usize = 10_000;
 /// Parts of the steering rows, of which one at a time looks on.
@@ -72,13 +70,7 @@ pub(super) fn run(
         .map(|(test, y)| Rows::new(test, y, options.sampling).risk(RowRanges::all(test.rows()), loss, intercept));
 
     let mut division = divide(rows, judges, None, loss, intercept);
-    if let Some(class) = lacking(&division, &rare) {
-        return Err(Error::input(format!(
-            "class {} is among the rows that are held out only",
-            class_name(&data, class)
-        ))
-        .remedy("judge by fewer rows (--validation, --folds), or merge the class with another or leave it out"));
-    }
+    check_fits(&division, &rare, &data)?;
     let model = Model {
         groups: &data.groups,
         features: data.features(),
@@ -111,9 +103,9 @@ pub(super) fn run(
         };
         let rotated: Vec<Division<'_>> =
             (0..rotations).map(|rotation| divide(rows, judges, Some((rotation, parts)), loss, intercept)).collect();
-        let lacking = rotated.iter().find_map(|part| lacking(part, &rare));
+        let lacking = rotated.iter().find_map(|part| lacking_class(part, &rare, &data));
         let few = match (lacking, judges) {
-            (Some(class), _) => format!("so few rows of class {}", class_name(&data, class)),
+            (Some(class), _) => format!("so few rows of class {class}"),
             (None, Judges::Separate(_)) => "so few validation rows".into(),
             (None, Judges::Given(_)) => "two folds".into(),
             (None, Judges::Tail(_) | Judges::Folds(_)) => "so few rows".into(),
@@ -271,13 +263,6 @@ pub(super) fn run(
     })
 }
 
-fn class_name(data: &Dataset, class: u32) -> &str {
-    match &data.target {
-        Target::Classes { names, .. } => &names[class as usize],
-        Target::Values(_) => "",
-    }
-}
-
 fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>) -> Result<()> {
     check_rows(train)?;
     for (other, name) in [(validation, "validation"), (test, "test")] {
@@ -309,85 +294,6 @@ fn check_rows(data: &Dataset) -> Result<()> {
     match data.rows() {
         0..4 => Err(Error::input(format!("{} training rows are too few to tune on", data.rows()))),
         _ => Ok(()),
-    }
-}
-
-/// A class that only one fold has cannot be learned for it.
-fn check_given(data: &Dataset, folds: &[Range<usize>]) -> Result<()> {
-    let Target::Classes { codes, names } = &data.target else { return Ok(()) };
-    let holder = |class: usize| {
-        let mut holders = folds.iter().enumerate().filter(|(_, fold)| {
-            let rows = &codes[fold.start..fold.end];
-            rows.contains(&(class as u32))
-        });
-        holders.next().filter(|_| holders.next().is_none()).map(|(number, _)| number)
-    };
-    match (0..names.len()).find_map(|class| Some((class, holder(class)?))) {
-        Some((class, number)) => Err(Error::input(format!("class {} is in fold {number} only", names[class]))
-            .remedy("spread each class over the folds (stratify them), or merge rare classes")),
-        None => Ok(()),
-    }
-}
-
-/// A class that cannot be in all of `k` folds.
-fn too_rare(name: &str, size: usize, k: usize) -> Error {
-    let (rows, folds) = match size {
-        1 => ("1 row".into(), String::new()),
-        _ => (format!("{size} rows"), format!("use --folds {size} or fewer, ")),
-    };
-    Error::input(format!("class {name} has {rows}, fewer than the {k} folds"))
-        .remedy(format!("{folds}judge by --validation, or merge the class with another or leave it out"))
-}
-
-fn judges<'a>(
-    data: &Dataset,
-    folds: &'a [Range<usize>],
-    validation: Option<(&'a Dataset, &'a [f64])>,
-    options: &TuneOptions,
-) -> Result<(Judges<'a>, String)> {
-    if let Some((validation, y)) = validation {
-        return Ok((Judges::Separate(Rows::new(validation, y, options.sampling)), "validation file".into()));
-    }
-    if !folds.is_empty() {
-        check_given(data, folds)?;
-        return Ok((Judges::Given(folds), format!("{} given folds", folds.len())));
-    }
-    let n = data.rows();
-    let smallest = match &data.target {
-        Target::Classes { codes, names } => {
-            let mut sizes = vec![0usize; names.len()];
-            codes.iter().for_each(|&c| sizes[c as usize] += 1);
-            (0..names.len()).map(|c| (sizes[c], names[c].clone())).min()
-        }
-        Target::Values(_) => None,
-    };
-    let criterion = match options.criterion.clone() {
-        Criterion::Auto if n <= FOLDS_UP_TO => {
-            Criterion::Folds(smallest.as_ref().map_or(n, |(size, _)| *size).clamp(2, 5))
-        }
-        Criterion::Auto => Criterion::HeldOut(0.25),
-        given => given,
-    };
-    match criterion {
-        Criterion::Folds(k) => {
-            if k < 2 || k > n {
-                return Err(Error::input(format!("{k} folds of {n} rows are not possible"))
-                    .remedy("use between 2 folds and one fold a row"));
-            }
-            if let Some((size, name)) = smallest.filter(|(size, _)| *size < k) {
-                return Err(too_rare(&name, size, k));
-            }
-            Ok((Judges::Folds(k), format!("{k} folds")))
-        }
-        Criterion::HeldOut(fraction) => {
-            if !(fraction > 0.0 && fraction < 1.0) {
-                return Err(Error::input(format!("a fraction of {fraction} of the rows cannot be held out"))
-                    .remedy("use a number between 0 and 1"));
-            }
-            let size = ((fraction * n as f64).round() as usize).clamp(1, n - 1);
-            Ok((Judges::Tail(size), format!("{} % held out", (fraction * 1000.0).round() / 10.0)))
-        }
-        Criterion::Auto | Criterion::GivenFolds(_) => unreachable!("replaced above"),
     }
 }
 
