@@ -36,13 +36,13 @@ fn classes(codes: Vec<u32>) -> Target {
 fn each_fold_has_a_row() {
     for n in 4..9 {
         let (x, y) = rows(n, n as u64, |x, noise| x[0] + noise);
-        let tuned = tune(&dataset(&x, Target::Values(y.into())), None, None, &TuneOptions::default(), &mut Silent);
+        let tuned = tune(dataset(&x, Target::Values(y.into())), None, None, &TuneOptions::default(), &mut Silent);
         assert!(tuned.unwrap().lambda.iter().all(|l| l.is_finite()), "{n} rows");
     }
     let (x, y) = rows(25, 3, |x, noise| x[0] + noise);
     for folds in [19, 20, 25] {
         let options = TuneOptions { criterion: Criterion::Folds(folds), ..TuneOptions::default() };
-        tune(&dataset(&x, Target::Values(y.clone().into())), None, None, &options, &mut Silent).unwrap();
+        tune(dataset(&x, Target::Values(y.clone().into())), None, None, &options, &mut Silent).unwrap();
     }
 }
 
@@ -54,7 +54,7 @@ fn the_unit_of_the_target_does_not_matter_to_huber() {
         let options = TuneOptions { loss: LossChoice::Huber, penalties: Penalties::Shared, ..TuneOptions::default() };
         let [one, others @ ..] = [1.0, 1024.0, 1.0 / 1024.0].map(|unit| {
             let y: Vec<f64> = y.iter().map(|y| unit * y).collect();
-            let tuned = tune(&dataset(&x, Target::Values(y.into())), None, None, &options, &mut Silent).unwrap();
+            let tuned = tune(dataset(&x, Target::Values(y.into())), None, None, &options, &mut Silent).unwrap();
             (tuned.lambda, tuned.model.intercept[0] / unit)
         });
         for other in others {
@@ -104,7 +104,7 @@ fn rows_that_weigh_nothing_do_not_judge() {
     };
     let (train, few) = (part(0..50), part(50..70));
     let mut all = part(50..150);
-    all.weights = Some((0..100).map(|row| f64::from(row < 20)).collect::<Vec<f64>>().into());
+    all.weights = Some((0..100).map(|row| f64::from(row < 20)).collect::<Vec<f64>>());
     for penalties in [Penalties::Shared, Penalties::PerFeature, Penalties::Auto] {
         let options = TuneOptions { penalties, ..TuneOptions::default() };
         let [some, weighed] = [&few, &all].map(|rows| tune(&train, Some(rows), None, &options, &mut Silent).unwrap());
