@@ -117,6 +117,15 @@ impl Entry {
 /// Iterations from one checkpoint to the next grow by this factor.
 const SPACING: f64 = 1.25;
 
+/// Seconds between two looks at whether the race was stopped.
+const LOOK: f64 = 0.2;
+
+/// How far the iterations are when the next look is due, at the rate so far.
+fn next_look(at: &Iterate<'_>) -> usize {
+    let pace = at.elapsed.as_secs_f64() / at.iterations.max(1) as f64;
+    at.iterations + ((LOOK / pace.max(1e-9)) as usize).max(1)
+}
+
 /// Runs `algorithm` on `budget`, with checkpoints at geometric distances and at the end.
 ///
 /// # Errors
@@ -130,8 +139,15 @@ pub fn compete(
 ) -> Result<Entry> {
     budget.validate()?;
     let mut curve = Vec::new();
-    let (mut failure, mut interrupted) = (None, false);
+    let (mut failure, mut interrupted, mut due) = (None, false, 0);
     let mut watch = |at: &Iterate<'_>| {
+        interrupted = stop.is_raised();
+        if interrupted {
+            return ControlFlow::Break(());
+        }
+        if at.iterations < due && budget.spent(at) < 1.0 {
+            return ControlFlow::Continue(due.min(next_look(at)));
+        }
         match judge.judge(at.point) {
             Ok(judgement) => {
                 let cost = Cost { iterations: at.iterations, seconds: at.elapsed.as_secs_f64(), work: at.work };
@@ -142,16 +158,16 @@ pub fn compete(
                 return ControlFlow::Break(());
             }
         }
-        interrupted = stop.is_raised();
         let spent = budget.spent(at);
-        if interrupted || spent >= 1.0 {
+        if spent >= 1.0 {
             return ControlFlow::Break(());
         }
         let next = ((at.iterations as f64 * SPACING) as usize).max(at.iterations + 1);
         // Not much beyond the end of the budget, at the rate so far.
         let last = (at.iterations as f64 / spent).ceil();
         let last = if last.is_finite() && at.iterations > 0 { (last as usize).max(at.iterations + 1) } else { next };
-        ControlFlow::Continue(next.min(last))
+        due = next.min(last);
+        ControlFlow::Continue(due.min(next_look(at)))
     };
     let ended = run(contest.problem(), settings, contest.start.clone(), &mut watch);
     if interrupted {

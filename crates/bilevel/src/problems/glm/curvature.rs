@@ -11,6 +11,8 @@ use crate::stop::StopSignal;
 
 /// Largest matrix that is factorised.
 const LARGEST_DIRECT: usize = 6_000;
+/// Entries up to which rows are written out for a factorisation in their space: 1 GiB.
+const LARGEST_ROWS: usize = 1 << 27;
 
 /// Largest block of one output that is factorised.
 const LARGEST_BLOCK: usize = 2_000;
@@ -143,7 +145,9 @@ impl Curvature for GlmCurvature<'_, '_> {
 
     fn factorize(&self, stop: &StopSignal) -> Option<crate::Result<Box<dyn Factorization>>> {
         let risk = &self.glm.risk;
-        if risk.outputs() == 1 && risk.len() < risk.features() && risk.len() <= LARGEST_DIRECT {
+        let entries = risk.len().saturating_mul(risk.features());
+        let few_rows = risk.len() < risk.features() && risk.len() <= LARGEST_DIRECT && entries <= LARGEST_ROWS;
+        if risk.outputs() == 1 && few_rows {
             return Some(direct::by_rows(self, stop));
         }
         (risk.parameters() <= LARGEST_DIRECT).then(|| direct::by_parameters(self, stop))
