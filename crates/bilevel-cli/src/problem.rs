@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bilevel::data::mapped::{Header, MappedRows};
-use bilevel::data::{Dataset, Format, Groups, PackedTable, Parts, ReadOptions, stratified_order};
+use bilevel::data::{Dataset, Groups, PackedTable, Parts, ReadOptions, stratified_order};
 use bilevel::{Error, Result};
 
 use crate::args::ProblemArgs;
@@ -21,8 +21,6 @@ pub struct Inputs {
     pub test: Option<Dataset>,
     /// Name or number of the target column.
     pub target_name: Option<String>,
-    /// Whether the training file had a header, where there could be one.
-    pub header: Option<bool>,
     /// Pairs of a name and a text.
     pub description: Vec<(String, String)>,
     pub notes: Vec<String>,
@@ -45,7 +43,6 @@ struct Training {
     learned: Learned,
     data: Dataset,
     target_name: Option<String>,
-    header: Option<bool>,
     /// What kind of file it is.
     format: String,
     /// The header of a mapped file.
@@ -62,11 +59,10 @@ impl Training {
         let table = PackedTable::read(path, options, &encode_options(&args.encoding))?;
         let target_name = table.target_name.clone();
         let format = table.format;
-        let header = if format == Format::Delimited { Some(table.named) } else { None };
         let notes = table.notes.clone();
         let (learned, data) = Learned::new(table, args, plan::target_kind(args.model))?;
         let format = format.to_string();
-        Ok(Training { learned, data, target_name, header, format, mapped: None, notes })
+        Ok(Training { learned, data, target_name, format, mapped: None, notes })
     }
 
     fn of_mapped(args: &ProblemArgs, rows: &MappedRows) -> Result<Self> {
@@ -77,12 +73,11 @@ impl Training {
             learned.groups = Groups::read(path, &data.feature_names, &header.encoder.groups())?;
             data.groups = learned.groups.clone();
         }
-        let (target_name, named) = (header.provenance.target_name.clone(), header.provenance.named);
+        let target_name = header.provenance.target_name.clone();
         Ok(Training {
             learned,
             data,
             target_name,
-            header: named,
             format: "mapped".into(),
             mapped: Some(header.clone()),
             notes: Vec::new(),
@@ -103,7 +98,7 @@ pub fn read(
     let mut phase = |path: &Path| phase(&format!("reading {}", path.display()));
     let options = ReadOptions { precision: args.encoding.dtype.into(), ..read_options(&args.data) };
     phase(&args.train);
-    let Training { learned, data: mut train, target_name, header, format, mapped: mapped_header, notes } =
+    let Training { learned, data: mut train, target_name, format, mapped: mapped_header, notes } =
         Training::read(args, &options, verify)?;
     let mut other = |path: &PathBuf, labels: &Option<PathBuf>| -> Result<Dataset> {
         phase(path);
@@ -143,7 +138,7 @@ pub fn read(
             description.push((format!("{name} data"), format!("{rows} ({part})")));
         }
     }
-    Ok(Inputs { learned, train, validation: validation_data, test: test_data, target_name, header, description, notes })
+    Ok(Inputs { learned, train, validation: validation_data, test: test_data, target_name, description, notes })
 }
 
 /// `data` without a fraction of its rows, and these. Rows in random order are cut where they lie.

@@ -27,7 +27,6 @@ pub fn write(args: &CleanArgs, inputs: &Inputs, cleaned: &Cleaned) -> Result<()>
             labels: learned.labels.clone(),
             relabel: learned.relabel.clone(),
             target_name: inputs.target_name.clone(),
-            header: inputs.header,
             groups: learned.groups.clone(),
             penalties: Penalties::Shared,
             lambda_names: vec!["shared".into()],

@@ -58,7 +58,6 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode> {
     let known = Known {
         learned: &inputs.learned,
         target_name: &inputs.target_name,
-        header: inputs.header,
         description: &inputs.description,
         feature_names: &feature_names,
         strongest: &strongest,
@@ -87,7 +86,6 @@ fn closing(args: &TuneArgs, tuned: &Tuned) -> String {
 struct Known<'a> {
     learned: &'a Learned,
     target_name: &'a Option<String>,
-    header: Option<bool>,
     description: &'a [(String, String)],
     feature_names: &'a [String],
     strongest: &'a [StrongWeight],
@@ -123,7 +121,6 @@ fn write(args: &TuneArgs, known: &Known<'_>, tuned: &mut Tuned) -> Result<()> {
             labels: learned.labels.clone(),
             relabel: learned.relabel.clone(),
             target_name: known.target_name.clone(),
-            header: known.header,
             groups: learned.groups.clone(),
             penalties: tuned.penalties,
             lambda_names: tuned.lambda_names.clone(),

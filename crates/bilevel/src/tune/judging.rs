@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::options::{Criterion, TuneOptions};
-use super::partition::{Judges, Rows, lacking};
+use super::partition::{Judges, Rows, class_sizes, lacking};
 use super::path::Division;
 use crate::data::{Dataset, Target};
 use crate::{Error, Result};
@@ -71,11 +71,7 @@ pub(super) fn judges<'a>(
     }
     let n = data.rows();
     let smallest = match &data.target {
-        Target::Classes { codes, names } => {
-            let mut sizes = vec![0usize; names.len()];
-            codes.iter().for_each(|&c| sizes[c as usize] += 1);
-            (0..names.len()).map(|c| (sizes[c], names[c].clone())).min()
-        }
+        Target::Classes { names, .. } => class_sizes(&data.target).into_iter().zip(names.iter().cloned()).min(),
         Target::Values(_) => None,
     };
     let criterion = match options.criterion.clone() {

@@ -3,7 +3,7 @@
 use super::model::target_numbers;
 use super::options::LossChoice;
 use crate::data::{Dataset, Target};
-use crate::problems::glm::Loss;
+use crate::problems::glm::{Loss, weighted_median};
 use crate::{Error, Result};
 
 /// Targets whose median is known well enough.
@@ -54,40 +54,14 @@ fn huber_delta(train: &Dataset) -> f64 {
     let y = target_numbers(train);
     let y = some_targets(train, &y);
     let weights = train.weights.as_deref();
-    let centre = weighted_median(y.to_vec(), weights);
-    let deviations: Vec<f64> = y.iter().map(|y| (y - centre).abs()).collect();
     let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
-    let total: f64 = (0..y.len()).map(weight).sum();
-    let mean = deviations.iter().enumerate().map(|(row, deviation)| weight(row) * deviation).sum::<f64>() / total;
-    let median = weighted_median(deviations, weights);
+    let weighted = |value: &dyn Fn(f64) -> f64| y.iter().enumerate().map(|(row, &y)| (value(y), weight(row))).collect();
+    let centre = weighted_median(weighted(&|y| y));
+    let deviations: Vec<(f64, f64)> = weighted(&|y| (y - centre).abs());
+    let total: f64 = deviations.iter().map(|(_, weight)| weight).sum();
+    let mean = deviations.iter().map(|(deviation, weight)| weight * deviation).sum::<f64>() / total;
+    let median = weighted_median(deviations);
     // Both are standard deviations of a normal distribution.
     let deviation = if median > 0.0 { 1.4826 * median } else { 1.2533 * mean };
     if deviation > 0.0 { 1.345 * deviation } else { 1.0 }
-}
-
-/// The smallest of `values` such that it and those below it weigh more than half of all.
-fn weighted_median(values: Vec<f64>, weights: Option<&[f64]>) -> f64 {
-    let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
-    let total: f64 = (0..values.len()).map(weight).sum();
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut below = 0.0;
-    let found = order.iter().find(|&&row| {
-        below += weight(row);
-        below > 0.5 * total
-    });
-    found.map_or(f64::NAN, |&row| values[row])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_weight_stands_for_equal_values() {
-        let values = vec![3.0, 1.0, 2.0, 9.0];
-        assert_eq!(weighted_median(values.clone(), None), 3.0);
-        assert_eq!(weighted_median(values, Some(&[1.0, 4.0, 0.0, 2.0])), 1.0);
-        assert_eq!(weighted_median(vec![1.0, 1.0, 1.0, 1.0, 3.0, 9.0, 9.0], None), 1.0);
-    }
 }

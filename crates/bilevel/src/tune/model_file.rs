@@ -50,8 +50,6 @@ pub struct About {
     pub relabel: Relabel,
     /// Name or number of the target column of the training file, where it had one.
     pub target_name: Option<String>,
-    /// Whether the training file had a header, where there could be one.
-    pub header: Option<bool>,
     /// Groups of the features.
     pub groups: Groups,
     /// Kind of penalty.
@@ -222,7 +220,6 @@ mod tests {
                 labels: LabelMap::learn(&labels, None, &table.origin).unwrap(),
                 relabel: Relabel::parse(&["yes=1,2", "no=*"]).unwrap(),
                 target_name: Some("late".into()),
-                header: None,
                 penalties: Penalties::PerGroup,
                 lambda_names: vec!["age".into(), "town".into()],
                 status: "converged".into(),

@@ -41,7 +41,7 @@ pub(super) fn arrange(data: &Dataset, criterion: &Criterion, seed: u64) -> Resul
 }
 
 /// A random order of the rows, without those of weight 0, in which each class is spread evenly; another one for each `set`.
-pub(super) fn fair_order(data: &Dataset, seed: u64, set: u64) -> Vec<u32> {
+pub(crate) fn fair_order(data: &Dataset, seed: u64, set: u64) -> Vec<u32> {
     let mut order = spread_order(&data.target, seed, set);
     if let Some(weights) = &data.weights {
         order.retain(|&row| weights[row as usize] > 0.0);
@@ -186,12 +186,17 @@ pub(super) fn divide<'a>(
     }
 }
 
+/// Rows of each class; nothing of numbers.
+pub(super) fn class_sizes(target: &Target) -> Vec<usize> {
+    let Target::Classes { codes, names } = target else { return Vec::new() };
+    let mut sizes = vec![0; names.len()];
+    codes.iter().for_each(|&code| sizes[code as usize] += 1);
+    sizes
+}
+
 /// Classes of so few rows that a fit on some of the rows may lack them, by their numbers.
 pub(super) fn rare_classes(target: &Target) -> Vec<u32> {
-    let Target::Classes { codes, names } = target else { return Vec::new() };
-    let mut sizes = vec![0usize; names.len()];
-    codes.iter().for_each(|&code| sizes[code as usize] += 1);
-    (0u32..).zip(sizes).filter(|(_, size)| (1..RARE).contains(size)).map(|(class, _)| class).collect()
+    (0u32..).zip(class_sizes(target)).filter(|(_, size)| (1..RARE).contains(size)).map(|(class, _)| class).collect()
 }
 
 /// The first of the `rare` classes that some fit of `division` lacks.

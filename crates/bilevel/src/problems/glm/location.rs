@@ -18,15 +18,7 @@ impl EmpiricalRisk<'_> {
                 self.target[range.clone()].iter().enumerate().map(move |(i, &y)| (y, weight(i)))
             })
         };
-        let mut some: Vec<(f64, f64)> = rows().step_by(self.len().div_ceil(ENOUGH).max(1)).collect();
-        some.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let half = 0.5 * some.iter().map(|(_, weight)| weight).sum::<f64>();
-        let mut below = 0.0;
-        let median = some.iter().find(|(_, weight)| {
-            below += weight;
-            below > half
-        });
-        let Some(&(mut location, _)) = median else { return 0.0 };
+        let mut location = weighted_median(rows().step_by(self.len().div_ceil(ENOUGH).max(1)).collect());
         for _ in 0..STEPS {
             let (mut sum, mut total) = (0.0, 0.0);
             for (y, weight) in rows() {
@@ -41,5 +33,30 @@ impl EmpiricalRisk<'_> {
             location += step;
         }
         location
+    }
+}
+
+/// The smallest of these values, each with its weight, such that it and those below it weigh more than half of all; NaN of none.
+pub(crate) fn weighted_median(mut weighted: Vec<(f64, f64)>) -> f64 {
+    weighted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let half = 0.5 * weighted.iter().map(|(_, weight)| weight).sum::<f64>();
+    let mut below = 0.0;
+    let found = weighted.iter().find(|(_, weight)| {
+        below += weight;
+        below > half
+    });
+    found.map_or(f64::NAN, |&(value, _)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::weighted_median;
+
+    #[test]
+    fn a_weight_stands_for_equal_values() {
+        let values = [3.0, 1.0, 2.0, 9.0];
+        assert_eq!(weighted_median(values.map(|value| (value, 1.0)).to_vec()), 3.0);
+        assert_eq!(weighted_median(values.into_iter().zip([1.0, 4.0, 0.0, 2.0]).collect()), 1.0);
+        assert_eq!(weighted_median([1.0, 1.0, 1.0, 1.0, 3.0, 9.0, 9.0].map(|value| (value, 1.0)).to_vec()), 1.0);
     }
 }

@@ -26,6 +26,7 @@ mod softmax;
 mod weighting;
 
 pub use curvature::GlmCurvature;
+pub(crate) use location::weighted_median;
 pub use loss::Loss;
 pub use penalty::Penalty;
 pub use problem::Glm;
