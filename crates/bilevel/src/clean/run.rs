@@ -14,19 +14,15 @@ use crate::data::{Dataset, Target};
 use crate::domain::Domain;
 use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, Oracle, StopReason};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting};
-use crate::sample::Sample;
+use crate::sample::{Purpose, Rng, Sample};
 use crate::stop::StopSignal;
-use crate::tune::{
-    GlmProblem, LinearModel, Method, Penalties, TuneOptions, fair_order, predicted_classes, target_numbers,
-};
+use crate::tune::{GlmProblem, LinearModel, Method, Penalties, TuneOptions, predicted_classes, target_numbers};
 use crate::upper::UpperObjective;
 use crate::work::Work;
 use crate::{Error, Result};
 
 /// Hyperparameters stay in here: weights between 6e-6 and 1 - 6e-6.
 const BOX: (f64, f64) = (-12.0, 12.0);
-/// Stream of the order of the trusted rows.
-const TRUSTED: u64 = 7;
 /// Trusted rows below which none can be spared to look on.
 const FEWEST_FOR_A_MONITOR: usize = 50;
 /// Steps without a better monitor loss after which the weights only fit the rows that steer.
@@ -48,8 +44,7 @@ pub(super) fn run(
     let started = Instant::now();
     check(train, trusted, test, options)?;
     let signal = StopSignal::new(options.limits.time, observer.stop_flag());
-    // In an order in which any run of rows stands for all.
-    let trusted = &trusted.select(&fair_order(trusted, options.seed, TRUSTED));
+    let trusted = &shuffled(trusted, options.seed);
     let mut notes = missing_classes(train, trusted);
 
     observer.phase("arranging the rows");
@@ -199,6 +194,14 @@ fn tune_options(options: &CleanOptions) -> TuneOptions {
         seed: options.seed,
         ..TuneOptions::default()
     }
+}
+
+/// The rows that weigh something, in random order, so that any run of them stands for all.
+fn shuffled(trusted: &Dataset, seed: u64) -> Dataset {
+    let weighs = |row: &u32| trusted.weights.as_ref().is_none_or(|weights| weights[*row as usize] > 0.0);
+    let mut order: Vec<u32> = (0..trusted.rows() as u32).filter(weighs).collect();
+    Rng::stream(seed, Purpose::Split, 7).shuffle(&mut order);
+    trusted.select(&order)
 }
 
 /// A remark on classes that no trusted row has.

@@ -41,7 +41,7 @@ pub(super) fn arrange(data: &Dataset, criterion: &Criterion, seed: u64) -> Resul
 }
 
 /// A random order of the rows, without those of weight 0, in which each class is spread evenly; another one for each `set`.
-pub(crate) fn fair_order(data: &Dataset, seed: u64, set: u64) -> Vec<u32> {
+pub(super) fn fair_order(data: &Dataset, seed: u64, set: u64) -> Vec<u32> {
     let mut order = spread_order(&data.target, seed, set);
     if let Some(weights) = &data.weights {
         order.retain(|&row| weights[row as usize] > 0.0);
