@@ -88,8 +88,9 @@ class SampleWeightTuner(BaseEstimator):
         Whether to fit an intercept, which is never penalised.
     standardize : bool, default=True
         Whether to bring features to standard deviation 1 while fitting. Coefficients are those of the features as given.
-    precision : float, default=1e-3
-        The learning ends when no row has more than this share of the loss as hypergradient.
+    precision : float, default=1e-5
+        The learning ends when no weight of a row can lower the trusted loss at a rate above this share of it, divided by the
+        number of rows.
     max_iter : int, default=None
         Most steps of the weights; None is 3, or 30 from the uniform start.
     max_time : float, default=None
@@ -171,7 +172,7 @@ class SampleWeightTuner(BaseEstimator):
         monitor: float = 0.2,
         fit_intercept: bool = True,
         standardize: bool = True,
-        precision: float = 1e-3,
+        precision: float = 1e-5,
         max_iter: int | None = None,
         max_time: float | None = None,
         random_state: Any = 0,

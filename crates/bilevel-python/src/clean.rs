@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bilevel::clean::{CleanOptions, Cleaned, Observer, Start, Step, Strength};
-use bilevel::tune::Limits;
+use bilevel::clean::{CleanOptions, Cleaned, Observer, Step, Strength};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -39,21 +38,18 @@ struct Options {
 
 impl Options {
     fn parse(&self) -> PyResult<CleanOptions> {
-        let start: Start = named("start", &self.start)?;
         Ok(CleanOptions {
             loss: named("loss", &self.loss)?,
             strength: self.penalty.map_or(Strength::Tuned, Strength::Fixed),
             method: named("method", &self.method)?,
-            start,
+            start: named("start", &self.start)?,
             intercept: self.intercept,
             standardize: self.standardize,
             monitor: self.monitor,
             seed: self.seed,
-            limits: Limits {
-                time: self.max_time.map(Duration::from_secs_f64),
-                iterations: self.max_iter.unwrap_or(start.steps()),
-                tolerance: self.tolerance,
-            },
+            time: self.max_time.map(Duration::from_secs_f64),
+            iterations: self.max_iter,
+            tolerance: self.tolerance,
         })
     }
 }
@@ -120,7 +116,7 @@ fn record(py: Python<'_>, cleaned: Cleaned) -> PyResult<Bound<'_, PyDict>> {
     record.set_item("predicted", PyArray1::from_vec(py, cleaned.predicted))?;
     record.set_item("probability", PyArray1::from_vec(py, cleaned.probability))?;
     record.set_item("penalty", cleaned.strength)?;
-    record.set_item("status", cleaned.status)?;
+    record.set_item("status", cleaned.status.name())?;
     record.set_item("method", cleaned.method)?;
     record.set_item("kept", cleaned.kept)?;
     record.set_item("trace", PyList::new(py, cleaned.trace.iter().map(values))?)?;

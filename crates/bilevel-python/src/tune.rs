@@ -163,7 +163,7 @@ fn record(py: Python<'_>, tuned: Tuned) -> PyResult<Bound<'_, PyDict>> {
     record.set_item("intercept", PyArray1::from_vec(py, tuned.model.intercept))?;
     record.set_item("loss", tuned.model.loss.name())?;
     record.set_item("delta", if let Loss::Huber { delta } = tuned.model.loss { Some(delta) } else { None })?;
-    record.set_item("status", tuned.status)?;
+    record.set_item("status", tuned.status.name())?;
     record.set_item("method", tuned.method)?;
     record.set_item("penalties", tuned.penalties.name())?;
     record.set_item("lambda", PyArray1::from_vec(py, tuned.lambda))?;

@@ -48,7 +48,7 @@ impl Sample {
 
 /// How much of the population an evaluation visits: everything, or so many elements drawn at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Batch {
     /// The exact mean ([`Sample::Full`]).
     All,

@@ -13,7 +13,7 @@ use crate::work::Work;
 
 /// How a solve ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// The requested tolerance was reached.
     Converged,
@@ -31,6 +31,17 @@ impl Status {
     /// True when the result can be used (with the accuracy the status names).
     pub fn is_usable(self) -> bool {
         !matches!(self, Status::Diverged | Status::NotContraction)
+    }
+
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Converged => "converged",
+            Status::StepLimit => "step-limit",
+            Status::Stagnated => "stagnated",
+            Status::Diverged => "diverged",
+            Status::NotContraction => "not-contraction",
+        }
     }
 
     /// The less satisfactory of two statuses: the status of a computation made of two solves.

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// The step `eta_s` of step number `s = 0, 1, ...`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum StepSize {
     /// `eta_s = eta`.
     Constant {

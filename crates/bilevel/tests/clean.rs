@@ -11,7 +11,7 @@ use std::time::Duration;
 use bilevel::clean::{CleanOptions, Cleaned, FitOf, Observer, Silent, Start, Step, Strength, clean};
 use bilevel::data::{Dataset, Groups, Target};
 use bilevel::sample::{Purpose, Rng};
-use bilevel::tune::{LossChoice, Method};
+use bilevel::tune::{Ending, LossChoice, Method};
 use models::Bundled;
 
 /// Digits: rows whose labels were replaced in part, trusted rows, test rows, and which of the first are wrong.
@@ -87,8 +87,7 @@ fn wrong_labels_are_found() {
 fn weights_start_at_what_the_trusted_rows_say() {
     let ([train, trusted, _], wrong) = digits(1500, 400, 1);
     let from = |start| {
-        let limits = bilevel::tune::Limits { iterations: 2, ..CleanOptions::default().limits };
-        let options = CleanOptions { start, limits, ..CleanOptions::default() };
+        let options = CleanOptions { start, iterations: Some(2), ..CleanOptions::default() };
         clean(&train, &trusted, None, &options, &mut Silent).unwrap()
     };
     let (trusted, uniform) = (from(Start::Trusted), from(Start::Uniform));
@@ -107,11 +106,15 @@ fn weights_start_at_what_the_trusted_rows_say() {
 fn both_ways_to_solve_agree() {
     let ([train, trusted, _], _) = digits(400, 200, 1);
     let weights = |method| {
-        let limits = bilevel::tune::Limits { iterations: 3, ..CleanOptions::default().limits };
-        let options =
-            CleanOptions { method, strength: Strength::Fixed(0.02), monitor: 0.0, limits, ..CleanOptions::default() };
+        let options = CleanOptions {
+            method,
+            strength: Strength::Fixed(0.02),
+            monitor: 0.0,
+            iterations: Some(3),
+            ..CleanOptions::default()
+        };
         let cleaned = clean(&train, &trusted, None, &options, &mut Silent).unwrap();
-        assert_eq!((cleaned.kept, cleaned.status.as_str()), (3, "iteration-limit"));
+        assert_eq!((cleaned.kept, cleaned.status), (3, Ending::IterationLimit));
         cleaned.weights
     };
     let (exact, cg) = (weights(Method::Exact), weights(Method::AidCg));
@@ -168,7 +171,7 @@ fn an_interrupt_keeps_the_best_weights() {
     let ([train, trusted, _], wrong) = digits(600, 200, 1);
     let published = CleanOptions { start: Start::Uniform, ..CleanOptions::default() };
     let cleaned = clean(&train, &trusted, None, &published, &mut Stops(2, Arc::default())).unwrap();
-    assert_eq!((cleaned.status.as_str(), cleaned.kept), ("interrupted", 2));
+    assert_eq!((cleaned.status, cleaned.kept), (Ending::Interrupted, 2));
     assert!(area(&cleaned.weights, &wrong) > 0.9);
     let raised = Arc::new(AtomicBool::new(true));
     let before = clean(&train, &trusted, None, &CleanOptions::default(), &mut Stops(9, raised)).unwrap_err();
@@ -194,10 +197,7 @@ fn bad_input_is_named() {
     ] {
         refused(&train, &trusted, &options);
     }
-    let late = CleanOptions {
-        limits: bilevel::tune::Limits { time: Some(Duration::ZERO), ..defaults.limits },
-        ..defaults.clone()
-    };
+    let late = CleanOptions { time: Some(Duration::ZERO), ..defaults.clone() };
     let error = clean(&train, &trusted, None, &late, &mut Silent).unwrap_err();
     assert!(error.is_numeric() && error.to_string().contains("max-time"), "{error}");
 }

@@ -91,6 +91,7 @@ fn deterministic_estimators_reach_exact() {
             let found = method
                 .estimate_on(map, &problem.upper, &problem.lambda, None, 1, 0)
                 .unwrap_or_else(|error| panic!("{}, {}: {error}", problem.name, method.name()));
+            assert_eq!(found.work.cross_products, 0, "{}: the penalty visits no rows", method.name());
             let error = vector::distance(&found.value, &exact) / vector::norm(&exact);
             assert!(error < 1e-5, "{}, {}, {steps} steps: relative error {error:e}", problem.name, method.name());
         }
@@ -116,12 +117,20 @@ fn stochastic_estimators_agree_with_exact() {
             (series(SeriesLength::Uniform { terms }), 100),
             (Method::MixedFixedPoint(km), 16),
             (Method::ReverseMode(ReverseMode::new(sampled)), 16),
+            (
+                Method::Sid(Sid {
+                    cross_batch: Batch::Rows(batch),
+                    ..Sid::new(terms, batch, StepSize::Constant { eta })
+                }),
+                16,
+            ),
         ];
         for (method, replicates) in cases {
             let mean = replicate(replicates, |index| {
                 method.estimate(&map, &problem.upper, &problem.lambda, Some(&mut start.clone()), 5, index)
             })
             .unwrap_or_else(|error| panic!("{}, {}: {error}", problem.name, method.name()));
+            assert_eq!(mean.work.cross_products, 0, "{}: the penalty visits no rows", method.name());
             let (errors, size) = (mean.std_error.as_ref().unwrap(), vector::norm(&exact));
             // The iterates of reverse mode vary around the solution, and its mean with them to second order.
             let bias = if matches!(method, Method::ReverseMode(_)) { 0.06 } else { 0.02 };

@@ -85,13 +85,43 @@ fn columns_that_may_be_no_categories_are_doubted() {
     found(&|i| if i == 41 { "12kg".into() } else { format!("{}", i % 25) }, "because of '12kg'");
     found(&|i| format!("{},{}", i % 25, i % 7), "decimal points");
     found(&|i| format!("row {i}"), "categories, 60 in 60 rows");
+    found(&|i| format!("{i}"), "numbers the rows: --exclude a");
+    found(&|i| format!("{}", i + 1), "numbers the rows");
     for cell in [
         |i| format!("{}", i % 7),
         |i| format!("k{}", i % 7),
+        |i| format!("{}", i + 2),
         |i| if i % 5 == 4 { "4+".into() } else { format!("{}", i % 5) },
     ] {
         assert_eq!(doubts(&cell), Vec::<String>::new());
     }
+}
+
+/// Such a file has no column more for it.
+#[test]
+fn rows_may_end_with_a_delimiter() {
+    for (rows, header) in [(40, "a,b,y,\n"), (40, ""), (300_000, "a,b,y,\n")] {
+        let line = |i: usize, end: &str| format!("{}.25,k{},{}{end}\n", i % 13, i % 3, i % 2);
+        let closed =
+            Scratch::new("closed.csv", format!("{header}{}", (0..rows).map(|i| line(i, ",")).collect::<String>()));
+        let open = header.trim_end_matches(",\n");
+        let open = if open.is_empty() { String::new() } else { format!("{open}\n") };
+        let open = Scratch::new("open.csv", format!("{open}{}", (0..rows).map(|i| line(i, "")).collect::<String>()));
+        let expected = read(&open.0, &ReadOptions::default()).unwrap();
+        let expected = Encoder::learn(&expected, &EncodeOptions::default()).unwrap().encode(expected).unwrap();
+        for (_, encoded) in three_ways(&closed, &ReadOptions::default(), &EncodeOptions::default()) {
+            assert!(encoded.design == expected.design && encoded.labels == expected.labels);
+        }
+        let end = if rows > 1000 { rows - 1 } else { 250 };
+        let text = |i: usize| line(i, if i == end { ",7" } else { "," });
+        let late = Scratch::new("late.csv", format!("{header}{}", (0..=end).map(text).collect::<String>()));
+        let error = PackedTable::read(&late.0, &ReadOptions::default(), &EncodeOptions::default()).unwrap_err();
+        let at = format!("late.csv:{}:4: column 4 holds something", end + 1 + usize::from(!header.is_empty()));
+        assert!(error.to_string().contains(&at), "{error}");
+    }
+    // A column that has a name is there.
+    let named = Scratch::new("named.csv", "a,y,b\n1,0,\n2,1,\n3,0,\n");
+    assert_eq!(read(&named.0, &ReadOptions::default()).unwrap().rows(), 3);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use bilevel::newton::{Newton, NewtonDirection};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::sample::{Rng, Sample};
 use bilevel::stop::StopSignal;
-use bilevel::tune::{Limits, Method, Observer, Penalties, TraceRow, TuneOptions, tune};
+use bilevel::tune::{Ending, Limits, Method, Observer, Penalties, TraceRow, TuneOptions, tune};
 use bilevel::vector;
 use models::{Bundled, Numbers, Stored, matrix};
 
@@ -241,7 +241,7 @@ fn an_interrupted_tuning_returns_to_its_best_fits() {
                 assert!(at > 4, "{method:?}: it is over after {} evaluations", observer.seen.len());
                 continue;
             }
-            assert_eq!(tuned.status, "interrupted", "{method:?} at {at}");
+            assert_eq!(tuned.status, Ending::Interrupted, "{method:?} at {at}");
             assert_eq!(observer.seen.len(), at, "{method:?}: no evaluation after the signal");
             let own = observer.seen.iter().filter(|row| row.penalties == tuned.penalties);
             let best = own.map(|row| row.validation_loss).fold(f64::INFINITY, f64::min);
@@ -277,7 +277,7 @@ fn a_sampled_search_keeps_its_first_look() {
     for method in [Method::SidConstant, Method::SidSvrg, Method::AidFp] {
         let options = TuneOptions { penalties: Penalties::Shared, method, ..TuneOptions::default() };
         let tuned = tune(&digits, None, None, &options, &mut Slow(Arc::default())).unwrap();
-        assert_eq!((&tuned.status[..], tuned.trace.len()), ("interrupted", 1), "{method:?}");
+        assert_eq!((tuned.status, tuned.trace.len()), (Ending::Interrupted, 1), "{method:?}");
         assert!(tuned.model.coef.iter().any(|w| *w != 0.0) && vector::all_finite(&tuned.model.coef));
     }
 }
@@ -346,7 +346,7 @@ fn nothing_is_fitted_once_time_is_over() {
                     if observer.late {
                         return eprintln!("skipped: too busy to tell");
                     }
-                    assert_eq!(tuned.status, "time-limit", "{method:?}");
+                    assert_eq!(tuned.status, Ending::TimeLimit, "{method:?}");
                     let more = tuned.passes - observer.passes;
                     // What was found is solved anew before the last fits; those would take 120 and more.
                     let bound = if before_fits { 60.0 } else { 0.0 };

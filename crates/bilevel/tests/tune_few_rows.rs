@@ -2,7 +2,7 @@
 
 use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
 use bilevel::sample::{Purpose, Rng};
-use bilevel::tune::{Criterion, Limits, LossChoice, Penalties, Silent, TuneOptions, tune};
+use bilevel::tune::{Criterion, Ending, Limits, LossChoice, Penalties, Silent, TuneOptions, tune};
 
 const FEATURES: usize = 3;
 
@@ -122,5 +122,5 @@ fn a_search_that_is_cut_short_is_not_said_to_converge() {
         let options = TuneOptions { penalties: Penalties::Shared, limits, ..TuneOptions::default() };
         tune(&data, None, None, &options, &mut Silent).unwrap().status
     };
-    assert_eq!((status(1).as_str(), status(200).as_str()), ("iteration-limit", "converged"));
+    assert_eq!((status(1), status(200)), (Ending::IterationLimit, Ending::Converged));
 }

@@ -30,7 +30,7 @@ pub fn write(args: &CleanArgs, inputs: &Inputs, cleaned: &Cleaned) -> Result<()>
             groups: learned.groups.clone(),
             penalties: Penalties::Shared,
             lambda_names: vec!["shared".into()],
-            status: cleaned.status.clone(),
+            status: cleaned.status,
             method: cleaned.method.clone(),
             criterion: "trusted rows".into(),
             command: command.clone(),

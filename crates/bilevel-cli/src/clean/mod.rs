@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use bilevel::Result;
 use bilevel::clean::{CleanOptions, Cleaned, FitOf, Strength};
 use bilevel::data::{Dataset, Target};
-use bilevel::tune::Metrics;
+use bilevel::tune::{Ending, Metrics};
 
 pub use args::CleanArgs;
 
@@ -28,9 +28,8 @@ pub fn run(args: &CleanArgs) -> Result<ExitCode> {
     let trusted = Part::File(args.trusted.clone());
     let test = args.test.clone().map(Part::File);
     let test = test.as_ref().map(|part| (part, &args.test_labels));
-    let defaults = CleanOptions::default();
-    let iterations = args.max_iterations.map_or(args.start.steps(), |n| n as usize);
-    let mut progress = Progress::new(args.quiet, iterations);
+    let iterations = args.max_iterations.map(|n| n as usize);
+    let mut progress = Progress::new(args.quiet, iterations.unwrap_or_else(|| args.start.steps()));
     let mut inputs = problem::read(&asked, Some(&trusted), test, Verify::All, |phase| progress.phase_begins(phase))?;
     for (name, _) in &mut inputs.description {
         *name = name.replace("validation data", "trusted data");
@@ -48,7 +47,9 @@ pub fn run(args: &CleanArgs) -> Result<ExitCode> {
         standardize: given.standardize,
         monitor: args.monitor,
         seed: args.seed,
-        limits: bilevel::tune::Limits { time: args.max_time, iterations, ..defaults.limits },
+        time: args.max_time,
+        iterations,
+        ..CleanOptions::default()
     };
     let Inputs { train, validation, test, .. } = &inputs;
     let trusted = validation.as_ref().expect("the trusted rows were read");
@@ -60,7 +61,7 @@ pub fn run(args: &CleanArgs) -> Result<ExitCode> {
     if !args.quiet {
         output::print(&format!("\n{}\n{}", text(&cleaned, train), closing(args, &cleaned)))?;
     }
-    Ok(if cleaned.status == "interrupted" { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
+    Ok(if cleaned.status == Ending::Interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
 }
 
 /// The label of a row as it was written.

@@ -2,7 +2,7 @@
 
 use super::*;
 use bilevel::problems::glm::Loss;
-use bilevel::tune::{Candidate, CandidateRole, Diagnostics, Law, LinearModel, Metrics, Penalties, TraceRow};
+use bilevel::tune::{Candidate, CandidateRole, Diagnostics, Ending, Law, LinearModel, Metrics, Penalties, TraceRow};
 
 /// Reproducible numbers without a pattern.
 fn noise(i: usize) -> f64 {
@@ -74,7 +74,7 @@ fn tuned(kind: Loss, features: usize, monitored: bool) -> Tuned {
             coef: (0..features * outputs).map(|i| noise(i) * noise(2 * i).powi(2)).collect(),
             intercept: vec![-0.3; outputs],
         },
-        status: "converged".into(),
+        status: Ending::Converged,
         method: "exact".into(),
         penalties: Penalties::PerFeature,
         lambda: (0..features).map(|i| -6.0 + 5.0 * noise(i + 3)).collect(),

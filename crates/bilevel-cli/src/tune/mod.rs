@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use bilevel::Result;
 use bilevel::data::TargetKind;
 use bilevel::tune::{
-    About, LinearModel, Observer, SavedModel, StrongWeight, Summary, Tuned, feature_deviations, strongest_weights,
+    About, Ending, LinearModel, Observer, SavedModel, StrongWeight, Summary, Tuned, feature_deviations,
+    strongest_weights,
 };
 
 pub use args::TuneArgs;
@@ -67,7 +68,7 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode> {
     if !args.quiet {
         output::print(&format!("\n{}\n{}", results::text(&tuned), closing(args, &tuned)))?;
     }
-    Ok(if tuned.status == "interrupted" { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
+    Ok(if tuned.status == Ending::Interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
 }
 
 fn closing(args: &TuneArgs, tuned: &Tuned) -> String {
@@ -124,7 +125,7 @@ fn write(args: &TuneArgs, known: &Known<'_>, tuned: &mut Tuned) -> Result<()> {
             groups: learned.groups.clone(),
             penalties: tuned.penalties,
             lambda_names: tuned.lambda_names.clone(),
-            status: tuned.status.clone(),
+            status: tuned.status,
             method: tuned.method.clone(),
             criterion: tuned.criterion.clone(),
             command: command.into(),

@@ -77,7 +77,7 @@ fn record(py: Python<'_>, found: Found) -> PyResult<Bound<'_, PyDict>> {
     record.set_item("value", PyArray1::from_vec(py, estimate.value))?;
     record.set_item("std_error", estimate.std_error.map(|errors| PyArray1::from_vec(py, errors)))?;
     record.set_item("objective", estimate.objective)?;
-    record.set_item("status", serialized(&estimate.status))?;
+    record.set_item("status", estimate.status.name())?;
     record.set_item("message", estimate.status.to_string())?;
     record.set_item("work", work(estimate.work))?;
     let place = place.map(|place| (PyArray1::from_vec(py, place.w), PyArray1::from_vec(py, place.u)));
@@ -104,16 +104,4 @@ fn record(py: Python<'_>, found: Found) -> PyResult<Bound<'_, PyDict>> {
 /// `(rows, gradients, hessian_products, cross_products, factorizations)`.
 pub fn work(work: Work) -> (u64, u64, u64, u64, u64) {
     (work.rows, work.gradients, work.hessian_products, work.cross_products, work.factorizations)
-}
-
-/// The name of a status or a reason, with hyphens.
-pub fn serialized(value: &impl std::fmt::Debug) -> String {
-    let mut name = String::new();
-    for letter in format!("{value:?}").chars() {
-        if letter.is_uppercase() && !name.is_empty() {
-            name.push('-');
-        }
-        name.extend(letter.to_lowercase());
-    }
-    name
 }

@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use super::bridge::{Bridge, known_thread};
-use super::hypergradient::{Start, place, serialized, work};
+use super::hypergradient::{Start, place, work};
 use super::levels::{LossLevel, Lower, ObjectiveLevel};
 use super::plan::{Measured, Place, Plan, Settings, longest_step};
 use crate::attended::{Attended, Question, ask, attended};
@@ -428,7 +428,7 @@ fn record<'py>(py: Python<'py>, ended: &Ended, history: &[Entry], seconds: f64) 
     record.set_item("objective", ended.objective)?;
     record.set_item("gradient", ended.gradient.as_ref().map(|gradient| PyArray1::from_slice(py, gradient)))?;
     record.set_item("iterations", ended.iterations)?;
-    record.set_item("status", serialized(&ended.reason))?;
+    record.set_item("status", ended.reason.name())?;
     record.set_item("message", ended.reason.to_string())?;
     record.set_item("work", work(ended.work))?;
     record.set_item("history", PyList::new(py, history.iter().map(|one| entry(py, one)))?)?;

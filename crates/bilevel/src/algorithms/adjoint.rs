@@ -6,7 +6,7 @@ use super::recipe::Count;
 
 /// How an algorithm comes by `v`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Adjoint {
     /// `v` is carried along and moves by so many steps along `D_v` in each iteration.
     Steps(Count),

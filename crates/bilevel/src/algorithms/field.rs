@@ -4,7 +4,7 @@ use super::adjoint::Adjoint;
 use super::point::Layout;
 use super::problem::Bilevel;
 use crate::company;
-use crate::lower::Dims;
+use crate::lower::{Dims, StochasticLoss};
 use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::vector;
 use crate::work::Work;
@@ -168,14 +168,15 @@ impl<'a> Field<'a> {
         company::axpy(-1.0, grad_w, out_v);
         company::axpy(-1.0, cross, out_lambda);
         *work += Work::gradient(2 * problem.upper.size(&samples.upper));
-        *work += all_three(2 * problem.lower.size(&samples.lower));
+        *work += all_three(problem.lower, 2 * problem.lower.size(&samples.lower));
     }
 }
 
-/// Gradient, Hessian product and cross product in one visit.
-pub(super) fn all_three(rows: usize) -> Work {
+/// Gradient, Hessian product and cross product of the lower loss in one visit of so many rows.
+pub(super) fn all_three(lower: &dyn StochasticLoss, rows: usize) -> Work {
     let rows = rows as u64;
-    Work { rows, gradients: rows, hessian_products: rows, cross_products: rows, factorizations: 0 }
+    let cross_products = if lower.cross_size(&Sample::Full) == 0 { 0 } else { rows };
+    Work { rows, gradients: rows, hessian_products: rows, cross_products, factorizations: 0 }
 }
 
 /// The parts that directions are made of, on the sample drawn last.
@@ -203,7 +204,7 @@ impl Parts<'_> {
             company::axpy(-1.0, grad_w, out_v);
             company::axpy(-1.0, cross, out_lambda);
             *work += Work::gradient(problem.upper.size(&samples.upper));
-            *work += all_three(problem.lower.size(&samples.lower));
+            *work += all_three(problem.lower, problem.lower.size(&samples.lower));
             return;
         }
         self.upper(w, lambda, out_lambda);
@@ -235,7 +236,7 @@ impl Parts<'_> {
     /// `out -= (d/dlambda grad_w g)^T v`.
     pub(super) fn subtract_cross(&mut self, w: &[f64], lambda: &[f64], v: &[f64], out: &mut [f64]) {
         self.problem.lower.cross_product(w, lambda, &self.samples.lower, v, &mut self.room.cross);
-        self.room.work += Work::cross_product(self.problem.lower.size(&self.samples.lower));
+        self.room.work += Work::cross_product(self.problem.lower.cross_size(&self.samples.lower));
         company::axpy(-1.0, &self.room.cross, out);
     }
 

@@ -138,7 +138,7 @@ impl Scheme for Inexact<'_> {
             )
             .usable("linear system")?;
         lower.cross_product(w, lambda_now, &Sample::Full, v, &mut self.cross);
-        self.work += info.work + Work::cross_product(lower.size(&Sample::Full));
+        self.work += info.work + Work::cross_product(lower.cross_size(&Sample::Full));
         vector::axpy(-1.0, &self.cross, &mut self.outer);
         if let Some((_, _, before)) = &self.accepted {
             if vector::dot(before, &self.outer) < 0.0 {

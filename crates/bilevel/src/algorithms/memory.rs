@@ -12,7 +12,7 @@ use crate::vector;
 
 /// How the direction `d_t` is made of samples `F(x_t; zeta_t)` of `(D_w, D_v, D_lambda)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Memory {
     /// `d_t = F(x_t; zeta_t)`.
     None,
@@ -45,7 +45,7 @@ pub enum Memory {
 
 /// Blocks of `(w, v, lambda)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Blocks {
     /// `lambda`.
     Outer,

@@ -7,7 +7,7 @@ use super::memory::Memory;
 
 /// What one iteration does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Recipe {
     /// All blocks move at once, along directions made at one point.
     Together {
@@ -73,7 +73,7 @@ pub enum Recipe {
 
 /// How many steps iteration `t` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Count {
     /// Always the same number.
     Fixed(usize),
@@ -96,7 +96,7 @@ impl Count {
 
 /// Where the lower level and the linear system begin in each iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Start {
     /// Where they ended in the last one.
     Warm,

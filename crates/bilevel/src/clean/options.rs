@@ -1,8 +1,10 @@
 //! What the user can choose.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::tune::{Limits, LossChoice, Method};
+use crate::tune::{LossChoice, Method};
 
 /// The strength `s` of the penalty `1/2 s |W|^2` of the lower level.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -57,8 +59,20 @@ pub struct CleanOptions {
     pub monitor: f64,
     /// Seed of all randomness.
     pub seed: u64,
-    /// When to stop.
-    pub limits: Limits,
+    /// Time for everything once the rows are arranged.
+    pub time: Option<Duration>,
+    /// Most steps of the weights; nothing for [`Start::steps`].
+    pub iterations: Option<usize>,
+    /// Stop when the largest entry of the projected gradient is below this share of the trusted loss, divided by the number of
+    /// rows: the weight of one row among many moves the loss by little.
+    pub tolerance: f64,
+}
+
+impl CleanOptions {
+    /// Most steps of the weights.
+    pub fn steps(&self) -> usize {
+        self.iterations.unwrap_or_else(|| self.start.steps())
+    }
 }
 
 impl Default for CleanOptions {
@@ -72,7 +86,9 @@ impl Default for CleanOptions {
             standardize: true,
             monitor: 0.2,
             seed: 0,
-            limits: Limits { iterations: Start::Trusted.steps(), ..Limits::default() },
+            time: None,
+            iterations: None,
+            tolerance: 1e-5,
         }
     }
 }

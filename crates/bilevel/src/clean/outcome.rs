@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::tune::{LinearModel, Metrics};
+use crate::tune::{Ending, LinearModel, Metrics};
 
 /// One step of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -79,9 +79,8 @@ pub struct Cleaned {
     pub fits: Vec<Fit>,
     /// Strength `s` of the penalty `1/2 s |W|^2`, on the scale the model was fitted in.
     pub strength: f64,
-    /// Why the cleaning ended: `converged`, `stalled`, `monitor` (the rows that look on were served best by earlier
-    /// weights), `iteration-limit`, `time-limit`, `interrupted`.
-    pub status: String,
+    /// Why the cleaning ended.
+    pub status: Ending,
     /// Name of the method that computed the hypergradients.
     pub method: String,
     /// The number of the step whose weights were kept.

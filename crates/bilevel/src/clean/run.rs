@@ -16,7 +16,7 @@ use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, Oracle, StopReason};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting};
 use crate::sample::{Purpose, Rng, Sample};
 use crate::stop::StopSignal;
-use crate::tune::{GlmProblem, LinearModel, Method, Penalties, TuneOptions, predicted_classes, target_numbers};
+use crate::tune::{Ending, GlmProblem, LinearModel, Method, Penalties, TuneOptions, predicted_classes, target_numbers};
 use crate::upper::UpperObjective;
 use crate::work::Work;
 use crate::{Error, Result};
@@ -43,7 +43,7 @@ pub(super) fn run(
 ) -> Result<Cleaned> {
     let started = Instant::now();
     check(train, trusted, test, options)?;
-    let signal = StopSignal::new(options.limits.time, observer.stop_flag());
+    let signal = StopSignal::new(options.time, observer.stop_flag());
     let trusted = &shuffled(trusted, options.seed);
     let mut notes = missing_classes(train, trusted);
 
@@ -141,7 +141,7 @@ pub(super) fn run(
         suspicious,
         fits,
         strength: log_strength.exp(),
-        status: descent.status.into(),
+        status: descent.status,
         method: engine.name().into(),
         kept: descent.kept,
         trace: descent.trace,
@@ -245,7 +245,7 @@ struct Descent {
     lambda: Vec<f64>,
     w: Vec<f64>,
     kept: usize,
-    status: &'static str,
+    status: Ending,
     trace: Vec<Step>,
     work: Work,
 }
@@ -294,9 +294,8 @@ fn descend(
         if asked || overfitted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let method = BoundedLbfgs {
-        iterations: options.limits.iterations,
-        // Each row has its share of the gradient.
-        tolerance: options.limits.tolerance / n as f64,
+        iterations: options.steps(),
+        tolerance: options.tolerance / n as f64,
         stall: STALL,
         ..match options.start {
             Start::Uniform => BoundedLbfgs::default(),
@@ -311,12 +310,10 @@ fn descend(
     let outcome = method.minimize(&mut oracle, &domain, first, &mut watch);
     let outcome = outcome.map_err(|error| too_late(error, &signal))?;
     let status = match outcome.reason {
-        _ if asked || signal.is_flagged() => "interrupted",
-        StopReason::Interrupted if overfitted => "monitor",
-        StopReason::Interrupted | StopReason::TimeLimit => "time-limit",
-        StopReason::Stationary => "converged",
-        StopReason::Stalled => "stalled",
-        StopReason::IterationLimit => "iteration-limit",
+        _ if asked || signal.is_flagged() => Ending::Interrupted,
+        StopReason::Interrupted if overfitted => Ending::Monitor,
+        StopReason::Interrupted => Ending::TimeLimit,
+        reason => reason.into(),
     };
     Ok(Descent { lambda: best.lambda, w: best.w, kept: best.number, status, trace, work: outcome.work })
 }

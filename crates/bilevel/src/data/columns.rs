@@ -21,7 +21,7 @@ const FEWEST_STEPS: f64 = 4096.0;
 const MANY_NUMBERS: usize = 10;
 /// A tenth as many texts among them, and so many at most, are mistakes.
 const FEW_TEXTS: usize = 3;
-/// Rows from which on texts that are different in nearly all of them are of no use.
+/// Rows from which on texts that are different in nearly all of them are of no use, and whole numbers in order no chance.
 const ENOUGH_ROWS: usize = 20;
 
 /// How one column is encoded.
@@ -35,7 +35,12 @@ pub(super) struct ColumnCode {
 #[serde(rename_all = "lowercase")]
 enum Code {
     /// One feature; the mean is there when missing values are filled in.
-    Number { mean: Option<f64> },
+    Number {
+        mean: Option<f64>,
+        /// It is the number of the row in the training data.
+        #[serde(skip)]
+        numbers_rows: bool,
+    },
     /// A feature for each category.
     Categories { levels: Vec<String> },
 }
@@ -49,8 +54,16 @@ pub(super) struct ColumnStatistics {
 }
 
 enum Cells {
-    Numbers { sum: f64, nonzero: usize, span: Span },
-    Texts { levels: Vec<String> },
+    Numbers {
+        sum: f64,
+        nonzero: usize,
+        span: Span,
+        /// The next number, while each is one more than that before it, from 0 or 1.
+        next: Option<f64>,
+    },
+    Texts {
+        levels: Vec<String>,
+    },
 }
 
 /// From where to where numbers go, and whether single precision rounds any.
@@ -80,7 +93,10 @@ impl Span {
 impl ColumnStatistics {
     pub(super) fn new(column: &Column) -> Self {
         let cells = match &column.data {
-            ColumnData::Numeric(_) => Cells::Numbers { sum: -0.0, nonzero: 0, span: Span::EMPTY },
+            ColumnData::Numeric(values) => {
+                let next = values.first().copied().filter(|first| [0.0, 1.0].contains(first));
+                Cells::Numbers { sum: -0.0, nonzero: 0, span: Span::EMPTY, next }
+            }
             ColumnData::Text { .. } => Cells::Texts { levels: Vec::new() },
         };
         let mut this = ColumnStatistics { name: column.name.clone(), rows: 0, missing: 0, cells };
@@ -93,7 +109,9 @@ impl ColumnStatistics {
         self.rows += column.data.len();
         self.missing += column.data.missing();
         match (&mut self.cells, &column.data) {
-            (Cells::Numbers { sum, nonzero, span }, ColumnData::Numeric(values)) => {
+            (Cells::Numbers { sum, nonzero, span, next }, ColumnData::Numeric(values)) => {
+                let follows = |next: f64, &value: &f64| (value == next).then_some(next + 1.0);
+                *next = next.and_then(|next| values.iter().try_fold(next, follows));
                 for &value in values.iter().filter(|value| !value.is_nan()) {
                     *sum += value;
                     span.add(value);
@@ -121,13 +139,14 @@ impl ColumnCode {
     /// The code of a column and the number of nonzero entries it will have.
     pub(super) fn learn(column: &ColumnStatistics, impute: bool) -> Result<(Self, usize)> {
         let (code, nonzero) = match &column.cells {
-            Cells::Numbers { sum, nonzero, .. } => {
+            Cells::Numbers { sum, nonzero, next, .. } => {
                 let count = column.rows - column.missing;
                 if count == 0 && impute {
                     return Err(Error::input(format!("column '{}' holds no value at all", column.name))
                         .remedy("remove the column"));
                 }
-                (Code::Number { mean: impute.then(|| sum / count as f64) }, *nonzero)
+                let mean = impute.then(|| sum / count as f64);
+                (Code::Number { mean, numbers_rows: next.is_some() }, *nonzero)
             }
             Cells::Texts { levels } => {
                 let mut levels = levels.clone();
@@ -156,9 +175,15 @@ impl ColumnCode {
         }
     }
 
-    /// Why the categories of a column of so many rows may be none.
+    /// Why a column of so many rows may not be what it is taken for.
     pub(super) fn doubt(&self, rows: usize) -> Option<String> {
-        let Code::Categories { levels } = &self.code else { return None };
+        let levels = match &self.code {
+            Code::Number { numbers_rows, .. } => {
+                let told = || format!("column '{0}' only numbers the rows: --exclude {0} leaves it out", self.name);
+                return (*numbers_rows && rows >= ENOUGH_ROWS).then(told);
+            }
+            Code::Categories { levels } => levels,
+        };
         let levels: Vec<&str> = levels.iter().map(String::as_str).filter(|&level| level != MISSING_LEVEL).collect();
         let others = |is_number: fn(&str) -> bool| {
             let texts: Vec<&str> = levels.iter().copied().filter(|level| !is_number(level)).collect();
@@ -198,10 +223,10 @@ impl ColumnCode {
     /// `column` read as this code demands.
     fn match_data<'a>(&'a self, column: &'a Column, origin: &Origin) -> Result<Matched<'a>> {
         match (&self.code, &column.data) {
-            (Code::Number { mean }, ColumnData::Numeric(values)) => {
+            (Code::Number { mean, .. }, ColumnData::Numeric(values)) => {
                 Ok(Matched::Number { values: Cow::Borrowed(values), mean: *mean })
             }
-            (Code::Number { mean }, ColumnData::Text { codes, levels }) => {
+            (Code::Number { mean, .. }, ColumnData::Text { codes, levels }) => {
                 let numbers: Vec<Option<f64>> = levels.iter().map(|level| number(level)).collect();
                 let cell = |(row, &code): (usize, &u32)| match numbers.get(code as usize) {
                     None => Ok(f64::NAN),

@@ -162,7 +162,7 @@ impl Encoder {
         Some(KnownColumns { named: *named, columns: columns.iter().map(known).collect() })
     }
 
-    /// Columns of the `rows` rows it was learned from that were taken for categories and may be something else, a sentence for each.
+    /// Columns of the `rows` rows it was learned from that may not be what they were taken for, a sentence for each.
     pub fn doubts(&self, rows: usize) -> Vec<String> {
         match &self.layout {
             Layout::Matrix { .. } => Vec::new(),

@@ -101,6 +101,14 @@ impl ColumnData {
         self.len() == 0
     }
 
+    /// The first row that is not missing.
+    pub(super) fn first_value(&self) -> Option<usize> {
+        match self {
+            ColumnData::Numeric(values) => values.iter().position(|value| !value.is_nan()),
+            ColumnData::Text { codes, .. } => codes.iter().position(|&code| code != MISSING),
+        }
+    }
+
     /// Number of missing cells.
     pub fn missing(&self) -> usize {
         match self {

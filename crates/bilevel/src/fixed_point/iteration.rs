@@ -34,7 +34,7 @@ const ENOUGH_STEPS: usize = 50;
 
 /// Which iterates make up the result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Average {
     /// The last iterate.
     #[default]

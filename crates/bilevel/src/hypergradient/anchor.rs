@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::fixed_point::{FixedPoint, Workspace};
 use crate::lower::StochasticMap;
 use crate::operator::{AdjointOperator, AnchorPoint, Anchoring, LowerOperator};
-use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::sample::{Batch, Purpose, Rng};
 use crate::upper::UpperObjective;
 use crate::vector;
 use crate::work::Work;
@@ -75,8 +75,7 @@ where
         let at = AnchorPoint { w: &point.w, v: &point.v, grad_w: &upper.grad_w };
         let (kept, mut work) = anchoring.look(map, lambda, at);
         let mut cross = vec![0.0; lambda.len()];
-        cross_term(map, &point, lambda, Sampled::all(), &mut cross);
-        work += Work::cross_product(map.cross_size(&Sample::Full));
+        work += cross_term(map, &point, lambda, Sampled::all(), &mut cross);
         let mut hypergradient = upper.grad_lambda.clone();
         vector::axpy(1.0, &cross, &mut hypergradient);
         check_finite(&hypergradient)?;
@@ -115,10 +114,7 @@ where
             cross_term(map, point, lambda, Sampled { batch: settings.cross_batch, rngs }, out)
         };
         let (mut cross, mut there) = (vec![0.0; lambda.len()], vec![0.0; lambda.len()]);
-        let mut cross_work = cross_at(&point, &mut cross) + cross_at(&anchor.point, &mut there);
-        if map.cross_size(&Sample::Full) == 0 {
-            cross_work = Work::default();
-        }
+        let cross_work = cross_at(&point, &mut cross) + cross_at(&anchor.point, &mut there);
         vector::axpy(-1.0, &there, &mut cross);
         vector::axpy(1.0, &anchor.cross, &mut cross);
         let work = lower.work + linear.work + cross_work;

@@ -33,7 +33,7 @@ const NEARBY_STEPS: usize = 12;
 
 /// How to solve `H u = grad1 E`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum ExactLinear {
     /// Factorise where the problem offers a factorisation, else conjugate gradients with these settings.
     Factorize(ConjugateGradient),
@@ -110,7 +110,7 @@ impl Implicit {
 
         let mut cross = vec![0.0; lambda.len()];
         loss.cross_product(w, lambda, &Sample::Full, u, &mut cross);
-        at.assemble(-1.0, &cross, linear.status, linear.work + Work::cross_product(rows))
+        at.assemble(-1.0, &cross, linear.status, linear.work + Work::cross_product(loss.cross_size(&Sample::Full)))
     }
 
     fn solve(&self, system: &System<'_>, u: &mut [f64], nearby: Option<&dyn Factorization>) -> Result<Info> {

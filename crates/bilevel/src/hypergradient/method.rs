@@ -15,7 +15,7 @@ use crate::upper::UpperObjective;
 
 /// A method and its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Stochastic implicit differentiation; with minibatches in every part the estimator of BSGM ([`Sid::bsgm`]).
     Sid(Sid),

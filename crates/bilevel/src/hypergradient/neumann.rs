@@ -27,7 +27,7 @@ use crate::vector;
 
 /// Which terms of the series are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum SeriesLength {
     /// The first `terms`, at `terms - 1` products.
     Fixed {

@@ -189,7 +189,7 @@ pub(super) fn cross_term<M: StochasticMap + ?Sized>(
         |zeta, weight| {
             map.vjp_lambda(&start.w, lambda, zeta, &start.v, &mut one);
             vector::axpy(weight, &one, out);
-            work += Work::cross_product(map.size(zeta));
+            work += Work::cross_product(map.cross_size(zeta));
         },
     );
     work

@@ -21,7 +21,7 @@ pub struct Precision {
 
 /// A bound on `|g_hat - grad f|` in the Euclidean norm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Tolerance {
     /// As a fraction of `|grad f|`.
     Relative(f64),

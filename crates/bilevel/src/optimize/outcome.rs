@@ -8,7 +8,7 @@ use crate::work::Work;
 
 /// Why a loop stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum StopReason {
     /// The projected gradient is below its tolerance.
     Stationary,
@@ -20,6 +20,19 @@ pub enum StopReason {
     TimeLimit,
     /// An observer, or the user, asked to stop.
     Interrupted,
+}
+
+impl StopReason {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            StopReason::Stationary => "stationary",
+            StopReason::Stalled => "stalled",
+            StopReason::IterationLimit => "iteration-limit",
+            StopReason::TimeLimit => "time-limit",
+            StopReason::Interrupted => "interrupted",
+        }
+    }
 }
 
 impl fmt::Display for StopReason {

@@ -31,7 +31,7 @@ const ADAM_EPSILON: f64 = 1e-12;
 
 /// The upper-level step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OuterStep {
     /// `eta_s grad`.
     Scheduled(StepSize),

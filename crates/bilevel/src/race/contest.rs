@@ -81,7 +81,7 @@ impl Budget {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum End {
     /// The budget is spent.
     Finished,

@@ -14,6 +14,7 @@ mod context;
 mod descend;
 mod diagnostics;
 mod digest;
+mod ending;
 mod engine;
 mod fit;
 mod fitted;
@@ -47,6 +48,7 @@ pub(crate) use model::target_numbers;
 
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
 pub use digest::{GroupPenalties, StrongWeight, feature_deviations, penalties_by_group, strongest_weights};
+pub use ending::Ending;
 pub use metrics::{Metrics, predicted_classes};
 pub use model::LinearModel;
 pub use model_file::{About, SavedModel};

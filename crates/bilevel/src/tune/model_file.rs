@@ -17,6 +17,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::ending::Ending;
 use super::model::LinearModel;
 use super::options::Penalties;
 use super::relabel::Relabel;
@@ -56,8 +57,8 @@ pub struct About {
     pub penalties: Penalties,
     /// Name of each hyperparameter.
     pub lambda_names: Vec<String>,
-    /// Why the tuning ended.
-    pub status: String,
+    /// Why the tuning or the cleaning ended.
+    pub status: Ending,
     /// How hypergradients were computed.
     pub method: String,
     /// How the hyperparameters were judged, in words.
@@ -222,7 +223,7 @@ mod tests {
                 target_name: Some("late".into()),
                 penalties: Penalties::PerGroup,
                 lambda_names: vec!["age".into(), "town".into()],
-                status: "converged".into(),
+                status: Ending::Converged,
                 method: "exact".into(),
                 criterion: "5 folds".into(),
                 command: "bilevel tune train.csv".into(),

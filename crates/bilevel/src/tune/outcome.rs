@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::diagnostics::Diagnostics;
+use super::ending::Ending;
 use super::metrics::Metrics;
 use super::model::LinearModel;
 use super::options::Penalties;
@@ -101,8 +102,8 @@ pub struct TraceRow {
 pub struct Tuned {
     /// The model, fitted on all rows with the chosen hyperparameters, in the scale of the data set that was given.
     pub model: LinearModel,
-    /// Why the tuning ended: `converged`, `stalled`, `iteration-limit`, `time-limit`, `interrupted`.
-    pub status: String,
+    /// Why the tuning ended.
+    pub status: Ending,
     /// Name of the method that computed the hypergradients.
     pub method: String,
     /// Kind of penalty that was chosen.

@@ -8,6 +8,7 @@ use super::LinearModel;
 use super::bounds::bounds;
 use super::compare::{candidate, diagnose, untuned, usual_if_better};
 use super::context::{Context, Spec, Stop};
+use super::ending::Ending;
 use super::engine::engine_for;
 use super::fitted::Fitted;
 use super::judging::{check_fits, judges, lacking_class};
@@ -20,7 +21,6 @@ use super::problem::{Arranged, check_weights, prepared};
 use super::progress::Observer;
 use super::select::{Watched, choose, judge};
 use crate::data::{Buffer, Dataset, RowRanges, Target};
-use crate::optimize::StopReason;
 use crate::problems::glm::{Loss, Penalty};
 use crate::{Error, Result};
 
@@ -240,13 +240,10 @@ pub(super) fn run(
     Ok(Tuned {
         model: LinearModel { loss, features: data.features(), outputs: loss.outputs(), coef, intercept: intercepts },
         status: match (context.stopped(), kept.end) {
-            (Some(Stop::Time), _) | (None, StopReason::TimeLimit) => "time-limit",
-            (Some(Stop::Interrupted), _) | (None, StopReason::Interrupted) => "interrupted",
-            (None, StopReason::Stationary) => "converged",
-            (None, StopReason::Stalled) => "stalled",
-            (None, StopReason::IterationLimit) => "iteration-limit",
-        }
-        .to_string(),
+            (Some(Stop::Time), _) => Ending::TimeLimit,
+            (Some(Stop::Interrupted), _) => Ending::Interrupted,
+            (None, reason) => reason.into(),
+        },
         method: model.engine.name(options.method).to_string(),
         penalties: kept.spec.penalties,
         lambda: kept.lambda.clone(),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::ending::Ending;
 use super::metrics::Metrics;
 use super::options::Penalties;
 use super::outcome::{Candidate, CandidateRole, Tuned};
@@ -12,7 +13,7 @@ pub struct Summary {
     /// Version of the library that tuned.
     pub version: &'static str,
     /// Why the tuning ended.
-    pub status: String,
+    pub status: Ending,
     /// Name of the loss.
     pub model: &'static str,
     /// How hypergradients were computed.
@@ -93,7 +94,7 @@ impl Summary {
         let test = |figure: fn(&Metrics) -> Option<f64>| chosen.test.as_ref().and_then(figure);
         Summary {
             version: env!("CARGO_PKG_VERSION"),
-            status: tuned.status.clone(),
+            status: tuned.status,
             model: tuned.model.loss.name(),
             method: tuned.method.clone(),
             penalties: tuned.penalties,

@@ -29,6 +29,8 @@ pub(super) struct Shape {
     pub(super) delimiter: u8,
     named: bool,
     names: Vec<String>,
+    /// Rows end with a delimiter, behind which there is nothing.
+    closed: bool,
     /// Columns that hold texts, whatever their cells look like.
     pub(super) textual: Vec<bool>,
     stop: StopSignal,
@@ -39,7 +41,11 @@ impl Shape {
     pub(super) fn find(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<Self> {
         let text = without_mark(bytes);
         let delimiter = options.delimiter.unwrap_or_else(|| header::delimiter(text));
-        let sample = File { path, text, delimiter, first_line: 1 }.sample()?;
+        let mut sample = File { path, text, delimiter, first_line: 1 }.sample()?;
+        let closed = header::ends_with_nothing(&sample, options.known.as_ref());
+        if closed {
+            sample.iter_mut().for_each(|row| row.truncate(row.len() - 1));
+        }
         let Some(first) = sample.first() else {
             return Err(Error::input("the file holds no rows, only empty lines").in_file(path));
         };
@@ -55,13 +61,31 @@ impl Shape {
             .in_file(path)
             .remedy("name the character between the fields with --delimiter, or give the labels with --labels FILE"));
         }
-        Ok(Shape { delimiter, named, textual: vec![false; names.len()], names, stop: options.stop.clone() })
+        let textual = vec![false; names.len() + usize::from(closed)];
+        Ok(Shape { delimiter, named, names, closed, textual, stop: options.stop.clone() })
+    }
+
+    /// What to call a column by.
+    fn called(&self, column: usize) -> String {
+        self.names.get(column).map_or_else(|| format!("column {}", column + 1), |name| format!("column '{name}'"))
     }
 
     /// The columns of a file, or of some rows of it that begin on `first_line`; only the first line may hold names.
     pub(super) fn columns(&self, path: &Path, bytes: &[u8], first_line: u64) -> Result<Table> {
         let file = File { path, text: without_mark(bytes), delimiter: self.delimiter, first_line };
-        let (columns, origin) = file.columns(self, self.named && first_line == 1)?;
+        let (mut columns, origin) = file.columns(self, self.named && first_line == 1)?;
+        if self.closed
+            && let Some(row) = columns.pop().and_then(|nothing| nothing.first_value())
+        {
+            let number = self.names.len() + 1;
+            return Err(origin
+                .error(
+                    row,
+                    format!("column {number} holds something here, but it has no name and is empty in the first rows"),
+                )
+                .at_column(number as u64)
+                .remedy("name the column, or end no row with a delimiter"));
+        }
         let columns = self.names.iter().cloned().zip(columns).enumerate();
         let columns: Vec<Column> = columns.map(|(j, (name, data))| Column { name, number: j + 1, data }).collect();
         Ok(Table {
@@ -203,8 +227,7 @@ impl File<'_> {
     }
 
     fn columns(&self, shape: &Shape, named: bool) -> Result<(Vec<ColumnData>, Origin)> {
-        let names = &shape.names;
-        let width = names.len();
+        let width = shape.textual.len();
         let mut origin = Origin::new(self.path);
         let builder = |&textual: &bool| match textual {
             false => Builder::Numbers { values: Vec::new(), infinite: None },
@@ -235,7 +258,7 @@ impl File<'_> {
         for (j, (builder, prefix)) in builders.into_iter().zip(prefixes).enumerate() {
             columns.push(builder.finish(prefix).map_err(|row| {
                 origin
-                    .error(row, format!("column '{}' holds an infinite or too large number", names[j]))
+                    .error(row, format!("{} holds an infinite or too large number", shape.called(j)))
                     .at_column(j as u64 + 1)
                     .remedy("correct it, or leave the cell empty and pass --missing impute")
             })?);

@@ -92,6 +92,14 @@ impl KnownColumns {
     }
 }
 
+/// Whether each of `rows` ends with a delimiter, behind which there is nothing: no column that is known, and no name.
+pub(super) fn ends_with_nothing(rows: &[Vec<Vec<u8>>], known: Option<&KnownColumns>) -> bool {
+    let Some(width) = rows.first().map(Vec::len).filter(|&width| width > 1) else { return false };
+    let number = format!("x{width}");
+    let is_known = known.is_some_and(|known| known.columns.iter().any(|(name, _)| *name == number));
+    !is_known && rows.iter().all(|row| row.len() == width && row[width - 1].is_empty())
+}
+
 /// The delimiter that splits the first lines most consistently, a comma in doubt.
 pub(super) fn delimiter(bytes: &[u8]) -> u8 {
     let head = &bytes[..bytes.len().min(1 << 15)];
