@@ -9,6 +9,7 @@ use crate::Result;
 use crate::lower::Factorization;
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
 use crate::stop::StopSignal;
+use crate::tune::FeatureScale;
 use crate::work::Work;
 
 /// Log-strengths, relative to the logarithm of the mean variance of the features.
@@ -28,13 +29,13 @@ struct Fold<'a> {
     nearby: Option<Box<dyn Factorization>>,
 }
 
-/// The log-strength that serves best, for features of this mean variance, and what it cost.
+/// The log-strength that serves best, for features of this scale, and what it cost.
 ///
 /// # Errors
 /// Those of the fits; interrupted, once `stop` is raised.
 pub(super) fn tuned(
     trusted: &EmpiricalRisk<'_>,
-    variance: f64,
+    scale: FeatureScale,
     engine: Engine,
     stop: &StopSignal,
 ) -> Result<(f64, Work)> {
@@ -48,10 +49,9 @@ pub(super) fn tuned(
             Fold { fitted, judging: trusted.restricted(part(k)), w, nearby: None }
         })
         .collect();
-    let centre = if variance > 0.0 { variance.ln() } else { 0.0 };
     let (mut tried, mut work) = (Vec::<(f64, f64)>::new(), Work::default());
-    let mut at = centre + BOX.1;
-    while at >= centre + BOX.0 {
+    let (mut at, smallest) = (scale.mean + BOX.1, scale.smallest(BOX.0));
+    while at >= smallest {
         let mut loss = 0.0;
         for fold in &mut folds {
             let lower = Glm::new(fold.fitted.clone(), Penalty::Shared).holding(vec![at]);

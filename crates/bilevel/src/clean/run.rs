@@ -16,7 +16,9 @@ use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, Oracle, StopReason};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting};
 use crate::sample::{Purpose, Rng, Sample};
 use crate::stop::StopSignal;
-use crate::tune::{Ending, GlmProblem, LinearModel, Method, Penalties, TuneOptions, predicted_classes, target_numbers};
+use crate::tune::{
+    Ending, FeatureScale, GlmProblem, LinearModel, Method, Penalties, TuneOptions, predicted_classes, target_numbers,
+};
 use crate::upper::UpperObjective;
 use crate::work::Work;
 use crate::{Error, Result};
@@ -62,8 +64,8 @@ pub(super) fn run(
         Strength::Fixed(strength) => strength.ln(),
         Strength::Tuned => {
             let data = problem.data();
-            let variance = data.design.mean_variance(options.intercept, data.weights.as_deref());
-            let (found, spent) = penalty::tuned(&upper, variance, of_trusted, &signal).map_err(late)?;
+            let scale = FeatureScale::of(&data.design, options.intercept, data.weights.as_deref());
+            let (found, spent) = penalty::tuned(&upper, scale, of_trusted, &signal).map_err(late)?;
             work += spent;
             found
         }

@@ -305,8 +305,8 @@ impl DesignMatrix {
         }
     }
 
-    /// Mean over the columns of their variance (`centred`) or mean square, rows weighted where `weights` are given.
-    pub fn mean_variance(&self, centred: bool, weights: Option<&[f64]>) -> f64 {
+    /// The variance (`centred`) or mean square of each column, rows weighted where `weights` are given.
+    pub fn variances(&self, centred: bool, weights: Option<&[f64]>) -> Vec<f64> {
         let p = self.cols();
         let n = weights.map_or(self.rows().max(1) as f64, |weights| weights.iter().sum());
         let (mut sums, mut squares) = (vec![0.0; p], vec![0.0; p]);
@@ -317,25 +317,27 @@ impl DesignMatrix {
             self.add_block_transpose(&RowPick::Span(span.clone()), counts, 1, &mut sums);
             self.add_block_squared_transpose(&RowPick::Span(span), counts, 1, &mut squares);
         }
-        let square = squares.iter().sum::<f64>() / n;
-        sums.iter_mut().for_each(|sum| *sum /= n);
-        let of_means = if centred { vector::norm_squared(&sums) } else { 0.0 };
-        let variance = match of_means > CANCELLING * square {
-            true => self.squared_distance(&sums, weights) / n,
-            false => square - of_means,
-        };
-        variance / p.max(1) as f64
+        let mut means = sums;
+        means.iter_mut().chain(&mut squares).for_each(|sum| *sum /= n);
+        if !centred {
+            return squares;
+        }
+        if vector::norm_squared(&means) > CANCELLING * squares.iter().sum::<f64>() {
+            return self.squared_distances(&means, weights).into_iter().map(|sum| sum / n).collect();
+        }
+        squares.iter().zip(&means).map(|(square, mean)| (square - mean * mean).max(0.0)).collect()
     }
 
-    /// `sum_i c_i |x_i - mean|^2`.
-    fn squared_distance(&self, mean: &[f64], weights: Option<&[f64]>) -> f64 {
-        let (ones, mut row) = (vec![1.0; mean.len()], vec![0.0; mean.len()]);
-        let distance = |i: usize| {
-            vector::scaled_copy(-1.0, mean, &mut row);
+    /// `sum_i c_i (x_ij - mean_j)^2` of each column.
+    fn squared_distances(&self, means: &[f64], weights: Option<&[f64]>) -> Vec<f64> {
+        let (ones, mut row, mut sums) = (vec![1.0; means.len()], vec![0.0; means.len()], vec![0.0; means.len()]);
+        for i in 0..self.rows() {
+            vector::scaled_copy(-1.0, means, &mut row);
             self.add_scaled_row(i, &ones, &mut row);
-            weights.map_or(1.0, |weights| weights[i]) * vector::norm_squared(&row)
-        };
-        (0..self.rows()).map(distance).sum()
+            let weight = weights.map_or(1.0, |weights| weights[i]);
+            sums.iter_mut().zip(&row).for_each(|(sum, x)| *sum += weight * x * x);
+        }
+        sums
     }
 
     /// `|x_i|^2` of the row `i`.

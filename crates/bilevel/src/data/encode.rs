@@ -19,6 +19,8 @@ use crate::{Error, Result};
 
 /// [`Storage::Auto`] is dense from this share of nonzero entries on.
 pub const DENSE_FROM: f64 = 0.15;
+/// Entries this much larger than those of other rare columns are in another unit.
+const OTHER_UNIT: f64 = 30.0;
 
 /// What to do about missing values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -301,12 +303,21 @@ fn fit_width(mut matrix: DesignMatrix, width: usize, origin: &Origin) -> Result<
 }
 
 /// The columns of a matrix without names that are taken for measurements (see [`Dataset::measured`]): those that are
-/// nonzero in [`DENSE_FROM`] of the rows or more.
+/// nonzero in [`DENSE_FROM`] of the rows or more, and of the rarer ones those whose entries are thirty times as large as is
+/// usual among them (root mean squares against their median): amounts beside indicators, say, and not counts of rare words.
 ///
 /// [`Dataset::measured`]: super::Dataset::measured
 pub fn measured_columns(design: &DesignMatrix) -> Vec<bool> {
-    let mut counts = vec![0usize; design.cols()];
-    each_nonzero(design, |_, j, _| counts[j] += 1);
+    let (mut counts, mut squares) = (vec![0usize; design.cols()], vec![0.0; design.cols()]);
+    each_nonzero(design, |_, j, x| {
+        counts[j] += 1;
+        squares[j] += x * x;
+    });
     let enough = DENSE_FROM * design.rows() as f64;
-    counts.iter().map(|&count| count > 0 && count as f64 >= enough).collect()
+    let is_rare = |j: &usize| counts[*j] > 0 && (counts[*j] as f64) < enough;
+    let size = |j: usize| (squares[j] / counts[j] as f64).sqrt();
+    let mut sizes: Vec<f64> = (0..design.cols()).filter(is_rare).map(size).collect();
+    let middle = sizes.len() / 2;
+    let usual = if sizes.is_empty() { 1.0 } else { *sizes.select_nth_unstable_by(middle, f64::total_cmp).1 };
+    (0..design.cols()).map(|j| if is_rare(&j) { size(j) > OTHER_UNIT * usual } else { counts[j] > 0 }).collect()
 }

@@ -46,6 +46,7 @@ mod whitened;
 pub(crate) use engine::direct_is_cheaper;
 pub(crate) use model::target_numbers;
 
+pub(crate) use bounds::FeatureScale;
 pub use diagnostics::{Calibration, CalibrationBin, Confusion, Diagnostics, Residuals};
 pub use digest::{GroupPenalties, StrongWeight, feature_deviations, penalties_by_group, strongest_weights};
 pub use ending::Ending;

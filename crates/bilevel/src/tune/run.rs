@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::LinearModel;
-use super::bounds::bounds;
+use super::bounds::{FeatureScale, at_the_end, bounds};
 use super::compare::{candidate, diagnose, untuned, usual_if_better};
 use super::context::{Context, Spec, Stop};
 use super::ending::Ending;
@@ -50,7 +50,7 @@ pub(super) fn run(
     check_rows(&data)?;
     let intercept = options.intercept;
     let test = test.map(|test| prepared(test.clone(), &standardization, "test")).transpose()?;
-    let bounds = bounds(options, data.design.mean_variance(intercept, data.weights.as_deref()))?;
+    let bounds = bounds(options, FeatureScale::of(&data.design, intercept, data.weights.as_deref()))?;
     check_start(options)?;
     let mut context = Context::new(options, observer, train_rows, bounds);
     let validation_y = validation.as_ref().map(target_numbers);
@@ -214,6 +214,7 @@ pub(super) fn run(
     }
     let kept = usual.as_ref().unwrap_or(&tried[chosen]);
     notes.extend(kept.cut_short(&whole));
+    notes.extend(at_the_end(&kept.lambda, bounds, options));
     if usual.is_some() {
         notes.push("raise --max-time: penalties better than the usual one were not found in time".into());
     }
