@@ -1,7 +1,7 @@
 //! Counted work, the same units for every method: comparisons by time alone compare implementations, not methods.
 
 use std::iter::Sum;
-use std::ops::{Add, AddAssign};
+use std::ops::{Add, AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,21 @@ impl Add for Work {
             hessian_products: self.hessian_products + other.hessian_products,
             cross_products: self.cross_products + other.cross_products,
             factorizations: self.factorizations + other.factorizations,
+        }
+    }
+}
+
+/// What was added since `other`, an earlier count of the same work.
+impl Sub for Work {
+    type Output = Work;
+
+    fn sub(self, other: Work) -> Work {
+        Work {
+            rows: self.rows - other.rows,
+            gradients: self.gradients - other.gradients,
+            hessian_products: self.hessian_products - other.hessian_products,
+            cross_products: self.cross_products - other.cross_products,
+            factorizations: self.factorizations - other.factorizations,
         }
     }
 }

@@ -168,7 +168,7 @@ impl Race<'_> {
         let pairs = match self.steps {
             Some(steps) => vec![steps],
             None if missing.iter().all(|(algorithm, _)| algorithm.finds_steps()) => Vec::new(),
-            None => grid.steps(&self.contest, batch, Newton::default(), first)?,
+            None => grid.steps(&self.contest, batch, Newton::default(), first, &stop)?,
         };
         for (done, &(algorithm, seed)) in missing.iter().enumerate() {
             progress.done(done, &format!("{algorithm}, {} of {} runs", done + 1, missing.len()));
@@ -212,7 +212,8 @@ impl Race<'_> {
 
     fn judge(&self) -> Judge<'_> {
         let Contest { lower, upper, domain, ref start } = self.contest;
-        Judge::new(lower, upper, domain, Newton::default(), start.w())
+        let stop = StopSignal::new(None, Some(interrupt::flag()));
+        Judge::new(lower, upper, domain, Newton::default(), start.w()).until(stop)
     }
 
     fn rows(&self) -> usize {

@@ -210,7 +210,9 @@ fn quadratic(args: &RaceArgs) -> Result<Simulated> {
 fn meta_learning(args: &RaceArgs) -> Result<Simulated> {
     let SimulatedArgs { rows, dim, tasks, .. } = args.simulated;
     let (rows, dim, tasks) = (rows.unwrap_or(10), dim.unwrap_or(20), tasks.unwrap_or(50));
-    affordable(product(&[2, rows, tasks, dim]), "--rows, --tasks or --dim")?;
+    // Rows, and a Hessian of each task.
+    let numbers = product(&[2, rows, tasks, dim]).saturating_add(product(&[tasks, dim, dim]));
+    affordable(numbers, "--rows, --tasks or --dim")?;
     let options = MetaLearningOptions {
         tasks: tasks as usize,
         rows: rows as usize,
@@ -238,7 +240,7 @@ fn poisoning(args: &RaceArgs) -> Result<Simulated> {
     let SimulatedArgs { rows, dim, poisoned, .. } = args.simulated;
     let (rows, dim) = (rows.unwrap_or(400), dim.unwrap_or(10));
     let poisoned = poisoned.unwrap_or(rows.div_ceil(10));
-    affordable(product(&[2, rows, dim]), "--rows or --dim")?;
+    affordable(product(&[2, rows, dim]).saturating_add(product(&[dim, dim])), "--rows or --dim")?;
     let options = PoisoningOptions {
         rows: rows as usize,
         features: dim as usize,

@@ -36,6 +36,7 @@ pub struct Judge<'a> {
     w: Vec<f64>,
     u: Vec<f64>,
     nearby: Option<Box<dyn Factorization>>,
+    stop: StopSignal,
 }
 
 impl<'a> Judge<'a> {
@@ -47,17 +48,24 @@ impl<'a> Judge<'a> {
         newton: Newton,
         start: &[f64],
     ) -> Self {
-        Judge { lower, upper, domain, newton, w: start.to_vec(), u: vec![0.0; start.len()], nearby: None }
+        let (w, u) = (start.to_vec(), vec![0.0; start.len()]);
+        Judge { lower, upper, domain, newton, w, u, nearby: None, stop: StopSignal::never() }
+    }
+
+    /// The same judge, who gives up once `stop` is raised.
+    #[must_use]
+    pub fn until(self, stop: StopSignal) -> Self {
+        Judge { stop, ..self }
     }
 
     /// Judges `point`.
     ///
     /// # Errors
     /// Numeric, where the lower level cannot be solved at its `lambda`, or its `w` has diverged: a `lambda` that moves along such
-    /// a `w` is no result, whatever its value.
+    /// a `w` is no result, whatever its value. Interrupted, once asked to stop.
     pub fn judge(&mut self, point: &Point) -> Result<Judgement> {
         let lambda = point.lambda();
-        let stop = StopSignal::never();
+        let stop = self.stop.clone();
         let warm = self.newton.minimize(self.lower, lambda, &mut self.w, self.nearby.take(), &stop);
         let minimum = match warm {
             // Penalties that have fallen a long way leave the last solution far behind; the contestant has followed them.

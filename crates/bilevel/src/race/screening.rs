@@ -45,21 +45,21 @@ impl Grid {
     /// The steps of all pairs: `[lower, linear, outer]`.
     ///
     /// # Errors
-    /// Numeric, where the lower level cannot be solved at the start, or a product is not finite.
-    pub fn steps(&self, contest: &Contest<'_>, batch: Batch, newton: Newton, seed: u64) -> Result<Vec<[f64; 3]>> {
+    /// Numeric, where the lower level cannot be solved at the start, or a product is not finite; interrupted, once `stop` is raised.
+    pub fn steps(
+        &self,
+        contest: &Contest<'_>,
+        batch: Batch,
+        newton: Newton,
+        seed: u64,
+        stop: &StopSignal,
+    ) -> Result<Vec<[f64; 3]>> {
         let (lambda, start) = (contest.start.lambda(), contest.start.w());
         let mut solution = start.to_vec();
-        newton.minimize(contest.lower, lambda, &mut solution, None, &StopSignal::never())?;
+        newton.minimize(contest.lower, lambda, &mut solution, None, stop)?;
         let mut u = vec![0.0; start.len()];
-        let exact = Implicit::default().at_solution(
-            contest.lower,
-            contest.upper,
-            &solution,
-            lambda,
-            &mut u,
-            None,
-            &StopSignal::never(),
-        )?;
+        let exact =
+            Implicit::default().at_solution(contest.lower, contest.upper, &solution, lambda, &mut u, None, stop)?;
         let largest = vector::max_abs(&exact.value).max(f64::MIN_POSITIVE);
         let rows = match batch {
             Batch::All => contest.lower.size(&Sample::Full),

@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 use crate::hypergradient::UnbiasedSid;
 use crate::sample::Batch;
 
+/// More steps than anybody makes; whole numbers up to it are exact.
+const MOST_STEPS: f64 = (1u64 << 53) as f64;
+
 /// The numbers of steps `t = k` at which the error is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -80,7 +83,7 @@ impl StudySettings {
             Curve::SidMultilevel { .. } => (cross, 2.0 * batch * UnbiasedSid::MEAN_COST),
             Curve::Pzobo { .. } => (0.0, (1 + DIRECTIONS) as f64 * batch),
         };
-        let most = ((budget - fixed) / per_step).floor().max(0.0) as usize;
+        let most = ((budget - fixed) / per_step).floor().clamp(0.0, MOST_STEPS) as usize;
         let mut list: Vec<usize> = match &self.checkpoints {
             Checkpoints::PerDecade(n) => (0..)
                 .map(|j| 10f64.powf(f64::from(j) / *n as f64).round() as usize)

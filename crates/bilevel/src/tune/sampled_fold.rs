@@ -16,6 +16,7 @@ use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
 use crate::problems::scaled::Scaled;
 use crate::sample::{Batch, Sample};
 use crate::step_size::StepSize;
+use crate::stop::StopSignal;
 use crate::vector;
 use crate::work::Work;
 
@@ -83,13 +84,20 @@ impl<'a> SampledFold<'a> {
         &self.w
     }
 
-    /// The hypergradient at `lambda`, from where the last one ended; `index` picks the samples.
-    pub(super) fn estimate(&mut self, lambda: &[f64], method: Method, index: u64) -> Result<Hypergradient> {
+    /// The hypergradient at `lambda`, from where the last one ended; `index` picks the samples. As near as it came, once `stop`
+    /// is raised.
+    pub(super) fn estimate(
+        &mut self,
+        lambda: &[f64],
+        method: Method,
+        index: u64,
+        stop: &StopSignal,
+    ) -> Result<Hypergradient> {
         let mut before = self.lower_value(lambda);
         for round in 0.. {
             let estimate = self.estimate_once(lambda, method, index * ROUNDS + round)?;
             let after = self.lower_value(lambda);
-            if before - after <= SETTLED * after.abs() || round + 1 == ROUNDS {
+            if before - after <= SETTLED * after.abs() || round + 1 == ROUNDS || stop.is_raised() {
                 return Ok(estimate);
             }
             before = after;

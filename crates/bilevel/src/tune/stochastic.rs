@@ -18,6 +18,7 @@ use super::sampled_fold::SampledFold;
 use crate::domain::Domain;
 use crate::optimize::{Evaluation, Iteration, Limits, Oracle, OuterStep, ProjectedGradient, StopReason};
 use crate::problems::glm::Penalty;
+use crate::stop::StopSignal;
 use crate::work::Work;
 use crate::{Error, Result, vector};
 
@@ -43,6 +44,7 @@ struct SampledObjective<'a, 'p> {
     folds: Vec<SampledFold<'a>>,
     method: Method,
     prior: Option<&'p Prior>,
+    stop: StopSignal,
     /// The criterion with the pull at the best point seen, and the point.
     best: Option<(f64, Vec<f64>)>,
     /// The criterion at the last look, without the pull.
@@ -75,13 +77,13 @@ impl SampledObjective<'_, '_> {
 
 impl Oracle for SampledObjective<'_, '_> {
     fn evaluate(&mut self, lambda: &[f64], number: usize) -> Result<Evaluation> {
-        let (before, method) = (self.work(), self.method);
+        let (before, method, stop) = (self.work(), self.method, &self.stop);
         let look = number.is_multiple_of(LOOK_EVERY);
         let parts: Vec<Result<_>> = self
             .folds
             .par_iter_mut()
             .map(|fold| {
-                let estimate = fold.estimate(lambda, method, number as u64)?;
+                let estimate = fold.estimate(lambda, method, number as u64, stop)?;
                 let criterion = match fold.judges_fully() {
                     true => Some(estimate.objective),
                     false => look.then(|| fold.criterion()),
@@ -104,14 +106,8 @@ impl Oracle for SampledObjective<'_, '_> {
                 self.best = Some((objective, lambda.to_vec()));
             }
         }
-        let mut work = self.work();
         // Only what this call has cost: the loop adds up.
-        work.rows -= before.rows;
-        work.gradients -= before.gradients;
-        work.hessian_products -= before.hessian_products;
-        work.cross_products -= before.cross_products;
-        work.factorizations -= before.factorizations;
-        Ok(Evaluation { objective: self.seen + pull, gradient, work })
+        Ok(Evaluation { objective: self.seen + pull, gradient, work: self.work() - before })
     }
 }
 
@@ -151,7 +147,8 @@ pub(super) fn descend_stochastic<'a>(
         let share = fold.judging.total_weight() / total;
         SampledFold::new(fold, penalty, share, options.seed ^ (index as u64).wrapping_mul(FOLD_SEED))
     });
-    let mut objective = SampledObjective { folds: folds.collect(), method, prior, best: None, seen: f64::NAN };
+    let stop = context.signal.clone();
+    let mut objective = SampledObjective { folds: folds.collect(), method, prior, stop, best: None, seen: f64::NAN };
 
     // One look at each start; numbers that are multiples of the period make it a full one.
     let mut looks: Vec<(f64, Vec<f64>)> = Vec::new();
@@ -183,12 +180,13 @@ pub(super) fn descend_stochastic<'a>(
         best: None,
     };
     match (exact.confirm(looks.into_iter().map(|(_, start)| start), context), sampled) {
-        // Nobody waits for an exact fit: the sampled one is kept.
-        (Err(error), Some(sampled)) if error.is_interrupted() && context.was_asked() => {
+        // Nobody waits for an exact fit, or it took too long: the sampled one is kept.
+        (Err(error), Some(sampled)) if error.is_interrupted() => {
             context.work += objective.work() + exact.objective.work();
             let lambda = sampled.lambda.clone();
             kept_by.keep_settled(sampled);
-            return Ok((lambda, StopReason::Interrupted));
+            let reason = if context.was_asked() { StopReason::Interrupted } else { StopReason::TimeLimit };
+            return Ok((lambda, reason));
         }
         (confirmed, _) => confirmed?,
     }
