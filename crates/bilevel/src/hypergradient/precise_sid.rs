@@ -4,15 +4,17 @@
 //! keeps small; the differences it needs take few replicates. The noise is beaten down here, by fresh ones without
 //! companions. All iterates past the burn-in are averaged (Polyak, Juditsky 1992), so that `R` replicates of `t` steps are
 //! as good as one of `R t`, and where many more samples are needed than the trial took, replicates get longer instead of
-//! more: longer ones waste a smaller part on forgetting. The number of rows of the data appears nowhere.
+//! more: longer ones waste a smaller part on forgetting. Only where the correction for noise hardly matters, though: it was
+//! measured at the length of the trial, and some of what it corrects is less in longer ones. The number of rows of the data
+//! appears nowhere.
 
 use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
-use super::precision::{PreciseHypergradient, Precision};
+use super::precision::{PreciseHypergradient, Precision, ROUNDING};
 use super::spread::Spread;
-use super::trial::{CROSS_PART, Run, TRIALS, values};
+use super::trial::{BIAS_SHARE, CROSS_PART, Run, TRIALS, values};
 use super::{Hypergradient, WarmStart};
 use crate::error::{Error, Result};
 use crate::lower::StochasticMap;
@@ -101,16 +103,23 @@ impl PreciseSid {
         let correction = Spread::of(&trial.corrections);
         let mut plan = trial.plan;
         let mut found: Vec<Hypergradient> = Vec::new();
-        let goal = Goal { bias: trial.bias, correction: &correction, precision: &precision };
+        let mut goal = Goal { bias: trial.bias, correction: &correction, precision: &precision };
 
-        let mut wanted = goal.replicates(&trial.spread).max(REPLICATES.0 as f64);
-        if wanted > REPLICATES.1 as f64 && trial.settled {
+        let mut wanted = match trial.stopped {
+            false => goal.replicates(&trial.spread).max(REPLICATES.0 as f64),
+            true => 0.0,
+        };
+        let corrected = vector::norm(&correction.mean);
+        let slight = corrected + goal.correction_radius() <= BIAS_SHARE * goal.allowed(&trial.spread);
+        if wanted > REPLICATES.1 as f64 && trial.settled && slight {
             let longer = plan.averaged as f64 * (wanted / REPLICATES.1 as f64).min(LONGER);
             let left = precision.max_rows.saturating_sub(work.rows) as f64 / REPLICATES.1 as f64;
             let rows_of_a_step = plan.batch as f64 * (2.0 + plan.upper_part + CROSS_PART);
             let most = (left / rows_of_a_step - plan.burn_in as f64).max(plan.averaged as f64);
             plan.averaged = longer.min(most).ceil() as usize;
-            wanted *= trial.plan.averaged as f64 / plan.averaged as f64;
+            let shortened = trial.plan.averaged as f64 / plan.averaged as f64;
+            wanted *= shortened;
+            goal.bias += (1.0 - shortened) * corrected;
         }
         let mut status = Status::StepLimit;
         let mut next = TRIALS;
@@ -144,7 +153,7 @@ impl PreciseSid {
         vector::axpy(1.0, &correction.mean, &mut value);
         let objective = found.iter().map(|estimate| estimate.objective).sum::<f64>() / found.len() as f64;
         let precise = PreciseHypergradient {
-            bias: trial.bias,
+            bias: goal.bias,
             error: goal.error(&spread),
             allowed: goal.allowed(&spread),
             settings: run.sid(&plan),
@@ -174,19 +183,21 @@ impl Goal<'_> {
     }
 
     fn error(&self, spread: &Spread) -> f64 {
-        let probability = self.precision.probability;
-        let noise = spread.radius(spread.count, probability);
-        self.bias + noise.hypot(self.correction.radius(self.correction.count, probability))
+        let noise = spread.radius(spread.count, self.precision.probability);
+        self.bias + noise.hypot(self.correction_radius()) + ROUNDING * vector::norm(&spread.mean)
+    }
+
+    fn correction_radius(&self) -> f64 {
+        self.correction.radius(self.correction.count, self.precision.probability)
     }
 
     /// Replicates like those of `spread` that make the error small enough.
     fn replicates(&self, spread: &Spread) -> f64 {
-        let probability = self.precision.probability;
-        let correction = self.correction.radius(self.correction.count, probability);
+        let correction = self.correction_radius();
         let noise = PLANNED * (self.allowed(spread) - self.bias).max(0.0);
         let left = (noise * noise - correction * correction).max(0.0);
         // The radius falls like one over the root of the number.
-        let one = spread.radius(1, probability);
+        let one = spread.radius(1, self.precision.probability);
         if one == 0.0 { 1.0 } else { one * one / left }
     }
 }

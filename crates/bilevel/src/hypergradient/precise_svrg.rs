@@ -6,25 +6,26 @@
 //! samples takes `1/eps^2` of them: the better choice where rows are few or the precision is high.
 //!
 //! The error bar costs nothing: chains from one anchor are independent given that anchor, so that their spread is the
-//! noise of their mean; and what the steps of a round leave of the way, `r`, turns the way they went into a bound on the
-//! rest, `r/(1 - r)` times it. The noise of `w` is so small by then that what it does to a nonlinear lower level, of second
-//! order, is far below the first.
+//! noise of their mean; and what the steps of a round leave of the way, `r`, turns the way they went into an estimate of the
+//! rest, `r/(1 - r)` times it. `v` goes after a target that moves with `w`, so that it is behind by more than that; how far the
+//! target went in a round follows from the changes of `v` in this round and the one before (`docs/theory.md`, section 4). The
+//! noise of `w` is so small by then that what it does to a nonlinear lower level, of second order, is far below the first.
 
 use std::ops::{ControlFlow, Range};
 
 use rayon::prelude::*;
 
 use super::anchor::{Chain, ChainSettings, Levels};
-use super::parts::check_sizes;
+use super::parts::{Sampled, check_sizes, cross_term};
 use super::precise_sid::Stage;
-use super::precision::{PreciseHypergradient, Precision, unsettled_bias};
+use super::precision::{PreciseHypergradient, Precision, ROUNDING, unsettled_bias};
 use super::spread::{Spread, mean};
 use super::{Hypergradient, Sid, WarmStart};
 use crate::error::{Error, Result};
 use crate::fixed_point::{Average, FixedPoint};
 use crate::lower::StochasticMap;
 use crate::operator::{Anchoring, ByRecomputing};
-use crate::sample::{Batch, Sample};
+use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::status::Status;
 use crate::step_size::StepSize;
 use crate::upper::UpperObjective;
@@ -33,8 +34,10 @@ use crate::work::Work;
 
 /// Rounds at most; each that does not bring the error down is one of rounding.
 const ROUNDS: usize = 60;
-/// Rounds in a row that went farther than the one before, after which the map is taken not to contract.
+/// Rounds in a row that went farther than the one before, after which the map is taken not to contract, once this part of the
+/// way should be all that is left: before, the hypergradient grows from a start at zero like a power of the way.
 const GROWTHS: usize = 3;
+const SETTLING: f64 = 0.05;
 /// Halvings of `eta` after divergence.
 const RETREATS: usize = 10;
 /// More chains of one round, as a multiple, rather than another round.
@@ -43,13 +46,15 @@ const MORE: usize = 2;
 const PLANNED: f64 = 0.95;
 /// Part of the steps of a chain whose iterates are averaged.
 const AVERAGED: f64 = 0.4;
+/// Added to the number of a round for a cross sample of its own.
+const OTHER_CROSS: u64 = 1 << 40;
 
 /// Settings of the estimator.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PreciseSvrg {
     /// Elements drawn at each step.
     pub batch: usize,
-    /// Steps of a chain in either solve.
+    /// Steps of a chain in either solve; doubled from round to round while they leave more than half of the way.
     pub steps: usize,
     /// Chains of a round; at least two.
     pub chains: usize,
@@ -108,15 +113,17 @@ impl PreciseSvrg {
         self.validate()?;
         check_sizes(map.dims(), upper.dims(), lambda, start)?;
         let levels = Levels { anchoring, map, upper, lambda };
-        let (mut eta, mut retreats) = (self.eta, 0);
+        let (mut eta, mut retreats, mut steps) = (self.eta, 0, self.steps);
         let mut point = start.cloned().unwrap_or_else(|| WarmStart::zeros(map.dims()));
         let mut work = Work::default();
+        let mut passed = Passed::nothing(map.dims().w);
         let (mut gone, mut grown) = (f64::INFINITY, 0);
         for round in 1.. {
             let before = work.rows;
             let anchor = levels.anchor(point.clone())?;
             work += anchor.work;
-            let settings = self.chain(eta, upper.size(&Sample::Full));
+            let looked = work.rows - before;
+            let settings = self.chain(eta, steps, upper.size(&Sample::Full));
             let run = |count: Range<usize>| -> Result<Vec<Chain>> {
                 let first = (round * MORE * self.chains) as u64;
                 let indices = first + count.start as u64..first + count.end as u64;
@@ -130,23 +137,34 @@ impl PreciseSvrg {
                 }
                 found => found?,
             };
-            let unforgotten = self.unforgotten(eta);
-            let mut found = Round::of(&chains, &anchor.hypergradient, unforgotten, &precision);
+            let left_of_way = self.left(eta, steps);
+            let remaining = passed.remaining();
+            let rows = (averaged(steps) * self.batch).min(map.size(&Sample::Full));
+            let mut judge = |chains: &[Chain]| {
+                // How far the target of `v` went, and what that is for the hypergradient.
+                let reached = reached(chains);
+                let target = passed.target(&reached.v, &anchor.point.v, left_of_way);
+                let mut rngs = [Rng::stream(self.seed, Purpose::Cross, OTHER_CROSS + round as u64)];
+                let sampled = Sampled { batch: Batch::Rows(rows), rngs: &mut rngs };
+                let mut pulled = vec![0.0; lambda.len()];
+                work += cross_term(map, &WarmStart { w: reached.w.clone(), v: target }, lambda, sampled, &mut pulled);
+                let way = Way { anchor: &anchor.hypergradient, pulled: &pulled, left: left_of_way, remaining };
+                (Round::of(chains, &way, &precision), reached)
+            };
+            let (mut found, mut reached) = judge(&chains);
             let rows: u64 = chains.iter().map(|chain| chain.estimate.work.rows).sum();
-            let affordable = work.rows + MORE as u64 * rows <= precision.max_rows;
+            let affordable = before + looked + MORE as u64 * rows <= precision.max_rows;
             if let Some(wanted) = found.enough(self.chains).filter(|_| affordable) {
                 chains.extend(run(self.chains..wanted)?);
-                found = Round::of(&chains, &anchor.hypergradient, unforgotten, &precision);
+                (found, reached) = judge(&chains);
             }
             work += chains.iter().map(|chain| chain.estimate.work).sum();
-            let Round { replicates, spread, left, way, error, allowed } = found;
-            let bias = vector::norm(&left);
-            if !error.is_finite() {
-                return Err(unsettled(round));
-            }
-            let stage = Stage { steps: self.steps, replicates: chains.len(), error, allowed, rows: work.rows };
+            let Round { replicates, spread, left, way, bias, radius, allowed } = found;
+            let error = bias + radius;
+            passed.add(&reached.v, &anchor.point.v, left_of_way);
+            let stage = Stage { steps, replicates: chains.len(), error, allowed, rows: work.rows };
             let go_on = observer(&stage).is_continue();
-            grown = if way > gone { grown + 1 } else { 0 };
+            grown = if way > gone.max(radius) && passed.remaining() < SETTLING { grown + 1 } else { 0 };
             gone = way;
             if grown > GROWTHS && error > allowed {
                 return Err(unsettled(round));
@@ -157,18 +175,17 @@ impl PreciseSvrg {
                 let count = chains.len() as f64;
                 let objective = chains.iter().map(|chain| chain.estimate.objective).sum::<f64>() / count;
                 let nothing = vec![0.0; left.len()];
-                // A round that was the last one too early may have gone but little of the way.
-                let unsettled = unsettled_bias(bias, spread.variance, vector::norm(&spread.mean));
-                let all = if error <= allowed { bias } else { unsettled };
+                // Of a round that was the last one too early, what noise does in second order may be no small thing.
+                let second = if error <= allowed { 0.0 } else { spread.variance / vector::norm(&spread.mean) };
                 let precise = PreciseHypergradient {
-                    bias: all,
-                    error: error - bias + all,
+                    bias: bias + second,
+                    error: error + second,
                     allowed,
                     settings: Sid {
                         average: settings.solver.average,
                         cross_batch: settings.cross_batch,
                         upper_batch: settings.upper_batch,
-                        ..Sid::new(self.steps, self.batch, settings.solver.step)
+                        ..Sid::new(steps, self.batch, settings.solver.step)
                     },
                     anchors: round,
                     replicates,
@@ -178,10 +195,11 @@ impl PreciseSvrg {
                 };
                 return Ok(precise.with_std_errors());
             }
-            let part = |of: fn(&WarmStart) -> &Vec<f64>| {
-                mean(&chains.iter().map(|chain| of(&chain.point).clone()).collect::<Vec<_>>())
-            };
-            point = WarmStart { w: part(|point| &point.w), v: part(|point| &point.v) };
+            // Steps are cheap beside a look at everything, and so slow a map takes many.
+            if left_of_way > 0.5 && 2 * work.rows - before + (work.rows - before - looked) <= precision.max_rows {
+                steps *= 2;
+            }
+            point = reached;
         }
         unreachable!("the rounds are bounded")
     }
@@ -201,31 +219,88 @@ impl PreciseSvrg {
     }
 
     /// Samples of the upper level are as many rows as the averaged steps see, those of the cross derivative as large as a step's.
-    fn chain(&self, eta: f64, upper_rows: usize) -> ChainSettings {
-        let rows = self.averaged() * self.batch;
+    fn chain(&self, eta: f64, steps: usize, upper_rows: usize) -> ChainSettings {
+        let rows = averaged(steps) * self.batch;
         let step = StepSize::Constant { eta };
         let average = Average::Suffix { fraction: AVERAGED };
         ChainSettings {
-            solver: FixedPoint { average, ..FixedPoint::sampled(self.steps, self.batch, step) },
+            solver: FixedPoint { average, ..FixedPoint::sampled(steps, self.batch, step) },
             // Two evaluations of a sample against one of everything.
             upper_batch: if 2 * rows < upper_rows { Batch::Rows(rows) } else { Batch::All },
             cross_batch: Batch::Rows(self.batch),
         }
     }
 
-    /// Steps of a chain whose iterates are averaged.
-    fn averaged(&self) -> usize {
-        ((self.steps as f64 * AVERAGED).ceil() as usize).max(1)
+    /// `r`, the mean over the averaged steps of what is left of the way after them.
+    fn left(&self, eta: f64, steps: usize) -> f64 {
+        let shrink = (1.0 - eta * (1.0 - self.contraction)).max(0.0);
+        let averaged = averaged(steps);
+        let sum: f64 = (steps - averaged + 1..=steps).map(|s| shrink.powf(s as f64)).sum();
+        (sum / averaged as f64).min(1.0 - 1e-12)
+    }
+}
+
+/// Steps of a chain whose iterates are averaged.
+fn averaged(steps: usize) -> usize {
+    ((steps as f64 * AVERAGED).ceil() as usize).max(1)
+}
+
+/// Where chains have come to on average.
+fn reached(chains: &[Chain]) -> WarmStart {
+    let part = |of: fn(&WarmStart) -> &Vec<f64>| {
+        mean(&chains.iter().map(|chain| of(&chain.point).clone()).collect::<Vec<_>>())
+    };
+    WarmStart { w: part(|point| &point.w), v: part(|point| &point.v) }
+}
+
+/// The rounds that are over.
+struct Passed {
+    /// What they left of the way of `w`: the product of their `r`.
+    product: f64,
+    /// Sum of their `1 - r`.
+    sum: f64,
+    /// `r/(1 - r)` times the change of `v` in the last one: how far it stayed behind its target.
+    behind: Vec<f64>,
+}
+
+impl Passed {
+    fn nothing(d: usize) -> Self {
+        Passed { product: 1.0, sum: 0.0, behind: vec![0.0; d] }
     }
 
-    /// `r/(1 - r)`, `r` the mean over the averaged steps of what is left of the way after them.
-    fn unforgotten(&self, eta: f64) -> f64 {
-        let shrink = (1.0 - eta * (1.0 - self.contraction)).max(0.0);
-        let averaged = self.averaged();
-        let sum: f64 = (self.steps - averaged + 1..=self.steps).map(|s| shrink.powi(s as i32)).sum();
-        let left = (sum / averaged as f64).min(1.0 - 1e-12);
-        left / (1.0 - left)
+    /// Part of the way of both solves that is left, where `v` was as far behind at first as `w` made it.
+    fn remaining(&self) -> f64 {
+        self.product * (1.0 + self.sum)
     }
+
+    /// How far the target of `v` went in a round that brought it from `before` to `v` and leaves `left` of the way.
+    fn target(&self, v: &[f64], before: &[f64], left: f64) -> Vec<f64> {
+        v.iter()
+            .zip(before)
+            .zip(&self.behind)
+            .map(|((v, before), behind)| (v - before) / (1.0 - left) - behind)
+            .collect()
+    }
+
+    fn add(&mut self, v: &[f64], before: &[f64], left: f64) {
+        self.product *= left;
+        self.sum += 1.0 - left;
+        for ((behind, v), before) in self.behind.iter_mut().zip(v).zip(before) {
+            *behind = (v - before) * left / (1.0 - left);
+        }
+    }
+}
+
+/// What turns the way that chains went into an estimate of the rest.
+struct Way<'a> {
+    /// The hypergradient at the anchor.
+    anchor: &'a [f64],
+    /// What the move of the target of `v` is for the hypergradient.
+    pulled: &'a [f64],
+    /// `r`, what the chains leave of the way.
+    left: f64,
+    /// Part of the whole way that was left before them.
+    remaining: f64,
 }
 
 /// What the chains of a round tell.
@@ -236,33 +311,43 @@ struct Round {
     left: Vec<f64>,
     /// How far the mean of the chains is from the anchor.
     way: f64,
-    error: f64,
+    /// Norm of what is left; infinite where nothing bounds it.
+    bias: f64,
+    /// Bound on the noise.
+    radius: f64,
     allowed: f64,
 }
 
 impl Round {
-    fn of(chains: &[Chain], anchor: &[f64], unforgotten: f64, precision: &Precision) -> Self {
+    fn of(chains: &[Chain], way: &Way<'_>, precision: &Precision) -> Self {
         let replicates: Vec<Vec<f64>> = chains.iter().map(|chain| chain.estimate.value.clone()).collect();
         let spread = Spread::of(&replicates);
-        let mut left: Vec<f64> = spread.mean.iter().zip(anchor).map(|(a, b)| a - b).collect();
-        let way = vector::norm(&left);
+        let gone: Vec<f64> = spread.mean.iter().zip(way.anchor).map(|(a, b)| a - b).collect();
+        let unforgotten = way.left / (1.0 - way.left);
+        let mut left = gone.clone();
+        vector::axpy(1.0, way.pulled, &mut left);
         vector::scale(unforgotten, &mut left);
-        let error = vector::norm(&left) + spread.radius(spread.count, precision.probability);
+        let gone = vector::norm(&gone);
+        let first_order = unforgotten * (gone + vector::norm(way.pulled));
+        let value = vector::norm(&spread.mean);
+        // Whichever of the two bounds what a product of two solves hides.
+        let bias = (first_order / (1.0 - way.remaining)).min(unsettled_bias(first_order, 0.0, value));
+        let bias = if bias >= 0.0 { bias } else { f64::INFINITY } + ROUNDING * value;
+        let radius = spread.radius(spread.count, precision.probability);
         let allowed = precision.allowed(spread.signal_squared().sqrt());
-        Round { replicates, spread, left, way, error, allowed }
+        Round { replicates, spread, left, way: gone, bias, radius, allowed }
     }
 
     /// Chains in all, at most `MORE chains`, whose mean should be good enough where that of these `chains` is not: cheaper
     /// than another look at all rows. The radius falls like one over the root of their number.
     fn enough(&self, chains: usize) -> Option<usize> {
-        let bias = vector::norm(&self.left);
-        let ratio = (self.error - bias) / (PLANNED * (self.allowed - bias)).max(0.0);
+        let ratio = self.radius / (PLANNED * (self.allowed - self.bias)).max(0.0);
         let wanted = chains as f64 * ratio * ratio;
-        (self.error > self.allowed && wanted <= (MORE * chains) as f64).then(|| wanted.ceil() as usize)
+        (self.bias + self.radius > self.allowed && wanted <= (MORE * chains) as f64).then(|| wanted.ceil() as usize)
     }
 }
 
 fn unsettled(round: usize) -> Error {
     Error::numeric(format!("after {round} rounds the solves do not settle"))
-        .remedy("check that the map contracts (a smaller map_step, a larger penalty), or take longer chains")
+        .remedy("check that the map contracts: a smaller map_step, a larger penalty")
 }

@@ -36,13 +36,16 @@ pub(super) const TRIALS: u64 = 12;
 /// Those among them with a companion that begins late.
 const LATE: u64 = 4;
 /// Part of the allowed error that each of the two biases may take.
-const BIAS_SHARE: f64 = 0.15;
+pub(super) const BIAS_SHARE: f64 = 0.15;
 /// Part of the allowed error that the noise of the correction may take.
 const CORRECTION_SHARE: f64 = 0.5;
 /// First number of steps.
 const FIRST_STEPS: usize = 256;
-/// Doublings in a row after which what was not forgotten has grown, and the map is taken not to contract.
-const GROWTHS: usize = 3;
+/// Doublings in a row after which what was not forgotten has grown, and the map is taken not to contract: from a start at zero
+/// the hypergradient of a slow map grows like a power of the way for some doublings. Where the contraction is known, they count
+/// once this part of the start should be all that is left.
+const GROWTHS: usize = 5;
+const SETTLING: f64 = 0.05;
 /// Halvings of `eta` after divergence.
 const RETREATS: usize = 10;
 /// Rows of the upper sample as a part of those of one solve: at first, and within what bounds it is chosen.
@@ -74,6 +77,8 @@ pub(super) struct Trial {
     /// What is left of the start, and of the noise after the correction.
     pub biases: [Vec<f64>; 2],
     pub settled: bool,
+    /// The observer broke it off.
+    pub stopped: bool,
 }
 
 /// The problem and everything that stays the same.
@@ -148,7 +153,9 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
             let go_on = observer(&stage).is_continue();
             // Twice the steps cost twice the rows.
             let affordable = |work: &Work| work.rows + 2 * (work.rows - before) <= precision.max_rows;
-            grown = if moved > before_doubling { grown + 1 } else { 0 };
+            let noise = radius(&Spread::of(&distances));
+            let early = self.settings.contraction.is_some() && self.remaining(&plan, plan.steps()) > SETTLING;
+            grown = if moved > before_doubling.max(noise) && !early { grown + 1 } else { 0 };
             before_doubling = moved;
             if unforgotten > limit && grown > GROWTHS {
                 let message = format!("after {} steps the solves still depend on where they start", plan.steps());
@@ -188,7 +195,15 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
                     None if unforgotten > limit => f64::INFINITY,
                     _ => unsettled_bias(unforgotten, 0.0, spread.signal_squared().sqrt()) + rest,
                 };
-                return Ok(Trial { plan, spread, corrections, bias, biases, settled: settled && go_on });
+                return Ok(Trial {
+                    plan,
+                    spread,
+                    corrections,
+                    bias,
+                    biases,
+                    settled: settled && go_on,
+                    stopped: !go_on,
+                });
             }
             // Either way twice the rows.
             if rest > limit {
@@ -219,10 +234,15 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
 
     /// Bound on what a run has not forgotten, as a multiple of its distance from a companion that began late.
     fn unforgotten(&self, plan: &Plan) -> f64 {
-        let gap = 1.0 - self.settings.contraction.unwrap_or(0.0);
-        let shrunk = ((-plan.eta * gap).ln_1p() * (plan.burn_in / 2) as f64).exp();
+        let shrunk = self.remaining(plan, plan.burn_in / 2);
         // Never below one: the difference itself is only an estimate.
         (shrunk / (1.0 - shrunk)).max(1.0)
+    }
+
+    /// Part of the start that is left after some steps; where the contraction is not known, that of a map that forgets at once.
+    fn remaining(&self, plan: &Plan, steps: usize) -> f64 {
+        let gap = 1.0 - self.settings.contraction.unwrap_or(0.0);
+        ((-plan.eta * gap).ln_1p() * steps as f64).exp()
     }
 
     /// Adds the other replicates to the first ones, `main`, and runs the pools.
