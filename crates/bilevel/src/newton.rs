@@ -94,7 +94,7 @@ impl Newton {
             return Err(Error::numeric("the lower-level loss is not finite at the starting point")
                 .remedy("check the data for huge values, or standardise the features"));
         }
-        let first_norm = vector::norm(&gradient);
+        let (first_norm, first_value) = (vector::norm(&gradient), value);
         let mut kept = nearby;
         let mut status = Status::StepLimit;
         let mut iterations = 0;
@@ -118,7 +118,10 @@ impl Newton {
                     .remedy("raise the smallest penalty (--lambda-min) or standardise the features"));
             }
             iterations += 1;
-            let small = !damped && decrease <= self.tolerance * value.abs().max(f64::MIN_POSITIVE);
+            // Where the least value is 0, rounding is relative to what it was, and to `w`.
+            let scale = value.abs().max(f64::EPSILON * first_value.abs()).max(f64::MIN_POSITIVE);
+            let unmoved = vector::norm(&step) <= f64::EPSILON * vector::norm(w);
+            let small = !damped && (decrease <= self.tolerance * scale || unmoved);
             let mut length = 1.0;
             let mut accepted = false;
             for _ in 0..BACKTRACKS {

@@ -27,10 +27,16 @@ const SCALE_STEPS: usize = 4;
 const DIRECTION_GROWTH: f64 = 1e6;
 /// Multiple of `steps x scale` that no sampled iterate covers.
 const DISTANCE_GROWTH: f64 = 1e4;
-/// Growth of the exact residual that proves there is no contraction.
+/// Growth of the exact residual that proves there is no contraction, where it has risen from power of two to power of two of
+/// the steps for so long: a map that contracts in another norm may rise for a while.
 const RESIDUAL_GROWTH: f64 = 10.0;
-/// Exact steps after which the residual must have fallen, in whatever norm the map contracts.
+const RISES: u32 = 3;
+/// Growth that proves it at once.
+const IMPOSSIBLE_GROWTH: f64 = 1e6;
+/// Exact steps after which the residual must have fallen, in whatever norm the map contracts; where it is larger than at first
+/// it must have risen so often all the same, as rounding errors about zero do not.
 const ENOUGH_STEPS: usize = 50;
+const ENOUGH_RISES: u32 = 5;
 
 /// Which iterates make up the result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -95,6 +101,9 @@ pub struct State {
     averaged: usize,
     failure: Option<Status>,
     converged: bool,
+    /// The residual when the number of steps was a power of two the last time, and how often in a row it had risen then.
+    seen_residual: f64,
+    rises: u32,
 }
 
 impl FixedPoint {
@@ -170,6 +179,8 @@ impl FixedPoint {
             averaged: 0,
             failure: (!vector::all_finite(x)).then_some(Status::Diverged),
             converged: false,
+            seen_residual: f64::INFINITY,
+            rises: 0,
         }
     }
 
@@ -215,9 +226,12 @@ impl FixedPoint {
         } else if state.converged {
             Some(Status::Converged)
         } else if state.steps >= self.steps {
-            let shrunk = state.residual.is_none_or(|residual| residual <= state.first_residual + state.rounding);
-            let enough = state.steps >= ENOUGH_STEPS;
-            Some(if shrunk || !enough { Status::StepLimit } else { Status::NotContraction })
+            let stuck = state.residual.is_some_and(|residual| {
+                let grown = residual > state.first_residual + state.rounding && state.rises >= ENOUGH_RISES;
+                let same = (residual - state.first_residual).abs() <= 1e-13 * state.first_residual;
+                grown || same && state.first_residual > state.rounding
+            });
+            Some(if stuck && state.steps >= ENOUGH_STEPS { Status::NotContraction } else { Status::StepLimit })
         } else {
             None
         }
@@ -254,7 +268,13 @@ impl FixedPoint {
         }
         let size = vector::norm(x);
         state.rounding = 1e-10 * size;
-        if residual > RESIDUAL_GROWTH * state.first_residual + state.rounding {
+        let step = state.steps + 1;
+        if step.is_power_of_two() || step == self.steps {
+            state.rises = if residual > state.seen_residual { state.rises + 1 } else { 0 };
+            state.seen_residual = residual;
+        }
+        let beyond = |growth: f64| residual > growth * state.first_residual + state.rounding;
+        if beyond(IMPOSSIBLE_GROWTH) || (beyond(RESIDUAL_GROWTH) && state.rises >= RISES) {
             state.failure = Some(Status::NotContraction);
         }
         if self.tolerance > 0.0 {

@@ -9,6 +9,7 @@ use crate::operator::{AdjointOperator, LowerOperator};
 use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::status::{Info, Status};
 use crate::upper::UpperObjective;
+use crate::vector;
 use crate::work::Work;
 
 /// Everything but the linear solve.
@@ -78,8 +79,10 @@ pub(super) struct Products<'a, M: ?Sized> {
     pub work: Work,
 }
 
-/// Growth of a product of exact Jacobians that proves there is no contraction.
-const EXACT_GROWTH: f64 = 10.0;
+/// Growth of a product of exact Jacobians that proves there is no contraction: of many factors, and in the end. On the way a map
+/// that contracts in another norm may grow as well.
+const EXACT_GROWTH: f64 = 1e6;
+const FINAL_GROWTH: f64 = 10.0;
 /// Growth of a product of sampled ones that no noise explains.
 const SAMPLED_GROWTH: f64 = 1e6;
 
@@ -109,6 +112,15 @@ impl<'a, M: StochasticMap + ?Sized> Products<'a, M> {
             Batch::All if now > EXACT_GROWTH * first => Some(Status::NotContraction),
             Batch::Rows(_) if now > SAMPLED_GROWTH * first => Some(Status::Diverged),
             _ => None,
+        }
+    }
+
+    /// How a series ends whose last product has the norm `now`, and whose sum is `sum`.
+    pub fn end(&self, first: f64, now: f64, sum: &[f64]) -> Status {
+        match self.batch {
+            _ if !vector::all_finite(sum) => Status::Diverged,
+            Batch::All if now > FINAL_GROWTH * first => Status::NotContraction,
+            _ => Status::StepLimit,
         }
     }
 }

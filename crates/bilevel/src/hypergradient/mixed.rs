@@ -24,7 +24,7 @@ use crate::fixed_point::FixedPoint;
 use crate::lower::StochasticMap;
 use crate::operator::AdjointOperator;
 use crate::sample::{Batch, Rng};
-use crate::status::{Info, Status};
+use crate::status::Info;
 use crate::step_size::StepSize;
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -121,7 +121,7 @@ impl MixedFixedPoint {
                 return Info { status, steps: s, residual: None, work: products.work };
             }
         }
-        let status = if vector::all_finite(z) { Status::StepLimit } else { Status::Diverged };
+        let status = products.end(first, vector::norm(&u), z);
         Info { status, steps: self.linear_steps, residual: None, work: products.work }
     }
 }

@@ -21,7 +21,7 @@ use crate::fixed_point::FixedPoint;
 use crate::lower::StochasticMap;
 use crate::operator::AdjointOperator;
 use crate::sample::{Batch, Rng};
-use crate::status::{Info, Status};
+use crate::status::Info;
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -143,7 +143,7 @@ impl Neumann {
             };
             vector::axpy(self.eta * weight, &power, v);
             if is_last {
-                break if vector::all_finite(v) { Status::StepLimit } else { Status::Diverged };
+                break products.end(first, vector::norm(&power), v);
             }
             products.draw(rng);
             products.apply(&power, &mut image);

@@ -109,8 +109,8 @@ impl PreciseSid {
             false => goal.replicates(&trial.spread).max(REPLICATES.0 as f64),
             true => 0.0,
         };
-        let corrected = vector::norm(&correction.mean);
-        let slight = corrected + goal.correction_radius() <= BIAS_SHARE * goal.allowed(&trial.spread);
+        let corrected = correction.signal_squared().sqrt();
+        let slight = corrected <= BIAS_SHARE * goal.allowed(&trial.spread);
         if wanted > REPLICATES.1 as f64 && trial.settled && slight {
             let longer = plan.averaged as f64 * (wanted / REPLICATES.1 as f64).min(LONGER);
             let left = precision.max_rows.saturating_sub(work.rows) as f64 / REPLICATES.1 as f64;

@@ -24,6 +24,8 @@ use crate::step_size::StepSize;
 use crate::vector;
 use crate::work::Work;
 
+/// Gradients in a row that push against all bounds, after which nothing will move any more.
+const HELD: usize = 20;
 /// Retreats from failed evaluations in a row.
 const RETREATS: usize = 5;
 /// Keeps Adam's quotient finite where a coordinate has had no gradient at all.
@@ -186,7 +188,7 @@ impl ProjectedGradient {
         let mut best: Option<Outcome> = None;
         let (mut good, mut last_step) = (lambda.clone(), vec![0.0; lambda.len()]);
         let (mut milestone, mut milestone_at) = (f64::INFINITY, 0);
-        let (mut iterations, mut calls, mut retreats, mut shrink) = (0, 0, 0, 1.0);
+        let (mut iterations, mut calls, mut retreats, mut shrink, mut held) = (0, 0, 0, 1.0, 0);
         let mut work = Work::default();
         let reason = loop {
             if iterations >= self.limits.iterations.max(1) {
@@ -229,7 +231,9 @@ impl ProjectedGradient {
             if observer.iteration(&seen).is_break() {
                 break StopReason::Interrupted;
             }
-            if projected_gradient_norm <= self.limits.gradient_tolerance {
+            // One sampled gradient that pushes against all bounds says little.
+            held = if projected_gradient_norm == 0.0 && vector::max_abs(&gradient) > 0.0 { held + 1 } else { 0 };
+            if projected_gradient_norm <= self.limits.gradient_tolerance && !(1..HELD).contains(&held) {
                 break StopReason::Stationary;
             }
             if milestone.is_infinite() || objective < milestone - self.limits.improvement * milestone.abs() {
