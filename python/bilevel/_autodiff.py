@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bilevel import _settings
 from bilevel._levels import Function, Level, StochasticLoss, StochasticMap, UpperObjective
+
+CHUNK = 65_536
+"""Rows of the mean over everything that are evaluated at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,34 @@ def rows_of(lengths: set[int] | None, simulates: bool) -> int | None:
     return length
 
 
+def mean(on: Callable[[slice], Any], length: int, chunk: int) -> Any:
+    """Compute the mean over all rows, some of them at a time.
+
+    Parameters
+    ----------
+    on : callable
+        From a slice of the rows to the mean over them: an array, or a tuple of arrays.
+    length : int
+        The number of rows.
+    chunk : int
+        How many are evaluated at once.
+
+    Returns
+    -------
+    array or tuple
+        The mean, in the form of the parts.
+    """
+    total: list[Any] = []
+    several = False
+    for first in range(0, length, chunk):
+        rows = slice(first, min(first + chunk, length))
+        found, share = on(rows), (rows.stop - first) / length
+        several = isinstance(found, tuple)
+        parts = [share * part for part in (found if several else (found,))]
+        total = [a + b for a, b in zip(total, parts, strict=True)] if total else parts
+    return tuple(total) if several else total[0]
+
+
 def level(
     kind: str, run: Callable[[Function], Function], on: Derivatives, symmetric: bool, shared: dict[str, Any]
 ) -> Level:
@@ -95,6 +127,8 @@ def level(
     StochasticLoss, StochasticMap or UpperObjective
         The level.
     """
+    if _settings.flag(symmetric, "symmetric") and kind in ("loss", "objective"):
+        raise ValueError(f"symmetric=True says something of a map; with kind={kind!r} leave it out")
     value = run(lambda f, w, lam: f(w, lam))
     if kind == "loss":
         return StochasticLoss(

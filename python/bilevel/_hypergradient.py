@@ -23,6 +23,7 @@ ABOVE_ONE = math.nextafter(1.0, 2.0)
 
 _STEPS = frozenset({"lower_steps", "linear_steps", "map_step"})
 _SAMPLED = _STEPS | {"batch", "eta", "average", "cross_batch", "upper_batch", "replicates"}
+_PRECISE = frozenset({"absolute", "probability", "max_samples", "batch", "eta", "map_step", "contraction"})
 _ALLOWED = {
     ("exact", False): frozenset[str](),
     ("aid-fp", False): _STEPS | {"tolerance"},
@@ -30,18 +31,19 @@ _ALLOWED = {
     ("sid", False): _SAMPLED,
     ("sid-svrg", False): _SAMPLED | {"period"},
     ("sid-saga", False): _SAMPLED,
-    ("sid", True): frozenset({"batch", "eta", "map_step", "contraction"}),
-    ("sid-svrg", True): frozenset({"batch", "eta", "map_step", "contraction", "lower_steps", "replicates"}),
+    ("sid", True): _PRECISE,
+    ("sid-svrg", True): _PRECISE | {"lower_steps", "replicates"},
 }
-_SHARED = frozenset({"precision", "absolute", "probability", "max_samples"})
+_CHAINS = 4
+"""Fewest replicates of ``"sid-svrg"`` with a precision, whose spread is the error bar."""
 
 
 class Settings(TypedDict, total=False):
     """The settings of `hypergradient`, by name."""
 
     precision: float | None
-    absolute: bool
-    probability: float
+    absolute: bool | None
+    probability: float | None
     max_samples: int | None
     lower_steps: int | None
     linear_steps: int | None
@@ -101,12 +103,14 @@ def core_settings(method: str, settings: Settings, seed: int) -> _core.Estimator
         All settings as the core takes them.
     """
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-    precision = settings.get("precision")
-    allowed = _ALLOWED.get((method, precision is not None))
-    if allowed is not None:
-        for name in sorted(given.keys() - allowed - _SHARED):
-            detail = " with a precision" if precision is not None else ""
-            raise ValueError(f"method={method!r}{detail} takes no {name}")
+    precise = "precision" in given
+    # What the core refuses by itself, an unknown method or one that takes no precision, it says better.
+    allowed = _ALLOWED.get((method, precise), frozenset(given))
+    for name in sorted(given.keys() - allowed - {"precision"}):
+        other = name in _ALLOWED.get((method, not precise), frozenset())
+        detail = (" with a precision" if precise else " without a precision") if other else ""
+        raise ValueError(f"method={method!r}{detail} takes no {name}")
+    least = _CHAINS if method == "sid-svrg" and precise else 1
     steps = _whole(given, "lower_steps", 100_000 if method.startswith("aid") else 512)
     absolute = _settings.flag(given.get("absolute", False), "absolute")
     error = _positive(given, "precision")
@@ -118,8 +122,8 @@ def core_settings(method: str, settings: Settings, seed: int) -> _core.Estimator
         "lower_steps": steps,
         "linear_steps": _whole(given, "linear_steps", steps),
         "batch": _whole(given, "batch", 64),
-        "cross_batch": _batch(given, "cross_batch"),
-        "upper_batch": _batch(given, "upper_batch"),
+        "cross_batch": _settings.batch(given.get("cross_batch"), "cross_batch"),
+        "upper_batch": _settings.batch(given.get("upper_batch"), "upper_batch"),
         "eta": _eta(given.get("eta", 0.5)),
         "average": _settings.real(given.get("average", 0.5), "average", 0.0, ABOVE_ONE, "from 0 to 1", closed=True),
         "period": _whole(given, "period", None),
@@ -130,7 +134,7 @@ def core_settings(method: str, settings: Settings, seed: int) -> _core.Estimator
         "contraction": None if "contraction" not in given else _settings.real(
             given["contraction"], "contraction", 0.0, 1.0, "from 0 to below 1", closed=True
         ),
-        "replicates": _whole(given, "replicates", 1),
+        "replicates": _settings.whole(given.get("replicates", least), "replicates", least=least),
         "seed": seed,
     }
 
@@ -145,10 +149,6 @@ def _whole(given: dict[str, Any], name: str, default: int | None) -> int | None:
 
 def _positive(given: dict[str, Any], name: str) -> float | None:
     return _settings.real(given[name], name, 0.0, math.inf, "positive and finite") if name in given else None
-
-
-def _batch(given: dict[str, Any], name: str) -> int | None:
-    return 0 if isinstance(given.get(name), str) and given[name] == "all" else _whole(given, name, None)
 
 
 def _eta(eta: Any) -> float | tuple[float, float]:
@@ -190,8 +190,8 @@ def hypergradient(
     *,
     method: str = "auto",
     precision: float | None = None,
-    absolute: bool = False,
-    probability: float = 0.95,
+    absolute: bool | None = None,
+    probability: float | None = None,
     max_samples: int | None = None,
     start: Any = None,
     lower_steps: int | None = None,
@@ -228,10 +228,10 @@ def hypergradient(
     precision : float, default=None
         Largest error, as a part of the norm of the hypergradient, for ``"sid"`` and ``"sid-svrg"``: step counts, batches and
         error bars then follow from it.
-    absolute : bool, default=False
-        Whether `precision` is in the units of the hypergradient.
-    probability : float, default=0.95
-        How sure the error must be below `precision`.
+    absolute : bool, default=None
+        Whether `precision` is in the units of the hypergradient; it is not by default.
+    probability : float, default=None
+        How sure the error must be below `precision`, 0.95 by default.
     max_samples : int, default=None
         With a precision, no longer estimate is begun that would visit more rows. The first one, of some hundred steps a
         replicate, is made in any case; it may visit up to millions.
@@ -262,7 +262,8 @@ def hypergradient(
         Contraction modulus of the map. That of a loss is measured by default, on some thousand rows. Give it for a map where
         you know it: otherwise an error bar takes what the map forgets slowly for what does not matter.
     replicates : int, default=None
-        Independent estimates of which the mean is taken, with a standard error; one by default.
+        Independent estimates of which the mean is taken, with a standard error; one by default. With a precision those that
+        ``"sid-svrg"`` makes at a time, at least 4, which is the default there.
     random_state : int, RandomState or None, default=0
         What all randomness follows from.
     n_jobs : int, default=1

@@ -9,11 +9,9 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from bilevel._autodiff import Derivatives, level, rows_of
+from bilevel import _settings
+from bilevel._autodiff import CHUNK, Derivatives, level, mean, rows_of
 from bilevel._levels import Floats, Level, StochasticLoss, StochasticMap, Structure, UpperObjective
-
-CHUNK = 65_536
-"""Rows of the mean over everything that are evaluated at once."""
 
 
 def _jax() -> Any:
@@ -172,7 +170,7 @@ def from_jax(
         packed, w_structure, unravel_w = _structure(jax, precision, w_like, double)
         packed_lam, lam_structure, unravel_lam = _structure(jax, precision, lam_like, double)
     lengths = None if data is None else {len(leaf) for leaf in jax.tree.leaves(rows)}
-    length = rows_of(lengths, simulates)
+    length, chunk = rows_of(lengths, simulates), _settings.whole(chunk, "chunk")
 
     def flat(w: Any, lam: Any, *batch: Any) -> Any:
         """Call the function with vectors."""
@@ -273,12 +271,7 @@ def _evaluate(
     def everything(*arguments: Any) -> Any:
         if length is None or length <= chunk:
             return on(() if length is None else (data,), *arguments)
-        total: Any = None
-        for first in range(0, length, chunk):
-            index = np.arange(first, min(first + chunk, length))
-            part = jax.tree.map(lambda x, share=len(index) / length: share * x, rows(index, data, *arguments))
-            total = part if total is None else jax.tree.map(lambda a, b: a + b, total, part)
-        return total
+        return mean(lambda part: rows(np.arange(part.start, part.stop), data, *arguments), length, chunk)
 
     def call(w: Any, lam: Any, sample: Any, *along: Any) -> Any:
         # No copy where they are of these types already.

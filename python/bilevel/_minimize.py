@@ -19,6 +19,13 @@ from bilevel._progress import says_stop
 DESCENTS = ("lbfgs", "gradient")
 """Loops over hypergradients; all other methods are algorithms of the literature."""
 
+_OPTIONS = {
+    "lbfgs": frozenset({"gradient_tolerance"}),
+    "gradient": frozenset({"gradient_tolerance", "patience", "step_rule", "outer_step"}),
+    "adaptive": frozenset({"steps"}),
+}
+_OF_ALGORITHMS = frozenset({"steps", "outer_step"})
+
 
 class UpperStep(NamedTuple):
     """Where a minimisation stands.
@@ -107,10 +114,10 @@ def minimize(
     start: Any = None,
     max_iter: int | None = None,
     max_time: float | None = None,
-    gradient_tolerance: float = 1e-6,
-    patience: int = 0,
-    step_rule: str = "adam",
-    outer_step: float = 0.1,
+    gradient_tolerance: float | None = None,
+    patience: int | None = None,
+    step_rule: str | None = None,
+    outer_step: float | None = None,
     steps: tuple[float, float, float] | None = None,
     callbacks: Sequence[UpperCallback] = (),
     random_state: Any = 0,
@@ -146,18 +153,18 @@ def minimize(
         Largest number of iterations, at least 1: by default 200 of ``"lbfgs"``, 500 of ``"gradient"``, 10 000 of other methods.
     max_time : float, default=None
         Largest number of seconds.
-    gradient_tolerance : float, default=1e-6
-        Projected gradient at which to stop, of ``"lbfgs"`` relative to the objective.
-    patience : int, default=0
-        Iterations of ``"gradient"`` without an improvement of 1e-4 after which it stops; 0 never.
-    step_rule : {"adam", "adagrad-norm", "constant"}, default="adam"
-        Steps of ``"gradient"``.
-    outer_step : float, default=0.1
-        Largest move of a coordinate in the first iteration of ``"gradient"`` and of algorithms without `steps`; for
-        ``step_rule="constant"`` the factor of the hypergradient.
+    gradient_tolerance : float, default=None
+        Projected gradient at which ``"lbfgs"``, relative to the objective, and ``"gradient"`` stop; 1e-6 by default.
+    patience : int, default=None
+        Iterations of ``"gradient"`` without an improvement of 1e-4 after which it stops; 0, the default, never.
+    step_rule : {"adam", "adagrad-norm", "constant"}, default=None
+        Steps of ``"gradient"``, those of Adam by default.
+    outer_step : float, default=None
+        Largest move of a coordinate in the first iteration of ``"gradient"`` and of algorithms without `steps`, 0.1 by default;
+        for ``step_rule="constant"`` the factor of the hypergradient.
     steps : tuple of float, default=None
         First steps of an algorithm in ``w``, in the adjoint and in ``lam``; by default half of the longest safe step, twice,
-        and what `outer_step` says.
+        and what `outer_step` says. Factors of the steps that ``"adaptive"`` finds.
     callbacks : sequence of callable, default=()
         Each is called with every `UpperStep`; one that returns True ends the minimisation with what there is.
     random_state : int, RandomState or None, default=0
@@ -207,6 +214,18 @@ def minimize(
         raise ValueError(f"method='lbfgs' needs exact hypergradients, not those of {name!r}; take method='gradient'")
     if not descends and (hypergradient != "auto" or settings.keys() - {"batch"}):
         raise ValueError(f"of the settings of hypergradients method={method!r} takes batch alone")
+    given = {
+        "gradient_tolerance": gradient_tolerance,
+        "patience": patience,
+        "step_rule": step_rule,
+        "outer_step": outer_step,
+        "steps": steps,
+    }
+    for option, value in given.items():
+        if value is not None and option not in _OPTIONS.get(method, _OF_ALGORITHMS):
+            raise ValueError(f"method={method!r} takes no {option}")
+    if steps is not None and outer_step is not None:
+        raise ValueError("steps and outer_step both say how far lam moves at first; give one of them")
     seed = _settings.seed(random_state)
     estimator = core_settings(name if descends else "sid", settings, seed)
     finite = lower.has_mean and upper.has_mean
@@ -219,11 +238,18 @@ def minimize(
         "max_iter": limit if max_iter is None else _settings.whole(max_iter, "max_iter"),
         "max_time": _settings.seconds(max_time),
         "tolerance": _settings.real(
-            gradient_tolerance, "gradient_tolerance", 0.0, math.inf, "finite and not negative", closed=True
+            1e-6 if gradient_tolerance is None else gradient_tolerance,
+            "gradient_tolerance",
+            0.0,
+            math.inf,
+            "finite and not negative",
+            closed=True,
         ),
-        "patience": _settings.whole(patience, "patience", least=0),
-        "step_rule": _settings.choice(step_rule, "step_rule"),
-        "outer_step": _settings.real(outer_step, "outer_step", 0.0, math.inf, "positive and finite"),
+        "patience": 0 if patience is None else _settings.whole(patience, "patience", least=0),
+        "step_rule": "adam" if step_rule is None else _settings.choice(step_rule, "step_rule"),
+        "outer_step": _settings.real(
+            0.1 if outer_step is None else outer_step, "outer_step", 0.0, math.inf, "positive and finite"
+        ),
         "steps": _first_steps(steps),
         "batch": 0 if finite and lower.n_samples == 1 else estimator["batch"],
     }

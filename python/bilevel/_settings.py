@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.utils import check_random_state
+
+T = TypeVar("T")
 
 
 def whole(value: Any, name: str, *, least: int = 1) -> int:
@@ -61,6 +63,54 @@ def real(value: Any, name: str, low: float, high: float, what: str, *, closed: b
         if low < number < high or (closed and number == low):
             return number
     raise ValueError(f"{name}={value!r} must be {what}")
+
+
+def batch(value: Any, name: str) -> int | None:
+    """Check a number of rows.
+
+    Parameters
+    ----------
+    value : object
+        None for what follows from other settings, a whole number, or ``"all"``.
+    name : str
+        Name of the argument.
+
+    Returns
+    -------
+    int or None
+        The number as the core takes it: 0 for all.
+    """
+    if value is None or (isinstance(value, str) and value == "all"):
+        return None if value is None else 0
+    try:
+        return whole(value, name)
+    except ValueError as error:
+        raise ValueError(f"{error}, or 'all'") from None
+
+
+def each(value: Any, name: str, check: Callable[[Any], T]) -> list[T]:
+    """Check a sequence, or one element in its place.
+
+    Parameters
+    ----------
+    value : object
+        What was given.
+    name : str
+        Name of the argument.
+    check : callable
+        What checks an element.
+
+    Returns
+    -------
+    list
+        The elements as they were checked.
+    """
+    given = value.tolist() if isinstance(value, np.ndarray) else value
+    alone = isinstance(given, str) or not isinstance(given, Iterable)
+    found = [check(one) for one in ([given] if alone else given)]
+    if not found:
+        raise ValueError(f"{name}={value!r} is empty; give at least one")
+    return found
 
 
 def seconds(value: Any, name: str = "max_time") -> float | None:

@@ -8,11 +8,9 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from bilevel._autodiff import Derivatives, level, rows_of
+from bilevel import _settings
+from bilevel._autodiff import CHUNK, Derivatives, level, mean, rows_of
 from bilevel._levels import Floats, Level, StochasticLoss, StochasticMap, Structure, UpperObjective
-
-CHUNK = 65_536
-"""Rows of the mean over everything that are evaluated at once."""
 
 
 def _torch() -> Any:
@@ -179,7 +177,7 @@ def from_torch(
     lower, upper = _Parameters(torch, w, double), _Parameters(torch, lam, double)
     rows = _map(torch, partial(_tensor, torch, double), data)
     lengths = None if data is None else {len(leaf) for leaf in _leaves(torch, rows)}
-    length = rows_of(lengths, simulates)
+    length, chunk = rows_of(lengths, simulates), _settings.whole(chunk, "chunk")
 
     def flat(w: Any, lam: Any, *batch: Any) -> Any:
         """Call the function with vectors."""
@@ -361,18 +359,6 @@ def _evaluate(
             return rows(torch.from_numpy(sample), w, lam, *v)
         if sample != slice(None) or length <= chunk:
             return rows(sample, w, lam, *v)
-        total: Any = None
-        for first in range(0, length, chunk):
-            part = slice(first, min(first + chunk, length))
-            share = (part.stop - part.start) / length
-            found = rows(part, w, lam, *v)
-            scaled = tuple(share * x for x in found) if isinstance(found, tuple) else share * found
-            if total is None:
-                total = scaled
-            elif isinstance(total, tuple):
-                total = tuple(a + b for a, b in zip(total, scaled, strict=True))
-            else:
-                total = total + scaled
-        return total
+        return mean(lambda part: rows(part, w, lam, *v), length, chunk)
 
     return call

@@ -309,6 +309,13 @@ def test_a_map_that_does_not_contract() -> None:
         ({"method": "aid-fp", "tolerance": float("nan")}, "tolerance=nan must be"),
         ({"precision": "high"}, "precision='high' must be positive"),
         ({"precision": 0.1, "max_samples": -5}, "max_samples=-5 must be"),
+        # What says something of a precision alone is not passed over without one.
+        ({"max_samples": 10}, "method='exact' takes no max_samples"),
+        ({"method": "sid", "max_samples": 10}, "method='sid' without a precision takes no max_samples"),
+        ({"method": "sid-svrg", "probability": 0.9}, "without a precision takes no probability"),
+        ({"method": "aid-fp", "absolute": True}, "method='aid-fp' takes no absolute"),
+        ({"precision": 0.1, "average": 0.5}, "method='sid' with a precision takes no average"),
+        ({"method": "sid-svrg", "precision": 0.1, "replicates": 2}, "replicates=2 must be a whole number of at least 4"),
         ({"precision": 0.1, "contraction": 1.0}, r"contraction=1\.0 must be"),
         ({"precision": 0.1, "probability": 1.0}, r"probability=1\.0 must be"),
         ({"precision": 0.1, "absolute": "yes"}, "absolute='yes' must be"),

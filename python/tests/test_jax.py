@@ -134,6 +134,10 @@ def test_what_makes_no_sense(ridge: Ridge, problem: Any, monkeypatch: Any) -> No
         bilevel.from_jax(squares, kind="loss", w=np.zeros(5), lam=lam, data=(ridge.X[:0], ridge.y[:0]))
     with pytest.raises(ValueError, match="floating"):
         bilevel.from_jax(squares, kind="loss", w=np.zeros(5, dtype=int), lam=1, data=ridge.X)
+    with pytest.raises(ValueError, match="chunk=-5 must be"):
+        bilevel.from_jax(squares, kind="loss", w=np.zeros(5), lam=lam, data=(ridge.X, ridge.y), chunk=-5)
+    with pytest.raises(ValueError, match="symmetric=True says something of a map"):
+        bilevel.from_jax(squares, kind="loss", w=np.zeros(5), lam=lam, symmetric=True)
     with pytest.raises(ValueError, match="kind"):
         bilevel.from_jax(squares, kind="game", w=np.zeros(5), lam=lam)  # type: ignore[call-overload]
     wrong = bilevel.from_jax(lambda w, lam: w[:2], kind="map", w=np.zeros(5), lam=np.zeros(2))

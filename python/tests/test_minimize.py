@@ -148,8 +148,9 @@ def test_a_limit_of_time(method: str, ridge: Ridge) -> None:
         time.sleep(0.002)
         return right(w, lam, rows)
 
+    rest = {} if method == "saba" else {"gradient_tolerance": 0.0}
     found = bilevel.minimize(
-        ridge.lower(gradient=slow), ridge.upper(), ridge.lam, method=method, max_time=0.1, gradient_tolerance=0.0
+        ridge.lower(gradient=slow), ridge.upper(), ridge.lam, method=method, max_time=0.1, **rest
     )
     assert found.status == "time-limit" and 0.1 <= found.seconds < 10.0
 
@@ -187,10 +188,9 @@ def test_what_was_found_before_a_function_failed(method: str, calls: int, ridge:
         return right(w, lam, rows)
 
     lower = ridge.lower(gradient=worn, value_and_gradient=None, directions=None)
+    rest: Any = {"lbfgs": {"gradient_tolerance": 0.0}, "gradient": {"gradient_tolerance": 0.0, "step_rule": "constant"}}
     with pytest.raises(OSError, match="sensor") as raised:
-        bilevel.minimize(
-            lower, ridge.upper(), ridge.lam, method=method, max_iter=100_000, gradient_tolerance=0.0, step_rule="constant"
-        )
+        bilevel.minimize(lower, ridge.upper(), ridge.lam, method=method, max_iter=100_000, **rest.get(method, {}))
     found = getattr(raised.value, "result", None)
     if found is not None:
         assert found.status == "interrupted" and np.isfinite(found.objective)
@@ -229,9 +229,19 @@ def test_what_methods_need(ridge: Ridge) -> None:
         ({"gradient_tolerance": -1}, "gradient_tolerance=-1 must be"),
         ({"max_iter": 1.5}, r"max_iter=1\.5 must be a whole number"),
         ({"max_iter": -1}, "max_iter=-1 must be"),
-        ({"patience": -1}, "patience=-1 must be"),
-        ({"outer_step": 0.0}, r"outer_step=0\.0 must be positive"),
-        ({"step_rule": 3}, "step_rule=3 must be"),
+        ({"method": "gradient", "patience": -1}, "patience=-1 must be"),
+        ({"method": "gradient", "outer_step": 0.0}, r"outer_step=0\.0 must be positive"),
+        ({"method": "gradient", "step_rule": 3}, "step_rule=3 must be"),
+        # What belongs to another method is not passed over.
+        ({"patience": 3}, "method='lbfgs' takes no patience"),
+        ({"step_rule": "adam"}, "method='lbfgs' takes no step_rule"),
+        ({"outer_step": 1.0}, "method='lbfgs' takes no outer_step"),
+        ({"steps": (1, 1, 1)}, "method='lbfgs' takes no steps"),
+        ({"method": "gradient", "steps": (1, 1, 1)}, "method='gradient' takes no steps"),
+        ({"method": "soba", "gradient_tolerance": 1e-3}, "method='soba' takes no gradient_tolerance"),
+        ({"method": "adaptive", "outer_step": 1.0}, "method='adaptive' takes no outer_step"),
+        ({"method": "soba", "steps": (1, 1, 1), "outer_step": 1.0}, "give one of them"),
+        ({"max_samples": 10}, "takes no max_samples"),
         ({"callbacks": 3}, "callbacks=3 must be"),
         ({"method": "soba", "steps": (1, 1)}, r"steps=\(1, 1\) must be three positive numbers"),
         ({"method": "soba", "steps": (1, 1, 0)}, "steps=0 must be three positive numbers"),

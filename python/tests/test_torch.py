@@ -167,6 +167,10 @@ def test_what_makes_no_sense(torch: Any, ridge: Ridge, problem: Any) -> None:
         bilevel.from_torch(lambda *_: 0, kind="loss", w=model, lam=lam, data=(torch.zeros(0, 3), torch.zeros(0)))
     with pytest.raises(ValueError, match="floating"):
         bilevel.from_torch(lambda *_: 0, kind="loss", w=torch.zeros(3, dtype=torch.int64), lam=lam)
+    with pytest.raises(ValueError, match="chunk=0 must be"):
+        bilevel.from_torch(lambda *_: 0, kind="loss", w=model, lam=lam, chunk=0)
+    with pytest.raises(ValueError, match="symmetric=True says something of a map"):
+        bilevel.from_torch(lambda *_: 0, kind="objective", w=model, lam=lam, symmetric=True)
     with pytest.raises(ValueError, match="kind"):
         bilevel.from_torch(lambda *_: 0, kind="game", w=model, lam=lam)  # type: ignore[call-overload]
 

@@ -249,7 +249,7 @@ impl Plan {
                 })?;
                 let eta = self.settings.constant_eta()?;
                 let steps = self.settings.lower_steps;
-                let svrg = PreciseSvrg { batch, steps, chains: replicates.max(4), eta, contraction, seed };
+                let svrg = PreciseSvrg { batch, steps, chains: replicates, eta, contraction, seed };
                 svrg.estimate(map, upper, lambda, start.as_ref(), *precision, watch).map(precise)
             }
             Estimator::Sampled(method) if replicates > 1 => {
