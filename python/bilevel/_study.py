@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,14 @@ def study(
     groups: GroupsArgument = None,
     X_val: Any = None,
     y_val: Any = None,
-    validation_fraction: float = 0.25,
+    validation_fraction: float | None = None,
     methods: Sequence[str] | str = METHODS,
-    eta: Sequence[float] = (),
+    eta: float | Sequence[float] | None = None,
     replicates: int = 20,
     batch: int = 32,
-    cross_batch: int | None = None,
+    cross_batch: int | str | None = None,
     max_epochs: float = 50.0,
-    checkpoints: Sequence[int] | None = None,
+    checkpoints: int | Sequence[int] | None = None,
     fit_intercept: bool = True,
     standardize: bool = True,
     random_state: Any = 0,
@@ -61,21 +62,21 @@ def study(
         Rows of the upper level; by default a part of `X`.
     y_val : array-like of shape (n_val,), default=None
         Their target.
-    validation_fraction : float, default=0.25
-        The part of `X` that is held out for the upper level without `X_val`.
+    validation_fraction : float, default=None
+        The part of `X` that is held out for the upper level without `X_val`; a quarter by default.
     methods : sequence of str or str, default=("sid-constant", "sid-decreasing", "aid-fp", "aid-cg")
         What is compared.
-    eta : sequence of float, default=()
+    eta : float or sequence of float, default=None
         Constant steps; by default a half, a quarter and an eighth of the longest that no minibatch expands.
     replicates : int, default=20
         Independent repetitions of each sampled method.
     batch : int, default=32
         Rows drawn at each step, but at most a quarter of all.
-    cross_batch : int, default=None
+    cross_batch : int or "all", default=None
         Rows of the cross derivative; as many as at each step by default.
     max_epochs : float, default=50.0
         Samples of the longest hypergradient, in passes over the rows.
-    checkpoints : sequence of int, default=None
+    checkpoints : int or sequence of int, default=None
         Numbers of steps to look at; four a decade by default.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
@@ -106,6 +107,41 @@ def study(
     except ImportError as error:
         raise ImportError("a study gives a data frame, which needs pandas; pip install pandas") from error
 
+    if (X_val is None) != (y_val is None):
+        raise ValueError("X_val and y_val belong together; give both or neither")
+    if X_val is not None and validation_fraction is not None:
+        raise ValueError("validation_fraction and X_val both say what the upper level is; give one of them")
+    positive = partial(_settings.real, low=0.0, high=math.inf, what="positive and finite")
+    share = 0.25 if validation_fraction is None else validation_fraction
+    options: _core.Options = {
+        "loss": _settings.choice(loss, "loss"),
+        "penalties": _settings.choice(penalties, "penalties"),
+        "method": "auto",
+        "criterion": None if X_val is not None else _settings.real(
+            share, "validation_fraction", 0.0, 1.0, "between 0 and 1"
+        ),
+        "intercept": _settings.flag(fit_intercept, "fit_intercept"),
+        "standardize": _settings.flag(standardize, "standardize"),
+        "lambda_min": None,
+        "lambda_max": None,
+        "start": None,
+        "seed": _settings.seed(random_state),
+        "max_time": None,
+        "max_iter": 1,
+        "tolerance": 1e-5,
+    }
+    settings: _core.StudySettings = {
+        "at": [math.log(strength) for strength in _settings.each(at, "at", partial(positive, name="at"))],
+        "methods": _settings.each(methods, "methods", partial(_settings.choice, name="methods")),
+        "etas": [] if eta is None else _settings.each(eta, "eta", partial(positive, name="eta")),
+        "replicates": _settings.whole(replicates, "replicates"),
+        "batch": _settings.whole(batch, "batch"),
+        "cross_batch": _settings.batch(cross_batch, "cross_batch"),
+        "max_epochs": positive(max_epochs, "max_epochs"),
+        "checkpoints": None if checkpoints is None else _settings.each(
+            checkpoints, "checkpoints", partial(_settings.whole, name="checkpoints")
+        ),
+    }
     X, y = check_X_y(X, y, accept_sparse="csr", dtype=FLOATS)
     classes = None
     if loss in ("logistic", "softmax", "squared-hinge") or (
@@ -124,41 +160,7 @@ def study(
         if X_val.shape[1] != X.shape[1]:
             raise ValueError(f"X_val has {X_val.shape[1]} columns, but X has {X.shape[1]}; give the same features in both")
         validation = data(stored_like(X, X_val), y_val if classes is None else codes_of(y_val, classes, "validation"))
-    options: _core.Options = {
-        "loss": loss,
-        "penalties": penalties,
-        "method": "auto",
-        "criterion": None if validation is not None else float(validation_fraction),
-        "intercept": fit_intercept,
-        "standardize": standardize,
-        "lambda_min": None,
-        "lambda_max": None,
-        "start": None,
-        "seed": _settings.seed(random_state),
-        "max_time": None,
-        "max_iter": 1,
-        "tolerance": 1e-5,
-    }
-    strengths = np.atleast_1d(np.asarray(at, dtype=float))
-    if not (strengths > 0).all():
-        raise ValueError(f"at={at} must be positive: it is a penalty, or one for each hyperparameter")
-    record = _core.study(
-        data(X, y),
-        validation,
-        options,
-        {
-            "at": [math.log(strength) for strength in strengths],
-            "methods": [methods] if isinstance(methods, str) else list(methods),
-            "etas": [float(step) for step in eta],
-            "replicates": _settings.whole(replicates, "replicates"),
-            "batch": _settings.whole(batch, "batch"),
-            "cross_batch": cross_batch,
-            "max_epochs": float(max_epochs),
-            "checkpoints": None if checkpoints is None else list(checkpoints),
-        },
-        threads(n_jobs),
-        None,
-    )
+    record = _core.study(data(X, y), validation, options, settings, threads(n_jobs), None)
     about: dict[Any, Any] = {
         "hypergradient": record["hypergradient"],
         "objective": record["objective"],

@@ -60,8 +60,35 @@ def test_study(heart: Any) -> None:
         bilevel.study(heart.data, 2 * heart.target, at=0.1, X_val=heart.data, y_val=heart.target)
     with pytest.raises(ValueError, match="X_val has 2 columns, but X has 13"):
         bilevel.study(heart.data, heart.target, at=0.1, X_val=heart.data[:, :2], y_val=heart.target)
-    short = {"at": 0.1, "methods": "aid-fp", "max_epochs": 5}
     X, y = heart.data, heart.target
+    for arguments in (
+        {"at": [0.1, "x"]},
+        {"methods": 3},
+        {"eta": -0.1},
+        {"eta": ["x"]},
+        {"batch": 2.5},
+        {"cross_batch": "some"},
+        {"cross_batch": 0},
+        {"max_epochs": "long"},
+        {"checkpoints": [1, 2.5]},
+        {"fit_intercept": "no"},
+        {"standardize": 2},
+        {"penalties": 1},
+        {"loss": None},
+        {"validation_fraction": 1.5},
+        {"random_state": -1},
+    ):
+        with pytest.raises(ValueError, match=f"{next(iter(arguments))}="):
+            bilevel.study(X, y, **{"at": 0.1, **arguments})
+    with pytest.raises(ValueError, match="X_val and y_val belong together"):
+        bilevel.study(X, y, at=0.1, y_val=y)
+    with pytest.raises(ValueError, match="give one of them"):
+        bilevel.study(X, y, at=0.1, X_val=X, y_val=y, validation_fraction=0.5)
+    one: Any = {"at": np.array(0.1), "methods": "sid-constant", "replicates": 2, "max_epochs": 5, "n_jobs": 1}
+    alone = bilevel.study(X, y, eta=0.1, cross_batch="all", **one)
+    assert set(alone["eta"]) == {0.1} and (alone["mse"] == bilevel.study(X, y, eta=[0.1], cross_batch=203, **one)["mse"]).all()
+    assert list(bilevel.study(X, y, eta=0.1, checkpoints=np.array([2, 7]), **one)["t"]) == [2, 7]
+    short = {"at": 0.1, "methods": "aid-fp", "max_epochs": 5}
     dense = bilevel.study(X[:200], y[:200], X_val=X[200:], y_val=y[200:], **short)
     mixed = bilevel.study(X[:200], y[:200], X_val=sparse.csr_array(X[200:]), y_val=y[200:], **short)
     assert (mixed["mse"] == dense["mse"]).all()

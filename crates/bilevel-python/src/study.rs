@@ -29,6 +29,7 @@ struct StudyArguments {
     etas: Vec<f64>,
     replicates: u64,
     batch: usize,
+    /// Nothing: as at each step; zero: everything.
     cross_batch: Option<usize>,
     max_epochs: f64,
     checkpoints: Option<Vec<usize>>,
@@ -97,7 +98,10 @@ fn measure(
     let batch = asked.batch.min(rows.div_ceil(4));
     let settings = StudySettings {
         batch,
-        cross_batch: Batch::Rows(asked.cross_batch.unwrap_or(batch)),
+        cross_batch: match asked.cross_batch.unwrap_or(batch) {
+            0 => Batch::All,
+            rows => Batch::Rows(rows),
+        },
         max_epochs: asked.max_epochs,
         checkpoints: asked.checkpoints.clone().map_or(Checkpoints::PerDecade(4), Checkpoints::At),
         seed: options.seed,
