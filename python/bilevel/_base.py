@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
-from bilevel import _core, _display, _folds, _plots, _settings
+from bilevel import _core, _display, _folds, _plots, _predict, _settings
 from bilevel._arrays import FLOATS, dataset, stored_like, threads
 from bilevel._groups import GroupsArgument, numbered
-from bilevel._progress import Callback, Listener, ProgressBar
+from bilevel._progress import Callback, listening
 from bilevel._records import Candidate, Iteration, candidate
 
 if TYPE_CHECKING:
@@ -72,22 +78,22 @@ class TunedLinearModel(BaseEstimator):
     def __init__(
         self,
         *,
-        penalties: str,
-        groups: GroupsArgument,
-        cv: Any,
-        method: str,
-        precision: float,
-        fit_intercept: bool,
-        standardize: bool,
-        shuffle: bool,
-        penalty_range: tuple[float, float] | None,
-        max_iter: int,
-        max_time: float | None,
-        warm_start: bool,
-        random_state: Any,
-        n_jobs: int | None,
-        callbacks: Sequence[Callback] | None,
-        verbose: bool,
+        penalties: str = "auto",
+        groups: GroupsArgument = None,
+        cv: Any = None,
+        method: str = "auto",
+        precision: float = 1e-5,
+        fit_intercept: bool = True,
+        standardize: bool = True,
+        shuffle: bool = True,
+        penalty_range: tuple[float, float] | None = None,
+        max_iter: int = 200,
+        max_time: float | None = None,
+        warm_start: bool = False,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        verbose: bool = False,
     ) -> None:
         self.penalties = penalties
         self.groups = groups
@@ -203,16 +209,9 @@ class TunedLinearModel(BaseEstimator):
         if held_out is not None:
             X_val, y_val, weights_val = held_out
             validation = data(X_val, self._coded(y_val, classes), weights_val)
-        callbacks: list[Callback] = _settings.callables(self.callbacks)
-        if self.verbose:
-            callbacks.append(ProgressBar())
-        listener = Listener(callbacks) if callbacks else None
         options, jobs = self._options(classes, criterion), threads(self.n_jobs)
-        try:
+        with listening(self.callbacks, self.verbose) as listener:
             record, raised = _core.tune(train, validation, options, jobs, listener)
-        finally:
-            if listener is not None:
-                listener.finish()
         self._keep(record, classes)
         if raised is not None:
             raise raised
@@ -292,14 +291,12 @@ class TunedLinearModel(BaseEstimator):
         )
         return X, self._checked(column_or_1d(y, warn=True))
 
+    def _margins(self, X: Any) -> npt.NDArray[Any]:
+        check_is_fitted(self)
+        return _predict.margins(self._inputs(X), self.coef_, self.intercept_)
+
     def _inputs(self, X: Any) -> Any:
         return validate_data(self, X, reset=False, accept_sparse="csr", dtype=FLOATS)
-
-    def _margins(self, X: Any) -> npt.NDArray[Any]:
-        """`X W + b`, in the precision of `X`."""
-        coef = self.coef_.astype(X.dtype, copy=False)
-        margins: npt.NDArray[Any] = np.asarray(X @ coef.T) + np.asarray(self.intercept_, dtype=X.dtype)
-        return margins
 
     def _feature_names(self) -> list[str]:
         names = getattr(self, "feature_names_in_", None)

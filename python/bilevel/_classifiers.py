@@ -8,9 +8,8 @@ import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted
 
-from bilevel import _settings
+from bilevel import _predict, _settings
 from bilevel._arrays import codes_of
 from bilevel._base import TunedLinearModel
 from bilevel._docs import documented
@@ -92,9 +91,7 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Of two classes the margin of the second.
         """
-        check_is_fitted(self)
-        margins = self._margins(self._inputs(X))
-        return margins[:, 0] if margins.shape[1] == 1 else margins
+        return self._margins(X)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Predict the class of each row.
@@ -109,10 +106,7 @@ max_time, warm_start, random_state, n_jobs, callbacks, verbose : object
         ndarray of shape (n_samples,)
             Labels, as they were in `y`.
         """
-        margins = self.decision_function(X)
-        codes = (margins > 0).astype(np.intp) if margins.ndim == 1 else margins.argmax(axis=1)
-        labels: npt.NDArray[Any] = self.classes_[codes]
-        return labels
+        return _predict.labels(self.decision_function(X), self.classes_)
 
     def _is_classifier(self) -> bool:
         return True
@@ -215,13 +209,7 @@ class LogisticRegressionTuned(TunedClassifier):
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        margins = self.decision_function(X)
-        if margins.ndim == 1:
-            margins = np.stack([-margins / 2, margins / 2], axis=1)
-        # The largest margin is 0, so that nothing overflows.
-        margins = np.exp(margins - margins.max(axis=1, keepdims=True))
-        probabilities: npt.NDArray[Any] = margins / margins.sum(axis=1, keepdims=True)
-        return probabilities
+        return _predict.probabilities(self.decision_function(X))
 
     def predict_log_proba(self, X: Any) -> npt.NDArray[Any]:
         """Predict the logarithm of the probability of each class.
@@ -236,8 +224,7 @@ class LogisticRegressionTuned(TunedClassifier):
         ndarray of shape (n_samples, n_classes)
             Log-probabilities, in the order of ``classes_``.
         """
-        logarithms: npt.NDArray[Any] = np.log(self.predict_proba(X))
-        return logarithms
+        return _predict.log_probabilities(self.decision_function(X))
 
 
 @documented

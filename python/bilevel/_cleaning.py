@@ -7,17 +7,16 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
-from bilevel import _core, _settings
+from bilevel import _core, _predict, _settings
 from bilevel._arrays import FLOATS, codes_of, dataset, stored_like, threads
 from bilevel._base import LEAST_ROWS, TunedLinearModel
-from bilevel._progress import Callback, Listener, ProgressBar
+from bilevel._progress import Callback, listening
 from bilevel._records import CleaningStep
 
 CLASSIFIERS = {"logistic", "softmax", "squared-hinge"}
@@ -241,17 +240,10 @@ class SampleWeightTuner(BaseEstimator):
         def data(X: Any, y: npt.NDArray[Any]) -> _core.Dataset:
             return dataset(X, y, classes=classes, feature_names=names, groups=None, weights=None)
 
-        callbacks: list[Any] = _settings.callables(self.callbacks)
-        if self.verbose:
-            callbacks.append(ProgressBar())
-        listener = Listener(callbacks, CleaningStep) if callbacks else None
         train, trusted = data(X, codes), data(stored_like(X, X_clean), codes_clean)
         options, jobs = self._options(kind), threads(self.n_jobs)
-        try:
+        with listening(self.callbacks, self.verbose, CleaningStep) as listener:
             record, raised = _core.clean(train, trusted, options, jobs, listener)
-        finally:
-            if listener is not None:
-                listener.finish()
         self._keep(record, classes, y)
         if raised is not None:
             raise raised
@@ -272,9 +264,7 @@ class SampleWeightTuner(BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=FLOATS)
-        coef = self.coef_.astype(X.dtype, copy=False)
-        margins: npt.NDArray[Any] = np.asarray(X @ coef.T) + np.asarray(self.intercept_, dtype=X.dtype)
-        return margins[:, 0] if margins.ndim == 2 and margins.shape[1] == 1 else margins
+        return _predict.margins(X, self.coef_, self.intercept_)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Predict by the model of the weighted rows.
@@ -291,9 +281,7 @@ class SampleWeightTuner(BaseEstimator):
         """
         margins = self.decision_function(X)
         if self._loss in CLASSIFIERS:
-            codes = (margins > 0).astype(np.intp) if margins.ndim == 1 else margins.argmax(axis=1)
-            labels: npt.NDArray[Any] = self.classes_[codes]
-            return labels
+            return _predict.labels(margins, self.classes_)
         return np.exp(margins) if self._loss == "poisson" else margins
 
     @available_if(_has_probabilities)
@@ -310,12 +298,23 @@ class SampleWeightTuner(BaseEstimator):
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        margins = self.decision_function(X)
-        if margins.ndim == 1:
-            second: npt.NDArray[Any] = expit(margins)
-            return np.column_stack([1 - second, second])
-        probabilities: npt.NDArray[Any] = softmax(margins, axis=1)
-        return probabilities
+        return _predict.probabilities(self.decision_function(X))
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: Any) -> npt.NDArray[Any]:
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        return _predict.log_probabilities(self.decision_function(X))
 
     def score(self, X: Any, y: Any) -> float:
         """Compute how well the model of the weighted rows predicts.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO, TypeAlias
 
 import numpy as np
 
-from bilevel import _core
+from bilevel import _core, _settings
 from bilevel._records import CleaningStep, Iteration
 
 Callback: TypeAlias = Callable[[Iteration], object]
@@ -84,6 +85,35 @@ class Listener:
             method = getattr(callback, name, None)
             if method is not None:
                 method(*arguments)
+
+
+@contextmanager
+def listening(
+    callbacks: Any, verbose: bool, record: Callable[..., Any] = Iteration
+) -> Iterator[Listener | None]:
+    """Listen to the core, and tell callbacks in the end that there is nothing more to come.
+
+    Parameters
+    ----------
+    callbacks : sequence of callable or None
+        The callbacks of an estimator.
+    verbose : bool
+        Whether to show a `ProgressBar`, too.
+    record : type, default=Iteration
+        What the numbers of a step are the fields of.
+
+    Yields
+    ------
+    Listener or None
+        What the core takes; None where nobody listens.
+    """
+    all_of_them = _settings.callables(callbacks) + ([ProgressBar()] if verbose else [])
+    listener = Listener(all_of_them, record) if all_of_them else None
+    try:
+        yield listener
+    finally:
+        if listener is not None:
+            listener.finish()
 
 
 class ProgressBar:

@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_tweedie_score
-from sklearn.utils.validation import check_is_fitted
 
 from bilevel import _core
 from bilevel._base import TunedLinearModel
 from bilevel._docs import documented
-from bilevel._groups import GroupsArgument
-from bilevel._progress import Callback
 
 
 class TunedRegressor(RegressorMixin, TunedLinearModel):
-    """What the regressors share.
-
-    Parameters
-    ----------
-    penalties, groups, cv, method, precision, fit_intercept, standardize, shuffle, penalty_range, max_iter, max_time, \
-warm_start, random_state, n_jobs, callbacks, verbose : object
-        As in the regressors.
-    """
-
-    def __init__(
-        self,
-        *,
-        penalties: str = "auto",
-        groups: GroupsArgument = None,
-        cv: Any = None,
-        method: str = "auto",
-        precision: float = 1e-5,
-        fit_intercept: bool = True,
-        standardize: bool = True,
-        shuffle: bool = True,
-        penalty_range: tuple[float, float] | None = None,
-        max_iter: int = 200,
-        max_time: float | None = None,
-        warm_start: bool = False,
-        random_state: Any = 0,
-        n_jobs: int | None = None,
-        callbacks: Sequence[Callback] | None = None,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            penalties=penalties,
-            groups=groups,
-            cv=cv,
-            method=method,
-            precision=precision,
-            fit_intercept=fit_intercept,
-            standardize=standardize,
-            shuffle=shuffle,
-            penalty_range=penalty_range,
-            max_iter=max_iter,
-            max_time=max_time,
-            warm_start=warm_start,
-            random_state=random_state,
-            n_jobs=n_jobs,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
+    """What the regressors share, with the parameters of all linear models."""
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Predict the target of each row.
@@ -80,8 +30,7 @@ warm_start, random_state, n_jobs, callbacks, verbose : object
         ndarray of shape (n_samples,)
             Expected values.
         """
-        check_is_fitted(self)
-        return self._margins(self._inputs(X))
+        return self._margins(X)
 
 
 @documented

@@ -74,7 +74,8 @@ def test_kinds_of_model(noisy: Any) -> None:
     )
     assert hinge.intercept_ == 0 and hinge.report_[0].probability is None
     assert not hasattr(hinge, "predict_proba") and not hasattr(SampleWeightTuner("squared"), "predict_proba")
-    assert hasattr(SampleWeightTuner(), "predict_proba")
+    assert hasattr(SampleWeightTuner(), "predict_proba") and hasattr(SampleWeightTuner(), "predict_log_proba")
+    assert not hasattr(hinge, "predict_log_proba")
     with pytest.raises(AttributeError) as raised:
         hinge.predict_proba(X)
     assert "no probabilities" in str(raised.value.__cause__)
@@ -83,6 +84,29 @@ def test_kinds_of_model(noisy: Any) -> None:
     assert numbers.score(X_clean, y_clean) > 0
     assert is_classifier(SampleWeightTuner()) and is_regressor(SampleWeightTuner("squared"))
     assert is_classifier(SampleWeightTuner(LogisticRegression()))
+
+
+def test_probabilities_are_those_of_the_classifiers_far_out_as_well(noisy: Any) -> None:
+    X, y, _, X_clean, y_clean = noisy
+    for kind, labels, trusted in ((2, y > 4, y_clean > 4), (10, y, y_clean)):
+        tuner = SampleWeightTuner(max_iter=1).fit(X, labels, X_clean, trusted)
+        model = bilevel.LogisticRegressionTuned(penalties="shared").fit(X_clean, trusted)
+        tuner.coef_, tuner.intercept_ = model.coef_, model.intercept_
+        far = 100 * X
+        assert (tuner.predict(far) == model.predict(far)).all()
+        logarithms = tuner.predict_log_proba(far)
+        assert (logarithms == model.predict_log_proba(far)).all() and np.isfinite(logarithms).all()
+        probabilities = tuner.predict_proba(far)
+        assert (probabilities == model.predict_proba(far)).all() and probabilities.shape[1] == kind
+        assert np.allclose(probabilities, np.exp(logarithms), rtol=1e-10, atol=1e-300)
+    # One minus what is close to 1 would be 0.
+    model = bilevel.LogisticRegressionTuned().fit(X_clean, y_clean > 4)
+    scale = 40 / model.decision_function(X_clean).max()
+    model.coef_, model.intercept_ = scale * model.coef_, scale * model.intercept_
+    tuner = SampleWeightTuner(max_iter=1).fit(X, y > 4, X_clean, y_clean > 4)
+    tuner.coef_, tuner.intercept_ = model.coef_, model.intercept_
+    for each in (model, tuner):
+        assert each.predict_proba(X_clean)[:, 0].min() == pytest.approx(np.exp(-40), rel=1e-10)
 
 
 def test_faults_are_named(noisy: Any) -> None:
