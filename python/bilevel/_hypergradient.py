@@ -13,7 +13,7 @@ from bilevel import _core, _settings
 from bilevel._arrays import threads
 from bilevel._estimates import Hypergradient, Stage, Work, message_of
 from bilevel._levels import Lower, StochasticLoss, UpperObjective, arranged, check_levels, vector
-from bilevel._progress import says_stop
+from bilevel._progress import any_says_stop
 
 ROUGH = 0.05
 """Relative precision where none was asked for and nothing exact can be had."""
@@ -208,7 +208,7 @@ def hypergradient(
     replicates: int | None = None,
     random_state: Any = 0,
     n_jobs: int = 1,
-    callback: Callable[[Stage], object] | None = None,
+    callbacks: Sequence[Callable[[Stage], object]] | None = None,
 ) -> Hypergradient:
     r"""Compute the gradient of :math:`f(\lambda) = E(w(\lambda), \lambda)`.
 
@@ -269,8 +269,8 @@ def hypergradient(
     n_jobs : int, default=1
         Threads for replicates. Functions in Python hold the lock of the interpreter, so that more than one helps only where
         they let go of it, as JAX and PyTorch do. The result does not depend on it.
-    callback : callable, default=None
-        Called with each `Stage` of an estimate to a precision; one that returns True ends it with what there is.
+    callbacks : sequence of callable, default=None
+        Each is called with every `Stage` of an estimate to a precision; one that returns True ends it with what there is.
 
     Returns
     -------
@@ -330,7 +330,9 @@ def hypergradient(
     name = chosen(lower, upper, method, precision)
     if method == "auto" and name == "sid" and precision is None:
         settings["precision"] = ROUGH
-    listener = None if callback is None else (lambda *stage: says_stop(callback(Stage(*stage))))
+    heard = _settings.callables(callbacks)
+    if heard and settings["precision"] is None:
+        raise ValueError("callbacks see the stages of an estimate to a precision; give precision=, or leave them out")
     record = _core.hypergradient(
         lower,
         upper,
@@ -338,7 +340,7 @@ def hypergradient(
         core_settings(name, settings, _settings.seed(random_state)),
         core_start(lower, start),
         threads(n_jobs),
-        listener,
+        (lambda *numbers: any_says_stop(heard, Stage(*numbers))) if heard else None,
     )
     w, adjoint = record["place"] or (None, None)
     precise = record["precise"]

@@ -14,7 +14,7 @@ from bilevel._arrays import threads
 from bilevel._estimates import Work
 from bilevel._hypergradient import Settings, chosen, core_settings, core_start
 from bilevel._levels import Floats, Level, Lower, UpperObjective, arranged, check_levels, vector
-from bilevel._progress import says_stop
+from bilevel._progress import any_says_stop
 
 DESCENTS = ("lbfgs", "gradient")
 """Loops over hypergradients; all other methods are algorithms of the literature."""
@@ -119,7 +119,7 @@ def minimize(
     step_rule: str | None = None,
     outer_step: float | None = None,
     steps: tuple[float, float, float] | None = None,
-    callbacks: Sequence[UpperCallback] = (),
+    callbacks: Sequence[UpperCallback] | None = None,
     random_state: Any = 0,
     n_jobs: int = 1,
     **settings: Unpack[Settings],
@@ -165,7 +165,7 @@ def minimize(
     steps : tuple of float, default=None
         First steps of an algorithm in ``w``, in the adjoint and in ``lam``; by default half of the longest safe step, twice,
         and what `outer_step` says. Factors of the steps that ``"adaptive"`` finds.
-    callbacks : sequence of callable, default=()
+    callbacks : sequence of callable, default=None
         Each is called with every `UpperStep`; one that returns True ends the minimisation with what there is.
     random_state : int, RandomState or None, default=0
         What all randomness follows from.
@@ -205,7 +205,7 @@ def minimize(
     """
     check_levels(lower, upper)
     method, hypergradient = _settings.choice(method, "method"), _settings.choice(hypergradient, "hypergradient")
-    callbacks = _settings.callables(callbacks)
+    heard = _settings.callables(callbacks)
     descends = method in (*DESCENTS, "auto")
     name = chosen(lower, upper, hypergradient, settings.get("precision"))
     if method == "auto":
@@ -261,9 +261,7 @@ def minimize(
         )
 
     def listen(*numbers: Any) -> bool:
-        row = step(numbers)
-        # All are called, whatever the first of them says.
-        return any([says_stop(callback(row)) for callback in callbacks])
+        return any_says_stop(heard, step(numbers))
 
     def result(record: _core.MinimizeRecord) -> MinimizeResult:
         return MinimizeResult(
@@ -285,7 +283,7 @@ def minimize(
     place, jobs = core_start(lower, start), threads(n_jobs)
     try:
         return result(
-            _core.minimize(lower, upper, at, estimator, options, place, jobs, listen if callbacks else None)
+            _core.minimize(lower, upper, at, estimator, options, place, jobs, listen if heard else None)
         )
     except BaseException as error:
         record = getattr(error, "record", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO, TypeAlias
 
@@ -31,6 +31,24 @@ def says_stop(answer: object) -> bool:
         Whether it does.
     """
     return isinstance(answer, (bool, np.bool_)) and bool(answer)
+
+
+def any_says_stop(callbacks: Iterable[Callable[[Any], object]], row: Any) -> bool:
+    """Tell callbacks where a computation stands.
+
+    Parameters
+    ----------
+    callbacks : iterable of callable
+        All are called, whatever the first of them says.
+    row : object
+        What they are called with.
+
+    Returns
+    -------
+    bool
+        Whether one asks to stop.
+    """
+    return any([says_stop(callback(row)) for callback in callbacks])
 
 
 class Listener:
@@ -72,9 +90,7 @@ class Listener:
         bool
             Whether to stop.
         """
-        row = self.record(*values)
-        # All are called, whatever the first of them says.
-        return any([says_stop(callback(row)) for callback in self.callbacks])
+        return any_says_stop(self.callbacks, self.record(*values))
 
     def finish(self) -> None:
         """Tell that there is nothing more to come."""

@@ -162,7 +162,7 @@ def test_simulations() -> None:
     lam = np.array([1.0, -2.0])
     rough = bilevel.hypergradient(simulation(), HALF_SQUARE, lam, precision=0.2)
     assert rough.error is not None and np.linalg.norm(rough.value - 4 * lam) < 2 * rough.error
-    chosen = bilevel.hypergradient(simulation(), HALF_SQUARE, lam, callback=lambda stage: True)
+    chosen = bilevel.hypergradient(simulation(), HALF_SQUARE, lam, callbacks=[lambda stage: True])
     assert chosen.method == "sid" and chosen.error is not None, "an error bar where nothing exact can be had"
     exact = bilevel.hypergradient(simulation(exact_mean=True), HALF_SQUARE, lam, method="aid-fp")
     assert distance(exact.value, 4 * lam) < 1e-8
@@ -420,7 +420,7 @@ def test_what_nothing_bounds_is_said_to_be(ridge: Ridge) -> None:
 def test_a_callback_ends_an_estimate_in_order(ridge: Ridge) -> None:
     stages: list[bilevel.Stage] = []
     found = bilevel.hypergradient(
-        ridge.lower(), ridge.upper(), ridge.lam, precision=1e-4, callback=lambda stage: stages.append(stage) or True
+        ridge.lower(), ridge.upper(), ridge.lam, precision=1e-4, callbacks=[lambda stage: True, stages.append]
     )
     assert found.status == "step-limit" and np.isfinite(found.value).all() and found.std_error is not None
     assert found.error is not None and found.allowed is not None and found.error > found.allowed
@@ -430,7 +430,11 @@ def test_a_callback_ends_an_estimate_in_order(ridge: Ridge) -> None:
         raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):
-        bilevel.hypergradient(ridge.lower(), ridge.upper(), ridge.lam, precision=1e-4, callback=fails)
+        bilevel.hypergradient(ridge.lower(), ridge.upper(), ridge.lam, precision=1e-4, callbacks=[fails])
+    with pytest.raises(ValueError, match="callbacks=<function"):
+        bilevel.hypergradient(ridge.lower(), ridge.upper(), ridge.lam, precision=1e-4, callbacks=fails)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="give precision="):
+        bilevel.hypergradient(ridge.lower(), ridge.upper(), ridge.lam, callbacks=[fails])
 
 
 def test_other_threads_go_on(ridge: Ridge) -> None:
