@@ -38,6 +38,12 @@ class Dataset:
     @property
     def address(self) -> int: ...
 
+class Encoding:
+    """What was learned from a file and holds for others."""
+
+    def __init__(self, text: str) -> None: ...
+    def __getnewargs__(self) -> tuple[str]: ...
+
 class Options(TypedDict):
     """How to tune."""
 
@@ -247,6 +253,7 @@ class FileRecord(TypedDict):
     feature_names: list[str]
     groups: Codes
     group_names: list[str]
+    encoding: Encoding
 
 class Listener(Protocol):
     """What is told of a tuning."""
@@ -304,5 +311,6 @@ def read(
     features: int | None = None,
     double: bool = True,
     impute: bool = False,
+    like: Encoding | None = None,
 ) -> FileRecord: ...
 def command(arguments: list[str]) -> int: ...

@@ -42,7 +42,7 @@ def read(folder: Path, train: str, test: str | None = None, **arguments: Any) ->
     data = bilevel.datasets.read(folder / train, **arguments)
     if test is None:
         return tuple(train_test_split(data.data, data.target, test_size=0.3, random_state=0))
-    other = bilevel.datasets.read(folder / test, n_features=data.data.shape[1])
+    other = bilevel.datasets.read(folder / test, like=data)
     return data.data, other.data, data.target, other.target
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -34,9 +36,46 @@ def test_data_sets(tmp_path: Path) -> None:
     assert table.data.dtype == np.float32 and list(table.target) == [3, 4, 9.5, 2]
     with pytest.raises(ValueError, match="dtype='int32'"):
         bilevel.datasets.read(path, target="price", dtype="int32")
+    for arguments in ({"impute": "no"}, {"n_features": 2.5}):
+        with pytest.raises(ValueError, match=f"{next(iter(arguments))}="):
+            bilevel.datasets.read(path, target="price", **arguments)
     path.write_text("size,price\n1,2\nx,\n")
     with pytest.raises(ValueError, match=r"table.csv"):
         bilevel.datasets.read(path)
+
+
+def test_a_test_set_has_the_features_of_its_training_set(tmp_path: Path) -> None:
+    for name in ("adult", "pendigits"):
+        train, test = bilevel.datasets.load(name), bilevel.datasets.load(f"{name}-test")
+        assert test.data.shape == (len(test.target), train.data.shape[1]) and test.feature_names == train.feature_names
+        assert (test.groups == train.groups).all() and (test.target_names == train.target_names).all()
+    some = np.arange(2000)
+    model = bilevel.LogisticRegressionTuned(penalties="shared").fit(train.data[some], train.target[some])
+    assert model.score(test.data, test.target) > 0.85
+    path = tmp_path / "train.csv"
+    path.write_text("size,kind,price\n1,a,cheap\n,b,dear\n3,a,cheap\n5,b,dear\n")
+    table = bilevel.datasets.read(path, impute=True, dtype=np.float32, target="price")
+    other = tmp_path / "test.csv"
+    other.write_text("price,kind,size\ndear,c,\ndear,b,2\n")
+    # Columns by name, the mean of the training file, a category that it does not have, and its codes of the target.
+    for like in (table, pickle.loads(pickle.dumps(table)), copy.deepcopy(table)):
+        found = bilevel.datasets.read(other, like=like)
+        assert found.feature_names == table.feature_names == ["size", "kind=a", "kind=b"]
+        assert found.data.tolist() == [[3, 0, 0], [2, 0, 1]] and found.data.dtype == np.float32
+        assert found.target.tolist() == [1, 1] and list(found.target_names) == ["cheap", "dear"]
+    for arguments, message in [
+        ({"like": table, "dtype": np.float64}, "dtype is that of the other file"),
+        ({"like": table, "impute": False}, "impute is that"),
+        ({"like": path}, "like is a PosixPath"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            bilevel.datasets.read(other, **arguments)
+    other.write_text("kind,price\na,dear\n")
+    with pytest.raises(ValueError, match=r"test\.csv.*size"):
+        bilevel.datasets.read(other, like=table)
+    other.write_text("size,kind,price\n1,a,free\n")
+    with pytest.raises(ValueError, match="free"):
+        bilevel.datasets.read(other, like=table)
 
 
 def test_study(heart: Any) -> None:

@@ -1,51 +1,107 @@
 //! Files as arrays, by the readers of the library.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
-use bilevel::data::{EncodeOptions, Encoder, LabelMap, Missing, Precision, ReadOptions, Target};
+use bilevel::data::{EncodeOptions, Encoded, Encoder, LabelMap, Missing, Precision, ReadOptions, Target};
 use bilevel::stop::StopSignal;
 use numpy::PyArray1;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use serde::{Deserialize, Serialize};
 
 use crate::attended::POLL;
 use crate::errors::raise;
 use crate::matrix;
 
-/// Reads a data file of any format of the command into arrays; categories become indicator columns.
+/// What was learned from a file and holds for others: how columns become features, and what labels mean.
+///
+/// Python copies and pickles it by its text.
+#[pyclass(name = "Encoding", module = "bilevel._core", frozen)]
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Encoding {
+    encoder: Encoder,
+    labels: Option<LabelMap>,
+    target_name: Option<String>,
+}
+
+#[pymethods]
+impl Encoding {
+    #[new]
+    fn new(text: &str) -> PyResult<Self> {
+        serde_json::from_str(text).map_err(|error| PyValueError::new_err(format!("this is no encoding: {error}")))
+    }
+
+    fn __getnewargs__(&self) -> PyResult<(String,)> {
+        Ok((serde_json::to_string(self).map_err(|error| PyRuntimeError::new_err(error.to_string()))?,))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Encoding({} features)", self.encoder.features())
+    }
+}
+
+impl Encoding {
+    /// Reads `path` and learns from it.
+    fn learn(path: &Path, read: &ReadOptions, encode: &EncodeOptions) -> bilevel::Result<(Self, Encoded)> {
+        let mut table = bilevel::data::read(path, read)?;
+        let target_name = table.target_name.clone();
+        let found = table.labels.take();
+        let labels = found.as_ref().map(|found| LabelMap::learn(found, None, &table.origin)).transpose()?;
+        let encoder = Encoder::learn(&table, encode)?;
+        let encoded = Encoded { labels: found, ..encoder.encode(table)? };
+        Ok((Encoding { encoder, labels, target_name }, encoded))
+    }
+
+    /// Reads `path` as the file that this was learned from, unless told otherwise.
+    fn apply(&self, path: &Path, read: ReadOptions) -> bilevel::Result<Encoded> {
+        let precision = self.encoder.precision();
+        let target = if read.labels.is_some() { read.target } else { read.target.or_else(|| self.target_name.clone()) };
+        self.encoder.encode_file(path, &ReadOptions { target, precision, ..read })
+    }
+}
+
+/// Reads a data file of any format of the command into arrays; categories become indicator columns. With `like` these are
+/// those of another file, and `double` and `impute` say nothing.
 #[pyfunction]
-#[pyo3(signature = (path, *, target=None, labels=None, features=None, double=true, impute=false))]
-pub fn read(
-    py: Python<'_>,
+#[pyo3(signature = (path, *, target=None, labels=None, features=None, double=true, impute=false, like=None))]
+#[allow(clippy::too_many_arguments)]
+pub fn read<'py>(
+    py: Python<'py>,
     path: PathBuf,
     target: Option<String>,
     labels: Option<PathBuf>,
     features: Option<usize>,
     double: bool,
     impute: bool,
-) -> PyResult<Bound<'_, PyDict>> {
+    like: Option<&Bound<'py, Encoding>>,
+) -> PyResult<Bound<'py, PyDict>> {
     let precision = if double { Precision::F64 } else { Precision::F32 };
     let raised = Arc::new(AtomicBool::new(false));
     let stop = StopSignal::new(None, Some(Arc::clone(&raised)));
     let options = ReadOptions { target, labels, precision, features, stop, ..ReadOptions::default() };
     let missing = if impute { Missing::Impute } else { Missing::Error };
+    let like = like.map(|like| like.get().clone());
     let work = move || {
-        let mut table = bilevel::data::read(&path, &options)?;
-        let target_name = table.target_name.clone();
-        let given = table.labels.take();
-        let target = match &given {
-            Some(labels) => Some(LabelMap::learn(labels, None, &table.origin)?.apply(labels, &table.origin)?),
-            None => None,
+        let (encoding, mut encoded) = match like {
+            Some(like) => {
+                let encoded = like.apply(&path, options)?;
+                (like, encoded)
+            }
+            None => {
+                Encoding::learn(&path, &options, &EncodeOptions { missing, precision, ..EncodeOptions::default() })?
+            }
         };
-        let options = EncodeOptions { missing, precision, ..EncodeOptions::default() };
-        let encoded = Encoder::learn(&table, &options)?.encode(table)?;
-        bilevel::Result::Ok((encoded, target, target_name))
+        let target = match (&encoding.labels, encoded.labels.take()) {
+            (Some(map), Some(labels)) => Some(map.apply(&labels, &encoded.origin)?),
+            _ => None,
+        };
+        bilevel::Result::Ok((encoding, encoded, target))
     };
-    let (encoded, target, target_name) = listening(py, &raised, work)?.map_err(raise)?;
+    let (encoding, encoded, target) = listening(py, &raised, work)?.map_err(raise)?;
     let record = PyDict::new(py);
     record.set_item("x", matrix::array(py, encoded.design)?)?;
     match target {
@@ -62,10 +118,11 @@ pub fn read(
             record.set_item("classes", py.None())?;
         }
     }
-    record.set_item("target_name", target_name)?;
+    record.set_item("target_name", &encoding.target_name)?;
     record.set_item("feature_names", encoded.feature_names)?;
     record.set_item("groups", PyArray1::from_vec(py, encoded.groups.of_feature))?;
     record.set_item("group_names", encoded.groups.names)?;
+    record.set_item("encoding", Bound::new(py, encoding)?)?;
     Ok(record)
 }
 
