@@ -87,6 +87,23 @@ def codes_of(y: npt.NDArray[Any], classes: npt.NDArray[Any], whose: str) -> npt.
     return codes.astype(np.uint32)
 
 
+def feature_names(estimator: Any) -> list[str]:
+    """Give the names of the features of an estimator that has seen its training rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With ``n_features_in_``, and ``feature_names_in_`` where the features had names.
+
+    Returns
+    -------
+    list of str
+        The names, or ``x0``, ``x1``, ... without.
+    """
+    names = getattr(estimator, "feature_names_in_", None)
+    return [f"x{j}" for j in range(estimator.n_features_in_)] if names is None else [str(name) for name in names]
+
+
 def dataset(
     X: Any,
     y: npt.NDArray[Any],

@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from bilevel import _core, _display, _folds, _plots, _predict, _settings
-from bilevel._arrays import FLOATS, dataset, stored_like, threads
+from bilevel._arrays import FLOATS, dataset, feature_names, stored_like, threads
 from bilevel._groups import GroupsArgument, numbered
 from bilevel._progress import Callback, listening
 from bilevel._records import Candidate, Iteration, candidate
@@ -193,7 +193,7 @@ class TunedLinearModel(BaseEstimator):
         criterion: _folds.Criterion,
     ) -> None:
         classes, codes = self._encoded(y)
-        names = self._feature_names()
+        names = feature_names(self)
         groups = numbered(self.groups, names)
 
         def data(
@@ -259,9 +259,8 @@ class TunedLinearModel(BaseEstimator):
         return [float(np.mean(before))]
 
     def _keep(self, record: _core.TunedRecord, classes: npt.NDArray[Any] | None) -> None:
-        coef, intercept = np.ascontiguousarray(record["coef"].T), record["intercept"]
-        self.coef_ = coef if classes is not None else coef[0]
-        self.intercept_ = intercept if classes is not None else float(intercept[0])
+        classifies = classes is not None
+        self.coef_, self.intercept_ = _predict.parameters(record["coef"], record["intercept"], classifies)
         if classes is not None:
             self.classes_ = classes
         self.hyperparameters_ = record["lambda"]
@@ -297,10 +296,6 @@ class TunedLinearModel(BaseEstimator):
 
     def _inputs(self, X: Any) -> Any:
         return validate_data(self, X, reset=False, accept_sparse="csr", dtype=FLOATS)
-
-    def _feature_names(self) -> list[str]:
-        names = getattr(self, "feature_names_in_", None)
-        return [f"x{j}" for j in range(self.n_features_in_)] if names is None else [str(name) for name in names]
 
     def _is_classifier(self) -> bool:
         return False

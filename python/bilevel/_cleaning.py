@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
 from bilevel import _core, _predict, _settings
-from bilevel._arrays import FLOATS, codes_of, dataset, stored_like, threads
+from bilevel._arrays import FLOATS, codes_of, dataset, feature_names, stored_like, threads
 from bilevel._base import LEAST_ROWS, TunedLinearModel
 from bilevel._progress import Callback, listening
 from bilevel._records import CleaningStep
@@ -234,8 +234,7 @@ class SampleWeightTuner(BaseEstimator):
             if len(classes) < 2:
                 raise ValueError(f"there is only one class in y, {_settings.shown(classes[0])}; a classifier needs at least 2 classes")
             codes_clean = codes_of(y_clean, classes, "trusted")
-        names = getattr(self, "feature_names_in_", None)
-        names = [f"x{j}" for j in range(self.n_features_in_)] if names is None else [str(name) for name in names]
+        names = feature_names(self)
 
         def data(X: Any, y: npt.NDArray[Any]) -> _core.Dataset:
             return dataset(X, y, classes=classes, feature_names=names, groups=None, weights=None)
@@ -379,9 +378,8 @@ class SampleWeightTuner(BaseEstimator):
         return X, check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
 
     def _keep(self, record: _core.CleanedRecord, classes: npt.NDArray[Any] | None, y: npt.NDArray[Any]) -> None:
-        coef, intercept = np.ascontiguousarray(record["coef"].T), record["intercept"]
-        self.coef_ = coef if classes is not None else coef[0]
-        self.intercept_ = intercept if classes is not None else float(intercept[0])
+        classifies = classes is not None
+        self.coef_, self.intercept_ = _predict.parameters(record["coef"], record["intercept"], classifies)
         self._loss = record["loss"]
         if classes is not None:
             self.classes_ = classes

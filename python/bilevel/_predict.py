@@ -11,6 +11,27 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 Array = npt.NDArray[Any]
 
 
+def parameters(coef: Array, intercept: Array, classifies: bool) -> tuple[Array, Any]:
+    """Arrange weights as linear models of scikit-learn do.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (n_features, n_outputs)
+        What the core gives.
+    intercept : ndarray of shape (n_outputs,)
+        Likewise.
+    classifies : bool
+        Whether it is a classifier: a regressor has one output and no axis for it.
+
+    Returns
+    -------
+    tuple
+        ``coef_`` and ``intercept_``.
+    """
+    found = np.ascontiguousarray(coef.T)
+    return (found, intercept) if classifies else (found[0], float(intercept[0]))
+
+
 def margins(X: Any, coef: Array, intercept: Any) -> Array:
     """Compute ``X W + b``, in the precision of `X`.
 
