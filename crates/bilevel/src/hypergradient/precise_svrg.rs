@@ -38,8 +38,9 @@ const ROUNDS: usize = 60;
 /// way should be all that is left: before, the hypergradient grows from a start at zero like a power of the way.
 const GROWTHS: usize = 3;
 const SETTLING: f64 = 0.05;
-/// Halvings of `eta` after divergence.
+/// Halvings of `eta` after divergence, or where rounds go farther and farther and this part of that is noise.
 const RETREATS: usize = 10;
+const NOISY: f64 = 0.1;
 /// More chains of one round, as a multiple, rather than another round.
 const MORE: usize = 2;
 /// How much of the allowed noise is planned to be used when there are to be more chains.
@@ -118,6 +119,7 @@ impl PreciseSvrg {
         let mut work = Work::default();
         let mut passed = Passed::nothing(map.dims().w);
         let (mut gone, mut grown) = (f64::INFINITY, 0);
+        let mut best = (f64::INFINITY, point.clone());
         for round in 1.. {
             let before = work.rows;
             let anchor = levels.anchor(point.clone())?;
@@ -164,12 +166,22 @@ impl PreciseSvrg {
             passed.add(&reached.v, &anchor.point.v, left_of_way);
             let stage = Stage { steps, replicates: chains.len(), error, allowed, rows: work.rows };
             let go_on = observer(&stage).is_continue();
-            grown = if way > gone.max(radius) && passed.remaining() < SETTLING { grown + 1 } else { 0 };
+            grown = if way > gone && passed.remaining() < SETTLING { grown + 1 } else { 0 };
             gone = way;
-            if grown > GROWTHS && error > allowed {
-                return Err(unsettled(round));
-            }
             let affordable = 2 * work.rows - before <= precision.max_rows;
+            if grown > GROWTHS && error > allowed {
+                if radius < NOISY * way || retreats == RETREATS {
+                    return Err(unsettled(round));
+                }
+                if go_on && affordable && round < ROUNDS {
+                    // Samples expand what the map contracts: from the best point so far with smaller steps.
+                    retreats += 1;
+                    eta /= 2.0;
+                    point = best.1.clone();
+                    (gone, grown, passed) = (f64::INFINITY, 0, Passed::nothing(map.dims().w));
+                    continue;
+                }
+            }
             if error <= allowed || !go_on || !affordable || round >= ROUNDS {
                 let status = if error <= allowed { Status::Converged } else { Status::StepLimit };
                 let count = chains.len() as f64;
@@ -194,6 +206,10 @@ impl PreciseSvrg {
                     estimate: Hypergradient { value: spread.mean, objective, std_error: None, status, work },
                 };
                 return Ok(precise.with_std_errors());
+            }
+            let relative = error / vector::norm(&spread.mean);
+            if relative < best.0 {
+                best = (relative, reached.clone());
             }
             // Steps are cheap beside a look at everything, and so slow a map takes many.
             if left_of_way > 0.5 && 2 * work.rows - before + (work.rows - before - looked) <= precision.max_rows {
