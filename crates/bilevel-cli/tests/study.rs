@@ -89,10 +89,19 @@ fn another_study_is_refused() {
     let quick = ["--methods", "sid-decreasing", "--replicates", "1", "-q"];
     assert_eq!(study(&out, &quick).0, 0);
     let before = rows(&out);
-    for more in [["--batch", "9"], ["--seed", "5"], ["--cross-batch", "all"], ["--checkpoints", "1,9"]] {
+    for (more, difference) in [
+        (["--batch", "9"], "batch was 32 and is 9 now"),
+        (["--seed", "5"], "seed was 0 and is 5 now"),
+        (["--cross-batch", "all"], "cross_batch"),
+        (["--checkpoints", "1,9"], "checkpoints"),
+        (["--sampling", "rows"], "sampling was not given and is rows now"),
+        (["--model", "squared-hinge"], "its data, its model or its penalty differ"),
+        (["--penalties", "per-feature"], "hyperparameters was 1 and is 13 now"),
+    ] {
         let args: Vec<&str> = quick.iter().copied().chain(more).collect();
         let (code, _, errors) = study(&out, &args);
         assert_eq!(code, 2, "{more:?}: {errors}");
+        assert!(errors.contains(difference), "{more:?}: {errors}");
         assert!(errors.contains("holds another study") && errors.contains("--overwrite"), "{errors}");
         assert_eq!(errors.trim_end().lines().count(), 1, "{errors}");
         assert_eq!(rows(&out), before);
