@@ -15,7 +15,7 @@ from bilevel import _core, _settings
 from bilevel._arrays import FLOATS, codes_of, dataset, stored_like, threads
 from bilevel._groups import GroupsArgument, numbered
 
-METHODS = ("sid-constant", "sid-decreasing", "aid-fp", "aid-cg")
+METHODS = tuple(_core.STUDY_METHODS)
 
 
 def study(
@@ -64,8 +64,9 @@ def study(
         Their target.
     validation_fraction : float, default=None
         The part of `X` that is held out for the upper level without `X_val`; a quarter by default.
-    methods : sequence of str or str, default=("sid-constant", "sid-decreasing", "aid-fp", "aid-cg")
-        What is compared.
+    methods : sequence of str or str, default=METHODS
+        What is compared; by default what the command ``bilevel study`` compares: ``"sid-constant"``, ``"sid-decreasing"``,
+        ``"sid-svrg"``, ``"sid-saga"``, ``"aid-fp"`` and ``"aid-cg"``.
     eta : float or sequence of float, default=None
         Constant steps; by default a half, a quarter and an eighth of the longest that no minibatch expands.
     replicates : int, default=20

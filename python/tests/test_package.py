@@ -81,7 +81,7 @@ def test_a_test_set_has_the_features_of_its_training_set(tmp_path: Path) -> None
 def test_study(heart: Any) -> None:
     pytest.importorskip("pandas")
     curves = bilevel.study(heart.data, heart.target, at=0.1, replicates=8, max_epochs=40)
-    assert set(curves["method"]) == {"sid-constant", "sid-decreasing", "aid-fp", "aid-cg"}
+    assert set(curves["method"]) == {"sid-constant", "sid-decreasing", "sid-svrg", "sid-saga", "aid-fp", "aid-cg"}
     assert (curves["mse"] >= 0).all() and len(curves.attrs["hypergradient"]) == 1
     for _, curve in curves.groupby(["method", "eta"], dropna=False):
         assert curve["t"].is_monotonic_increasing

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bilevel::data::Dataset;
-use bilevel::tune::{GlmProblem, SavedModel};
+use bilevel::tune::{GlmProblem, Penalties, SavedModel, TuneOptions};
 use bilevel::{Error, Result};
 
 use crate::args::ProblemArgs;
@@ -14,14 +14,73 @@ use crate::problem;
 /// Pairs of a name and a text.
 type Description = Vec<(String, String)>;
 
-/// The problem of the files, and a description of what was read.
-pub fn open(args: &ProblemArgs, verify: Verify, phase: impl FnMut(&str)) -> Result<(GlmProblem, Description)> {
-    open_as(args, verify, phase, |data| data)
+/// What `--at` gives.
+pub struct At {
+    /// One log-penalty for all, or as many as there are.
+    given: Given,
+    /// The kind of penalty of a model.
+    penalties: Option<Penalties>,
+}
+
+enum Given {
+    One(f64),
+    Each(Vec<f64>),
+}
+
+impl At {
+    /// Understands one positive number for all, as many as there are hyperparameters with commas between them, or the name of
+    /// the model file of a tuning with as many.
+    ///
+    /// # Errors
+    /// Input, and those of reading a model.
+    pub fn parse(text: &str) -> Result<Self> {
+        let number = |word: &str| word.trim().parse::<f64>().ok().filter(|x| *x > 0.0 && x.is_finite()).map(f64::ln);
+        let numbers: Option<Vec<f64>> = text.split(',').map(number).collect();
+        match numbers.as_deref() {
+            Some(&[one]) => Ok(At { given: Given::One(one), penalties: None }),
+            Some(many) => Ok(At { given: Given::Each(many.to_vec()), penalties: None }),
+            None if Path::new(text).exists() => {
+                let SavedModel { lambda, about, .. } = SavedModel::read(Path::new(text))?;
+                Ok(At { given: Given::Each(lambda), penalties: Some(about.penalties) })
+            }
+            None => {
+                Err(Error::input(format!("--at {text} is neither a positive number, a list of them, nor a model file"))
+                    .remedy("give a penalty such as 0.01"))
+            }
+        }
+    }
+
+    /// The log-penalties of a problem with so many hyperparameters.
+    ///
+    /// # Errors
+    /// Input, where there are more or fewer.
+    pub fn log_penalties(&self, hyperparameters: usize) -> Result<Vec<f64>> {
+        match &self.given {
+            Given::One(one) => Ok(vec![*one; hyperparameters]),
+            Given::Each(many) if many.len() == hyperparameters => Ok(many.clone()),
+            Given::Each(many) => {
+                Err(Error::input(format!("--at gives {} penalties, the problem has {hyperparameters}", many.len()))
+                    .remedy("choose the kind of penalty with --penalties, or give one for all"))
+            }
+        }
+    }
+}
+
+/// The problem of the files, and a description of what was read. Where no kind of penalty is asked for it is that of the model
+/// that `at` names.
+pub fn open(
+    args: &ProblemArgs,
+    at: Option<&At>,
+    verify: Verify,
+    phase: impl FnMut(&str),
+) -> Result<(GlmProblem, Description)> {
+    open_as(args, at, verify, phase, |data| data)
 }
 
 /// The same after `prepare` has had training and validation rows.
 pub fn open_as(
     args: &ProblemArgs,
+    at: Option<&At>,
     verify: Verify,
     phase: impl FnMut(&str),
     prepare: impl Fn(Dataset) -> Dataset,
@@ -31,32 +90,13 @@ pub fn open_as(
     let validation = args.validation.as_ref().map(|text| Part::parse(text, "--validation")).transpose()?;
     let inputs = problem::read(args, validation.as_ref(), None, verify, phase)?;
     let options = plan::problem_options(args, validation.as_ref(), inputs.learned.labels.kind());
+    let penalties = match (options.penalties, at.and_then(|at| at.penalties)) {
+        (Penalties::Auto, Some(of_model)) => of_model,
+        (asked, _) => asked,
+    };
+    let options = TuneOptions { penalties, ..options };
     let problem = GlmProblem::new(prepare(inputs.train), inputs.validation.map(prepare).as_ref(), &options)?;
     Ok((problem, inputs.description))
-}
-
-/// The log-penalties that `text` names: one positive number for all, as many as there are hyperparameters with commas
-/// between them, or the model file of a tuning with as many.
-pub fn log_penalties(text: &str, hyperparameters: usize) -> Result<Vec<f64>> {
-    let number = |word: &str| word.trim().parse::<f64>().ok().filter(|x| *x > 0.0 && x.is_finite());
-    let words: Vec<&str> = text.split(',').collect();
-    let numbers: Option<Vec<f64>> = words.iter().map(|word| number(word)).collect();
-    let found = match numbers {
-        Some(one) if one.len() == 1 => vec![one[0].ln(); hyperparameters],
-        Some(many) => many.into_iter().map(f64::ln).collect(),
-        None if Path::new(text).exists() => SavedModel::read(Path::new(text))?.lambda,
-        None => {
-            return Err(Error::input(format!(
-                "--at {text} is neither a positive number, a list of them, nor a model file"
-            ))
-            .remedy("give a penalty such as 0.01"));
-        }
-    };
-    if found.len() != hyperparameters {
-        let message = format!("--at gives {} penalties, the problem has {hyperparameters}", found.len());
-        return Err(Error::input(message).remedy("choose the kind of penalty with --penalties, or give one for all"));
-    }
-    Ok(found)
 }
 
 #[cfg(test)]
@@ -65,6 +105,7 @@ mod tests {
 
     #[test]
     fn penalties_are_numbers_lists_or_models() {
+        let log_penalties = |text: &str, count| At::parse(text)?.log_penalties(count);
         assert_eq!(log_penalties("1", 3).unwrap(), vec![0.0; 3]);
         assert_eq!(log_penalties("1, 1", 2).unwrap(), vec![0.0; 2]);
         for (text, count) in [("1,1", 3), ("0", 1), ("-1", 1), ("nan", 1), ("", 1), ("1,,2", 3), ("no such file", 1)] {

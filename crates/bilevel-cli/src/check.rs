@@ -15,6 +15,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::ProblemArgs;
+use crate::at::At;
 use crate::mapped::Verify;
 use crate::{at, numbers, output};
 
@@ -65,8 +66,9 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         ..=WIDENED => Dataset { design: data.design.widened(), ..data },
         _ => data,
     };
-    let (problem, _) = at::open_as(&args.problem, Verify::All, |_| {}, widened)?;
-    let lambda = at::log_penalties(&args.at, problem.hyperparameters())?;
+    let at = At::parse(&args.at)?;
+    let (problem, _) = at::open_as(&args.problem, Some(&at), Verify::All, |_| {}, widened)?;
+    let lambda = at.log_penalties(problem.hyperparameters())?;
     let checks = checks(&problem, &lambda, args.problem.seed)?;
     let failed = checks.iter().filter(|(_, check)| !check.passed).count();
     if args.json {

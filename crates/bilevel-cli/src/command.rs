@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use bilevel::tune::Penalties;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::check::CheckArgs;
@@ -10,6 +11,7 @@ use crate::convert::ConvertArgs;
 use crate::evaluate::EvaluateArgs;
 use crate::hypergradient::HypergradientArgs;
 use crate::inspect::InspectArgs;
+use crate::names::{self, PENALTIES_AT};
 use crate::predict::PredictArgs;
 use crate::race::RaceArgs;
 use crate::reproduce::ReproduceArgs;
@@ -58,7 +60,13 @@ impl Arguments {
             true => arg,
             false => arg.allow_negative_numbers(true),
         };
-        Arguments::command().mut_subcommands(|command| command.mut_args(negative))
+        // Nothing is tuned where the penalties are given.
+        let penalties = |arg: clap::Arg| arg.value_parser(names::parser::<Penalties>(PENALTIES_AT));
+        Arguments::command().mut_subcommands(|command| {
+            let given = command.get_arguments().any(|arg| arg.get_id() == "at");
+            let command = command.mut_args(negative);
+            if given { command.mut_arg("penalties", penalties) } else { command }
+        })
     }
 
     /// Understands a command line; the first word is the name of the program.
@@ -74,5 +82,15 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::definition().debug_assert();
+    }
+
+    #[test]
+    fn the_kind_of_penalty_is_tuned_by_tune_alone() {
+        for mut command in Arguments::definition().get_subcommands().cloned() {
+            let help = command.render_long_help().to_string();
+            let tuned = help.contains("coarse to fine");
+            assert_eq!(tuned, command.get_name() == "tune", "{}", command.get_name());
+            assert_eq!(help.contains("of the model that --at names"), help.contains("--at "), "{}", command.get_name());
+        }
     }
 }

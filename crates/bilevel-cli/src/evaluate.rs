@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use bilevel::Result;
 use bilevel::data::Origin;
+use bilevel::problems::glm::Loss;
 use bilevel::tune::{Diagnostics, SavedModel};
 use clap::Args;
 use serde::Serialize;
@@ -47,7 +48,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
             mapped::refuse_reading(&args.data, &args.how)?;
             (mapped::dataset_like(&rows, &learned)?, Origin::new(&args.data))
         }
-        None => learned.read(&args.data, &options_for(&saved, &args.how))?,
+        None => learned.read(&args.data, &options_for(&saved, &args.how)?)?,
     };
     check_margins(&saved.model, &saved.model.margins_of(&dataset), &origin)?;
     let diagnostics = saved.model.diagnostics(&dataset, "rows of the file");
@@ -66,7 +67,11 @@ fn text(saved: &SavedModel, found: &Diagnostics, classes: &[String]) -> String {
     let metrics = &found.metrics;
     let mut table = TextTable::default();
     table.row(["rows", &numbers::count(found.rows)]);
-    table.row([format!("{} loss", saved.model.loss.name()), numbers::loss(metrics.loss)]);
+    let name = match saved.model.loss {
+        Loss::Squared => "squared loss (half the mean square)".into(),
+        other => format!("{} loss", other.name()),
+    };
+    table.row([name, numbers::loss(metrics.loss)]);
     for (name, value, write) in [
         ("accuracy", metrics.accuracy, numbers::percent as fn(f64) -> String),
         ("AUC", metrics.auc, numbers::unit),

@@ -13,7 +13,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{ProblemArgs, positive, probability};
-use crate::at;
+use crate::at::{self, At};
 use crate::mapped::Verify;
 use crate::names::{self, PRECISE_METHODS};
 use crate::progress::Progress;
@@ -103,8 +103,9 @@ pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
     }
     let mut progress = Progress::new(args.quiet || args.json, 1);
     let verify = if args.verify { Verify::All } else { Verify::HeaderOnly };
-    let (problem, _) = at::open(&args.problem, verify, |phase| progress.phase(phase))?;
-    let lambda = at::log_penalties(&args.at, problem.hyperparameters())?;
+    let at = At::parse(&args.at)?;
+    let (problem, _) = at::open(&args.problem, Some(&at), verify, |phase| progress.phase(phase))?;
+    let lambda = at.log_penalties(problem.hyperparameters())?;
     let names = problem.hyperparameter_names();
     let mut precision = match args.absolute {
         Some(error) => Precision::absolute(error),

@@ -171,7 +171,7 @@ fn nonzero(design: &DesignMatrix) -> usize {
     }
 }
 
-/// `two classes: <=50K (24,720), >50K (7,841)`, `real numbers from 1 to 29, mean 9.93`.
+/// `two classes: <=50K (24,720), >50K (7,841)`, `real numbers from 1 to 29, mean 9.93368`.
 pub fn describe_target(target: &Target, kind: TargetKind) -> String {
     match target {
         Target::Classes { codes, names } => {
@@ -182,7 +182,7 @@ pub fn describe_target(target: &Target, kind: TargetKind) -> String {
         Target::Values(values) => {
             let (min, max) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &y| (a.min(y), b.max(y)));
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let [min, mean, max] = [min, mean, max].map(numbers::short);
+            let [min, mean, max] = [min, mean, max].map(data::SixDigits);
             format!("{kind} from {min} to {max}, mean {mean}")
         }
     }

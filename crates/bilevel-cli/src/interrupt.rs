@@ -18,10 +18,14 @@ static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Listens for interrupts from now on.
 pub fn listen() {
-    // Without a handler an interrupt ends the program at once, which is what is done before there is anything to keep.
+    // Without a handler an interrupt ends the program at once, which is what is done before there is anything to keep,
+    // but for a line that says so.
     let _ = ctrlc::set_handler(|| {
         let repeated = REQUESTED.swap(true, Ordering::SeqCst);
         if repeated || !KEEPING.load(Ordering::SeqCst) {
+            if !repeated {
+                eprintln!("error: {}", ended_without_result());
+            }
             std::process::exit(EXIT_CODE.into());
         }
         let what = match (UNDOING.load(Ordering::SeqCst), FOUND.load(Ordering::SeqCst)) {

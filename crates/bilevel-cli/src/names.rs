@@ -29,6 +29,15 @@ pub const PENALTIES: Names = &[
     ("per-feature", "one for each feature"),
 ];
 
+/// Those of [`PENALTIES`] where nothing is tuned.
+pub const PENALTIES_AT: Names = &[
+    ("auto", "those of the model that --at names, else one for all weights"),
+    ("shared", "one for all weights"),
+    ("per-group", "one for each group of features (CSV: each source column)"),
+    ("per-class", "one for each class"),
+    ("per-feature", "one for each feature"),
+];
+
 pub const METHODS: Names = &[
     ("auto", "by the size of the problem"),
     ("exact", "Newton for the weights, a direct or fully converged solve for the adjoint"),
@@ -111,24 +120,46 @@ pub fn name_of(value: &impl Serialize) -> String {
 mod tests {
     use super::*;
     use bilevel::algorithms::Algorithm;
+    use bilevel::clean::Start;
     use bilevel::sample::Sampling;
+    use bilevel::study::CurveKind;
     use bilevel::tune::{LossChoice, Method, Penalties, PreciseMethod};
 
-    fn all_names_are_known<T: DeserializeOwned + Serialize + std::fmt::Debug>(names: Names) {
+    /// The names of all values of the library, which it lists where it does not know one.
+    fn all_of<T: DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
+        let message = by_name::<T>("no such name").unwrap_err().to_string();
+        message.split('`').skip(3).step_by(2).map(String::from).collect()
+    }
+
+    /// `names` lead to values and back.
+    fn are_known<T: DeserializeOwned + Serialize>(names: Names) {
         for (name, _) in names {
             let value: T = by_name(name).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(&name_of(&value), name);
         }
     }
 
+    /// The same, and no value is missing.
+    fn are_all<T: DeserializeOwned + Serialize + std::fmt::Debug>(names: Names) {
+        are_known::<T>(names);
+        let (mut named, mut all) = (names.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(), all_of::<T>());
+        named.sort();
+        all.sort();
+        assert_eq!(named, all);
+    }
+
     #[test]
-    fn names_lead_to_values_and_back() {
-        all_names_are_known::<LossChoice>(MODELS);
-        all_names_are_known::<Penalties>(PENALTIES);
-        all_names_are_known::<Method>(METHODS);
-        all_names_are_known::<PreciseMethod>(PRECISE_METHODS);
-        all_names_are_known::<Sampling>(SAMPLINGS);
-        all_names_are_known::<Algorithm>(ALGORITHMS);
-        assert_eq!(ALGORITHMS.len(), Algorithm::ALL.len());
+    fn closed_sets_are_complete() {
+        are_all::<LossChoice>(MODELS);
+        are_all::<Penalties>(PENALTIES);
+        are_all::<Penalties>(PENALTIES_AT);
+        are_all::<Method>(METHODS);
+        are_all::<PreciseMethod>(PRECISE_METHODS);
+        are_all::<Sampling>(SAMPLINGS);
+        are_all::<Algorithm>(ALGORITHMS);
+        are_all::<Start>(CLEAN_STARTS);
+        are_all::<CurveKind>(crate::study::METHODS);
+        // A part of the methods of tuning.
+        are_known::<Method>(CLEAN_METHODS);
     }
 }

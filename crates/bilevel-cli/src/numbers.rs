@@ -76,10 +76,11 @@ pub fn passes(x: f64) -> String {
     format!("{number} passes over the rows")
 }
 
-/// `0.42 s`, `12.3 s`, `2 min 5 s`.
+/// `0.00123 s`, `0.42 s`, `12.3 s`, `2 min 5 s`.
 pub fn seconds(x: f64) -> String {
     match x {
         x if !x.is_finite() => NONE.into(),
+        x if x < 0.0995 => format!("{} s", short(x)),
         x if x < 9.995 => format!("{x:.2} s"),
         x if x < 59.95 => format!("{x:.1} s"),
         x => format!("{} min {} s", x.round() as u64 / 60, x.round() as u64 % 60),
@@ -98,7 +99,10 @@ mod tests {
             ["0.32031", "8.5000e-5", "0.00000", "-1.50000", "12.34560", "5240.123", "3.00000e9", NONE]
         );
         assert_eq!([0.0, 0.01, 12.3, 1e-5, 250.0, 4e7].map(short), ["0", "0.01", "12.3", "1e-5", "250", "4e7"]);
-        assert_eq!([0.416, 12.34, 125.2].map(seconds), ["0.42 s", "12.3 s", "2 min 5 s"]);
+        assert_eq!(
+            [0.0, 1.234e-4, 0.012_34, 0.416, 12.34, 125.2].map(seconds),
+            ["0 s", "1.23e-4 s", "0.0123 s", "0.42 s", "12.3 s", "2 min 5 s"]
+        );
         assert_eq!(percent(0.8453), "84.53%");
         assert_eq!(counted(1, "row", "rows"), "1 row");
     }

@@ -49,7 +49,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
             (saved.model.margins_of(&dataset), Origin::new(&args.data))
         }
         None => {
-            let options = ReadOptions { target_required: false, ..options_for(&saved, &args.how) };
+            let options = ReadOptions { target_required: false, ..options_for(&saved, &args.how)? };
             let encoded = saved.about.encoder.encode_file(&args.data, &options)?;
             (saved.model.margins(&encoded.design), encoded.origin)
         }
@@ -77,12 +77,20 @@ pub fn check_margins(model: &LinearModel, margins: &[f64], origin: &Origin) -> R
 }
 
 /// How to read a file for a model: as its training file, unless told otherwise.
-pub fn options_for(saved: &SavedModel, how: &DataArgs) -> ReadOptions {
+///
+/// # Errors
+/// Input, where a column shall be left out that the model predicts from.
+pub fn options_for(saved: &SavedModel, how: &DataArgs) -> Result<ReadOptions> {
+    let columns = saved.about.encoder.known_columns().map_or(Vec::new(), |known| known.columns);
+    if let Some(needed) = how.exclude.iter().find(|name| columns.iter().any(|(column, _)| column == *name)) {
+        return Err(Error::input(format!("the model predicts from column '{needed}', which --exclude names"))
+            .remedy("leave out --exclude: columns that the model does not use are ignored"));
+    }
     let mut options = read_options(how);
     if options.target.is_none() && options.labels.is_none() {
         options.target.clone_from(&saved.about.target_name);
     }
-    options
+    Ok(options)
 }
 
 fn write(model: &LinearModel, mut margins: Vec<f64>, classes: &[String], probabilities: bool) -> String {

@@ -3,7 +3,7 @@
 use bilevel::tune::{Candidate, Metrics, Tuned};
 
 use crate::numbers;
-use crate::report::choice;
+use crate::report::{choice, meaning};
 use crate::table::TextTable;
 
 /// A figure of a candidate, as it is written.
@@ -52,6 +52,10 @@ pub fn text(tuned: &Tuned) -> String {
     let mut text = table.render();
     if tuned.candidates.len() > columns.len() {
         text += &format!("\n{}", all(tuned));
+    }
+    let meaning = meaning(tuned);
+    if !meaning.is_empty() {
+        text += &format!("{meaning}\n");
     }
     text += &format!("\n{}\n", choice(tuned));
     for note in &tuned.notes {

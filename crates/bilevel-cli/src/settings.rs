@@ -1,15 +1,46 @@
 //! What makes two runs into one folder the same: settings beside the results, compared before any are added.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-/// The first setting that differs: its name, what was found, what is asked for.
-pub fn difference(found: &Map<String, Value>, asked: &Map<String, Value>) -> Option<(String, String, String)> {
-    let names = asked.keys().chain(found.keys().filter(|name| !asked.contains_key(*name)));
-    let shown = |value: Option<&Value>| value.map_or("not given".into(), |value| value.to_string());
-    names
-        .map(|name| (name, found.get(name), asked.get(name)))
-        .find(|(_, there, here)| there != here)
-        .map(|(name, there, here)| (name.clone(), shown(there), shown(here)))
+use crate::args::ProblemArgs;
+use crate::names::name_of;
+
+/// What the user named. Another name of the same problem makes no other experiment, but tells what differs where it is another.
+const NAMED: [&str; 2] = ["data", "at"];
+/// What follows from these and from the options of the model.
+const DERIVED: [&str; 4] = ["rows", "hyperparameters", "problem", "map_step"];
+
+/// What the user gave for the problem: its file, the penalty, and how rows are drawn, which no number of the problem shows.
+pub fn given(problem: &ProblemArgs, at: Option<&str>) -> Map<String, Value> {
+    let value = json!({
+        "data": problem.train.to_string_lossy(),
+        "at": at,
+        "sampling": problem.sampling.as_ref().map(name_of),
+    });
+    match value {
+        Value::Object(map) => map,
+        other => unreachable!("an object was written, not {other}"),
+    }
+}
+
+/// What makes `asked` another experiment than that which was `found`, in words; what was given before what follows from it.
+pub fn difference(found: &Map<String, Value>, asked: &Map<String, Value>) -> Option<String> {
+    let differs = |name: &&str| found.get(*name).unwrap_or(&Value::Null) != asked.get(*name).unwrap_or(&Value::Null);
+    let shown = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => "not given".into(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+    };
+    let said = |name: &str| format!("{name} was {} and is {} now", shown(found.get(name)), shown(asked.get(name)));
+    let names = asked.keys().chain(found.keys().filter(|name| !asked.contains_key(*name))).map(String::as_str);
+    let mut options = names.filter(|name| !NAMED.contains(name) && !DERIVED.contains(name));
+    if let Some(name) = options.find(differs) {
+        return Some(said(name));
+    }
+    DERIVED.iter().find(|name| differs(name))?;
+    // Names that no settings held before say nothing.
+    let told = NAMED.iter().filter(|name| found.contains_key(**name)).chain(&DERIVED[..2]).find(|name| differs(name));
+    Some(told.map_or("its data, its model or its penalty differ".into(), |name| said(name)))
 }
 
 /// A few digits that change with any bit of the numbers (FNV-1a).
@@ -28,13 +59,30 @@ mod tests {
     #[test]
     fn settings_are_told_apart() {
         let map = |value: Value| value.as_object().unwrap().clone();
-        let one = map(json!({"rows": 3, "seed": 0}));
-        assert_eq!(difference(&one, &one), None);
+        let one = map(json!({"rows": 3, "seed": 0, "data": "a.csv", "problem": "0a"}));
+        let against = |value: Value| difference(&one, &map(value));
+        assert_eq!(against(Value::Object(one.clone())), None);
         assert_eq!(
-            difference(&one, &map(json!({"rows": 3, "seed": 1}))),
-            Some(("seed".into(), "0".into(), "1".into()))
+            against(json!({"rows": 3, "seed": 0, "data": "./a.csv", "at": "1", "problem": "0a"})),
+            None,
+            "another name"
         );
-        assert_eq!(difference(&one, &map(json!({"rows": 3}))), Some(("seed".into(), "0".into(), "not given".into())));
+        for (other, words) in [
+            (json!({"rows": 4, "seed": 1, "data": "a.csv", "problem": "0a"}), "seed was 0 and is 1 now"),
+            (json!({"rows": 3, "data": "a.csv", "problem": "0a"}), "seed was 0 and is not given now"),
+            (
+                json!({"rows": 3, "seed": 0, "sampling": "rows", "problem": "0a"}),
+                "sampling was not given and is rows now",
+            ),
+            (json!({"rows": 4, "seed": 0, "data": "b.csv", "problem": "0b"}), "data was a.csv and is b.csv now"),
+            (json!({"rows": 4, "seed": 0, "data": "a.csv", "problem": "0b"}), "rows was 3 and is 4 now"),
+            (
+                json!({"rows": 3, "seed": 0, "data": "a.csv", "at": "2", "problem": "0b"}),
+                "its data, its model or its penalty differ",
+            ),
+        ] {
+            assert_eq!(against(other).as_deref(), Some(words));
+        }
         assert_eq!(fingerprint(&[]), "cbf29ce484222325");
         assert_ne!(fingerprint(&[0.0]), fingerprint(&[-0.0]));
     }

@@ -356,3 +356,20 @@ fn data_that_does_not_fit_the_model() {
         bilevel().arg("evaluate").arg(&model).arg(folder.write("no.csv", "x,colour\n1,red\n")).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn columns_of_the_model_cannot_be_left_out() {
+    let folder = Scratch::new();
+    let model = trained(&folder);
+    for command in ["predict", "evaluate"] {
+        let of = |excluded: &str| {
+            let data = folder.write("new.csv", "x,colour,y,note\n1,red,yes,a\n2,blue,no,b\n");
+            bilevel().arg(command).arg(&model).arg(data).args(["--exclude", excluded]).output().unwrap()
+        };
+        let (refused, unused) = (of("colour"), of("note"));
+        let errors = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!((refused.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
+        assert!(errors.contains("'colour'") && errors.contains("--exclude"), "{errors}");
+        assert_eq!(unused.status.code(), Some(0), "a column that no model uses");
+    }
+}

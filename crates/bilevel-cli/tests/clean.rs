@@ -36,7 +36,15 @@ fn changed_labels_are_listed() {
     let output = bilevel().args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();
-    for expected in ["trusted data", "300 rows", "weighted rows", "weigh less than one half", "weights.csv"] {
+    for expected in [
+        "trusted data",
+        "300 rows",
+        "weighted rows",
+        "weigh less than one half",
+        "weights.csv",
+        "fitted by one of the models",
+        "3 steps as planned in",
+    ] {
         assert!(printed.contains(expected), "'{expected}' is missing in\n{printed}");
     }
     let mut names: Vec<_> =
@@ -62,6 +70,7 @@ fn changed_labels_are_listed() {
     let summary: Value = serde_json::from_str(&std::fs::read_to_string(out.join("summary.json")).unwrap()).unwrap();
     let accuracy = |number: usize| summary["fits"][number]["test"]["accuracy"].as_f64().unwrap();
     assert_eq!(summary["fits"][2]["of"], "weighted-rows");
+    assert_eq!(summary["status"], "iteration-limit");
     assert!(accuracy(2) > accuracy(0), "{} {}", accuracy(0), accuracy(2));
     assert!(summary["steps"].as_array().unwrap().len() > 1 && summary["rows"] == 600);
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();

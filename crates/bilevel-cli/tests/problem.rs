@@ -93,6 +93,21 @@ fn right_problems_pass_all_checks() {
 }
 
 #[test]
+fn a_model_says_how_many_penalties_there_are() {
+    let folder = Scratch::new();
+    let (heart, out) = (data("heart_scale.gz"), folder.join("out"));
+    let (heart, out) = (heart.to_str().unwrap(), out.to_str().unwrap());
+    printed(&["tune", heart, "--penalties", "per-feature", "--max-iterations", "3", "--quiet", "--out", out]);
+    let model = format!("{out}/model");
+    let text = printed(&["hypergradient", heart, "--at", &model, "--precision", "0.5", "--json", "--quiet"]);
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["log_penalties"].as_array().unwrap().len(), 13);
+    let output = run(&["hypergradient", heart, "--at", &model, "--penalties", "shared"]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && errors.contains("--at gives 13 penalties"), "{errors}");
+}
+
+#[test]
 fn mistakes_are_refused() {
     let file = data("heart_scale.gz");
     let file = file.to_str().unwrap();

@@ -72,6 +72,12 @@ fn a_race_is_continued_and_does_not_depend_on_threads() {
     let other = ["--iterations", "201", "--batch", "16", "--penalties", "per-feature"];
     let (code, _, errors) = race(on, &one, &other);
     assert!(code == 2 && errors.contains("holds another race: iterations was 200"), "{errors}");
+    for (other, difference) in
+        [(["--sampling", "rows"], "sampling was"), (["--at", "0.2"], "at was not given and is 0.2")]
+    {
+        let (code, _, errors) = race(on, &one, &[&SHORT[..], &other].concat());
+        assert!(code == 2 && errors.contains(difference), "{errors}");
+    }
     assert_eq!(race(on, &one, &[&other[..], &["--overwrite", "--algorithms", "soba", "-q"]].concat()).0, 0);
     assert!(rows(&one).iter().all(|row| row[0] == "soba"));
 }
@@ -93,6 +99,29 @@ fn the_simulated_problem_is_solved() {
         assert!(gradient < 1e-12, "all rows, a linear rate: {run}");
         assert_eq!(run["steps"], serde_json::json!([0.5, 0.5, 0.05]));
     }
+}
+
+/// On a tenth of the budget the best steps of some algorithms do not show that they are too long.
+#[test]
+fn a_run_that_ends_above_its_start_is_not_called_finished() {
+    let folder = Scratch::new();
+    let out = folder.join("out");
+    let ends = |more: &[&str]| {
+        let hard = ["--condition", "100", "--batch", "16", "--overwrite"];
+        let (code, printed, errors) = race("quadratic", &out, &[&hard[..], more].concat());
+        assert_eq!((code, errors.as_str()), (0, ""), "{printed}");
+        let json: Value = serde_json::from_str(&std::fs::read_to_string(out.join("race.json")).unwrap()).unwrap();
+        (printed, json["runs"].as_array().unwrap().iter().map(|run| run["end"].clone()).collect::<Vec<_>>())
+    };
+    let (_, found) = ends(&["--algorithms", "fsla,ma-soba", "--passes", "200"]);
+    assert_eq!(found, ["finished", "finished"], "by the next pairs of steps");
+    for algorithm in ["fsla", "ma-soba"] {
+        let (first, last) = last_value(&out, algorithm);
+        assert!(last < first, "{algorithm}: {first} {last}");
+    }
+    let (printed, found) = ends(&["--algorithms", "soba", "--passes", "20", "--steps", "0.5,0.5,0.05"]);
+    assert_eq!(found, ["above-start"]);
+    assert!(printed.contains("above its start") && !printed.contains("finished"), "{printed}");
 }
 
 /// The other simulated problems and a softmax with a penalty for each class, by the algorithm that needs no steps.

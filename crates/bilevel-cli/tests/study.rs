@@ -65,10 +65,10 @@ fn a_study_is_continued_and_does_not_depend_on_threads() {
     }
     assert!(!std::fs::read_to_string(one.join("study.html")).unwrap().contains("NaN"));
     let before = rows(&one);
-    // Samples of SID: t batch + k batch + J.
+    // Samples of SID: t batch + k batch; the cross derivative of a penalty visits no rows.
     let row = before.iter().find(|row| row[0] == "sid-decreasing").unwrap();
     let number = |at: usize| row[at].parse::<usize>().unwrap();
-    assert_eq!(number(5), (number(2) + number(3)) * 8 + 8);
+    assert_eq!(number(5), (number(2) + number(3)) * 8);
 
     // More replicates are added to those that are there, on another number of threads.
     let page = std::fs::read_to_string(one.join("study.csv")).unwrap();
@@ -89,10 +89,19 @@ fn another_study_is_refused() {
     let quick = ["--methods", "sid-decreasing", "--replicates", "1", "-q"];
     assert_eq!(study(&out, &quick).0, 0);
     let before = rows(&out);
-    for more in [["--batch", "9"], ["--seed", "5"], ["--cross-batch", "all"], ["--checkpoints", "1,9"]] {
+    for (more, difference) in [
+        (["--batch", "9"], "batch was 32 and is 9 now"),
+        (["--seed", "5"], "seed was 0 and is 5 now"),
+        (["--cross-batch", "all"], "cross_batch"),
+        (["--checkpoints", "1,9"], "checkpoints"),
+        (["--sampling", "rows"], "sampling was not given and is rows now"),
+        (["--model", "squared-hinge"], "its data, its model or its penalty differ"),
+        (["--penalties", "per-feature"], "hyperparameters was 1 and is 13 now"),
+    ] {
         let args: Vec<&str> = quick.iter().copied().chain(more).collect();
         let (code, _, errors) = study(&out, &args);
         assert_eq!(code, 2, "{more:?}: {errors}");
+        assert!(errors.contains(difference), "{more:?}: {errors}");
         assert!(errors.contains("holds another study") && errors.contains("--overwrite"), "{errors}");
         assert_eq!(errors.trim_end().lines().count(), 1, "{errors}");
         assert_eq!(rows(&out), before);

@@ -22,6 +22,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("STUDY_METHODS", study::usual_methods())?;
     module.add_class::<dataset::PyDataset>()?;
     module.add_class::<read::Encoding>()?;
     module.add_function(wrap_pyfunction!(clean::clean, module)?)?;

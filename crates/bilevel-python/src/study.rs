@@ -35,6 +35,11 @@ struct StudyArguments {
     checkpoints: Option<Vec<usize>>,
 }
 
+/// The names of what is compared where nothing is asked for.
+pub fn usual_methods() -> Vec<&'static str> {
+    CurveKind::DEFAULT.iter().map(|kind| kind.name()).collect()
+}
+
 /// Measures curves; returns the points of all of them, column by column, and the exact hypergradient.
 ///
 /// `listener`, where given, is called with the number of replicates that are done and that of all.
@@ -95,22 +100,21 @@ fn measure(
         return Err(Error::input(format!("{found} penalties where {needed} are needed")).remedy("give one, or all"));
     }
     let rows = lower.risk().len();
-    let batch = asked.batch.min(rows.div_ceil(4));
-    let settings = StudySettings {
-        batch,
-        cross_batch: match asked.cross_batch.unwrap_or(batch) {
-            0 => Batch::All,
-            rows => Batch::Rows(rows),
-        },
-        max_epochs: asked.max_epochs,
-        checkpoints: asked.checkpoints.clone().map_or(Checkpoints::PerDecade(4), Checkpoints::At),
-        seed: options.seed,
+    let mut settings = StudySettings::new(rows, asked.batch);
+    (settings.max_epochs, settings.seed) = (asked.max_epochs, options.seed);
+    settings.cross_batch = match asked.cross_batch {
+        None => settings.cross_batch,
+        Some(0) => Batch::All,
+        Some(rows) => Batch::Rows(rows),
     };
+    if let Some(list) = &asked.checkpoints {
+        settings.checkpoints = Checkpoints::At(list.clone());
+    }
     settings.validate()?;
     let reference = Reference::new(&lower, &upper, &lambda, 0)?;
     let map = reference.map(&lower);
     debug_assert_eq!(map.dims().lambda, lambda.len());
-    let limits = StepLimits::of_loss(&map, &reference, &lambda, batch, options.seed)?;
+    let limits = StepLimits::of_loss(&map, &reference, &lambda, settings.batch, options.seed)?;
     let curves = choose_curves(&kinds, &asked.etas, &limits)?;
     let jobs = Job::all(&curves, asked.replicates);
     let mut done = Vec::with_capacity(jobs.len());

@@ -97,6 +97,18 @@ fn a_class_that_a_fit_would_lack_is_named() {
 }
 
 #[test]
+fn rows_that_choose_many_penalties_are_said_to_flatter() {
+    for (n, warned) in [(25, true), (200, false)] {
+        let (x, y) = rows(n, 1, |x, noise| x[0] + noise);
+        let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };
+        let tuned = tune(dataset(&x, Target::Values(y.into())), None, None, &options, &mut Silent).unwrap();
+        let note = format!("{n} rows chose 3 penalties");
+        assert_eq!(tuned.notes.iter().any(|found| found.contains(&note)), warned, "{:?}", tuned.notes);
+        assert_eq!(tuned.chosen().steered(), 3);
+    }
+}
+
+#[test]
 fn rows_that_weigh_nothing_do_not_judge() {
     let (x, y) = rows(150, 9, |x, noise| x[0] - x[1] + noise);
     let part = |rows: std::ops::Range<usize>| {

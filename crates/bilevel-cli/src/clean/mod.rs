@@ -83,25 +83,44 @@ fn weighed_down(cleaned: &Cleaned) -> usize {
     cleaned.suspicious.iter().filter(|&&row| cleaned.weights[row as usize] < 0.5).count()
 }
 
+/// What losses on the trusted rows are worth.
+const FLATTERED: &str = "The trusted rows were fitted by one of the models (trusted rows alone) and steered another (weighted \
+                         rows), so that their loss flatters these two; test rows compare all three.";
+
+/// How the cleaning ended; its planned steps are no limit that was hit.
+fn ended(cleaned: &Cleaned, args: &CleanArgs) -> String {
+    let steps = cleaned.trace.last().map_or(0, |step| step.iteration);
+    match (cleaned.status, args.max_iterations) {
+        (Ending::IterationLimit, None) => format!("{} as planned", numbers::counted(steps, "step", "steps")),
+        (Ending::IterationLimit, Some(_)) => format!("{} as asked", numbers::counted(steps, "step", "steps")),
+        (other, _) => other.to_string(),
+    }
+}
+
+/// A figure on the test rows, and how it is written.
+type Written = (&'static str, fn(&Metrics) -> Option<f64>, fn(f64) -> String);
+
 /// The three models beside each other.
 fn text(cleaned: &Cleaned, train: &Dataset) -> String {
-    let mut table = TextTable::new(["model of", "trusted loss", "test loss", "test accuracy", "test AUC", "test R²"]);
+    let figures: [Written; 4] = [
+        ("test loss", |m| Some(m.loss), numbers::loss),
+        ("test accuracy", |m| m.accuracy, numbers::percent),
+        ("test AUC", |m| m.auc, numbers::unit),
+        ("test R²", |m| m.r2, numbers::unit),
+    ];
+    let known = |(_, figure, _): &Written| cleaned.fits.iter().any(|fit| fit.test.as_ref().and_then(*figure).is_some());
+    let shown: Vec<Written> = figures.into_iter().filter(known).collect();
+    let mut table =
+        TextTable::new(["model of", "trusted loss"].into_iter().chain(shown.iter().map(|(name, ..)| *name)));
     for fit in &cleaned.fits {
-        let test = |figure: fn(&Metrics) -> Option<f64>, write: fn(f64) -> String| {
-            fit.test.as_ref().map_or(String::new(), |m| figure(m).map_or(String::new(), write))
-        };
-        table.row([
-            fit.of.name().into(),
-            numbers::loss(fit.trusted.loss),
-            test(|m| Some(m.loss), numbers::loss),
-            test(|m| m.accuracy, numbers::percent),
-            test(|m| m.auc, numbers::unit),
-            test(|m| m.r2, numbers::unit),
-        ]);
+        let test = shown
+            .iter()
+            .map(|(_, figure, write)| fit.test.as_ref().and_then(*figure).map_or(numbers::NONE.into(), *write));
+        table.row([fit.of.name().into(), numbers::loss(fit.trusted.loss)].into_iter().chain(test));
     }
     let mut text = table.render();
     text += &format!(
-        "\n{} of {} rows weigh less than one half\n",
+        "{FLATTERED}\n\n{} of {} rows weigh less than one half\n",
         numbers::count(weighed_down(cleaned)),
         numbers::count(train.rows())
     );
@@ -114,7 +133,7 @@ fn text(cleaned: &Cleaned, train: &Dataset) -> String {
 fn closing(args: &CleanArgs, cleaned: &Cleaned) -> String {
     format!(
         "{} in {} ({}, {} hypergradients, weights of step {} kept)\nfiles: {}: report.html, weights.csv, model, summary.json\n",
-        cleaned.status,
+        ended(cleaned, args),
         numbers::seconds(cleaned.seconds),
         numbers::passes(cleaned.passes),
         cleaned.method,

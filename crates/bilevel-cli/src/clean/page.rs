@@ -4,10 +4,10 @@ use bilevel::clean::{Cleaned, FitOf, Start};
 use bilevel::data::Target;
 use bilevel::tune::Confusion;
 
-use super::{CleanArgs, headline, label, suggestion, weighed_down};
+use super::{CleanArgs, FLATTERED, ended, headline, label, suggestion, weighed_down};
 use crate::numbers;
 use crate::problem::Inputs;
-use crate::report::charts::{Curve, clip, curves, escape, histogram};
+use crate::report::charts::{Curve, cell, clip_middle, curves, escape, histogram};
 use crate::report::page::{self, Tile, figure, paragraph, scrolling, side_by_side};
 use crate::report::quality::confusion_of;
 
@@ -49,14 +49,14 @@ impl Page<'_> {
     }
 
     fn lead(&self) -> String {
-        let cleaned = self.cleaned;
+        let Page { args, cleaned, .. } = self;
         format!(
             "A weight for each of {} and a {} model, learned from {} by {} hypergradients. Status: {}.",
             numbers::counted(cleaned.rows.0, "training row", "training rows"),
             cleaned.model.loss.name(),
             numbers::counted(cleaned.rows.1, "trusted row", "trusted rows"),
             cleaned.method,
-            cleaned.status,
+            ended(cleaned, args),
         )
     }
 
@@ -112,20 +112,22 @@ impl Page<'_> {
     fn suspicious(&self) -> String {
         let (cleaned, train) = (self.cleaned, &self.inputs.train);
         let classes = matches!(train.target, Target::Classes { .. });
+        if !classes && weighed_down(cleaned) == 0 {
+            let text = "No row weighs less than one half: none stands out. All are in weights.csv, with their ranks.";
+            return paragraph(text);
+        }
         let mut rows = String::new();
         for (at, &row) in cleaned.suspicious.iter().take(SHOWN).enumerate() {
             let row = row as usize;
-            let mut cells = vec![
-                (row + 1).to_string(),
-                (at + 1).to_string(),
-                numbers::short(cleaned.weights[row]),
-                escape(&clip(&label(train, row), 40)),
-            ];
+            let name = |name: &str| cell("td", None, &clip_middle(name, 40), name);
+            let number = |text: String| format!("<td>{text}</td>");
+            let places = [(row + 1).to_string(), (at + 1).to_string(), numbers::short(cleaned.weights[row])];
+            let mut cells: String = places.into_iter().map(number).collect();
+            cells += &name(&label(train, row));
             if classes {
-                cells.push(escape(&clip(suggestion(train, cleaned, row).unwrap_or(numbers::NONE), 40)));
+                cells += &name(suggestion(train, cleaned, row).unwrap_or(numbers::NONE));
             }
-            cells.extend(cleaned.probability.get(row).map(|&p| numbers::short(p)));
-            let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+            cells.extend(cleaned.probability.get(row).map(|&p| number(numbers::short(p))));
             rows += &format!("<tr>{cells}</tr>\n");
         }
         let mut head = String::from("<th>row</th><th>rank</th><th>weight</th><th>label</th>");
@@ -165,8 +167,6 @@ impl Page<'_> {
             head += "<th>test loss</th>";
             head += &test.headline().map_or(String::new(), |(name, _)| format!("<th>test {name}</th>"));
         }
-        let text = "The trusted rows were fitted by one of the models and steered another, so that their loss flatters \
-                    these two; test rows compare all three.";
-        paragraph(text) + &scrolling(&format!("<table>\n<tr>{head}</tr>\n{rows}</table>\n"))
+        paragraph(FLATTERED) + &scrolling(&format!("<table>\n<tr>{head}</tr>\n{rows}</table>\n"))
     }
 }

@@ -15,6 +15,7 @@ use bilevel::work::Work;
 use bilevel::{Error, Result, vector};
 
 use super::InspectArgs;
+use crate::at::At;
 use crate::mapped::Verify;
 use crate::table::TextTable;
 use crate::{at, numbers, output};
@@ -34,8 +35,9 @@ struct Found {
 }
 
 pub fn run(args: &InspectArgs, text: &str) -> Result<ExitCode> {
-    let (problem, _) = at::open(&args.problem, Verify::All, |_| {})?;
-    let lambda = at::log_penalties(text, problem.hyperparameters())?;
+    let at = At::parse(text)?;
+    let (problem, _) = at::open(&args.problem, Some(&at), Verify::All, |_| {})?;
+    let lambda = at.log_penalties(problem.hyperparameters())?;
     let started = Instant::now();
     let lower = problem.lower();
     let mut w = lower.risk().null_parameters();

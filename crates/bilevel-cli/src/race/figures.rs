@@ -76,6 +76,7 @@ pub fn files(lanes: &[Lane], title: &str) -> Vec<(String, String)> {
 
 const HEADINGS: [&str; 15] = [
     "algorithm",
+    "end",
     "seed",
     "value",
     "|∇f|²",
@@ -89,7 +90,6 @@ const HEADINGS: [&str; 15] = [
     "gradients",
     "Hessian",
     "cross",
-    "end",
 ];
 
 /// A row for each run, the lowest value first.
@@ -103,11 +103,12 @@ fn row(lane: &Lane) -> Vec<String> {
     let entry = &lane.entry;
     let end = match entry.end {
         End::Finished => "finished",
+        End::AboveStart => "above its start",
         End::Diverged => "diverged",
     };
     let steps = entry.steps.map(numbers::short).join(", ");
     let choosing = numbers::seconds(lane.screening_seconds);
-    let mut cells = vec![entry.algorithm.to_string(), entry.seed.to_string()];
+    let mut cells = vec![entry.algorithm.to_string(), end.into(), entry.seed.to_string()];
     match lane.last() {
         Some(point) => {
             let (cost, judged, work) = (point.cost, point.judgement, point.cost.work);
@@ -126,7 +127,6 @@ fn row(lane: &Lane) -> Vec<String> {
             cells.extend([numbers::NONE; 4].map(String::from));
         }
     }
-    cells.push(end.into());
     cells
 }
 

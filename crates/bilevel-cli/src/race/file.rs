@@ -84,8 +84,8 @@ impl RaceFile {
         let text = fs::read_to_string(&path).map_err(|error| Error::io(&path, &error).remedy(remedy))?;
         let found: Contents = serde_json::from_str(&text)
             .map_err(|_| Error::input("does not hold the runs of a race").in_file(&path).remedy(remedy))?;
-        if let Some((name, there, here)) = difference(&found.settings, &file.contents.settings) {
-            let message = format!("holds another race: {name} was {there} and is {here} now");
+        if let Some(difference) = difference(&found.settings, &file.contents.settings) {
+            let message = format!("holds another race: {difference}");
             return Err(Error::input(message).in_file(folder).remedy(remedy));
         }
         file.contents.runs = found.runs;

@@ -21,6 +21,7 @@ use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Observer};
 use serde_json::{Map, Value, json};
 
+use crate::at::At;
 use crate::mapped::Verify;
 use crate::progress::Progress;
 use crate::report::charts::escape;
@@ -59,14 +60,15 @@ pub fn run(args: &RaceArgs) -> Result<ExitCode> {
         return Race { args, contest, steps }.run(problem.description, "λ = 0");
     }
     simulated::refuse_sizes(&args.simulated)?;
+    let start = args.at.as_deref().unwrap_or(START);
+    let at = At::parse(start)?;
     let mut progress = Progress::new(args.quiet, 1);
-    let (problem, description) = at::open(&args.problem, Verify::All, |phase| progress.phase(phase))?;
+    let (problem, description) = at::open(&args.problem, Some(&at), Verify::All, |phase| progress.phase(phase))?;
     progress.finish();
     if args.unknowns == Unknowns::Cleaning {
         return clean(args, &problem, description, steps);
     }
-    let start = args.at.as_deref().unwrap_or(START);
-    let lambda = at::log_penalties(start, problem.hyperparameters())?;
+    let lambda = at.log_penalties(problem.hyperparameters())?;
     let [low, high] = PENALTIES.map(f64::ln);
     let domain = Domain::uniform(lambda.len(), low, high)?;
     let (lower, upper) = (problem.lower(), problem.upper());
@@ -199,7 +201,8 @@ impl Race<'_> {
             {
                 screening = clock.elapsed().as_secs_f64();
                 let next = race(steps)?;
-                if next.end == End::Finished {
+                // Lower in any case where it has finished; else the least of what has risen.
+                if next.value() < entry.value() {
                     entry = next;
                 }
             }
@@ -245,6 +248,7 @@ impl Race<'_> {
         });
         match value {
             Value::Object(mut map) => {
+                map.extend(settings::given(&self.args.problem, self.args.at.as_deref()));
                 if self.args.step_rule == StepRule::Middle {
                     map.insert("step_rule".into(), "middle".into());
                 }

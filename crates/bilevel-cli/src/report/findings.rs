@@ -5,7 +5,7 @@ use std::f64::consts::LN_10;
 use bilevel::data::Groups;
 use bilevel::tune::{Penalties, StrongWeight, Tuned, penalties_by_group};
 
-use super::charts::{Bar, Range, bars, escape, ranges};
+use super::charts::{Bar, LABEL, Range, bars, cell, clip_middle, clip_pair, escape, ranges};
 use super::page::{figure, paragraph, scrolling, side_by_side};
 use crate::numbers;
 
@@ -92,16 +92,19 @@ pub fn weights(tuned: &Tuned, strongest: &[StrongWeight], features: &[String], c
         return paragraph("All weights are zero: the model predicts from its intercept alone.");
     }
     let model = &tuned.model;
-    let name = |weight: &StrongWeight| {
+    // The whole name, and what fits into so many characters.
+    let name = |weight: &StrongWeight, length: usize| {
         let feature = features.get(weight.feature).map_or("?", String::as_str);
         match classes.get(weight.output) {
-            Some(class) if model.outputs > 1 => format!("{feature} → {class}"),
-            _ => feature.to_string(),
+            Some(class) if model.outputs > 1 => (format!("{feature} → {class}"), clip_pair(feature, class, length)),
+            _ => (feature.to_string(), clip_middle(feature, length)),
         }
     };
     let rows: Vec<Bar> = (strongest.iter().take(2 * SHOWN))
-        .map(|weight| Bar {
-            name: name(weight),
+        .map(|weight| (name(weight, LABEL), weight))
+        .map(|((name, label), weight)| Bar {
+            name,
+            label,
             value: weight.per_deviation,
             note: format!(" (weight {})", numbers::short(weight.weight)),
         })
@@ -111,9 +114,10 @@ pub fn weights(tuned: &Tuned, strongest: &[StrongWeight], features: &[String], c
         figure(title, &bars(title, "change of the margin per standard deviation", &rows), &direction(tuned, classes));
     let mut table = String::from("<table>\n<tr><th>feature</th><th>weight</th><th>per std. dev.</th></tr>\n");
     for weight in strongest.iter().take(2 * SHOWN) {
+        let (name, shown) = name(weight, 60);
         table += &format!(
-            "<tr><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-            escape(&super::charts::clip(&name(weight), 40)),
+            "<tr>{}<td>{}</td><td>{}</td></tr>\n",
+            cell("td", None, &shown, &name),
             numbers::short(weight.weight).replace('-', "−"),
             numbers::short(weight.per_deviation).replace('-', "−"),
         );

@@ -11,7 +11,7 @@ use bilevel::tune::{StrongWeight, Tuned};
 
 use charts::escape;
 
-pub use run::choice;
+pub use run::{choice, meaning};
 
 /// All that the page shows.
 pub struct Report<'a> {
@@ -46,7 +46,7 @@ impl Report<'_> {
         body += &page::section("Weights", &weights);
         if let Some(diagnostics) = &tuned.diagnostics {
             let title = format!("Predictions on {}", diagnostics.rows_are);
-            body += &page::section(&title, &quality::predictions(diagnostics, self.class_names));
+            body += &page::section(&title, &quality::predictions(diagnostics, tuned.chosen(), self.class_names));
         }
         body += &page::section("Data", &page::facts(self.data));
         body += &page::section("Notes", &run::notes(tuned));

@@ -1,8 +1,8 @@
 //! Predictions set against the truth.
 
-use bilevel::tune::{Confusion, Diagnostics, Residuals};
+use bilevel::tune::{Candidate, Confusion, Diagnostics, Residuals};
 
-use super::charts::{calibration, clip, escape, histogram, scatter};
+use super::charts::{calibration, cell, clip_apart, clip_middle, histogram, scatter};
 use super::page::{figure, paragraph, scrolling, side_by_side};
 use crate::numbers;
 
@@ -11,12 +11,27 @@ const WHOLE_MATRIX: usize = 30;
 /// Pairs of confused classes listed where the matrix is too large.
 const SHOWN_PAIRS: usize = 20;
 
-/// Calibration, residuals and confusions, whatever applies.
-pub fn predictions(diagnostics: &Diagnostics, classes: &[String]) -> String {
-    let mut text = paragraph(&format!(
-        "{}, each predicted by a fit that had not seen it.",
-        numbers::counted(diagnostics.rows, "row", "rows")
-    ));
+/// What rows had to do with the model that predicts them.
+fn part_in_the_tuning(judged: usize, chosen: &Candidate) -> String {
+    let rows = numbers::counted(judged, "row", "rows");
+    match (chosen.test, chosen.steered()) {
+        (Some(_), _) => format!("{rows} that took no part in the tuning."),
+        (None, 0) => format!("{rows}, each predicted by a fit that had not seen it."),
+        (None, _) if !chosen.is_flattered_by(judged) => format!(
+            "{rows}, each predicted by a fit without it. They judged the penalties, which flatters these figures a little; \
+             test rows (--test) do not."
+        ),
+        (None, penalties) => format!(
+            "{rows}, each predicted by a fit without it. But they chose {} penalties, so that these figures flatter the model; \
+             test rows (--test) do not.",
+            numbers::count(penalties)
+        ),
+    }
+}
+
+/// Calibration, residuals and confusions of the chosen candidate, whatever applies.
+pub fn predictions(diagnostics: &Diagnostics, chosen: &Candidate, classes: &[String]) -> String {
+    let mut text = paragraph(&part_in_the_tuning(diagnostics.rows, chosen));
     let mut figures = Vec::new();
     if let Some(found) = &diagnostics.calibration {
         let event = match (found.of_class_one, classes) {
@@ -28,7 +43,7 @@ pub fn predictions(diagnostics: &Diagnostics, classes: &[String]) -> String {
             "On the dotted line predicted probabilities are right; bars are two standard errors. Mean distance: {}.",
             numbers::unit(found.error)
         );
-        figures.push(figure("Calibration", &calibration(found, &clip(&event, 30)), &caption));
+        figures.push(figure("Calibration", &calibration(found, &clip_middle(&event, 30)), &caption));
     }
     if let Some(found) = &diagnostics.residuals {
         figures.extend(residuals(found, diagnostics.rows));
@@ -68,11 +83,13 @@ fn residuals(found: &Residuals, rows: usize) -> [String; 2] {
 pub fn confusion_of(found: &Confusion, classes: &[String], names: (&str, &str, &str)) -> String {
     let (rows, columns, diagonal) = names;
     let name = |class: usize| classes.get(class).cloned().unwrap_or_else(|| class.to_string());
+    let all: Vec<String> = (0..found.classes).map(name).collect();
     if found.classes > WHOLE_MATRIX {
-        return confused_pairs(found, name);
+        return confused_pairs(found, &all);
     }
     let head: String =
-        (0..found.classes).map(|class| format!("<th>{}</th>", escape(&clip(&name(class), 16)))).collect();
+        clip_apart(&all, 16).iter().zip(&all).map(|(shown, name)| cell("th", None, shown, name)).collect();
+    let beside = clip_apart(&all, 24);
     let mut table = format!(
         "<table class=\"confusion\">\n<tr><th></th><th colspan=\"{}\">{columns}</th><th></th></tr>\n\
          <tr><th class=\"row\">{rows}</th>{head}<th>{diagonal}</th></tr>\n",
@@ -93,8 +110,8 @@ pub fn confusion_of(found: &Confusion, classes: &[String], names: (&str, &str, &
             })
             .collect();
         table += &format!(
-            "<tr><th class=\"row\">{}</th>{cells}<td class=\"share\">{}</td></tr>\n",
-            escape(&clip(&name(truth), 24)),
+            "<tr>{}{cells}<td class=\"share\">{}</td></tr>\n",
+            cell("th", Some("row"), &beside[truth], &all[truth]),
             numbers::percent(found.count(truth, truth) as f64 / rows)
         );
     }
@@ -102,7 +119,8 @@ pub fn confusion_of(found: &Confusion, classes: &[String], names: (&str, &str, &
     format!("<h3 style=\"margin-top:1.6rem\">Confusion matrix</h3>\n{}", scrolling(&table))
 }
 
-fn confused_pairs(found: &Confusion, name: impl Fn(usize) -> String) -> String {
+fn confused_pairs(found: &Confusion, names: &[String]) -> String {
+    let shown = clip_apart(names, 40);
     let mut pairs: Vec<(u64, usize, usize)> = (0..found.classes)
         .flat_map(|truth| (0..found.classes).map(move |predicted| (truth, predicted)))
         .filter(|(truth, predicted)| truth != predicted)
@@ -114,9 +132,9 @@ fn confused_pairs(found: &Confusion, name: impl Fn(usize) -> String) -> String {
         String::from("<table>\n<tr><th>true class</th><th>taken for</th><th>rows</th><th>share</th></tr>\n");
     for &(count, truth, predicted) in pairs.iter().take(SHOWN_PAIRS) {
         table += &format!(
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-            escape(&clip(&name(truth), 40)),
-            escape(&clip(&name(predicted), 40)),
+            "<tr>{}{}<td>{}</td><td>{}</td></tr>\n",
+            cell("td", None, &shown[truth], &names[truth]),
+            cell("td", None, &shown[predicted], &names[predicted]),
             numbers::count(count as usize),
             numbers::percent(count as f64 / found.rows_of(truth) as f64)
         );

@@ -1,6 +1,7 @@
 //! How the tuning went: headline figures, candidates, curves.
 
-use bilevel::tune::{Candidate, CandidateRole, Metrics, TraceRow, Tuned};
+use bilevel::problems::glm::Loss;
+use bilevel::tune::{Candidate, CandidateRole, Ending, Law, Metrics, TraceRow, Tuned};
 
 use super::charts::{COLOURS, Curve, curves, escape};
 use super::page::{Tile, figure, paragraph, scrolling};
@@ -107,8 +108,30 @@ pub fn candidates(tuned: &Tuned) -> String {
         true => "; monitor rows do not, and decide between the candidates.",
         false => ".",
     };
-    text += if all.iter().any(|c| c.test.is_some()) { " Test rows are only reported.</p>\n" } else { "</p>\n" };
-    text
+    text += if all.iter().any(|c| c.test.is_some()) { " Test rows are only reported." } else { "" };
+    text + " " + &escape(&meaning(tuned)) + "</p>\n"
+}
+
+/// What the names and the losses in the table of candidates mean, where they need saying; nothing else.
+pub fn meaning(tuned: &Tuned) -> String {
+    let has = |wanted: fn(&Law) -> bool| tuned.candidates.iter().any(|candidate| wanted(&candidate.law));
+    let mut parts = Vec::new();
+    if has(|law| matches!(law, Law::Relevance)) {
+        parts.push(
+            "By relevance: two numbers give all penalties, which are smaller where the fit with one shared penalty has larger \
+             weights.",
+        );
+    }
+    if has(|law| matches!(law, Law::Shrunk(_))) {
+        parts.push(
+            "Shrinkage S: log-penalties are pulled together, as if they scattered around their mean with the standard \
+             deviation 1/√S (S = 4: a half).",
+        );
+    }
+    if tuned.model.loss == Loss::Squared {
+        parts.push("The squared loss is half the mean square.");
+    }
+    parts.join(" ")
 }
 
 /// Why the chosen candidate was chosen, from the figures alone.
@@ -119,6 +142,10 @@ pub fn choice(tuned: &Tuned) -> String {
         return "Chosen: the usual penalty. The time was over before better ones were found.".into();
     }
     let contenders = tuned.candidates.iter().filter(|c| c.role == CandidateRole::Tuned).count();
+    let cut_short = matches!(tuned.status, Ending::TimeLimit | Ending::Interrupted);
+    if contenders == 1 && cut_short {
+        return format!("Chosen: {label}, the one kind that was tuned before the run was cut short.");
+    }
     let Some(shared) = tuned.best_shared().filter(|_| contenders > 1) else {
         return format!("The penalties were tuned as asked: {label}.");
     };

@@ -149,6 +149,38 @@ fn pages_are_self_contained_and_escaped() {
 }
 
 #[test]
+fn rows_that_chose_penalties_are_not_called_unseen() {
+    let mut outcome = tuned(Loss::Squared, 12, true);
+    let diagnostics = outcome.diagnostics.clone().unwrap();
+    let page = |outcome: &Tuned| quality::predictions(&diagnostics, outcome.chosen(), &[]);
+    assert!(page(&outcome).contains("took no part in the tuning"), "test rows");
+    outcome.candidates.iter_mut().for_each(|candidate| candidate.test = None);
+    let text = page(&outcome);
+    assert!(text.contains("flatters these figures a little") && !text.contains("had not seen"), "{text}");
+    outcome.candidates.iter_mut().for_each(|candidate| candidate.hyperparameters = 500);
+    let text = page(&outcome);
+    assert!(text.contains("they chose 500 penalties") && !text.contains("had not seen"), "{text}");
+}
+
+#[test]
+fn classes_that_begin_alike_can_be_told_apart() {
+    let outcome = tuned(Loss::Softmax { classes: 3 }, 4, false);
+    let classes = ["north", "south", "west"].map(|end| format!("customers of the segment in the {end}"));
+    let confusion = outcome.diagnostics.clone().unwrap().confusion.unwrap();
+    let table = quality::confusion_of(&confusion, &classes, ("true", "predicted", "right"));
+    for (class, end) in classes.iter().zip(["north</th>", "south</th>", "west</th>"]) {
+        assert_eq!(table.matches(end).count(), 2, "{table}");
+        assert_eq!(table.matches(&format!("title=\"{class}\"")).count(), 2, "{table}");
+    }
+    let features = [1, 2, 3, 4].map(|j| format!("mean amount of all orders in the year before, {j}"));
+    let strongest = bilevel::tune::strongest_weights(&outcome.model, &[1.0; 4], 12);
+    let text = findings::weights(&outcome, &strongest, &features, &classes);
+    for class in ["north", "south", "west"] {
+        assert!(text.contains(&format!("{class}</td>")), "{text}");
+    }
+}
+
+#[test]
 fn the_choice_is_explained() {
     let mut outcome = tuned(Loss::Logistic, 20, true);
     let text = run::choice(&outcome);
@@ -159,4 +191,9 @@ fn the_choice_is_explained() {
     assert!(run::choice(&outcome).starts_with("Chosen: one shared penalty."));
     outcome.candidates.truncate(2);
     assert!(run::choice(&outcome).contains("as asked: shared"));
+    for status in [Ending::TimeLimit, Ending::Interrupted] {
+        outcome.status = status;
+        let text = run::choice(&outcome);
+        assert!(text.contains("before the run was cut short") && !text.contains("as asked"), "{text}");
+    }
 }

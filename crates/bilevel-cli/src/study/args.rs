@@ -14,7 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   bilevel study data/abalone_scale.bz2 --model squared --at 1
   bilevel study data/a9a.gz --at 0.1 --methods sid-constant,sid-decreasing --replicates 50 --out a9a-study
-  bilevel study train.csv --penalties per-feature --at bilevel-out/model
+  bilevel study train.csv --at bilevel-out/model
   bilevel study bellman --methods sid-constant,aid-gmres,aid-normal,mixed-fp
 
 `bellman` (rewards of a Markov chain from values) and `equilibrium` (an implicit layer) in the place of a file are simulated
@@ -97,17 +97,14 @@ impl StudyArgs {
 
     /// What all curves have in common, on a problem of so many rows.
     pub fn settings(&self, rows: usize) -> Result<StudySettings> {
-        let batch = (self.batch as usize).min(rows.div_ceil(4));
-        let settings = StudySettings {
-            batch,
-            cross_batch: self.cross_batch.unwrap_or(Batch::Rows(batch)),
-            max_epochs: self.max_epochs,
-            checkpoints: match self.checkpoints.is_empty() {
-                true => Checkpoints::PerDecade(4),
-                false => Checkpoints::At(self.checkpoints.clone()),
-            },
-            seed: self.problem.seed,
-        };
+        let mut settings = StudySettings::new(rows, self.batch as usize);
+        (settings.max_epochs, settings.seed) = (self.max_epochs, self.problem.seed);
+        if let Some(rows) = self.cross_batch {
+            settings.cross_batch = rows;
+        }
+        if !self.checkpoints.is_empty() {
+            settings.checkpoints = Checkpoints::At(self.checkpoints.clone());
+        }
         settings.validate().map(|()| settings)
     }
 }

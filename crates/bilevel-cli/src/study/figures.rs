@@ -9,7 +9,7 @@ use crate::table::TextTable;
 
 /// Errors of the batch methods are shown down to this fraction of the least of the sampled ones.
 const BELOW: f64 = 1e-2;
-/// A floor is one only where the error no longer falls.
+/// A floor is one only where the error neither falls nor grows any more.
 const FLAT: f64 = 0.2;
 
 /// A horizontal axis.
@@ -70,17 +70,21 @@ pub fn files(summaries: &[CurveSummary], name: &str, title: &str) -> Vec<(String
     AXES.iter().map(file).collect()
 }
 
+/// The level on which a curve of constant steps ends: one that still falls has none, nor has one that grows.
+fn floor(summary: &CurveSummary) -> Option<Floor> {
+    summary.floor.filter(|floor| summary.kind == CurveKind::SidConstant && floor.slope.abs() < FLAT)
+}
+
 /// What is known of each curve, a row a curve.
 fn rows(summaries: &[CurveSummary]) -> Vec<Vec<String>> {
     let row = |s: &CurveSummary| {
         let last = s.points.last();
-        let floor = s.floor.filter(|floor| s.kind == CurveKind::SidConstant && floor.slope > -FLAT);
         vec![
             s.label(),
             numbers::count(s.replicates),
             slope(s.slope),
             slope_range(s.slope),
-            floor.map_or(numbers::NONE.into(), |floor| with_error(floor.value, floor.std_error)),
+            floor(s).map_or(numbers::NONE.into(), |floor| with_error(floor.value, floor.std_error)),
             last.map_or(String::new(), |p| numbers::short(p.relative_mse)),
             last.map_or(String::new(), |p| numbers::short(p.epochs)),
             last.map_or(String::new(), |p| numbers::seconds(p.seconds)),
@@ -114,8 +118,7 @@ pub fn table(summaries: &[CurveSummary]) -> String {
 
 /// The floors of two different constant steps: `eta` of both, ratio of the floors, its standard error where both have one.
 pub fn floor_ratios(summaries: &[CurveSummary]) -> Vec<(f64, f64, f64, f64)> {
-    let reached: Vec<(f64, Floor)> =
-        (summaries.iter()).filter_map(|s| Some((s.eta?, s.floor?))).filter(|(_, floor)| floor.slope > -FLAT).collect();
+    let reached: Vec<(f64, Floor)> = summaries.iter().filter_map(|s| Some((s.eta?, floor(s)?))).collect();
     let relative = |floor: &Floor| floor.std_error.unwrap_or(f64::NAN) / floor.value;
     let ratio = |pair: &[(f64, Floor)]| {
         let [(long, a), (short, b)] = [pair[0], pair[1]];
@@ -151,5 +154,34 @@ fn with_error(value: f64, error: Option<f64>) -> String {
     match error {
         Some(error) => format!("{} ± {:.0}%", numbers::short(value), 100.0 * error / value),
         None => numbers::short(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floors_are_compared_as_the_table_shows_them() {
+        let curve = |kind, eta, slope| CurveSummary {
+            kind,
+            eta: Some(eta),
+            replicates: 3,
+            points: Vec::new(),
+            slope: None,
+            floor: Some(Floor { value: eta, std_error: None, slope }),
+        };
+        let summaries = [
+            curve(CurveKind::SidConstant, 0.4, 0.5),
+            curve(CurveKind::SidConstant, 0.2, 0.01),
+            curve(CurveKind::SidConstant, 0.1, -0.02),
+            curve(CurveKind::SidConstant, 0.05, -0.6),
+            curve(CurveKind::SidSvrg, 0.2, 0.0),
+            curve(CurveKind::SidAveraged, 0.1, 0.0),
+        ];
+        let ratios = floor_ratios(&summaries);
+        assert!(matches!(ratios[..], [(0.2, 0.1, 2.0, _)]), "{ratios:?}");
+        let shown: Vec<bool> = rows(&summaries).iter().map(|row| row[4] != numbers::NONE).collect();
+        assert_eq!(shown, [false, true, true, false, false, false]);
     }
 }

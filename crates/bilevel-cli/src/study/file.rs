@@ -41,8 +41,8 @@ impl StudyFile {
         let sidecar = folder.join(SETTINGS);
         let found: Map<String, Value> = serde_json::from_str(&read(&sidecar)?)
             .map_err(|_| Error::input("does not hold the settings of a study").in_file(&sidecar).remedy(remedy))?;
-        if let Some((name, there, here)) = difference(&found, &file.settings) {
-            let message = format!("holds another study: {name} was {there} and is {here} now");
+        if let Some(difference) = difference(&found, &file.settings) {
+            let message = format!("holds another study: {difference}");
             return Err(Error::input(message).in_file(folder).remedy(remedy));
         }
         file.replicates = parse(&read(&path)?).map_err(|error| error.in_file(&path).remedy(remedy))?;

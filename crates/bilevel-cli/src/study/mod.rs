@@ -18,12 +18,15 @@ use bilevel::study::{Curve, CurveKind, Job, Replicate, StepLimits, StudySettings
 use bilevel::tune::Observer;
 use serde_json::{Map, Value, json};
 
+use crate::at::At;
 use crate::mapped::Verify;
 use crate::progress::Progress;
 use crate::report::page;
-use crate::settings::fingerprint;
+use crate::settings::{fingerprint, given};
 use crate::{at, interrupt, numbers, output, problem};
 
+#[cfg(test)]
+pub use args::METHODS;
 pub use args::StudyArgs;
 pub use failures::Failures;
 use file::StudyFile;
@@ -44,14 +47,14 @@ pub fn run(args: &StudyArgs) -> Result<ExitCode> {
         problem::start_threads(&args.problem)?;
         return kind.study(args, |studied| measured(args, studied));
     }
-    simulated::refuse_for_files(args)?;
+    let text = simulated::place_in_file(args)?;
+    let at = At::parse(text)?;
     let mut progress = Progress::new(args.quiet, 1);
-    let (problem, description) = at::open(&args.problem, Verify::All, |phase| progress.phase(phase))?;
+    let (problem, description) = at::open(&args.problem, Some(&at), Verify::All, |phase| progress.phase(phase))?;
     if !args.quiet {
         progress.pause(|| output::print(&problem::text(&description)))?;
     }
-    let at = args.at.as_deref().unwrap_or_default();
-    let lambda = at::log_penalties(at, problem.hyperparameters())?;
+    let lambda = at.log_penalties(problem.hyperparameters())?;
     let settings = args.settings(problem.lower().risk().len())?;
     progress.phase("solving the lower level exactly");
     let question = Question::new(&problem, lambda)?;
@@ -60,7 +63,7 @@ pub fn run(args: &StudyArgs) -> Result<ExitCode> {
     let name = args.problem.train.file_name().unwrap_or(args.problem.train.as_os_str()).to_string_lossy();
     question.with_subject(|subject| {
         let identity = question.identity(&settings);
-        let facts = [description.clone(), question.facts(&settings, at)].concat();
+        let facts = [description.clone(), question.facts(&settings, text)].concat();
         let usual = &CurveKind::DEFAULT;
         measured(args, Studied { name: &name, subject, settings: &settings, usual, limits, identity, facts })
     })
@@ -79,9 +82,10 @@ pub struct Studied<'a> {
 }
 
 fn measured(args: &StudyArgs, studied: Studied<'_>) -> Result<ExitCode> {
-    let Studied { name, subject, settings, usual, limits, identity, mut facts } = studied;
+    let Studied { name, subject, settings, usual, limits, mut identity, mut facts } = studied;
     let curves = choose_curves(&args.kinds(usual), &args.eta, &limits)?;
     facts.extend(decreasing_steps(&curves));
+    identity.extend(given(&args.problem, args.at.as_deref()));
     let mut file = StudyFile::open(&args.out, identity, args.overwrite)?;
     let before = file.replicates().len();
     let jobs = Job::all(&curves, u64::from(args.replicates));

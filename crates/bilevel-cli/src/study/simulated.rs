@@ -53,10 +53,10 @@ pub fn asked_for(args: &StudyArgs) -> Option<Kind> {
     named.filter(|(name, _)| word.as_os_str() == *name && !word.exists()).map(|(_, kind)| kind).next()
 }
 
-/// Data files need a place to look at.
-pub fn refuse_for_files(args: &StudyArgs) -> Result<()> {
-    match args.at {
-        Some(_) => Ok(()),
+/// Where the hypergradient of a data file is looked at, which must be given.
+pub fn place_in_file(args: &StudyArgs) -> Result<&str> {
+    match &args.at {
+        Some(at) => Ok(at),
         None => Err(Error::input("--at is missing: the penalty at which the hypergradient is looked at")
             .remedy("give a number for all, such as --at 0.01, a list, or a model file")),
     }

@@ -54,7 +54,7 @@ pub use encode::{DENSE_FROM, EncodeOptions, Encoded, Encoder, Missing, measured_
 pub use kernel::KernelRows;
 pub use packed_table::PackedTable;
 pub use passes::{Pass, chunk_rows};
-pub use profile::{ColumnProfile, Profile, TargetProfile, profile};
+pub use profile::{ColumnProfile, Profile, SixDigits, TargetProfile, profile};
 pub use read::{Format, KnownColumns, ReadOptions, read};
 pub use split::{Parts, stratified_order};
 pub use standardize::Standardization;

@@ -201,7 +201,7 @@ impl fmt::Display for Profile {
         let density = 100.0 * self.density();
         writeln!(f, "storage   {storage} {precision}, {} nonzero entries ({density:.3} %)", self.stored)?;
         if let Some((least, most)) = self.range {
-            writeln!(f, "range     {} to {}", Short(least), Short(most))?;
+            writeln!(f, "range     {} to {}", SixDigits(least), SixDigits(most))?;
         }
         writeln!(f, "missing   {}", self.missing)?;
         if !self.constant.is_empty() {
@@ -259,13 +259,14 @@ impl fmt::Display for TargetProfile {
 }
 
 fn write_numbers(f: &mut fmt::Formatter<'_>, [least, mean, most]: [f64; 3]) -> fmt::Result {
-    write!(f, "{} to {}, mean {}", Short(least), Short(most), Short(mean))
+    write!(f, "{} to {}, mean {}", SixDigits(least), SixDigits(most), SixDigits(mean))
 }
 
-/// A number with about six digits.
-struct Short(f64);
+/// A number of a data file with about six digits, as far as it has them.
+#[derive(Debug, Clone, Copy)]
+pub struct SixDigits(pub f64);
 
-impl fmt::Display for Short {
+impl fmt::Display for SixDigits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let magnitude = self.0.abs();
         if magnitude != 0.0 && !(1e-4..1e9).contains(&magnitude) {

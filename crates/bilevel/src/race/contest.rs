@@ -85,6 +85,8 @@ impl Budget {
 pub enum End {
     /// The budget is spent.
     Finished,
+    /// The budget is spent, and the value is clearly above that of the start.
+    AboveStart,
     /// The iterates, or the value at them, were no numbers any more.
     Diverged,
 }
@@ -108,9 +110,24 @@ impl Entry {
     /// The last value; infinite after divergence.
     pub fn value(&self) -> f64 {
         match self.end {
-            End::Finished => self.curve.last().map_or(f64::INFINITY, |point| point.judgement.value),
+            End::Finished | End::AboveStart => self.curve.last().map_or(f64::INFINITY, |point| point.judgement.value),
             End::Diverged => f64::INFINITY,
         }
+    }
+}
+
+/// A rise above the start that is more than the noise of a run which began at its optimum, as a part of the value and of how far
+/// the run had come down.
+const RISE: f64 = 0.1;
+
+/// How a run ended that has spent its budget.
+fn end_of(curve: &[Checkpoint]) -> End {
+    let value = |point: &Checkpoint| point.judgement.value;
+    let (Some(start), Some(last)) = (curve.first().map(value), curve.last().map(value)) else { return End::Finished };
+    let lowest = curve.iter().map(value).fold(start, f64::min);
+    match last - start > RISE * (start.abs() + start - lowest) {
+        true => End::AboveStart,
+        false => End::Finished,
     }
 }
 
@@ -129,7 +146,7 @@ fn next_look(at: &Iterate<'_>) -> usize {
 /// Runs `algorithm` on `budget`, with checkpoints at geometric distances and at the end.
 ///
 /// # Errors
-/// Input, for unusable settings; interrupted, once `stop` is raised. Divergence is no error but a result.
+/// Input, for unusable settings; interrupted, once `stop` is raised. Divergence is no error but a result, and so is a rise.
 pub fn compete(
     contest: &Contest<'_>,
     (algorithm, settings, steps): (Algorithm, &Settings, [f64; 3]),
@@ -174,7 +191,7 @@ pub fn compete(
         return Err(Error::interrupted());
     }
     let end = match (ended, failure) {
-        (Ok(_), None) => End::Finished,
+        (Ok(_), None) => end_of(&curve),
         (Err(error), _) | (Ok(_), Some(error)) if error.is_numeric() => End::Diverged,
         (Err(error), _) | (Ok(_), Some(error)) => return Err(error),
     };

@@ -4,7 +4,7 @@
 //! choose them alike. Here: the first step of `w`, and the same for `v`, is the longest safe one of the problem times each of
 //! `lower`; the first step of `lambda` is the one that moves no coordinate of the start by more than 1, times each of
 //! `outer`. Each pair is tried on a part of the budget, and the one with the smallest value function races, or the next one
-//! where it diverges.
+//! where it diverges or ends above its start.
 
 use super::contest::{Budget, Contest, Entry, compete};
 use super::judge::Judge;
@@ -81,7 +81,7 @@ impl Grid {
 
 /// The `pairs` by the value with which `algorithm` ends on its part of the `budget`, the lowest first, those that diverge last.
 ///
-/// More than the first are of use where that one diverges on the whole budget: a part may not show it, as penalties grow with
+/// More than the first are of use where that one fails on the whole budget: a part may not show it, as penalties grow with
 /// time, and the curvature of the lower level with them.
 ///
 /// # Errors

@@ -37,6 +37,19 @@ pub struct StudySettings {
 }
 
 impl StudySettings {
+    /// The usual ones on a problem of `rows` rows: samples of `batch` of them but at most a quarter, the cross derivative on as many, 50
+    /// passes, four checkpoints a decade, seed 0.
+    pub fn new(rows: usize, batch: usize) -> Self {
+        let batch = batch.min(rows.div_ceil(4));
+        StudySettings {
+            batch,
+            cross_batch: Batch::Rows(batch),
+            max_epochs: 50.0,
+            checkpoints: Checkpoints::PerDecade(4),
+            seed: 0,
+        }
+    }
+
     /// Checks the settings.
     ///
     /// # Errors

@@ -15,7 +15,8 @@ const RESIDUAL_BINS: usize = 31;
 /// Rows shown in the plot of observed against predicted values.
 const SHOWN_ROWS: usize = 600;
 
-/// Predictions set against the truth, on rows the model was not fitted to.
+/// Predictions set against the truth, on rows the model was not fitted to. Rows that chose its penalties flatter it, the more so
+/// the more penalties there are.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Diagnostics {
     /// Which rows, in words: `test rows`, `held-out rows`, `rows of the other folds`.

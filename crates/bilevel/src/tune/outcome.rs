@@ -39,6 +39,14 @@ impl Law {
             Law::Free | Law::Relevance => f64::INFINITY,
         }
     }
+
+    /// Numbers that are chosen where there are so many penalties.
+    fn steered(self, penalties: usize) -> usize {
+        match self {
+            Law::Free | Law::Shrunk(_) => penalties,
+            Law::Relevance => penalties.min(2),
+        }
+    }
 }
 
 impl std::fmt::Display for Law {
@@ -115,7 +123,7 @@ pub struct Tuned {
     /// All candidates, coarse to fine; the first is the untuned one.
     pub candidates: Vec<Candidate>,
     /// Predictions of the chosen candidate against the truth on rows it was not fitted to: the test rows where given,
-    /// else the rows that were held out.
+    /// else the rows that were held out, which chose the penalties.
     pub diagnostics: Option<Diagnostics>,
     /// Every upper-level iteration.
     pub trace: Vec<TraceRow>,
@@ -140,6 +148,22 @@ impl Candidate {
             CandidateRole::Untuned => "untuned".into(),
             CandidateRole::Tuned => tuning_label(self.penalties, self.law),
         }
+    }
+
+    /// How many numbers the judging rows chose: two behind all penalties that follow a law of relevances, none of the untuned
+    /// candidate.
+    pub fn steered(&self) -> usize {
+        match self.role {
+            CandidateRole::Untuned => 0,
+            CandidateRole::Tuned => self.law.steered(self.hyperparameters),
+        }
+    }
+
+    /// True when its figures on `rows` rows that judged it say little of others: there are fewer than ten for each number they
+    /// chose.
+    pub fn is_flattered_by(&self, rows: usize) -> bool {
+        const ROWS_A_CHOICE: usize = 10;
+        self.steered() * ROWS_A_CHOICE > rows
     }
 }
 

@@ -14,7 +14,7 @@ use super::fitted::Fitted;
 use super::judging::{check_fits, judges, lacking_class};
 use super::model::target_numbers;
 use super::options::{Penalties, TuneOptions};
-use super::outcome::{Law, Tuned};
+use super::outcome::{Candidate, Law, Tuned};
 use super::partition::{Judges, Rows, divide, rare_classes};
 use super::path::{Division, Model, Reach, Tried, run_path};
 use super::problem::{Arranged, check_weights, prepared};
@@ -36,6 +36,7 @@ const CLASS_LAWS: [Law; 2] = [Law::Shrunk(1.0), Law::Free];
 /// Rows and parameters up to which candidates are described at the same time; each of them takes a number or two a row, and
 /// its parameters.
 const DESCRIBED_TOGETHER: usize = 1 << 18;
+
 pub(super) fn run(
     train: Cow<'_, Dataset>,
     validation: Option<&Dataset>,
@@ -218,6 +219,7 @@ pub(super) fn run(
     if usual.is_some() {
         notes.push("raise --max-time: penalties better than the usual one were not found in time".into());
     }
+    notes.extend(candidates.iter().find(|candidate| candidate.chosen).and_then(|chosen| flattering(chosen, &whole)));
     let diagnostics = match &test_risk {
         Some(risk) => {
             let w = kept.w.as_ref().map(Fitted::parameters).unwrap_or_default();
@@ -259,6 +261,16 @@ pub(super) fn run(
         passes: context.work.passes(data.rows()),
         trace: context.trace,
     })
+}
+
+/// What to say of figures on rows that chose nearly as many numbers as they are.
+fn flattering(chosen: &Candidate, whole: &Division<'_>) -> Option<String> {
+    let rows: usize = whole.folds.iter().map(|fold| fold.judging.len()).sum();
+    let more = if chosen.test.is_some() { "" } else { "; judge it by test rows" };
+    let penalties = chosen.steered();
+    chosen
+        .is_flattered_by(rows)
+        .then(|| format!("{rows} rows chose {penalties} penalties: validation figures flatter the model{more}"))
 }
 
 fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>) -> Result<()> {

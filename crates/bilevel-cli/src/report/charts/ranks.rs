@@ -7,11 +7,13 @@ use crate::numbers;
 const ROW: f64 = 19.0;
 const LEFT: f64 = 156.0;
 /// Characters that fit beside the axis.
-const NAME: usize = 20;
+pub const LABEL: usize = 20;
 
 /// A named number.
 pub struct Bar {
     pub name: String,
+    /// What of the name fits beside the axis, in [`LABEL`] characters.
+    pub label: String,
     pub value: f64,
     /// More to say when the pointer rests on it.
     pub note: String,
@@ -25,7 +27,7 @@ pub fn bars(description: &str, x_title: &str, bars: &[Bar]) -> String {
     for (row, bar) in bars.iter().enumerate() {
         let y = frame.y.at(row as f64);
         let end = frame.x.at(bar.value);
-        name(&mut frame, &bar.name, y);
+        name(&mut frame, (&bar.name, &bar.label), y);
         frame.add(format_args!(
             "<rect class=\"fill {}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"11\"><title>{}: {}{}</title></rect>",
             if bar.value < 0.0 { "c1" } else { "c0" },
@@ -59,7 +61,7 @@ pub fn ranges(description: &str, x_title: &str, ranges: &[Range]) -> String {
     for (row, range) in ranges.iter().enumerate() {
         let y = frame.y.at(row as f64);
         let (min, middle, max) = (frame.x.at(range.min), frame.x.at(range.middle), frame.x.at(range.max));
-        name(&mut frame, &range.name, y);
+        name(&mut frame, (&range.name, &clip_middle(&range.name, LABEL)), y);
         frame.add(format_args!("<path class=\"grid\" d=\"M{LEFT} {y:.1}H{:.1}\"/>", frame.x.at(x.span.1)));
         if max - min > 0.5 {
             frame.add(format_args!("<path class=\"line c0 thick\" d=\"M{min:.1} {y:.1}H{max:.1}\"/>"));
@@ -80,12 +82,12 @@ fn ranked(description: &str, x: &Axis<'_>, rows: usize) -> Frame {
     Frame::new(description, height, LEFT, x, &y)
 }
 
-fn name(frame: &mut Frame, name: &str, y: f64) {
+fn name(frame: &mut Frame, (name, label): (&str, &str), y: f64) {
     frame.add(format_args!(
         "<text class=\"end\" x=\"{:.1}\" y=\"{:.1}\">{}<title>{}</title></text>",
         LEFT - 6.0,
         y + 4.0,
-        escape(&clip_middle(name, NAME)),
+        escape(label),
         escape(name)
     ));
 }
