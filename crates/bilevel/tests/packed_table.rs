@@ -9,7 +9,7 @@ use bilevel::data::{
     DesignMatrix, EncodeOptions, Encoded, Encoder, Labels, Missing, PackedTable, Precision, ReadOptions, Storage, read,
 };
 use bilevel::sample::{Purpose, Rng};
-use common::Scratch;
+use common::{Scratch, doubles, npy, npz};
 
 /// Encodes the file at once, block by block, and block by block with what is known of it already.
 fn three_ways(file: &Scratch, read_options: &ReadOptions, options: &EncodeOptions) -> [(Encoder, Encoded); 3] {
@@ -69,6 +69,25 @@ fn numbers_far_from_zero_keep_their_digits() {
     let options = ReadOptions { target_required: false, ..ReadOptions::default() };
     let encoder = Encoder::learn(&read(&file.0, &options).unwrap(), &EncodeOptions::default()).unwrap();
     assert_eq!(encoder.precision(), Precision::F32);
+}
+
+/// Whoever reads a file for an encoder of double precision need not ask for it.
+#[test]
+fn files_for_an_encoder_of_double_precision_are_read_in_it() {
+    let options = EncodeOptions { precision: Precision::F64, storage: Storage::Dense, ..EncodeOptions::default() };
+    let encoder = Encoder::of_matrices(1, &options);
+    let values = [1.0 + 1e-12, 1.0 + 2e-12];
+    let array = npy("'<f8'", false, "(2, 1)", &doubles(&values));
+    for (name, bytes) in [
+        ("x.svm", format!("1 1:{}\n0 1:{}\n", values[0], values[1]).into_bytes()),
+        ("x.npz", npz(&[("X", array.clone())])),
+        ("x.npy", array),
+    ] {
+        let file = Scratch::new(name, bytes);
+        let read = ReadOptions { target_required: false, ..ReadOptions::default() };
+        let DesignMatrix::DenseF64(design) = encoder.encode_file(&file.0, &read).unwrap().design else { panic!() };
+        assert_eq!(design.values(), values, "{name}");
+    }
 }
 
 #[test]

@@ -82,7 +82,8 @@ impl PackedTable {
 pub(super) fn encode_file(encoder: &Encoder, path: &Path, read: &ReadOptions) -> Result<Encoded> {
     let mut direct = Direct { encoder, design: None, side: Side::new(path) };
     let known = read.known.clone().or_else(|| encoder.known_columns());
-    let options = ReadOptions { known, exclude: Vec::new(), ..read.clone() };
+    // What is stored in double precision must not pass through single precision.
+    let options = ReadOptions { known, exclude: Vec::new(), precision: encoder.precision(), ..read.clone() };
     Blocks::open(path, &options)?.visit(&mut direct)?;
     let Direct { design, side, .. } = direct;
     Ok(encoder.encoded(design.ok_or_else(|| no_rows(path))?, side.labels.and_then(LabelStack::finish), side.origin))
