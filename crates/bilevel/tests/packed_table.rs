@@ -193,6 +193,13 @@ fn headers_are_told_from_rows_by_the_columns_that_are_known() {
     for text in [rows.to_string(), format!("color,size\n{rows}")] {
         assert!(encode(&unnamed, text.clone()).unwrap() == design, "{text}");
     }
+    // A first row that looks like no other is one still, if its texts or numbers are known.
+    assert_eq!(encode(&unnamed, "red,s\nblue,m\nblue,m\n".into()).unwrap().rows(), 3);
+    assert_eq!(encode(&unnamed, "red,s\nblue,m\nblue,7\n".into()).unwrap().rows(), 3);
+    let mixed = encoder("red,1\nblue,2\nred,3\nblue,4\n");
+    for text in ["blue,5\nred,6\nred,7\n", "color,5\nred,6\nblue,7\n"] {
+        assert_eq!(encode(&mixed, text.into()).unwrap().rows(), 3, "{text}");
+    }
 }
 
 #[test]

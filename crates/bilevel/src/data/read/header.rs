@@ -68,7 +68,8 @@ impl KnownColumns {
     /// Whether the first of `rows` names the columns.
     ///
     /// Of columns with known names it does when it holds half of these, or some where [`has_header`] says so, too. Of others it
-    /// does as well when each of two columns or more holds a text that is not one of its own there, and below some that are.
+    /// does not when some cell is a number or text that its column is known for; else it does where [`has_header`] says so, and
+    /// when each of two columns or more holds a text that is not one of its own there, and below some that are.
     pub(super) fn are_named_by(&self, rows: &[Vec<Vec<u8>>]) -> bool {
         let Some((first, rest)) = rows.split_first() else { return false };
         if self.named {
@@ -78,17 +79,23 @@ impl KnownColumns {
                 found => 2 * found >= self.columns.len() || has_header(rows),
             };
         }
-        let strange = |name: &String, texts: &Option<Vec<String>>| {
-            let j = name.strip_prefix('x')?.parse::<usize>().ok()?.checked_sub(1)?;
-            let known = |cell: &[u8]| match texts {
-                None => is_number(cell),
-                Some(texts) => texts.iter().any(|text| text.as_bytes() == cell),
-            };
-            let cell = first.get(j)?;
-            (is_text(cell) && !known(cell) && column(rest, j).any(|cell| known(cell))).then_some(())
+        let place = |name: &str| name.strip_prefix('x')?.parse::<usize>().ok()?.checked_sub(1);
+        let known = |cell: &[u8], texts: &Option<Vec<String>>| match texts {
+            None => is_number(cell),
+            Some(texts) => texts.iter().any(|text| text.as_bytes() == cell),
         };
+        let is_data = |name: &str, texts: &Option<Vec<String>>| {
+            place(name).and_then(|j| first.get(j)).is_some_and(|cell| !is_missing(cell) && known(cell, texts))
+        };
+        let is_strange = |name: &str, texts: &Option<Vec<String>>| {
+            let Some((j, cell)) = place(name).and_then(|j| Some((j, first.get(j)?))) else { return false };
+            is_text(cell) && !known(cell, texts) && column(rest, j).any(|cell| known(cell, texts))
+        };
+        if self.columns.iter().any(|(name, texts)| is_data(name, texts)) {
+            return false;
+        }
         has_header(rows)
-            || self.columns.len() > 1 && self.columns.iter().all(|(name, texts)| strange(name, texts).is_some())
+            || self.columns.len() > 1 && self.columns.iter().all(|(name, texts)| is_strange(name, texts))
     }
 }
 
@@ -181,6 +188,10 @@ mod tests {
         }
         assert!(!unnamed.are_named_by(&cells("green,l\ngrey,xl")), "nothing here is known");
         let numbers = KnownColumns { named: false, columns: vec![("x2".into(), None)] };
+        let one = KnownColumns { named: false, columns: vec![("x1".into(), texts("red|blue"))] };
+        for (text, expected) in [("red,1\ngreen,2", false), ("blue,a\nred,1\nred,2", false), ("c,y\nred,1", true)] {
+            assert_eq!(one.are_named_by(&cells(text)), expected, "{text}");
+        }
         assert!(numbers.are_named_by(&cells("a,b\nx,1\ny,2")) && !numbers.are_named_by(&cells("x,1\ny,2")));
     }
 
