@@ -191,6 +191,22 @@ fn other_element_types_of_numpy_arrays() {
     assert_eq!(read_as("'<f4'", &[0, 0, 128, 63, 0, 0, 0, 64]), [1.0, 2.0]);
 }
 
+/// Such frames hold sizes or an index; parallel compressors and seekable archives write them.
+#[test]
+fn zstd_frames_that_hold_no_data_are_skipped() {
+    let frame = compressed(b"1 1:1\n0 1:2\n")[3].1.clone();
+    let skipped = |magic: u8, bytes: &[u8]| {
+        let length = (bytes.len() as u32).to_le_bytes();
+        [&[magic, 0x2a, 0x4d, 0x18], &length[..], bytes].concat()
+    };
+    let parts = [skipped(0x50, b"size"), frame.clone(), skipped(0x5e, &[0; 9]), skipped(0x51, b""), frame];
+    let file = Scratch::new("a.zst", parts.concat());
+    assert_eq!(read(&file.0, &double()).unwrap().rows(), 4);
+    assert_eq!(PackedTable::read(&file.0, &double(), &EncodeOptions::default()).unwrap().encode().unwrap().design.rows(), 4);
+    let cut = Scratch::new("a.zst", [&parts.concat()[..], &skipped(0x50, b"size")[..10]].concat());
+    assert!(read(&cut.0, &double()).unwrap_err().to_string().contains("the zstd archive is damaged or cut short"));
+}
+
 #[test]
 fn text_labels_in_every_place() {
     let expected = Labels::Text { codes: vec![1, 0, 1], levels: vec!["cat".into(), "dog".into()] };
