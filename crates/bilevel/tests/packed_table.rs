@@ -116,6 +116,18 @@ fn columns_that_may_be_no_categories_are_doubted() {
     }
 }
 
+/// As old spreadsheets write them: no block but the first begins with the names.
+#[test]
+fn lines_may_end_with_a_carriage_return_alone() {
+    let rows = 400_000;
+    let line = |i: usize| format!("{}.5,\"k{}\",{}\r", i % 97, i % 3, i % 2);
+    let text = (0..rows).map(line).collect::<String>();
+    assert!(text.len() > 5 << 20, "more than one block: {}", text.len());
+    let file = Scratch::new("old.csv", format!("a,b,y\r{text}"));
+    let table = PackedTable::read(&file.0, &ReadOptions::default(), &EncodeOptions::default()).unwrap();
+    assert_eq!(table.encode().unwrap().design.rows(), rows);
+}
+
 /// Such a file has no column more for it.
 #[test]
 fn rows_may_end_with_a_delimiter() {

@@ -207,6 +207,17 @@ fn zstd_frames_that_hold_no_data_are_skipped() {
     assert!(read(&cut.0, &double()).unwrap_err().to_string().contains("the zstd archive is damaged or cut short"));
 }
 
+/// It is no part of the first label.
+#[test]
+fn byte_order_marks_are_no_text() {
+    for (name, text) in [("a.svm", "1 1:1\n0 1:2\n1 1:3\n"), ("a", "1 1:1\n0 1:2\n1 1:3\n"), ("a.csv", "1,1\n2,0\n3,1\n")] {
+        let file = Scratch::new(name, format!("\u{feff}{text}"));
+        let packed = PackedTable::read(&file.0, &double(), &EncodeOptions::default()).unwrap();
+        assert_eq!(packed.labels, Some(Labels::Numbers(vec![1.0, 0.0, 1.0])), "{name}");
+        assert_eq!(numbers(&read(&file.0, &double()).unwrap()), [1.0, 0.0, 1.0], "{name}");
+    }
+}
+
 #[test]
 fn text_labels_in_every_place() {
     let expected = Labels::Text { codes: vec![1, 0, 1], levels: vec!["cat".into(), "dog".into()] };

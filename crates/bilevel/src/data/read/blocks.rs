@@ -11,6 +11,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::place::Place;
 use super::{
     Format, ReadOptions, bytes, check, check_features, check_target, delimited, labels, other_number, sniff, svmlight,
     target,
@@ -110,14 +111,14 @@ impl<'a> Blocks<'a> {
     fn visit_text(&self, text: &mut Text, visitor: &mut dyn BlockVisitor) -> Result<Surprise> {
         let (mut reader, done) = self.contents.reader().map_err(|error| self.contents.damaged(self.path, &error))?;
         let total = self.contents.sizes().0;
-        let (mut rest, mut line, mut rows, mut ended) = (Vec::new(), 1u64, 0usize, false);
+        let (mut rest, mut place, mut rows, mut ended) = (Vec::new(), Place::START, 0usize, false);
         // Text is read into the same memory again and again: between large vectors that come and go, what stays would lie
         // scattered, and an allocator could use little of what is free again.
         let mut spare: Vec<Vec<u8>> = Vec::new();
         while !ended {
-            // The first block alone tells what the columns hold.
-            let (threads, size) = if line == 1 { (1, FIRST) } else { (rayon::current_num_threads(), BLOCK) };
-            let mut blocks: Vec<(Vec<u8>, u64)> = Vec::new();
+            // The first rows alone tell what the columns hold.
+            let (threads, size) = if rows == 0 { (1, FIRST) } else { (rayon::current_num_threads(), BLOCK) };
+            let mut blocks: Vec<(Vec<u8>, Place)> = Vec::new();
             while blocks.len() < threads && !ended {
                 let mut block = spare.pop().unwrap_or_default();
                 block.clear();
@@ -140,10 +141,10 @@ impl<'a> Blocks<'a> {
                     wanted *= 2;
                 }
                 let lines = memchr::memchr_iter(b'\n', &block).count() as u64;
-                blocks.push((block, line));
-                line += lines;
+                blocks.push((block, place));
+                place = Place { line: place.line + lines, begins: false };
             }
-            let parse = |(block, first_line): &(Vec<u8>, u64)| text.parse(self, block, *first_line);
+            let parse = |(block, place): &(Vec<u8>, Place)| text.parse(self, block, *place);
             let tables: Vec<Result<Table>> = blocks.par_iter().map(parse).collect();
             spare.extend(blocks.into_iter().map(|(block, _)| block));
             for table in tables {
@@ -190,11 +191,11 @@ impl Text {
         }
     }
 
-    fn parse(&self, file: &Blocks<'_>, block: &[u8], first_line: u64) -> Result<Table> {
+    fn parse(&self, file: &Blocks<'_>, block: &[u8], place: Place) -> Result<Table> {
         match self {
-            Text::Delimited(shape) => shape.columns(file.path, block, first_line),
+            Text::Delimited(shape) => shape.columns(file.path, block, place),
             Text::Svmlight { textual } => {
-                let part = svmlight::Part { first_line, textual: *textual };
+                let part = svmlight::Part { place, textual: *textual };
                 let (design, labels, origin) = svmlight::read_part(file.path, block, &part, file.options)?;
                 Ok(Table {
                     origin,

@@ -9,6 +9,7 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::categories::Categories;
 use super::number::{parse, short_decimal};
+use super::place::{Place, without_mark};
 use super::{ATTENTION, Format, ReadOptions, header, target};
 use crate::data::table::{Column, ColumnData, Contents, Origin, Table};
 use crate::stop::StopSignal;
@@ -18,7 +19,7 @@ use crate::{Error, Result};
 const SAMPLE: usize = 200;
 
 pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<Table> {
-    let mut table = Shape::find(path, bytes, options)?.columns(path, bytes, 1)?;
+    let mut table = Shape::find(path, bytes, options)?.columns(path, bytes, Place::START)?;
     target::take(&mut table, options)?;
     Ok(table)
 }
@@ -70,10 +71,10 @@ impl Shape {
         self.names.get(column).map_or_else(|| format!("column {}", column + 1), |name| format!("column '{name}'"))
     }
 
-    /// The columns of a file, or of some rows of it that begin on `first_line`; only the first line may hold names.
-    pub(super) fn columns(&self, path: &Path, bytes: &[u8], first_line: u64) -> Result<Table> {
-        let file = File { path, text: without_mark(bytes), delimiter: self.delimiter, first_line };
-        let (mut columns, origin) = file.columns(self, self.named && first_line == 1)?;
+    /// The columns of a file, or of some rows of it; only its beginning may hold names.
+    pub(super) fn columns(&self, path: &Path, bytes: &[u8], place: Place) -> Result<Table> {
+        let file = File { path, text: place.text(bytes), delimiter: self.delimiter, first_line: place.line };
+        let (mut columns, origin) = file.columns(self, self.named && place.begins)?;
         if self.closed
             && let Some(row) = columns.pop().and_then(|nothing| nothing.first_value())
         {
@@ -116,11 +117,6 @@ impl Shape {
         }
         end
     }
-}
-
-/// `bytes` without a byte order mark.
-fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// Names from a header; an empty name becomes `x` and the number of its column.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::categories::Categories;
 use super::number::parse;
+use super::place::without_mark;
 use super::{bytes, idx, npy};
 use crate::data::table::Labels;
 use crate::{Error, Result};
@@ -31,7 +32,7 @@ fn finite(labels: Labels) -> Result<Labels> {
 }
 
 fn text(bytes: &[u8]) -> Result<Labels> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_end();
+    let bytes = without_mark(bytes).trim_ascii_end();
     let lines = || bytes.split(|&byte| byte == b'\n').map(|line| line.trim_ascii());
     if let Some(line) = lines().position(|line| line.is_empty()) {
         return Err(Error::input("the label is missing").at_line(line as u64 + 1));

@@ -12,6 +12,7 @@ mod npz;
 mod number;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod place;
 mod sniff;
 mod svmlight;
 mod target;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::categories::Categories;
 use super::number::{is_blank, parse, parse_prefix, token_length};
+use super::place::Place;
 use super::{ATTENTION, ReadOptions};
 use crate::data::csr::CsrMatrix;
 use crate::data::design::{DesignMatrix, Element, Precision};
@@ -19,17 +20,16 @@ pub const LARGEST_INDEX: u64 = 1 << 27;
 
 /// The matrix, the labels and the lines of the rows.
 pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<(DesignMatrix, Option<Labels>, Origin)> {
-    let found = read_part(path, bytes, &Part { first_line: 1, textual: false }, options)?;
+    let found = read_part(path, bytes, &Part { place: Place::START, textual: false }, options)?;
     if found.0.rows() == 0 {
         return Err(Error::input("the file holds no rows, only comments and empty lines").in_file(path));
     }
     Ok(found)
 }
 
-/// Where some lines stand in their file, and what is known of it.
+/// Some lines of a file, and what is known of it.
 pub(super) struct Part {
-    /// Number of the first line.
-    pub(super) first_line: u64,
+    pub(super) place: Place,
     /// Whether labels are texts, even if all of these are numbers.
     pub(super) textual: bool,
 }
@@ -41,6 +41,7 @@ pub(super) fn read_part(
     part: &Part,
     options: &ReadOptions,
 ) -> Result<(DesignMatrix, Option<Labels>, Origin)> {
+    let bytes = part.place.text(bytes);
     match options.precision {
         Precision::F32 => read_as::<f32>(path, bytes, part, options).map(|(m, l, o)| (DesignMatrix::CsrF32(m), l, o)),
         Precision::F64 => read_as::<f64>(path, bytes, part, options).map(|(m, l, o)| (DesignMatrix::CsrF64(m), l, o)),
@@ -63,7 +64,7 @@ fn read_as<T: Element>(
     let (mut textual, mut unlabelled) = (part.textual, false);
     let mut width = options.features.unwrap_or(0) as u64;
 
-    for (number, line) in lines(bytes, part.first_line) {
+    for (number, line) in lines(bytes, part.place.line) {
         let row = offsets.len() - 1;
         if row % ATTENTION == 0 {
             options.stop.check()?;
@@ -93,7 +94,7 @@ fn read_as<T: Element>(
     let labels = match (unlabelled, textual) {
         (true, _) => None,
         (false, false) => Some(Labels::Numbers(numbers)),
-        (false, true) => Some(text_labels(path, bytes, part.first_line)?),
+        (false, true) => Some(text_labels(path, bytes, part.place.line)?),
     };
     values.shrink_to_fit();
     indices.shrink_to_fit();
