@@ -111,6 +111,9 @@ fn delimited_text() {
     at(&fails("a.csv", "a,b,y\n1,2,3\n\n\n4,5,6,7\n"), Some(5), None, "4 fields");
     at(&fails("a.csv", "a,b,y\n1,\"2,3\n4,5,6\n"), Some(2), None, "never closed");
     at(&fails("a.csv", "a,b,y\n1,2,3\n4,5,\"6\n7,8,9\n"), Some(3), None, "never closed");
+    at(&fails("a.csv", "a,b,y\n1,2,3\n4,5\" or,\"6, \"\"\n7,8,9\n"), Some(3), None, "never closed");
+    let inches = Scratch::new("a.csv", "a,b,y\n2\" pipe,\"x, z\",0\n3,\"y\",1\n2\" pipe,\"x, \"\"z\",0\n");
+    assert_eq!(read(&inches.0, &ReadOptions::default()).unwrap().rows(), 3, "a quote within a field is closed by none");
     at(&fails("a.csv", b"a,b,y\n1,x,3\n1,\xff\xfe,4\n"), Some(3), Some(2), "UTF-8");
     at(&fails("a.csv", b"a,\xff\xfe,y\n1,2,3\n"), Some(1), Some(2), "UTF-8");
     at(&fails("a.csv", "a,b,y\n1,2,3\n1,inf,4\n"), Some(3), Some(2), "infinite");

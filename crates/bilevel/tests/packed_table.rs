@@ -128,6 +128,19 @@ fn lines_may_end_with_a_carriage_return_alone() {
     assert_eq!(table.encode().unwrap().design.rows(), rows);
 }
 
+/// Spreadsheets write an empty row above the names as a record without cells.
+#[test]
+fn names_may_stand_below_empty_records() {
+    for (head, quoted) in [(",,\n", false), ("\n,,\n  \n,,\n", false), (",,\n", true)] {
+        let line = |i: usize| if quoted { format!("\"{i}\",k{},{}\n", i % 3, i % 2) } else { format!("{i},k{},{}\n", i % 3, i % 2) };
+        let file = Scratch::new("sheet.csv", format!("{head}a,b,y\n{}", (5..45).map(line).collect::<String>()));
+        for (_, encoded) in three_ways(&file, &ReadOptions::default(), &EncodeOptions::default()) {
+            assert_eq!(encoded.feature_names, ["a", "b=k0", "b=k1", "b=k2"]);
+            assert_eq!(encoded.design.rows(), 40);
+        }
+    }
+}
+
 /// Such a file has no column more for it.
 #[test]
 fn rows_may_end_with_a_delimiter() {

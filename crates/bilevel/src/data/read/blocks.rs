@@ -13,8 +13,8 @@ use rayon::prelude::*;
 
 use super::place::Place;
 use super::{
-    Format, ReadOptions, bytes, check, check_features, check_target, delimited, labels, other_number, sniff, svmlight,
-    target,
+    Format, ReadOptions, bytes, check, check_features, check_target, delimited, labels, other_number, records, sniff,
+    svmlight, target,
 };
 use crate::data::table::{Column, ColumnData, Contents, Labels, Table};
 use crate::{Error, Result};
@@ -187,7 +187,7 @@ impl Text {
     fn complete(&self, block: &[u8]) -> usize {
         match self {
             Text::Svmlight { .. } => memchr::memrchr(b'\n', block).map_or(0, |end| end + 1),
-            Text::Delimited(shape) => shape.complete(block),
+            Text::Delimited(shape) => records::complete(block, shape.delimiter),
         }
     }
 

@@ -13,6 +13,7 @@ mod number;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod place;
+mod records;
 mod sniff;
 mod svmlight;
 mod target;
