@@ -141,6 +141,22 @@ fn names_may_stand_below_empty_records() {
     }
 }
 
+/// Names alone may take more than a block.
+#[test]
+fn tables_may_be_wide() {
+    let columns = 300_000;
+    let join = |cells: Vec<String>| cells.join(",") + "\n";
+    let header = join((0..columns).map(|j| format!("measurement {j}")).chain(["kind".into()]).collect());
+    assert!(header.len() > 5 << 20, "more than the first block: {}", header.len());
+    let row = |i: usize| join((0..columns).map(|j| format!("{}", (i + j) % 7)).chain([format!("k{}", i % 2)]).collect());
+    let file = Scratch::new("wide.csv", (0..4).map(row).fold(header, |text, row| text + &row));
+    let options = EncodeOptions { storage: Storage::Dense, ..EncodeOptions::default() };
+    for (encoder, encoded) in three_ways(&file, &ReadOptions::default(), &options) {
+        assert_eq!(encoder.features(), columns);
+        assert_eq!(encoded.design.rows(), 4);
+    }
+}
+
 /// Such a file has no column more for it.
 #[test]
 fn rows_may_end_with_a_delimiter() {

@@ -341,7 +341,7 @@ fn by_positions<'c>(codes: &[ColumnCode], found: &'c [Column], origin: &Origin) 
     }
     let numbered = |code: &ColumnCode| {
         let number: usize = code.name.strip_prefix('x')?.parse().ok()?;
-        found.iter().find(|column| column.number == number)
+        found.binary_search_by_key(&number, |column| column.number).ok().map(|at| &found[at])
     };
     let columns: Option<Vec<&Column>> = codes.iter().map(numbered).collect();
     columns.filter(|_| found.len() > codes.len()).ok_or_else(|| {

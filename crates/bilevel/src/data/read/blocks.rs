@@ -81,13 +81,7 @@ impl<'a> Blocks<'a> {
     pub(in crate::data) fn visit(&self, visitor: &mut dyn BlockVisitor) -> Result<()> {
         let mut text = match self.format {
             Format::Svmlight => Text::Svmlight { textual: false },
-            Format::Delimited => {
-                let mut head = Vec::new();
-                let read =
-                    self.contents.reader().and_then(|(reader, _)| reader.take(FIRST as u64).read_to_end(&mut head));
-                read.map_err(|error| self.contents.damaged(self.path, &error))?;
-                Text::Delimited(delimited::Shape::find(self.path, &head, self.options)?)
-            }
+            Format::Delimited => Text::Delimited(delimited::Shape::find(self.path, &self.head()?, self.options)?),
             _ => {
                 let table = super::read(self.path, self.options)?;
                 let total = self.contents.sizes().0;
@@ -104,6 +98,26 @@ impl<'a> Blocks<'a> {
                 Text::Delimited(shape) => surprise.iter().for_each(|&column| shape.textual[column] = true),
             }
             visitor.restart()?;
+        }
+    }
+
+    /// The beginning of delimited text: two records at least, or all of it.
+    fn head(&self) -> Result<Vec<u8>> {
+        let damaged = |error| self.contents.damaged(self.path, &error);
+        let (mut reader, _) = self.contents.reader().map_err(damaged)?;
+        let (mut head, mut wanted) = (Vec::new(), FIRST);
+        loop {
+            let missing = (wanted - head.len()) as u64;
+            if reader.by_ref().take(missing).read_to_end(&mut head).map_err(damaged)? as u64 != missing {
+                return Ok(head);
+            }
+            let delimiter = delimited::delimiter(&head, self.options);
+            let end = records::complete(&head, delimiter);
+            if records::complete(&head[..end.saturating_sub(1)], delimiter) > 0 {
+                head.truncate(end);
+                return Ok(head);
+            }
+            wanted *= 2;
         }
     }
 

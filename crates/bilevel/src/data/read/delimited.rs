@@ -3,6 +3,7 @@
 //! A column is taken for numeric until a cell proves the contrary; then it is a text column from that row on, and its
 //! earlier cells are read again as texts (`1.0` and `1` may be different categories).
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::categories::Categories;
@@ -18,6 +19,11 @@ pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<T
     let mut table = Shape::find(path, bytes, options)?.columns(path, bytes, Place::START)?;
     target::take(&mut table, options)?;
     Ok(table)
+}
+
+/// What stands between the fields of a file that begins with `head`.
+pub(super) fn delimiter(head: &[u8], options: &ReadOptions) -> u8 {
+    options.delimiter.unwrap_or_else(|| header::delimiter(without_mark(head)))
 }
 
 /// What the beginning of a file says about the rest.
@@ -39,7 +45,7 @@ impl Shape {
     /// Looks at the first rows of a file.
     pub(super) fn find(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<Self> {
         let text = without_mark(bytes);
-        let delimiter = options.delimiter.unwrap_or_else(|| header::delimiter(text));
+        let delimiter = delimiter(bytes, options);
         let Sample { rows: mut sample, empty } = File { path, text, delimiter, first_line: 1 }.sample();
         let closed = header::ends_with_nothing(&sample, options.known.as_ref());
         if closed {
@@ -102,14 +108,14 @@ impl Shape {
 
 /// Names from a header; an empty name becomes `x` and the number of its column.
 fn names(path: &Path, first: &[Vec<u8>]) -> Result<Vec<String>> {
-    let mut names = Vec::with_capacity(first.len());
+    let (mut names, mut places) = (Vec::with_capacity(first.len()), HashMap::with_capacity(first.len()));
     for (j, cell) in first.iter().enumerate() {
         let at = |error: Error| error.in_file(path).at_line(1).at_column(j as u64 + 1);
         let name = std::str::from_utf8(cell)
             .map_err(|_| at(Error::input("the name of the column is not valid UTF-8 text")))?
             .to_string();
         let name = if name.is_empty() { format!("x{}", j + 1) } else { name };
-        if let Some(earlier) = names.iter().position(|known| *known == name) {
+        if let Some(earlier) = places.insert(name.clone(), j) {
             return Err(at(Error::input(format!("columns {} and {} are both named '{name}'", earlier + 1, j + 1))
                 .remedy("rename one, or pass --header no if the first line is data")));
         }

@@ -73,7 +73,8 @@ impl KnownColumns {
     pub(super) fn are_named_by(&self, rows: &[Vec<Vec<u8>>]) -> bool {
         let Some((first, rest)) = rows.split_first() else { return false };
         if self.named {
-            let is_there = |name: &String| first.iter().any(|cell| cell.eq_ignore_ascii_case(name.as_bytes()));
+            let cells: HashSet<Vec<u8>> = first.iter().map(|cell| cell.to_ascii_lowercase()).collect();
+            let is_there = |name: &String| cells.contains(&name.as_bytes().to_ascii_lowercase());
             return match self.columns.iter().filter(|(name, _)| is_there(name)).count() {
                 0 => text_over_numbers(first, rest),
                 found => 2 * found >= self.columns.len() || has_header(rows),
