@@ -144,10 +144,12 @@ fn labels_that_do_not_fit() {
     let error = read(&file.0, &options).unwrap_err();
     assert_eq!(error.path(), Some(labels.0.as_path()), "{error}");
     at(&error, None, None, "3 labels for the 2 rows of");
-    let gap = Scratch::new("labels.txt", "1\n\n3\n");
-    let file = Scratch::new("a.csv", "a,b\n1,2\n3,4\n1,1\n");
-    let error = read(&file.0, &ReadOptions { labels: Some(gap.0.clone()), ..ReadOptions::default() }).unwrap_err();
-    at(&error, Some(2), None, "the label is missing");
+    for text in ["1\n\n3\n", "1\nNA\n3\n", "1\n?\n3\n", "a\nnull\nb\n", "1\nnan\n3\n"] {
+        let gap = Scratch::new("labels.txt", text);
+        let file = Scratch::new("a.csv", "a,b\n1,2\n3,4\n1,1\n");
+        let error = read(&file.0, &ReadOptions { labels: Some(gap.0.clone()), ..ReadOptions::default() }).unwrap_err();
+        at(&error, Some(2), None, "the label is missing");
+    }
 }
 
 #[test]
