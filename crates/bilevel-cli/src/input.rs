@@ -78,9 +78,7 @@ impl Learned {
         let relabel = Relabel::parse(&args.encoding.classes)?;
         let labels = table.labels.take().ok_or_else(|| no_target(&path))?;
         if let Some(absent) = relabel.absent(&labels).first() {
-            return Err(Error::input(format!("no row has the label '{absent}' that --classes names"))
-                .in_file(&path)
-                .remedy("bilevel inspect lists the labels"));
+            return Err(data::absent_label(absent).in_file(&path));
         }
         let labels = relabel.apply(labels);
         let mut map = LabelMap::learn(&labels, kind, &table.origin)?;

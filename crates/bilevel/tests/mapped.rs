@@ -24,6 +24,7 @@ fn options() -> ConvertOptions<'static> {
         kind: None,
         positive: None,
         relabel: &|labels| labels,
+        absent: &|_| Vec::new(),
         definitions: Vec::new(),
         groups: None,
         standardize: true,

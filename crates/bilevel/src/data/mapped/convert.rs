@@ -25,7 +25,7 @@ use crate::data::piece::Template;
 use crate::data::read::{BlockVisitor, Blocks, Format, ReadOptions};
 use crate::data::standardize::Standardization;
 use crate::data::table::{ColumnData, Contents, Labels, Table};
-use crate::data::target::{LabelMap, TargetKind, check_present};
+use crate::data::target::{LabelMap, TargetKind, absent_label, check_present};
 use crate::{Error, Result};
 
 /// How to convert.
@@ -41,6 +41,8 @@ pub struct ConvertOptions<'a> {
     pub positive: Option<String>,
     /// New names of labels.
     pub relabel: &'a (dyn Fn(Labels) -> Labels + Sync),
+    /// Labels that some row should have, as [`ConvertOptions::relabel`] names them, and none of these has.
+    pub absent: &'a (dyn Fn(&Labels) -> Vec<String> + Sync),
     /// The same as text, for the header.
     pub definitions: Vec<String>,
     /// Groups of features.
@@ -85,12 +87,15 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch:
         None => options.encode,
         Some(like) => like.encoder.options(),
     };
-    let mut scatter = Scatter { options, encode, output, buckets, found: None, rows: 0, watch };
+    let mut scatter = Scatter { options, encode, output, buckets, found: None, absent: None, rows: 0, watch };
     blocks.visit(&mut scatter)?;
-    let Scatter { mut buckets, found, rows, .. } = scatter;
+    let Scatter { mut buckets, found, absent, rows, .. } = scatter;
     buckets.flush().map_err(io)?;
-    let found = found.ok_or_else(|| Error::input("the file holds no rows").in_file(input))?;
     let in_file = |error: Error| error.in_file(input);
+    let found = found.ok_or_else(|| in_file(Error::input("the file holds no rows")))?;
+    if let Some(label) = absent.iter().flatten().next() {
+        return Err(in_file(absent_label(label)));
+    }
     let (learned, entries) = found.learner.finish(input)?;
     let (encoder, labels) = match options.like {
         Some(like) => (like.encoder.clone(), like.labels.clone()),
@@ -212,6 +217,8 @@ struct Scatter<'a, 'w> {
     output: &'a Path,
     buckets: Buckets,
     found: Option<Found>,
+    /// Labels that no row had so far.
+    absent: Option<Vec<String>>,
     rows: usize,
     watch: &'a mut Watch<'w>,
 }
@@ -233,6 +240,11 @@ impl BlockVisitor for Scatter<'_, '_> {
                 .in_file(table.origin.path())
                 .remedy("name it with --target, or give --labels FILE")
         })?;
+        let absent = (self.options.absent)(&labels);
+        match &mut self.absent {
+            Some(known) => known.retain(|label| absent.contains(label)),
+            None => self.absent = Some(absent),
+        }
         let labels = (self.options.relabel)(labels);
         check_present(&labels, &table.origin)?;
         check_cells(&table, &self.encode)?;
@@ -267,7 +279,7 @@ impl BlockVisitor for Scatter<'_, '_> {
     }
 
     fn restart(&mut self) -> Result<()> {
-        (self.found, self.rows) = (None, 0);
+        (self.found, self.absent, self.rows) = (None, None, 0);
         self.buckets.clear().map_err(|error| Error::io(self.output, &error))
     }
 }
