@@ -9,7 +9,7 @@ use bilevel::data::{
     DesignMatrix, EncodeOptions, Encoded, Encoder, Labels, Missing, PackedTable, Precision, ReadOptions, Storage, read,
 };
 use bilevel::sample::{Purpose, Rng};
-use common::{Scratch, doubles, npy, npz};
+use common::{Scratch, doubles, integers, npy, npz};
 
 /// Encodes the file at once, block by block, and block by block with what is known of it already.
 fn three_ways(file: &Scratch, read_options: &ReadOptions, options: &EncodeOptions) -> [(Encoder, Encoded); 3] {
@@ -90,6 +90,67 @@ fn files_for_an_encoder_of_double_precision_are_read_in_it() {
     }
 }
 
+/// That is known when rows are waiting already; whether they are rounded by single precision does not matter.
+#[test]
+fn numbers_that_turn_out_to_be_far_from_zero_keep_their_digits() {
+    let (rows, change) = (420_000u64, 350_000);
+    for start in [13_000_000 * 131_072u64, 13_000_000 * 131_072 + 7] {
+        let time = |i: u64| start + 7 * i.saturating_sub(change);
+        for (name, before) in [("times.csv", ""), ("times.svm", "1:")] {
+            let line = |i: u64| match before {
+                "" => format!("{},{}\n", time(i), i % 2),
+                _ => format!("{} 1:{}\n", i % 2, time(i)),
+            };
+            let file = Scratch::new(name, (0..rows).map(line).collect::<String>());
+            for (_, encoded) in three_ways(&file, &ReadOptions::default(), &EncodeOptions::default()) {
+                let DesignMatrix::DenseF64(design) = &encoded.design else { panic!("single precision keeps no digit") };
+                assert!((0..rows).all(|i| design.row(i as usize) == [time(i) as f64]), "{name}, {start}");
+            }
+        }
+    }
+}
+
+#[test]
+fn matrices_far_from_zero_keep_their_digits() {
+    let start = 1_700_000_000_000i64;
+    let times: Vec<f64> = (0..40).map(|i| (start + 7 * i) as f64).collect();
+    let integers = |values: &[f64]| integers(&values.iter().map(|&x| x as i64).collect::<Vec<_>>());
+    // Beside a column of ones and one with a missing value; constant columns need no digits.
+    let beside = |j: usize, i: usize| [1.0, if i == 3 { f64::NAN } else { 0.1 * i as f64 }, 0.1][j];
+    let rows: Vec<f64> = (0..40).flat_map(|i| [times[i], beside(0, i), beside(1, i), beside(2, i)]).collect();
+    let columns: Vec<f64> = (0..4).flat_map(|j| (0..40).map(move |i| 4 * i + j)).map(|at| rows[at]).collect();
+    let whole = |v: Vec<i64>| npy("'<i8'", false, &format!("({},)", v.len()), &v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+    let sparse = npz(&[
+        ("indptr", whole((0..=40).map(|i| 2 * i).collect())),
+        ("indices", whole((0..40).flat_map(|_| [1, 0]).collect())),
+        ("data", npy("'<f8'", false, "(80,)", &doubles(&times.iter().flat_map(|&x| [0.1, x]).collect::<Vec<_>>()))),
+        ("shape", whole(vec![40, 2])),
+    ]);
+    let svmlight: String = times.iter().map(|x| format!("1:{x} 2:0.1\n")).collect();
+    let impute = EncodeOptions { missing: Missing::Impute, storage: Storage::Dense, ..EncodeOptions::default() };
+    let read_options = ReadOptions { target_required: false, ..ReadOptions::default() };
+    let encode = |name: &str, bytes: Vec<u8>| {
+        let file = Scratch::new(name, bytes);
+        let encoded = PackedTable::read(&file.0, &read_options, &impute).unwrap().encode().unwrap();
+        assert!(read(&file.0, &read_options).is_ok());
+        encoded.design
+    };
+    for (name, bytes) in [
+        ("c.npy", npy("'<f8'", false, "(40, 4)", &doubles(&rows))),
+        ("fortran.npy", npy("'<f8'", true, "(40, 4)", &doubles(&columns))),
+        ("i8.npy", npy("'<i8'", false, "(40, 1)", &integers(&times))),
+        ("a.npz", npz(&[("X", npy("'<f8'", false, "(40, 4)", &doubles(&rows)))])),
+        ("sparse.npz", sparse),
+        ("a.svm", svmlight.into_bytes()),
+    ] {
+        let DesignMatrix::DenseF64(design) = encode(name, bytes) else { panic!("{name}: single precision") };
+        assert!((0..40).all(|i| design.row(i)[0] == times[i]), "{name}");
+    }
+    let near: Vec<f64> = rows.iter().enumerate().map(|(at, &x)| if at % 4 == 0 { x - times[0] } else { x }).collect();
+    let design = encode("near.npy", npy("'<f8'", false, "(40, 4)", &doubles(&near)));
+    assert!(matches!(design, DesignMatrix::DenseF32(_)), "constant columns and small numbers need no more");
+}
+
 #[test]
 fn columns_that_may_be_no_categories_are_doubted() {
     let doubts = |cell: &dyn Fn(usize) -> String| {
@@ -119,7 +180,7 @@ fn columns_that_may_be_no_categories_are_doubted() {
 /// As old spreadsheets write them: no block but the first begins with the names.
 #[test]
 fn lines_may_end_with_a_carriage_return_alone() {
-    let rows = 400_000;
+    let rows = 480_000;
     let line = |i: usize| format!("{}.5,\"k{}\",{}\r", i % 97, i % 3, i % 2);
     let text = (0..rows).map(line).collect::<String>();
     assert!(text.len() > 5 << 20, "more than one block: {}", text.len());

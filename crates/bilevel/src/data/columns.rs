@@ -10,13 +10,12 @@ use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
 use super::design::Element;
 use super::read::suggestion;
+use super::span::Span;
 use super::table::{Column, ColumnData, MISSING, Origin};
 use crate::{Error, Result};
 
 /// Name of the category of missing cells.
 const MISSING_LEVEL: &str = "(missing)";
-/// Steps of single precision over the span of a column that are enough: each number is then right to a four-thousandth of it.
-const FEWEST_STEPS: f64 = 4096.0;
 /// So many different numbers are no categories.
 const MANY_NUMBERS: usize = 10;
 /// A tenth as many texts among them, and so many at most, are mistakes.
@@ -64,30 +63,6 @@ enum Cells {
     Texts {
         levels: Vec<String>,
     },
-}
-
-/// From where to where numbers go, and whether single precision rounds any.
-#[derive(Clone, Copy)]
-struct Span {
-    low: f64,
-    high: f64,
-    rounded: bool,
-}
-
-impl Span {
-    const EMPTY: Self = Span { low: f64::INFINITY, high: f64::NEG_INFINITY, rounded: false };
-
-    fn add(&mut self, x: f64) {
-        self.low = self.low.min(x);
-        self.high = self.high.max(x);
-        self.rounded |= f64::from(x as f32) != x;
-    }
-
-    /// Whether the numbers are so far from zero, as times in milliseconds are, that they differ in few steps of single precision.
-    fn needs_double(self) -> bool {
-        let step = self.low.abs().max(self.high.abs()) * f64::from(f32::EPSILON);
-        self.rounded && step.is_finite() && self.high - self.low < FEWEST_STEPS * step
-    }
 }
 
 impl ColumnStatistics {

@@ -40,7 +40,7 @@ pub struct EncodeOptions {
     pub missing: Missing,
     /// Dense or sparse.
     pub storage: Storage,
-    /// Precision of the design matrix. Numbers of a table that differ in fewer digits than single precision keeps, such as times in
+    /// Precision of the design matrix. Numbers of a column that differ in fewer digits than single precision keeps, such as times in
     /// milliseconds, make it double.
     pub precision: Precision,
     /// Scale each row to unit Euclidean length, as is usual for word counts.

@@ -8,6 +8,7 @@ use super::dense::DenseMatrix;
 use super::design::{DesignMatrix, Element, Precision, Storage};
 use super::encode::{DENSE_FROM, EncodeOptions, Encoder, Layout, Missing};
 use super::read::LARGEST_INDEX;
+use super::span::FarColumns;
 use super::table::{Contents, Table};
 use crate::{Error, Result};
 
@@ -19,7 +20,7 @@ pub(super) struct EncoderLearner {
 }
 
 enum Found {
-    Matrix { width: usize, stored: usize, sums: Option<Sums> },
+    Matrix { width: usize, stored: usize, sums: Option<Sums>, far: FarColumns },
     Columns { named: bool, columns: Vec<ColumnStatistics> },
 }
 
@@ -45,13 +46,16 @@ impl EncoderLearner {
         match (&mut self.found, &table.contents) {
             (found @ None, Contents::Matrix(matrix)) => {
                 let sums = imputes.then(|| Sums::of(matrix)).flatten();
-                *found = Some(Found::Matrix { width: matrix.cols(), stored: count_nonzero(matrix), sums });
+                let mut far = FarColumns::default();
+                far.add_matrix(matrix);
+                *found = Some(Found::Matrix { width: matrix.cols(), stored: count_nonzero(matrix), sums, far });
             }
             (found @ None, Contents::Columns(columns)) => {
                 let columns = columns.iter().map(ColumnStatistics::new).collect();
                 *found = Some(Found::Columns { named: table.named, columns });
             }
-            (Some(Found::Matrix { width, stored, sums }), Contents::Matrix(matrix)) => {
+            (Some(Found::Matrix { width, stored, sums, far }), Contents::Matrix(matrix)) => {
+                far.add_matrix(matrix);
                 *width = matrix.cols().max(*width);
                 *stored += count_nonzero(matrix);
                 if let (Some(sums), Some(more)) = (sums, imputes.then(|| Sums::of(matrix)).flatten()) {
@@ -71,6 +75,7 @@ impl EncoderLearner {
             Some(Found::Columns { columns, .. }) if columns.iter().any(ColumnStatistics::needs_double) => {
                 Precision::F64
             }
+            Some(Found::Matrix { far, .. }) if far.need_double() => Precision::F64,
             _ => self.options.precision,
         }
     }
@@ -84,7 +89,7 @@ impl EncoderLearner {
         let in_file = |error: Error| error.in_file(path);
         let (layout, stored) = match self.found {
             None => return Err(in_file(Error::input("the file holds no rows"))),
-            Some(Found::Matrix { width, stored, sums }) => {
+            Some(Found::Matrix { width, stored, sums, .. }) => {
                 let means = sums.map(Sums::means).transpose().map_err(in_file)?;
                 (Layout::Matrix { width, means }, stored)
             }

@@ -37,6 +37,7 @@ mod profile;
 pub mod read;
 mod reorder;
 pub(crate) mod sampled;
+mod span;
 mod split;
 mod standardize;
 mod table;

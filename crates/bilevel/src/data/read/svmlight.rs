@@ -11,6 +11,7 @@ use super::place::Place;
 use super::{ATTENTION, ReadOptions};
 use crate::data::csr::CsrMatrix;
 use crate::data::design::{DesignMatrix, Element, Precision};
+use crate::data::span::FarColumns;
 use crate::data::table::{Labels, Origin};
 use crate::{Error, Result};
 
@@ -42,24 +43,35 @@ pub(super) fn read_part(
     options: &ReadOptions,
 ) -> Result<(DesignMatrix, Option<Labels>, Origin)> {
     let bytes = part.place.text(bytes);
-    match options.precision {
-        Precision::F32 => read_as::<f32>(path, bytes, part, options).map(|(m, l, o)| (DesignMatrix::CsrF32(m), l, o)),
-        Precision::F64 => read_as::<f64>(path, bytes, part, options).map(|(m, l, o)| (DesignMatrix::CsrF64(m), l, o)),
+    if options.precision == Precision::F32 {
+        let mut far = FarColumns::default();
+        let look = |indices: &[u32], values: &[f64]| far.add_sparse(indices, values);
+        let (matrix, labels, origin) = read_as::<f32, f32>(path, bytes, part, options, look)?;
+        if !far.are_spoiled() {
+            return Ok((DesignMatrix::CsrF32(matrix), labels, origin));
+        }
+        // What else single precision cannot hold is left out or refused as ever.
+        let (matrix, labels, origin) = read_as::<f32, f64>(path, bytes, part, options, |_, _| {})?;
+        return Ok((DesignMatrix::CsrF64(matrix), labels, origin));
     }
+    let (matrix, labels, origin) = read_as::<f64, f64>(path, bytes, part, options, |_, _| {})?;
+    Ok((DesignMatrix::CsrF64(matrix), labels, origin))
 }
 
-fn read_as<T: Element>(
+/// Numbers that `Asked` can hold, stored as `T`; `look` sees each row as it is written.
+fn read_as<Asked: Element, T: Element>(
     path: &Path,
     bytes: &[u8],
     part: &Part,
     options: &ReadOptions,
+    mut look: impl FnMut(&[u32], &[f64]),
 ) -> Result<(CsrMatrix<T>, Option<Labels>, Origin)> {
     let mut origin = Origin::new(path);
     // The colons at the beginning tell how many entries to expect: room for them saves copies while the vectors grow.
     let head = &bytes[..bytes.len().min(1 << 16)];
     let guess = memchr::memchr_iter(b':', head).count() * (bytes.len() / head.len().max(1) + 1);
     let (mut indices, mut values) = (Vec::<u32>::with_capacity(guess), Vec::<T>::with_capacity(guess));
-    let mut offsets = vec![0usize];
+    let (mut offsets, mut entries) = (vec![0usize], Vec::<f64>::new());
     let mut numbers = Vec::<f64>::new();
     let (mut textual, mut unlabelled) = (part.textual, false);
     let mut width = options.features.unwrap_or(0) as u64;
@@ -86,7 +98,11 @@ fn read_as<T: Element>(
                 None => textual = true,
             }
         }
-        width = width.max(features(line, rest, &mut indices, &mut values).map_err(at)?);
+        entries.clear();
+        let first = indices.len();
+        width = width.max(features::<Asked>(line, rest, &mut indices, &mut entries).map_err(at)?);
+        look(&indices[first..], &entries);
+        values.extend(entries.iter().map(|&value| T::from_f64(value)));
         origin.note_line(row, number);
         offsets.push(indices.len());
     }
@@ -127,9 +143,9 @@ fn label_of(line: &[u8]) -> &[u8] {
     &label[..token_length(label)]
 }
 
-/// Appends the features of `line` from byte `at` on; the largest index, 0 without features.
+/// Appends the features of `line` from byte `at` on that are not zero as `T`; the largest index, 0 without features.
 #[inline]
-fn features<T: Element>(line: &[u8], mut at: usize, indices: &mut Vec<u32>, values: &mut Vec<T>) -> Result<u64> {
+fn features<T: Element>(line: &[u8], mut at: usize, indices: &mut Vec<u32>, values: &mut Vec<f64>) -> Result<u64> {
     let mut last = 0u64;
     loop {
         while at < line.len() && is_blank(line[at]) {
@@ -168,7 +184,7 @@ fn features<T: Element>(line: &[u8], mut at: usize, indices: &mut Vec<u32>, valu
         }
         if stored != T::default() {
             indices.push(index as u32 - 1);
-            values.push(stored);
+            values.push(value);
         }
     }
 }
