@@ -208,11 +208,30 @@ fn inspecting() {
 #[cfg(unix)]
 #[test]
 fn rows_come_from_a_pipe() {
-    let text = "x,y\n10,p\n20,q\n30,p\n40,q\n";
+    let rows = "x,y\n10,p\n20,q\n30,p\n40,q\n";
     for file in ["/dev/stdin", "-"] {
-        let output = bilevel().args(["inspect", file]).write_stdin(text).output().unwrap();
+        let output = bilevel().args(["inspect", file]).write_stdin(rows).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && printed.contains("rows      4"), "{file}: {printed}");
+    }
+    // Formats that are read as a whole, and files without a target, are read once, too.
+    let folder = Scratch::new();
+    let mut array = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    array.extend(format!("{:117}\n", "{'descr': '|u1', 'fortran_order': False, 'shape': (60, 2), }").bytes());
+    array.extend((0..120u8).map(|i| i % 13));
+    let labels = folder.write("y.txt", (0..60).map(|i| format!("{}\n", i % 2)).collect::<String>());
+    let out = folder.join("out");
+    let tune = ["tune", "-", "--labels", text(&labels), "--quiet", "--out", text(&out)];
+    for (args, input, part) in [
+        (&tune[..], array.clone(), ""),
+        (&["inspect", "-"], array, "rows      60"),
+        (&["inspect", "-"], b"1:1 2:3\n1:2\n".to_vec(), "rows      2"),
+        (&["inspect", "-"], b"x\n1\n2\n".to_vec(), "rows      2"),
+    ] {
+        let output = bilevel().args(args).write_stdin(input).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && printed.contains(part), "{args:?}: {printed}{errors}");
     }
 }
 

@@ -43,13 +43,10 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode> {
         output::print(&mapped::inspect(&rows))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let options = read_options(how);
-    let table = match data::read(file, &options) {
-        Ok(table) => table,
-        Err(error) if how.target.is_some() => return Err(error),
-        // A file without a target can be looked at as well.
-        Err(_) => data::read(file, &ReadOptions { target_required: false, ..options })?,
-    };
+    // A file without a target can be looked at as well.
+    let options = ReadOptions { target_required: how.target.is_some(), ..read_options(how) };
+    let mut table = data::read(file, &options)?;
+    table.take_likely_target();
     // Missing values are what one looks for here, not a reason to stop.
     let profile = data::profile(&table, &EncodeOptions { missing: Missing::Impute, ..EncodeOptions::default() })?;
     output::print(&profile.to_string())?;

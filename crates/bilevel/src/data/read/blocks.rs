@@ -78,13 +78,14 @@ impl<'a> Blocks<'a> {
     }
 
     /// Shows all blocks to `visitor`.
-    pub(in crate::data) fn visit(&self, visitor: &mut dyn BlockVisitor) -> Result<()> {
+    pub(in crate::data) fn visit(self, visitor: &mut dyn BlockVisitor) -> Result<()> {
         let mut text = match self.format {
             Format::Svmlight => Text::Svmlight { textual: false },
             Format::Delimited => Text::Delimited(delimited::Shape::find(self.path, &self.head()?, self.options)?),
             _ => {
-                let table = super::read(self.path, self.options)?;
                 let total = self.contents.sizes().0;
+                let bytes = self.contents.load(self.path)?;
+                let table = super::table_of(self.path, bytes, self.format, self.labels, self.options)?;
                 return visitor.block(table, total, total);
             }
         };

@@ -64,7 +64,11 @@ impl Deref for Bytes {
 
 /// Reads and decompresses the whole of `path`; an empty file is an error.
 pub(crate) fn load(path: &Path) -> Result<Bytes> {
-    let raw = open(path).map_err(|error| Error::io(path, &error))?;
+    decoded(open(path).map_err(|error| Error::io(path, &error))?, path)
+}
+
+/// What `raw` holds, the bytes of `path`.
+fn decoded(raw: Bytes, path: &Path) -> Result<Bytes> {
     let bytes = match Compression::of(&raw) {
         None => raw,
         Some(compression) => Bytes::Owned(compression.decode(&raw).map_err(|error| compression.damaged(path, &error))?),
@@ -115,6 +119,14 @@ impl Contents {
         file.take(8).read_to_end(&mut head)?;
         let compression = Compression::of(&head);
         Ok(Contents { source: Source::File(path.into()), length: metadata.len(), compression })
+    }
+
+    /// All of them.
+    pub(crate) fn load(self, path: &Path) -> Result<Bytes> {
+        match self.source {
+            Source::File(path) => load(&path),
+            Source::Memory(bytes) => decoded(Bytes::Owned(bytes), path),
+        }
     }
 
     /// Number of bytes of the file, and a guess at how many are in it.
