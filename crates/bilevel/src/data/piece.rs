@@ -97,8 +97,6 @@ pub(super) struct Template {
     named: bool,
     labels: LabelField,
     kind: Kind,
-    /// Precision in which numeric columns will be stored.
-    precision: Precision,
 }
 
 #[derive(Debug)]
@@ -117,13 +115,12 @@ enum Kind {
 
 impl Template {
     /// For the file of which `table` is a block.
-    pub(super) fn of(table: &Table, precision: Precision) -> Self {
+    pub(super) fn of(table: &Table) -> Self {
         let texts = |data: &ColumnData| matches!(data, ColumnData::Text { .. }).then(Levels::default);
         Template {
             origin: Origin::new(table.origin.path()),
             format: table.format,
             named: table.named,
-            precision,
             labels: match table.labels {
                 None => LabelField::None,
                 Some(Labels::Numbers(_)) => LabelField::Numbers,
@@ -140,8 +137,9 @@ impl Template {
         }
     }
 
-    /// The rows of a block, which has labels of the kind of the first block, or none as that.
-    pub(super) fn piece(&mut self, table: Table) -> Piece {
+    /// The rows of a block, which has labels of the kind of the first block, or none as that. Numeric columns will be stored in
+    /// `precision`, by what is known so far.
+    pub(super) fn piece(&mut self, table: Table, precision: Precision) -> Piece {
         let rows = table.rows();
         let mut fields = Vec::new();
         let mut add = |width, numbers| fields.push(Field { width, numbers });
@@ -150,7 +148,7 @@ impl Template {
                 for (column, (_, _, levels)) in columns.into_iter().zip(known) {
                     let numbers = match (column.data, levels) {
                         (ColumnData::Text { codes, levels }, Some(known)) => Numbers::U32(known.codes(&codes, &levels)),
-                        (ColumnData::Numeric(values), _) => match self.precision {
+                        (ColumnData::Numeric(values), _) => match precision {
                             Precision::F32 if !is_for_double(&values) => {
                                 Numbers::F32(values.into_iter().map(|value| value as f32).collect())
                             }
