@@ -60,5 +60,6 @@ pub use read::{Format, KnownColumns, ReadOptions, read};
 pub use split::{Parts, stratified_order};
 pub use standardize::Standardization;
 pub use table::{Column, ColumnData, Contents, Labels, MISSING, Origin, Table};
-pub use target::{LabelMap, TargetKind, absent_label};
+pub(crate) use target::absent_label;
+pub use target::{LabelMap, TargetKind};
 pub use tf_idf::TfIdf;
