@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bilevel::data::{Origin, ReadOptions};
+use bilevel::data::{KnownColumns, Origin, ReadOptions};
 use bilevel::problems::glm::Loss;
 use bilevel::tune::{LinearModel, SavedModel, predicted_classes};
 use bilevel::{Error, Result};
@@ -78,11 +78,9 @@ pub fn check_margins(model: &LinearModel, margins: &[f64], origin: &Origin) -> R
 
 /// How to read a file for a model: as its training file, unless told otherwise.
 pub fn options_for(saved: &SavedModel, how: &DataArgs) -> ReadOptions {
-    let mut options = read_options(how);
-    if options.target.is_none() && options.labels.is_none() {
-        options.target.clone_from(&saved.about.target_name);
-    }
-    options
+    let target = saved.about.target_name.clone();
+    let known = saved.about.encoder.known_columns().map(|known| KnownColumns { target, ..known });
+    ReadOptions { known, ..read_options(how) }
 }
 
 fn write(model: &LinearModel, mut margins: Vec<f64>, classes: &[String], probabilities: bool) -> String {

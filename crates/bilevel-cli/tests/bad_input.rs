@@ -264,6 +264,8 @@ fn cases() -> Vec<Case> {
             "convert @/a.csv @/file/b",
             &["file is not a folder", "another place"],
         ),
+        case("a model to inspect", vec![("a.csv", csv())], "inspect @/a.csv --model squared", &["--model", "--at"]),
+        case("no label to inspect", vec![("a.csv", csv())], "inspect @/a.csv --classes a=yes,often", &["'often'"]),
         case("nothing to inspect", vec![("a.csv", vec![])], "inspect @/a.csv", &["empty"]),
     ]
 }

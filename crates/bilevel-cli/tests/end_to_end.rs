@@ -193,11 +193,34 @@ fn missing_values_are_filled_in_on_request() {
     assert_eq!(run(&["predict", text(&folder.join("out/model")), text(&new)]).lines().count(), 2);
 }
 
+/// A target that is only remembered by its number takes no feature of a file without it.
+#[test]
+fn rows_without_header_may_lack_the_target() {
+    let folder = Scratch::new();
+    let rows = || (0..60).map(|i| (["no", "yes"][usize::from(i % 10 > 4)], i % 10, i % 7));
+    let labelled: String = rows().map(|(y, a, b)| format!("{y},{a}.5,{b}\n")).collect();
+    let bare: String = rows().map(|(_, a, b)| format!("{a}.5,{b}\n")).collect();
+    let (train, bare) = (folder.write("train.csv", labelled), folder.write("new.csv", bare));
+    let model = folder.join("out/model");
+    run(&["tune", text(&train), "--target", "1", "--quiet", "--out", text(&folder.join("out"))]);
+    let predictions = run(&["predict", text(&model), text(&train)]);
+    assert_eq!(predictions.lines().count(), 61);
+    assert_eq!(run(&["predict", text(&model), text(&bare)]), predictions);
+    assert!(run(&["evaluate", text(&model), text(&train)]).contains("accuracy"));
+}
+
 #[test]
 fn inspecting() {
     let folder = Scratch::new();
     let printed = run(&["inspect", text(&folder.write("a.csv", small_csv(50)))]);
     for expected in ["50", "colour", "3 categories", "two classes"] {
+        assert!(printed.contains(expected), "'{expected}' is missing in\n{printed}");
+    }
+    // As the options say it would be read and encoded, whatever is missing.
+    let gaps = folder.write("gaps.csv", "a,empty,y\n1,,no\n,,yes\n3,,maybe\n");
+    let options = ["--storage", "sparse", "--dtype", "f64", "--classes", "sure=yes,no"];
+    let printed = run(&[&["inspect", text(&gaps)][..], &options].concat());
+    for expected in ["sparse f64", "no values, 3 missing", "sure", "two classes", "1 to 3"] {
         assert!(printed.contains(expected), "'{expected}' is missing in\n{printed}");
     }
     let unlabelled = folder.write("b.svm", "1:0.5 2:1\n2:3\n");

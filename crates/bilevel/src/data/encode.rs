@@ -161,7 +161,7 @@ impl Encoder {
     pub fn known_columns(&self) -> Option<KnownColumns> {
         let Layout::Columns { named, columns } = &self.layout else { return None };
         let known = |column: &ColumnCode| (column.name.clone(), column.levels().map(<[String]>::to_vec));
-        Some(KnownColumns { named: *named, columns: columns.iter().map(known).collect() })
+        Some(KnownColumns { named: *named, columns: columns.iter().map(known).collect(), target: None })
     }
 
     /// Columns of the `rows` rows it was learned from that may not be what they were taken for, a sentence for each.

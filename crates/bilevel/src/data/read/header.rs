@@ -62,6 +62,9 @@ pub struct KnownColumns {
     pub named: bool,
     /// Their names, and all texts in those that hold texts.
     pub columns: Vec<(String, Option<Vec<String>>)>,
+    /// Its target, by name or number: that of other files as well, unless [`ReadOptions::target`](super::ReadOptions) or a file
+    /// of labels says otherwise. By its number it need not be there: a file without it may have features at its place.
+    pub target: Option<String>,
 }
 
 impl KnownColumns {
@@ -173,9 +176,10 @@ mod tests {
 
     #[test]
     fn headers_beside_known_columns() {
+        let known = |named, columns| KnownColumns { named, columns, target: None };
         let texts = |texts: &str| Some(texts.split('|').map(String::from).collect::<Vec<_>>());
         let columns = |names: [&str; 2]| vec![(names[0].into(), texts("red|blue")), (names[1].into(), texts("s|m"))];
-        let named = KnownColumns { named: true, columns: columns(["color", "size"]) };
+        let named = known(true, columns(["color", "size"]));
         for (first, expected) in
             [("color,size", true), ("Size,COLOR", true), ("id,size", true), ("red,s", false), ("a,b", false)]
         {
@@ -183,13 +187,13 @@ mod tests {
         }
         assert!(named.are_named_by(&cells("a,weight\nred,1\nblue,2")), "a file with other columns");
         assert!(named.are_named_by(&cells("color,size")));
-        let unnamed = KnownColumns { named: false, columns: columns(["x1", "x2"]) };
+        let unnamed = known(false, columns(["x1", "x2"]));
         for (first, expected) in [("color,size", true), ("green,s", false), ("red,l", false), ("?,size", false)] {
             assert_eq!(unnamed.are_named_by(&cells(&format!("{first}\nred,m\nblue,s"))), expected, "{first}");
         }
         assert!(!unnamed.are_named_by(&cells("green,l\ngrey,xl")), "nothing here is known");
-        let numbers = KnownColumns { named: false, columns: vec![("x2".into(), None)] };
-        let one = KnownColumns { named: false, columns: vec![("x1".into(), texts("red|blue"))] };
+        let numbers = known(false, vec![("x2".into(), None)]);
+        let one = known(false, vec![("x1".into(), texts("red|blue"))]);
         for (text, expected) in [("red,1\ngreen,2", false), ("blue,a\nred,1\nred,2", false), ("c,y\nred,1", true)] {
             assert_eq!(one.are_named_by(&cells(text)), expected, "{text}");
         }

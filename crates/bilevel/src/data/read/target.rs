@@ -25,14 +25,17 @@ pub(super) fn take(table: &mut Table, options: &ReadOptions) -> Result<()> {
     if columns.is_empty() {
         return Err(left_out(&path));
     }
-    let position = match &options.target {
-        Some(wanted) => match find(columns, wanted) {
-            Some(position) => Some(position),
-            None if !options.target_required => None,
-            None => return Err(no_such(columns, wanted, table.named).in_file(path)),
+    // Number of other columns that there must be for a target that is only remembered.
+    let remembered = options.known.as_ref().filter(|_| options.target.is_none() && options.labels.is_none());
+    let remembered = remembered.and_then(|known| Some((known.target.as_ref()?, known.columns.len())));
+    let position = match (options.target.as_ref().map(|target| (target, 0)).or(remembered), options.target_required) {
+        (Some((wanted, others)), required) => match find(columns, wanted) {
+            Some(at) if required || columns[at].name == *wanted || columns.len() > others => Some(at),
+            None if required => return Err(no_such(columns, wanted, table.named).in_file(path)),
+            _ => None,
         },
-        None if !options.target_required || options.labels.is_some() => None,
-        None => Some(likely(columns, table.named, &mut table.notes)),
+        (None, required) if !required || options.labels.is_some() => None,
+        (None, _) => Some(likely(columns, table.named, &mut table.notes)),
     };
     if let Some(position) = position {
         take_column(table, position);
