@@ -12,6 +12,7 @@ use super::design::Element;
 use super::read::suggestion;
 use super::span::Span;
 use super::table::{Column, ColumnData, MISSING, Origin};
+use super::total::Total;
 use crate::{Error, Result};
 
 /// Name of the category of missing cells.
@@ -54,7 +55,7 @@ pub(super) struct ColumnStatistics {
 
 enum Cells {
     Numbers {
-        sum: f64,
+        sum: Total,
         nonzero: usize,
         span: Span,
         /// The next number, while each is one more than that before it, from 0 or 1.
@@ -70,7 +71,7 @@ impl ColumnStatistics {
         let cells = match &column.data {
             ColumnData::Numeric(values) => {
                 let next = values.first().copied().filter(|first| [0.0, 1.0].contains(first));
-                Cells::Numbers { sum: -0.0, nonzero: 0, span: Span::EMPTY, next }
+                Cells::Numbers { sum: Total::ZERO, nonzero: 0, span: Span::EMPTY, next }
             }
             ColumnData::Text { .. } => Cells::Texts { levels: Vec::new() },
         };
@@ -88,7 +89,7 @@ impl ColumnStatistics {
                 let follows = |next: f64, &value: &f64| (value == next).then_some(next + 1.0);
                 *next = next.and_then(|next| values.iter().try_fold(next, follows));
                 for &value in values.iter().filter(|value| !value.is_nan()) {
-                    *sum += value;
+                    sum.add(value);
                     span.add(value);
                 }
                 *nonzero += values.iter().filter(|&&value| value != 0.0).count();
@@ -120,7 +121,7 @@ impl ColumnCode {
                     return Err(Error::input(format!("column '{}' holds no value at all", column.name))
                         .remedy("remove the column"));
                 }
-                let mean = impute.then(|| sum / count as f64);
+                let mean = impute.then(|| sum.mean(count));
                 (Code::Number { mean, numbers_rows: next.is_some() }, *nonzero)
             }
             Cells::Texts { levels } => {

@@ -10,6 +10,7 @@ use super::encode::{DENSE_FROM, EncodeOptions, Encoder, Layout, Missing};
 use super::read::LARGEST_INDEX;
 use super::span::FarColumns;
 use super::table::{Contents, Table};
+use super::total::Total;
 use crate::{Error, Result};
 
 /// Gathers what an [`Encoder`] must know, block by block.
@@ -26,7 +27,7 @@ enum Found {
 
 /// Sums of the entries of each column that are present, and their number.
 struct Sums {
-    sums: Vec<f64>,
+    sums: Vec<Total>,
     counts: Vec<usize>,
 }
 
@@ -128,10 +129,10 @@ impl Sums {
     /// Those of a dense matrix; a sparse one has no missing entries.
     fn of(matrix: &DesignMatrix) -> Option<Self> {
         fn dense<T: Element>(matrix: &DenseMatrix<T>) -> Sums {
-            let (mut sums, mut counts) = (vec![0.0; matrix.cols()], vec![0usize; matrix.cols()]);
+            let (mut sums, mut counts) = (vec![Total::ZERO; matrix.cols()], vec![0usize; matrix.cols()]);
             for i in 0..matrix.rows() {
                 for (j, x) in matrix.row(i).iter().map(|x| x.to_f64()).enumerate().filter(|(_, x)| !x.is_nan()) {
-                    sums[j] += x;
+                    sums[j].add(x);
                     counts[j] += 1;
                 }
             }
@@ -145,7 +146,7 @@ impl Sums {
     }
 
     fn add(&mut self, more: &Sums) {
-        self.sums.iter_mut().zip(&more.sums).for_each(|(sum, more)| *sum += more);
+        self.sums.iter_mut().zip(&more.sums).for_each(|(sum, more)| sum.join(*more));
         self.counts.iter_mut().zip(&more.counts).for_each(|(count, more)| *count += more);
     }
 
@@ -153,6 +154,6 @@ impl Sums {
         if let Some(empty) = self.counts.iter().position(|&count| count == 0) {
             return Err(Error::input(format!("column {} holds no value at all", empty + 1)).remedy("remove it"));
         }
-        Ok(self.sums.iter().zip(&self.counts).map(|(sum, &count)| sum / count as f64).collect())
+        Ok(self.sums.iter().zip(&self.counts).map(|(sum, &count)| sum.mean(count)).collect())
     }
 }

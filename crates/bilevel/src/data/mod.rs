@@ -43,6 +43,7 @@ mod standardize;
 mod table;
 mod target;
 mod tf_idf;
+mod total;
 mod transpose;
 
 pub use buffer::{Access, Buffer};

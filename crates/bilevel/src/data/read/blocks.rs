@@ -112,7 +112,7 @@ impl<'a> Blocks<'a> {
             if reader.by_ref().take(missing).read_to_end(&mut head).map_err(damaged)? as u64 != missing {
                 return Ok(head);
             }
-            let delimiter = delimited::delimiter(&head, self.options);
+            let delimiter = delimited::delimiter(self.path, &head, self.options);
             let end = records::complete(&head, delimiter);
             if records::complete(&head[..end.saturating_sub(1)], delimiter) > 0 {
                 head.truncate(end);

@@ -10,6 +10,7 @@ use super::categories::Categories;
 use super::number::{parse, short_decimal};
 use super::place::{Place, without_mark};
 use super::records::{File, Sample};
+use super::sniff::without_compression;
 use super::{ATTENTION, Format, ReadOptions, header, target};
 use crate::data::table::{Column, ColumnData, Contents, Origin, Table};
 use crate::stop::StopSignal;
@@ -21,9 +22,16 @@ pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<T
     Ok(table)
 }
 
-/// What stands between the fields of a file that begins with `head`.
-pub(super) fn delimiter(head: &[u8], options: &ReadOptions) -> u8 {
-    options.delimiter.unwrap_or_else(|| header::delimiter(without_mark(head)))
+/// What stands between the fields of the file `path`, which begins with `head`: in one that is called `.tsv` tabs, if there are
+/// any.
+pub(super) fn delimiter(path: &Path, head: &[u8], options: &ReadOptions) -> u8 {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let first = head.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty());
+    let has_tabs = || first.is_some_and(|line| line.contains(&b'\t'));
+    options.delimiter.unwrap_or_else(|| match without_compression(&name).ends_with(".tsv") && has_tabs() {
+        true => b'\t',
+        false => header::delimiter(without_mark(head)),
+    })
 }
 
 /// What the beginning of a file says about the rest.
@@ -45,7 +53,7 @@ impl Shape {
     /// Looks at the first rows of a file.
     pub(super) fn find(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<Self> {
         let text = without_mark(bytes);
-        let delimiter = delimiter(bytes, options);
+        let delimiter = delimiter(path, bytes, options);
         let Sample { rows: mut sample, empty } = File { path, text, delimiter, first_line: 1 }.sample();
         let closed = header::ends_with_nothing(&sample, options.known.as_ref());
         if closed {

@@ -9,7 +9,7 @@ use super::target;
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
 
 /// The ways to write "no value" that hold in every column: those of pandas.
-const MISSING: [&[u8]; 17] = [
+const MISSING: [&[u8]; 19] = [
     b"",
     b"NA",
     b"N/A",
@@ -27,6 +27,8 @@ const MISSING: [&[u8]; 17] = [
     b"None",
     b"1.#IND",
     b"1.#QNAN",
+    b"-1.#IND",
+    b"-1.#QNAN",
 ];
 
 /// True for a way to write "no value".
@@ -95,6 +97,9 @@ impl KnownColumns {
             let Some((j, cell)) = place(name).and_then(|j| Some((j, first.get(j)?))) else { return false };
             is_text(cell) && !known(cell, texts) && column(rest, j).any(|cell| known(cell, texts))
         };
+        if counts_columns(rows) {
+            return true;
+        }
         if self.columns.iter().any(|(name, texts)| is_data(name, texts)) {
             return false;
         }
@@ -141,13 +146,23 @@ fn occurrences(line: &[u8], delimiter: u8) -> usize {
         .count()
 }
 
+/// Whether the first of `rows` numbers the columns from 0 on, as tables without names are written by pandas. Of few columns it
+/// may be data.
+fn counts_columns(rows: &[Vec<Vec<u8>>]) -> bool {
+    let [first, _, ..] = rows else { return false };
+    first.len() >= 4 && first.iter().enumerate().all(|(j, cell)| *cell == j.to_string().as_bytes())
+}
+
 /// Whether the first of `rows` names the columns.
 ///
-/// It does when some column holds a text there and numbers below, or the usual name of a target that does not occur below. It also
+/// It does when it numbers them, when some column holds a text there and numbers below, or the usual name of a target that does not occur below. It also
 /// does when its cells are distinct texts that do not occur again in their columns, and below them either half of some
 /// column are numbers or some text comes twice.
 pub(super) fn has_header(rows: &[Vec<Vec<u8>>]) -> bool {
     let Some((first, rest)) = rows.split_first() else { return false };
+    if counts_columns(rows) {
+        return true;
+    }
     let again = |j: usize| column(rest, j).any(|cell| *cell == first[j]);
     if text_over_numbers(first, rest) || (0..first.len()).any(|j| target::is_usual(&first[j]) && !again(j)) {
         return true;
@@ -209,6 +224,8 @@ mod tests {
         assert!(header("age,,y\n3,x,a\n4,y,b"), "a column without a name");
         assert!(header("2019,2020,class\n3,4,p\n5,6,q"), "years are names beside a target");
         assert!(!header("3,4,p\n5,6,class\n3,4,class") && !header("2,1,y\n3,4,n\n5,6,y"), "usual names may be labels");
+        assert!(header("0,1,2,3\n5,3,1,0\n4,2,1,1"), "columns may be numbered");
+        assert!(!header("0,1,2\n5,3,1\n4,2,1") && !header("0,1,2,3"), "few numbers are data");
         assert!(header("job,age\na,1\nb,old"), "an error below does not undo a header");
         assert!(!header("1,2\n3,4"));
         assert!(!header("28.7,g\n31,g\n2,h"), "a label in every row is no header");

@@ -143,15 +143,16 @@ fn label_of(line: &[u8]) -> &[u8] {
     &label[..token_length(label)]
 }
 
-/// Appends the features of `line` from byte `at` on that are not zero as `T`; the largest index, 0 without features.
+/// Appends the features of `line`, up to a remark behind them, from byte `at` on that are not zero as `T`; the largest index, 0 without features.
 #[inline]
 fn features<T: Element>(line: &[u8], mut at: usize, indices: &mut Vec<u32>, values: &mut Vec<f64>) -> Result<u64> {
+    let line = &line[..memchr::memchr(b'#', &line[at..]).map_or(line.len(), |length| at + length)];
     let mut last = 0u64;
     loop {
         while at < line.len() && is_blank(line[at]) {
             at += 1;
         }
-        if at >= line.len() || line[at] == b'#' {
+        if at >= line.len() {
             return Ok(last);
         }
         let token = at;
