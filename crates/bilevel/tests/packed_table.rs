@@ -119,7 +119,9 @@ fn matrices_far_from_zero_keep_their_digits() {
     let beside = |j: usize, i: usize| [1.0, if i == 3 { f64::NAN } else { 0.1 * i as f64 }, 0.1][j];
     let rows: Vec<f64> = (0..40).flat_map(|i| [times[i], beside(0, i), beside(1, i), beside(2, i)]).collect();
     let columns: Vec<f64> = (0..4).flat_map(|j| (0..40).map(move |i| 4 * i + j)).map(|at| rows[at]).collect();
-    let whole = |v: Vec<i64>| npy("'<i8'", false, &format!("({},)", v.len()), &v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+    let whole = |v: Vec<i64>| {
+        npy("'<i8'", false, &format!("({},)", v.len()), &v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())
+    };
     let sparse = npz(&[
         ("indptr", whole((0..=40).map(|i| 2 * i).collect())),
         ("indices", whole((0..40).flat_map(|_| [1, 0]).collect())),
@@ -193,7 +195,9 @@ fn lines_may_end_with_a_carriage_return_alone() {
 #[test]
 fn names_may_stand_below_empty_records() {
     for (head, quoted) in [(",,\n", false), ("\n,,\n  \n,,\n", false), (",,\n", true)] {
-        let line = |i: usize| if quoted { format!("\"{i}\",k{},{}\n", i % 3, i % 2) } else { format!("{i},k{},{}\n", i % 3, i % 2) };
+        let line = |i: usize| {
+            if quoted { format!("\"{i}\",k{},{}\n", i % 3, i % 2) } else { format!("{i},k{},{}\n", i % 3, i % 2) }
+        };
         let file = Scratch::new("sheet.csv", format!("{head}a,b,y\n{}", (5..45).map(line).collect::<String>()));
         for (_, encoded) in three_ways(&file, &ReadOptions::default(), &EncodeOptions::default()) {
             assert_eq!(encoded.feature_names, ["a", "b=k0", "b=k1", "b=k2"]);
@@ -209,7 +213,8 @@ fn tables_may_be_wide() {
     let join = |cells: Vec<String>| cells.join(",") + "\n";
     let header = join((0..columns).map(|j| format!("measurement {j}")).chain(["kind".into()]).collect());
     assert!(header.len() > 5 << 20, "more than the first block: {}", header.len());
-    let row = |i: usize| join((0..columns).map(|j| format!("{}", (i + j) % 7)).chain([format!("k{}", i % 2)]).collect());
+    let row =
+        |i: usize| join((0..columns).map(|j| format!("{}", (i + j) % 7)).chain([format!("k{}", i % 2)]).collect());
     let file = Scratch::new("wide.csv", (0..4).map(row).fold(header, |text, row| text + &row));
     let options = EncodeOptions { storage: Storage::Dense, ..EncodeOptions::default() };
     for (encoder, encoded) in three_ways(&file, &ReadOptions::default(), &options) {

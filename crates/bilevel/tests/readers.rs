@@ -202,7 +202,10 @@ fn zstd_frames_that_hold_no_data_are_skipped() {
     let parts = [skipped(0x50, b"size"), frame.clone(), skipped(0x5e, &[0; 9]), skipped(0x51, b""), frame];
     let file = Scratch::new("a.zst", parts.concat());
     assert_eq!(read(&file.0, &double()).unwrap().rows(), 4);
-    assert_eq!(PackedTable::read(&file.0, &double(), &EncodeOptions::default()).unwrap().encode().unwrap().design.rows(), 4);
+    assert_eq!(
+        PackedTable::read(&file.0, &double(), &EncodeOptions::default()).unwrap().encode().unwrap().design.rows(),
+        4
+    );
     let cut = Scratch::new("a.zst", [&parts.concat()[..], &skipped(0x50, b"size")[..10]].concat());
     assert!(read(&cut.0, &double()).unwrap_err().to_string().contains("the zstd archive is damaged or cut short"));
 }
@@ -210,7 +213,9 @@ fn zstd_frames_that_hold_no_data_are_skipped() {
 /// It is no part of the first label.
 #[test]
 fn byte_order_marks_are_no_text() {
-    for (name, text) in [("a.svm", "1 1:1\n0 1:2\n1 1:3\n"), ("a", "1 1:1\n0 1:2\n1 1:3\n"), ("a.csv", "1,1\n2,0\n3,1\n")] {
+    for (name, text) in
+        [("a.svm", "1 1:1\n0 1:2\n1 1:3\n"), ("a", "1 1:1\n0 1:2\n1 1:3\n"), ("a.csv", "1,1\n2,0\n3,1\n")]
+    {
         let file = Scratch::new(name, format!("\u{feff}{text}"));
         let packed = PackedTable::read(&file.0, &double(), &EncodeOptions::default()).unwrap();
         assert_eq!(packed.labels, Some(Labels::Numbers(vec![1.0, 0.0, 1.0])), "{name}");
@@ -270,7 +275,8 @@ fn a_mean_of_large_numbers_is_no_infinity() {
     let array = npy("'<f8'", false, "(4, 1)", &doubles(&[1.5e308, 1.6e308, f64::NAN, 1.7e308]));
     for (name, bytes) in [("a.csv", text.as_bytes().to_vec()), ("a.npy", array)] {
         let file = Scratch::new(name, bytes);
-        let table = read(&file.0, &ReadOptions { target_required: false, target: Some("y".into()), ..double() }).unwrap();
+        let table =
+            read(&file.0, &ReadOptions { target_required: false, target: Some("y".into()), ..double() }).unwrap();
         let options = EncodeOptions { missing: Missing::Impute, precision: Precision::F64, ..Default::default() };
         let design = Encoder::learn(&table, &options).unwrap().encode(table).unwrap().design;
         let DesignMatrix::DenseF64(matrix) = design else { panic!() };
@@ -282,7 +288,7 @@ fn a_mean_of_large_numbers_is_no_infinity() {
 fn a_tsv_file_has_tabs_between_its_fields() {
     let text = "city\tn,m\ty\nUlm, Neu\t1\t0\nRio, Rio\t2\t1\nBonn, Bonn\t3\t0\n";
     for name in ["a.tsv", "A.TSV"] {
-        assert_eq!(read(&Scratch::new(name, &text).0, &double()).unwrap().contents.columns(), 2);
+        assert_eq!(read(&Scratch::new(name, text).0, &double()).unwrap().contents.columns(), 2);
     }
     let commas = Scratch::new("b.tsv", "a,y\n1,2\n");
     assert_eq!(read(&commas.0, &double()).unwrap().contents.columns(), 1);

@@ -103,8 +103,7 @@ impl KnownColumns {
         if self.columns.iter().any(|(name, texts)| is_data(name, texts)) {
             return false;
         }
-        has_header(rows)
-            || self.columns.len() > 1 && self.columns.iter().all(|(name, texts)| is_strange(name, texts))
+        has_header(rows) || self.columns.len() > 1 && self.columns.iter().all(|(name, texts)| is_strange(name, texts))
     }
 }
 
