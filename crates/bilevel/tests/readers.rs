@@ -278,6 +278,8 @@ fn a_mean_of_large_numbers_is_no_infinity() {
         let table =
             read(&file.0, &ReadOptions { target_required: false, target: Some("y".into()), ..double() }).unwrap();
         let options = EncodeOptions { missing: Missing::Impute, precision: Precision::F64, ..Default::default() };
+        let found = profile(&table, &options).unwrap().details;
+        assert!(found.iter().all(|column| column.numbers.is_some_and(|[_, mean, _]| mean.is_finite())), "{found:?}");
         let design = Encoder::learn(&table, &options).unwrap().encode(table).unwrap().design;
         let DesignMatrix::DenseF64(matrix) = design else { panic!() };
         assert!((matrix.row(2)[0] / 1.6e308 - 1.0).abs() < 1e-12, "{name}: {:?}", matrix.row(2));

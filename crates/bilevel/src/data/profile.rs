@@ -10,6 +10,7 @@ use super::encode::{EncodeOptions, Encoder, Missing};
 use super::read::Format;
 use super::table::{Column, ColumnData, Contents, Labels, MISSING, Table};
 use super::target::TargetKind;
+use super::total::Total;
 use crate::Result;
 
 /// What a file holds.
@@ -166,8 +167,9 @@ fn column(column: &Column) -> ColumnProfile {
 fn summary(values: &[f64]) -> Option<[f64; 3]> {
     let present = || values.iter().copied().filter(|value| !value.is_nan());
     let least = present().reduce(f64::min)?;
-    let mean = present().sum::<f64>() / present().count() as f64;
-    Some([least, mean, present().reduce(f64::max)?])
+    let mut total = Total::ZERO;
+    present().for_each(|value| total.add(value));
+    Some([least, total.mean(present().count()), present().reduce(f64::max)?])
 }
 
 fn target(labels: &Labels, name: Option<String>) -> TargetProfile {
