@@ -95,6 +95,8 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
         kind: plan::target_kind(args.model),
         positive: args.encoding.positive_class.clone(),
         relabel: &|labels| relabel.apply(labels),
+        // Other rows may lack some.
+        absent: &|labels| if like.is_some() { Vec::new() } else { relabel.absent(labels) },
         definitions: relabel.definitions(),
         groups: args.groups.clone(),
         standardize: !args.encoding.no_standardize,

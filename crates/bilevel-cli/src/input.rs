@@ -77,12 +77,7 @@ impl Learned {
         let path = table.origin.path().to_path_buf();
         let relabel = Relabel::parse(&args.encoding.classes)?;
         let labels = table.labels.take().ok_or_else(|| no_target(&path))?;
-        if let Some(absent) = relabel.absent(&labels).first() {
-            return Err(Error::input(format!("no row has the label '{absent}' that --classes names"))
-                .in_file(&path)
-                .remedy("bilevel inspect lists the labels"));
-        }
-        let labels = relabel.apply(labels);
+        let labels = relabel.checked(labels).map_err(|error| error.in_file(&path))?;
         let mut map = LabelMap::learn(&labels, kind, &table.origin)?;
         if let Some(positive) = &args.encoding.positive_class {
             map = map.with_positive(positive).map_err(|error| error.in_file(&path))?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bilevel::data::{Origin, ReadOptions};
+use bilevel::data::{KnownColumns, Origin, ReadOptions};
 use bilevel::problems::glm::Loss;
 use bilevel::tune::{LinearModel, SavedModel, predicted_classes};
 use bilevel::{Error, Result};
@@ -81,16 +81,16 @@ pub fn check_margins(model: &LinearModel, margins: &[f64], origin: &Origin) -> R
 /// # Errors
 /// Input, where a column shall be left out that the model predicts from.
 pub fn options_for(saved: &SavedModel, how: &DataArgs) -> Result<ReadOptions> {
-    let columns = saved.about.encoder.known_columns().map_or(Vec::new(), |known| known.columns);
-    if let Some(needed) = how.exclude.iter().find(|name| columns.iter().any(|(column, _)| column == *name)) {
+    let known = saved.about.encoder.known_columns();
+    let columns = known.iter().flat_map(|known| &known.columns);
+    let names: Vec<&str> = columns.map(|(name, _)| name.as_str()).collect();
+    if let Some(needed) = how.exclude.iter().find(|name| names.contains(&name.as_str())) {
         return Err(Error::input(format!("the model predicts from column '{needed}', which --exclude names"))
             .remedy("leave out --exclude: columns that the model does not use are ignored"));
     }
-    let mut options = read_options(how);
-    if options.target.is_none() && options.labels.is_none() {
-        options.target.clone_from(&saved.about.target_name);
-    }
-    Ok(options)
+    let target = saved.about.target_name.clone();
+    let known = known.map(|known| KnownColumns { target, ..known });
+    Ok(ReadOptions { known, ..read_options(how) })
 }
 
 fn write(model: &LinearModel, mut margins: Vec<f64>, classes: &[String], probabilities: bool) -> String {

@@ -118,6 +118,12 @@ fn cases() -> Vec<Case> {
         case("a class without labels", vec![("a.csv", csv())], "tune @/a.csv --classes odd=", &["odd="]),
         case("a label that does not occur", vec![("a.csv", csv())], "tune @/a.csv --classes a=yes,often", &["'often'"]),
         case(
+            "the same to convert",
+            vec![("a.csv", csv())],
+            "convert @/a.csv @/b --classes a=yes,often",
+            &["a.csv", "'often'", "--classes"],
+        ),
+        case(
             "a positive class that does not occur",
             vec![("a.csv", csv())],
             "tune @/a.csv --positive-class maybe",
@@ -258,6 +264,8 @@ fn cases() -> Vec<Case> {
             "convert @/a.csv @/file/b",
             &["file is not a folder", "another place"],
         ),
+        case("a model to inspect", vec![("a.csv", csv())], "inspect @/a.csv --model squared", &["--model", "--at"]),
+        case("no label to inspect", vec![("a.csv", csv())], "inspect @/a.csv --classes a=yes,often", &["'often'"]),
         case("nothing to inspect", vec![("a.csv", vec![])], "inspect @/a.csv", &["empty"]),
     ]
 }

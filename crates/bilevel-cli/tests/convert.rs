@@ -4,6 +4,7 @@ mod common;
 
 use std::path::Path;
 
+use bilevel::data::mapped::MappedRows;
 use common::{Scratch, bilevel, data, small_csv};
 use serde_json::Value;
 
@@ -120,6 +121,14 @@ fn bad_files_and_options_are_one_line_and_nothing_is_written() {
     };
     let values = folder.write("values.bilevel", flipped(70));
     let header = folder.write("header.bilevel", flipped(bytes.len() - 5));
+    // One row of the second class becomes one of a class that there is not.
+    let one = 1f64.to_le_bytes();
+    let numbers = MappedRows::open(&good).unwrap().header().sections.iter().find(|s| s.name == "numbers").cloned();
+    let (first, length) = numbers.map(|section| (section.offset as usize, section.bytes as usize)).unwrap();
+    let place = (first..first + length).step_by(8).find(|&place| bytes[place..place + 8] == one).unwrap();
+    let mut bad = bytes.clone();
+    bad[place..place + 8].copy_from_slice(&1025f64.to_le_bytes());
+    let numbers = folder.write("numbers.bilevel", bad);
     let raw = folder.join("raw.bilevel");
     done(&["convert", text(&csv), text(&raw), "--quiet", "--no-standardize"]);
     let out = folder.join("out");
@@ -130,6 +139,7 @@ fn bad_files_and_options_are_one_line_and_nothing_is_written() {
         (vec!["inspect", text(&values)], "section `values`"),
         (vec!["hypergradient", text(&values), "--at", "1", "--verify"], "section `values`"),
         (vec!["hypergradient", text(&header), "--at", "1"], "header"),
+        (vec!["hypergradient", text(&numbers), "--at", "1"], "is no class"),
         (vec!["tune", text(&good), "--target", "x", "--out", text(&out)], "bilevel convert"),
         (vec!["tune", text(&good), "--missing", "impute", "--out", text(&out)], "bilevel convert"),
         (vec!["tune", text(&good), "--no-standardize", "--out", text(&out)], "standardized"),

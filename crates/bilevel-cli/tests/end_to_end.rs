@@ -193,11 +193,34 @@ fn missing_values_are_filled_in_on_request() {
     assert_eq!(run(&["predict", text(&folder.join("out/model")), text(&new)]).lines().count(), 2);
 }
 
+/// A target that is only remembered by its number takes no feature of a file without it.
+#[test]
+fn rows_without_header_may_lack_the_target() {
+    let folder = Scratch::new();
+    let rows = || (0..60).map(|i| (["no", "yes"][usize::from(i % 10 > 4)], i % 10, i % 7));
+    let labelled: String = rows().map(|(y, a, b)| format!("{y},{a}.5,{b}\n")).collect();
+    let bare: String = rows().map(|(_, a, b)| format!("{a}.5,{b}\n")).collect();
+    let (train, bare) = (folder.write("train.csv", labelled), folder.write("new.csv", bare));
+    let model = folder.join("out/model");
+    run(&["tune", text(&train), "--target", "1", "--quiet", "--out", text(&folder.join("out"))]);
+    let predictions = run(&["predict", text(&model), text(&train)]);
+    assert_eq!(predictions.lines().count(), 61);
+    assert_eq!(run(&["predict", text(&model), text(&bare)]), predictions);
+    assert!(run(&["evaluate", text(&model), text(&train)]).contains("accuracy"));
+}
+
 #[test]
 fn inspecting() {
     let folder = Scratch::new();
     let printed = run(&["inspect", text(&folder.write("a.csv", small_csv(50)))]);
     for expected in ["50", "colour", "3 categories", "two classes"] {
+        assert!(printed.contains(expected), "'{expected}' is missing in\n{printed}");
+    }
+    // As the options say it would be read and encoded, whatever is missing.
+    let gaps = folder.write("gaps.csv", "a,empty,y\n1,,no\n,,yes\n3,,maybe\n");
+    let options = ["--storage", "sparse", "--dtype", "f64", "--classes", "sure=yes,no"];
+    let printed = run(&[&["inspect", text(&gaps)][..], &options].concat());
+    for expected in ["sparse f64", "no values, 3 missing", "sure", "two classes", "1 to 3"] {
         assert!(printed.contains(expected), "'{expected}' is missing in\n{printed}");
     }
     let unlabelled = folder.write("b.svm", "1:0.5 2:1\n2:3\n");
@@ -208,11 +231,30 @@ fn inspecting() {
 #[cfg(unix)]
 #[test]
 fn rows_come_from_a_pipe() {
-    let text = "x,y\n10,p\n20,q\n30,p\n40,q\n";
+    let rows = "x,y\n10,p\n20,q\n30,p\n40,q\n";
     for file in ["/dev/stdin", "-"] {
-        let output = bilevel().args(["inspect", file]).write_stdin(text).output().unwrap();
+        let output = bilevel().args(["inspect", file]).write_stdin(rows).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && printed.contains("rows      4"), "{file}: {printed}");
+    }
+    // Formats that are read as a whole, and files without a target, are read once, too.
+    let folder = Scratch::new();
+    let mut array = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    array.extend(format!("{:117}\n", "{'descr': '|u1', 'fortran_order': False, 'shape': (60, 2), }").bytes());
+    array.extend((0..120u8).map(|i| i % 13));
+    let labels = folder.write("y.txt", (0..60).map(|i| format!("{}\n", i % 2)).collect::<String>());
+    let out = folder.join("out");
+    let tune = ["tune", "-", "--labels", text(&labels), "--quiet", "--out", text(&out)];
+    for (args, input, part) in [
+        (&tune[..], array.clone(), ""),
+        (&["inspect", "-"], array, "rows      60"),
+        (&["inspect", "-"], b"1:1 2:3\n1:2\n".to_vec(), "rows      2"),
+        (&["inspect", "-"], b"x\n1\n2\n".to_vec(), "rows      2"),
+    ] {
+        let output = bilevel().args(args).write_stdin(input).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && printed.contains(part), "{args:?}: {printed}{errors}");
     }
 }
 

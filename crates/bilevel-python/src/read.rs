@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
-use bilevel::data::{EncodeOptions, Encoded, Encoder, LabelMap, Missing, Precision, ReadOptions, Target};
+use bilevel::data::{EncodeOptions, Encoded, Encoder, KnownColumns, LabelMap, Missing, Precision, ReadOptions, Target};
 use bilevel::stop::StopSignal;
 use numpy::PyArray1;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -58,9 +58,9 @@ impl Encoding {
 
     /// Reads `path` as the file that this was learned from, unless told otherwise.
     fn apply(&self, path: &Path, read: ReadOptions) -> bilevel::Result<Encoded> {
-        let precision = self.encoder.precision();
-        let target = if read.labels.is_some() { read.target } else { read.target.or_else(|| self.target_name.clone()) };
-        self.encoder.encode_file(path, &ReadOptions { target, precision, ..read })
+        let target = self.target_name.clone();
+        let known = self.encoder.known_columns().map(|known| KnownColumns { target, ..known });
+        self.encoder.encode_file(path, &ReadOptions { known, ..read })
     }
 }
 

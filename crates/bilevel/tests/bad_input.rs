@@ -48,6 +48,11 @@ fn damaged_archives() {
         for cut in [8, bytes.len() / 2, bytes.len() - 5] {
             at(&fails("data", &bytes[..cut]), None, None, &format!("the {name} archive is damaged or cut short"));
         }
+        let mut changed = bytes.clone();
+        // The last bytes of all but xz are a checksum; that has an index there.
+        let end = changed.len() - if name == "gzip" { 6 } else { 2 };
+        changed[end] ^= 1;
+        at(&fails("data", &changed), None, None, &format!("the {name} archive is damaged or cut short"));
         let mut twice = bytes.clone();
         twice.extend(&bytes);
         let twice = Scratch::new("twice", &twice);
@@ -106,6 +111,9 @@ fn delimited_text() {
     at(&fails("a.csv", "a,b,y\n1,2,3\n\n\n4,5,6,7\n"), Some(5), None, "4 fields");
     at(&fails("a.csv", "a,b,y\n1,\"2,3\n4,5,6\n"), Some(2), None, "never closed");
     at(&fails("a.csv", "a,b,y\n1,2,3\n4,5,\"6\n7,8,9\n"), Some(3), None, "never closed");
+    at(&fails("a.csv", "a,b,y\n1,2,3\n4,5\" or,\"6, \"\"\n7,8,9\n"), Some(3), None, "never closed");
+    let inches = Scratch::new("a.csv", "a,b,y\n2\" pipe,\"x, z\",0\n3,\"y\",1\n2\" pipe,\"x, \"\"z\",0\n");
+    assert_eq!(read(&inches.0, &ReadOptions::default()).unwrap().rows(), 3, "a quote within a field is closed by none");
     at(&fails("a.csv", b"a,b,y\n1,x,3\n1,\xff\xfe,4\n"), Some(3), Some(2), "UTF-8");
     at(&fails("a.csv", b"a,\xff\xfe,y\n1,2,3\n"), Some(1), Some(2), "UTF-8");
     at(&fails("a.csv", "a,b,y\n1,2,3\n1,inf,4\n"), Some(3), Some(2), "infinite");
@@ -136,10 +144,12 @@ fn labels_that_do_not_fit() {
     let error = read(&file.0, &options).unwrap_err();
     assert_eq!(error.path(), Some(labels.0.as_path()), "{error}");
     at(&error, None, None, "3 labels for the 2 rows of");
-    let gap = Scratch::new("labels.txt", "1\n\n3\n");
-    let file = Scratch::new("a.csv", "a,b\n1,2\n3,4\n1,1\n");
-    let error = read(&file.0, &ReadOptions { labels: Some(gap.0.clone()), ..ReadOptions::default() }).unwrap_err();
-    at(&error, Some(2), None, "the label is missing");
+    for text in ["1\n\n3\n", "1\nNA\n3\n", "1\n?\n3\n", "a\nnull\nb\n", "1\nnan\n3\n"] {
+        let gap = Scratch::new("labels.txt", text);
+        let file = Scratch::new("a.csv", "a,b\n1,2\n3,4\n1,1\n");
+        let error = read(&file.0, &ReadOptions { labels: Some(gap.0.clone()), ..ReadOptions::default() }).unwrap_err();
+        at(&error, Some(2), None, "the label is missing");
+    }
 }
 
 #[test]

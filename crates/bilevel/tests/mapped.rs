@@ -24,6 +24,7 @@ fn options() -> ConvertOptions<'static> {
         kind: None,
         positive: None,
         relabel: &|labels| labels,
+        absent: &|_| Vec::new(),
         definitions: Vec::new(),
         groups: None,
         standardize: true,
@@ -160,6 +161,21 @@ fn files_of_many_blocks_are_cut_between_rows() {
     }
 }
 
+/// What single precision would spoil is dealt out in double precision, though other rows were not.
+#[test]
+fn numbers_that_turn_out_to_be_far_from_zero_keep_their_digits() {
+    let start = 13_000_000 * 131_072u64;
+    let time = |i: u64| start + 7 * i.saturating_sub(80_000);
+    let text: String = (0..90_000).map(|i| format!("{},{:60}\n", time(i), i % 2)).collect();
+    let scratch = Scratch::new("times.csv", text);
+    let options = ConvertOptions { standardize: false, ..options() };
+    let mapped = converted(&scratch.0, &scratch.0.with_file_name("out.bilevel"), &options).unwrap();
+    let found: Vec<f64> = rows(&mapped.dataset().unwrap()).iter().map(|row| row[0]).collect();
+    let mut expected: Vec<f64> = (0..90_000).map(|i| time(i) as f64).collect();
+    expected.sort_by(f64::total_cmp);
+    assert!(found == expected, "some digits were lost");
+}
+
 fn data_shape(input: &Path, output: &Path) -> (usize, usize) {
     let options = ConvertOptions { standardize: false, ..options() };
     let mapped = converted(input, output, &options).unwrap();
@@ -198,6 +214,44 @@ fn other_rows_are_converted_like_the_first() {
     assert_eq!(test.header().encoder, header.encoder);
     assert_eq!(test.header().standardization, header.standardization);
     assert_eq!((test.header().rows, test.header().features), (16281, header.features));
+}
+
+/// What only the first file says counts, and the lines of faults are known.
+#[test]
+fn other_rows_are_encoded_by_what_the_first_file_says() {
+    for storage in [Storage::Dense, Storage::Sparse] {
+        let train = Scratch::new("a.csv", "x,c,y\n0,p,a\n2,q,b\n0,p,a\n4,q,b\n");
+        let encode = EncodeOptions { missing: Missing::Impute, storage, ..Default::default() };
+        let first = train.0.with_file_name("a.bilevel");
+        let header = converted(&train.0, &first, &ConvertOptions { encode, ..options() }).unwrap().header().clone();
+        let like = || ConvertOptions { like: Some(&header), ..options() };
+        // No value in a column, another one that nobody knows, a category that is new.
+        train.beside("b.csv", "note,x,c,y\n,,p,a\n1e300,,r,b\n,,q,a\n");
+        let (other, output) = (train.0.with_file_name("b.csv"), train.0.with_file_name("b.bilevel"));
+        let mapped = converted(&other, &output, &like()).unwrap();
+        let table = read(&other, &ReadOptions::default()).unwrap();
+        let mut expected = header.encoder.encode(table).unwrap().design;
+        header.standardization.as_ref().unwrap().apply(&mut expected).unwrap();
+        let mut found: Vec<Vec<f64>> = rows(&mapped.dataset().unwrap());
+        let mut wanted: Vec<Vec<f64>> = (0..3)
+            .map(|i| {
+                let mut row = vec![0.0; 4];
+                expected.add_scaled_row(i, &[1.0; 3], &mut row[..3]);
+                row[3] = [0.0, 1.0, 0.0][i];
+                row
+            })
+            .collect();
+        found.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        wanted.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        assert!(apart(&found, &wanted) < 1e-6, "{found:?} and {wanted:?}");
+        for (text, part) in
+            [("x,c,y\n1,p,a\nold,p,b\n", "b.csv:3:1: 'old'"), ("x,c,y\n1,p,a\n1,p,d\n", "b.csv:3: the class 'd'")]
+        {
+            train.beside("b.csv", text);
+            let error = converted(&other, &output, &like()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use bilevel::data::{
     DesignMatrix, EncodeOptions, Encoded, Encoder, Labels, Missing, PackedTable, Precision, ReadOptions, Storage, read,
 };
 use bilevel::sample::{Purpose, Rng};
-use common::Scratch;
+use common::{Scratch, doubles, integers, npy, npz};
 
 /// Encodes the file at once, block by block, and block by block with what is known of it already.
 fn three_ways(file: &Scratch, read_options: &ReadOptions, options: &EncodeOptions) -> [(Encoder, Encoded); 3] {
@@ -71,6 +71,88 @@ fn numbers_far_from_zero_keep_their_digits() {
     assert_eq!(encoder.precision(), Precision::F32);
 }
 
+/// Whoever reads a file for an encoder of double precision need not ask for it.
+#[test]
+fn files_for_an_encoder_of_double_precision_are_read_in_it() {
+    let options = EncodeOptions { precision: Precision::F64, storage: Storage::Dense, ..EncodeOptions::default() };
+    let encoder = Encoder::of_matrices(1, &options);
+    let values = [1.0 + 1e-12, 1.0 + 2e-12];
+    let array = npy("'<f8'", false, "(2, 1)", &doubles(&values));
+    for (name, bytes) in [
+        ("x.svm", format!("1 1:{}\n0 1:{}\n", values[0], values[1]).into_bytes()),
+        ("x.npz", npz(&[("X", array.clone())])),
+        ("x.npy", array),
+    ] {
+        let file = Scratch::new(name, bytes);
+        let read = ReadOptions { target_required: false, ..ReadOptions::default() };
+        let DesignMatrix::DenseF64(design) = encoder.encode_file(&file.0, &read).unwrap().design else { panic!() };
+        assert_eq!(design.values(), values, "{name}");
+    }
+}
+
+/// That is known when rows are waiting already; whether they are rounded by single precision does not matter.
+#[test]
+fn numbers_that_turn_out_to_be_far_from_zero_keep_their_digits() {
+    let (rows, change) = (90_000u64, 80_000);
+    for start in [13_000_000 * 131_072u64, 13_000_000 * 131_072 + 7] {
+        let time = |i: u64| start + 7 * i.saturating_sub(change);
+        for (name, before) in [("times.csv", ""), ("times.svm", "1:")] {
+            let line = |i: u64| match before {
+                "" => format!("{},{:60}\n", time(i), i % 2),
+                _ => format!("{} 1:{:<60}\n", i % 2, time(i)),
+            };
+            let file = Scratch::new(name, (0..rows).map(line).collect::<String>());
+            for (_, encoded) in three_ways(&file, &ReadOptions::default(), &EncodeOptions::default()) {
+                let DesignMatrix::DenseF64(design) = &encoded.design else { panic!("single precision keeps no digit") };
+                assert!((0..rows).all(|i| design.row(i as usize) == [time(i) as f64]), "{name}, {start}");
+            }
+        }
+    }
+}
+
+#[test]
+fn matrices_far_from_zero_keep_their_digits() {
+    let start = 1_700_000_000_000i64;
+    let times: Vec<f64> = (0..40).map(|i| (start + 7 * i) as f64).collect();
+    let integers = |values: &[f64]| integers(&values.iter().map(|&x| x as i64).collect::<Vec<_>>());
+    // Beside a column of ones and one with a missing value; constant columns need no digits.
+    let beside = |j: usize, i: usize| [1.0, if i == 3 { f64::NAN } else { 0.1 * i as f64 }, 0.1][j];
+    let rows: Vec<f64> = (0..40).flat_map(|i| [times[i], beside(0, i), beside(1, i), beside(2, i)]).collect();
+    let columns: Vec<f64> = (0..4).flat_map(|j| (0..40).map(move |i| 4 * i + j)).map(|at| rows[at]).collect();
+    let whole = |v: Vec<i64>| {
+        npy("'<i8'", false, &format!("({},)", v.len()), &v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())
+    };
+    let sparse = npz(&[
+        ("indptr", whole((0..=40).map(|i| 2 * i).collect())),
+        ("indices", whole((0..40).flat_map(|_| [1, 0]).collect())),
+        ("data", npy("'<f8'", false, "(80,)", &doubles(&times.iter().flat_map(|&x| [0.1, x]).collect::<Vec<_>>()))),
+        ("shape", whole(vec![40, 2])),
+    ]);
+    let svmlight: String = times.iter().map(|x| format!("1:{x} 2:0.1\n")).collect();
+    let impute = EncodeOptions { missing: Missing::Impute, storage: Storage::Dense, ..EncodeOptions::default() };
+    let read_options = ReadOptions { target_required: false, ..ReadOptions::default() };
+    let encode = |name: &str, bytes: Vec<u8>| {
+        let file = Scratch::new(name, bytes);
+        let encoded = PackedTable::read(&file.0, &read_options, &impute).unwrap().encode().unwrap();
+        assert!(read(&file.0, &read_options).is_ok());
+        encoded.design
+    };
+    for (name, bytes) in [
+        ("c.npy", npy("'<f8'", false, "(40, 4)", &doubles(&rows))),
+        ("fortran.npy", npy("'<f8'", true, "(40, 4)", &doubles(&columns))),
+        ("i8.npy", npy("'<i8'", false, "(40, 1)", &integers(&times))),
+        ("a.npz", npz(&[("X", npy("'<f8'", false, "(40, 4)", &doubles(&rows)))])),
+        ("sparse.npz", sparse),
+        ("a.svm", svmlight.into_bytes()),
+    ] {
+        let DesignMatrix::DenseF64(design) = encode(name, bytes) else { panic!("{name}: single precision") };
+        assert!((0..40).all(|i| design.row(i)[0] == times[i]), "{name}");
+    }
+    let near: Vec<f64> = rows.iter().enumerate().map(|(at, &x)| if at % 4 == 0 { x - times[0] } else { x }).collect();
+    let design = encode("near.npy", npy("'<f8'", false, "(40, 4)", &doubles(&near)));
+    assert!(matches!(design, DesignMatrix::DenseF32(_)), "constant columns and small numbers need no more");
+}
+
 #[test]
 fn columns_that_may_be_no_categories_are_doubted() {
     let doubts = |cell: &dyn Fn(usize) -> String| {
@@ -94,6 +176,50 @@ fn columns_that_may_be_no_categories_are_doubted() {
         |i| if i % 5 == 4 { "4+".into() } else { format!("{}", i % 5) },
     ] {
         assert_eq!(doubts(&cell), Vec::<String>::new());
+    }
+}
+
+/// As old spreadsheets write them: no block but the first begins with the names.
+#[test]
+fn lines_may_end_with_a_carriage_return_alone() {
+    let rows = 80_000;
+    let line = |i: usize| format!("{}.5,\"k{:0>60}\",{}\r", i % 97, i % 3, i % 2);
+    let text = (0..rows).map(line).collect::<String>();
+    assert!(text.len() > 5 << 20, "more than one block: {}", text.len());
+    let file = Scratch::new("old.csv", format!("a,b,y\r{text}"));
+    let table = PackedTable::read(&file.0, &ReadOptions::default(), &EncodeOptions::default()).unwrap();
+    assert_eq!(table.encode().unwrap().design.rows(), rows);
+}
+
+/// Spreadsheets write an empty row above the names as a record without cells.
+#[test]
+fn names_may_stand_below_empty_records() {
+    for (head, quoted) in [(",,\n", false), ("\n,,\n  \n,,\n", false), (",,\n", true)] {
+        let line = |i: usize| {
+            if quoted { format!("\"{i}\",k{},{}\n", i % 3, i % 2) } else { format!("{i},k{},{}\n", i % 3, i % 2) }
+        };
+        let file = Scratch::new("sheet.csv", format!("{head}a,b,y\n{}", (5..45).map(line).collect::<String>()));
+        for (_, encoded) in three_ways(&file, &ReadOptions::default(), &EncodeOptions::default()) {
+            assert_eq!(encoded.feature_names, ["a", "b=k0", "b=k1", "b=k2"]);
+            assert_eq!(encoded.design.rows(), 40);
+        }
+    }
+}
+
+/// Names alone may take more than a block.
+#[test]
+fn tables_may_be_wide() {
+    let columns = 30_000;
+    let join = |cells: Vec<String>| cells.join(",") + "\n";
+    let header = join((0..columns).map(|j| format!("measurement {j:0>180}")).chain(["kind".into()]).collect());
+    assert!(header.len() > 5 << 20, "more than the first block: {}", header.len());
+    let row =
+        |i: usize| join((0..columns).map(|j| format!("{}", (i + j) % 7)).chain([format!("k{}", i % 2)]).collect());
+    let file = Scratch::new("wide.csv", (0..4).map(row).fold(header, |text, row| text + &row));
+    let options = EncodeOptions { storage: Storage::Dense, ..EncodeOptions::default() };
+    for (encoder, encoded) in three_ways(&file, &ReadOptions::default(), &options) {
+        assert_eq!(encoder.features(), columns);
+        assert_eq!(encoded.design.rows(), 4);
     }
 }
 
@@ -173,6 +299,13 @@ fn headers_are_told_from_rows_by_the_columns_that_are_known() {
     }
     for text in [rows.to_string(), format!("color,size\n{rows}")] {
         assert!(encode(&unnamed, text.clone()).unwrap() == design, "{text}");
+    }
+    // A first row that looks like no other is one still, if its texts or numbers are known.
+    assert_eq!(encode(&unnamed, "red,s\nblue,m\nblue,m\n".into()).unwrap().rows(), 3);
+    assert_eq!(encode(&unnamed, "red,s\nblue,m\nblue,7\n".into()).unwrap().rows(), 3);
+    let mixed = encoder("red,1\nblue,2\nred,3\nblue,4\n");
+    for text in ["blue,5\nred,6\nred,7\n", "color,5\nred,6\nblue,7\n"] {
+        assert_eq!(encode(&mixed, text.into()).unwrap().rows(), 3, "{text}");
     }
 }
 

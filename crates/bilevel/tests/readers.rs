@@ -67,7 +67,7 @@ proptest! {
             for (j, x) in row.iter().enumerate().filter(|(_, x)| **x != 0.0) {
                 text += &if scientific { format!(" {}:{x:e}", j + 1) } else { format!("\t{}:{x}", j + 1) };
             }
-            text += ["\n", " # remark 1:2\r\n", "\n\n"][(i + base) % 3];
+            text += ["\n", " # remark 1:2\r\n", "# 1:2\n\n"][(i + base) % 3];
         }
         let file = Scratch::new("a.svm", text);
         let options = ReadOptions { features: Some(matrix[0].len()), ..double() };
@@ -191,6 +191,38 @@ fn other_element_types_of_numpy_arrays() {
     assert_eq!(read_as("'<f4'", &[0, 0, 128, 63, 0, 0, 0, 64]), [1.0, 2.0]);
 }
 
+/// Such frames hold sizes or an index; parallel compressors and seekable archives write them.
+#[test]
+fn zstd_frames_that_hold_no_data_are_skipped() {
+    let frame = compressed(b"1 1:1\n0 1:2\n")[3].1.clone();
+    let skipped = |magic: u8, bytes: &[u8]| {
+        let length = (bytes.len() as u32).to_le_bytes();
+        [&[magic, 0x2a, 0x4d, 0x18], &length[..], bytes].concat()
+    };
+    let parts = [skipped(0x50, b"size"), frame.clone(), skipped(0x5e, &[0; 9]), skipped(0x51, b""), frame];
+    let file = Scratch::new("a.zst", parts.concat());
+    assert_eq!(read(&file.0, &double()).unwrap().rows(), 4);
+    assert_eq!(
+        PackedTable::read(&file.0, &double(), &EncodeOptions::default()).unwrap().encode().unwrap().design.rows(),
+        4
+    );
+    let cut = Scratch::new("a.zst", [&parts.concat()[..], &skipped(0x50, b"size")[..10]].concat());
+    assert!(read(&cut.0, &double()).unwrap_err().to_string().contains("the zstd archive is damaged or cut short"));
+}
+
+/// It is no part of the first label.
+#[test]
+fn byte_order_marks_are_no_text() {
+    for (name, text) in
+        [("a.svm", "1 1:1\n0 1:2\n1 1:3\n"), ("a", "1 1:1\n0 1:2\n1 1:3\n"), ("a.csv", "1,1\n2,0\n3,1\n")]
+    {
+        let file = Scratch::new(name, format!("\u{feff}{text}"));
+        let packed = PackedTable::read(&file.0, &double(), &EncodeOptions::default()).unwrap();
+        assert_eq!(packed.labels, Some(Labels::Numbers(vec![1.0, 0.0, 1.0])), "{name}");
+        assert_eq!(numbers(&read(&file.0, &double()).unwrap()), [1.0, 0.0, 1.0], "{name}");
+    }
+}
+
 #[test]
 fn text_labels_in_every_place() {
     let expected = Labels::Text { codes: vec![1, 0, 1], levels: vec!["cat".into(), "dog".into()] };
@@ -222,7 +254,7 @@ fn svmlight_without_labels_for_prediction() {
 
 #[test]
 fn missing_values_of_delimited_text() {
-    let file = Scratch::new("a.csv", "n,c,y\n?,?,1\n1.0,a,2\nNA,,3\n3,null,4\n");
+    let file = Scratch::new("a.csv", "n,c,y\n?,?,1\n1.0,a,2\n-1.#IND,,3\n3,-1.#QNAN,4\n");
     let table = read(&file.0, &ReadOptions::default()).unwrap();
     let Contents::Columns(columns) = &table.contents else { panic!() };
     let ColumnData::Numeric(values) = &columns[0].data else { panic!("{:?}", columns[0]) };
@@ -235,6 +267,43 @@ fn missing_values_of_delimited_text() {
     let DesignMatrix::DenseF32(matrix) = encoder.encode(table).unwrap().design else { panic!() };
     assert_eq!(matrix.row(0), [2.0, 1.0, 0.0, 0.0]);
     assert_eq!(matrix.row(2), [2.0, 0.0, 0.0, 1.0]);
+}
+
+#[test]
+fn a_mean_of_large_numbers_is_no_infinity() {
+    let text = "a,y\n1.5e308,1\n1.6e308,2\n,3\n1.7e308,4\n";
+    let array = npy("'<f8'", false, "(4, 1)", &doubles(&[1.5e308, 1.6e308, f64::NAN, 1.7e308]));
+    for (name, bytes) in [("a.csv", text.as_bytes().to_vec()), ("a.npy", array)] {
+        let file = Scratch::new(name, bytes);
+        let table =
+            read(&file.0, &ReadOptions { target_required: false, target: Some("y".into()), ..double() }).unwrap();
+        let options = EncodeOptions { missing: Missing::Impute, precision: Precision::F64, ..Default::default() };
+        let found = profile(&table, &options).unwrap().details;
+        assert!(found.iter().all(|column| column.numbers.is_some_and(|[_, mean, _]| mean.is_finite())), "{found:?}");
+        let design = Encoder::learn(&table, &options).unwrap().encode(table).unwrap().design;
+        let DesignMatrix::DenseF64(matrix) = design else { panic!() };
+        assert!((matrix.row(2)[0] / 1.6e308 - 1.0).abs() < 1e-12, "{name}: {:?}", matrix.row(2));
+    }
+}
+
+#[test]
+fn a_tsv_file_has_tabs_between_its_fields() {
+    let text = "city\tn,m\ty\nUlm, Neu\t1\t0\nRio, Rio\t2\t1\nBonn, Bonn\t3\t0\n";
+    for name in ["a.tsv", "A.TSV"] {
+        assert_eq!(read(&Scratch::new(name, text).0, &double()).unwrap().contents.columns(), 2);
+    }
+    let commas = Scratch::new("b.tsv", "a,y\n1,2\n");
+    assert_eq!(read(&commas.0, &double()).unwrap().contents.columns(), 1);
+}
+
+#[test]
+fn the_range_of_a_matrix_leaves_out_what_is_missing() {
+    let array = npy("'<f8'", false, "(3, 2)", &doubles(&[2.0, f64::NAN, 5.0, f64::NAN, f64::NAN, f64::NAN]));
+    let file = Scratch::new("a.npy", array);
+    let table = read(&file.0, &ReadOptions { target_required: false, ..double() }).unwrap();
+    let options = EncodeOptions { missing: Missing::Impute, ..Default::default() };
+    let found = profile(&table, &options).unwrap();
+    assert_eq!((found.range, found.missing, found.constant), (Some((2.0, 5.0)), 4, Vec::new()));
 }
 
 #[test]

@@ -4,12 +4,13 @@ mod constants;
 
 use std::process::ExitCode;
 
-use bilevel::Result;
 use bilevel::data::{self, EncodeOptions, Missing, ReadOptions};
+use bilevel::tune::Relabel;
+use bilevel::{Error, Result};
 use clap::Args;
 
 use crate::args::{ProblemArgs, positive};
-use crate::input::read_options;
+use crate::input::{encode_options, read_options};
 use crate::mapped::{self, Verify};
 use crate::output;
 
@@ -39,19 +40,33 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode> {
     }
     let (file, how) = (&args.problem.train, &args.problem.data);
     if let Some(rows) = mapped::open(file, Verify::All)? {
-        mapped::refuse_reading(file, how)?;
+        mapped::refuse_options(file, &args.problem)?;
+        refuse_problem(&args.problem)?;
         output::print(&mapped::inspect(&rows))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let options = read_options(how);
-    let table = match data::read(file, &options) {
-        Ok(table) => table,
-        Err(error) if how.target.is_some() => return Err(error),
-        // A file without a target can be looked at as well.
-        Err(_) => data::read(file, &ReadOptions { target_required: false, ..options })?,
-    };
+    refuse_problem(&args.problem)?;
+    // A file without a target can be looked at as well.
+    let precision = args.problem.encoding.dtype.into();
+    let options = ReadOptions { target_required: how.target.is_some(), precision, ..read_options(how) };
+    let mut table = data::read(file, &options)?;
+    table.take_likely_target();
+    let encoding = &args.problem.encoding;
+    let relabel = Relabel::parse(&encoding.classes)?;
+    table.labels = table.labels.map(|labels| relabel.checked(labels)).transpose().map_err(|e| e.in_file(file))?;
     // Missing values are what one looks for here, not a reason to stop.
-    let profile = data::profile(&table, &EncodeOptions { missing: Missing::Impute, ..EncodeOptions::default() })?;
+    let profile = data::profile(&table, &EncodeOptions { missing: Missing::Impute, ..encode_options(encoding) })?;
     output::print(&profile.to_string())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses options that say nothing of the file alone.
+fn refuse_problem(problem: &ProblemArgs) -> Result<()> {
+    let of_file = ["--missing", "--storage", "--dtype", "--normalize-rows", "--classes"];
+    let given = problem.given().skip(problem.data.given().count()).find(|name| !of_file.contains(name));
+    match given {
+        None => Ok(()),
+        Some(option) => Err(Error::input(format!("{option} changes nothing of what is said of the file"))
+            .remedy("leave it out, or ask for the constants of the problem with --at")),
+    }
 }

@@ -10,13 +10,13 @@ use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
 use super::design::Element;
 use super::read::suggestion;
+use super::span::Span;
 use super::table::{Column, ColumnData, MISSING, Origin};
+use super::total::Total;
 use crate::{Error, Result};
 
 /// Name of the category of missing cells.
 const MISSING_LEVEL: &str = "(missing)";
-/// Steps of single precision over the span of a column that are enough: each number is then right to a four-thousandth of it.
-const FEWEST_STEPS: f64 = 4096.0;
 /// So many different numbers are no categories.
 const MANY_NUMBERS: usize = 10;
 /// A tenth as many texts among them, and so many at most, are mistakes.
@@ -55,7 +55,7 @@ pub(super) struct ColumnStatistics {
 
 enum Cells {
     Numbers {
-        sum: f64,
+        sum: Total,
         nonzero: usize,
         span: Span,
         /// The next number, while each is one more than that before it, from 0 or 1.
@@ -66,36 +66,12 @@ enum Cells {
     },
 }
 
-/// From where to where numbers go, and whether single precision rounds any.
-#[derive(Clone, Copy)]
-struct Span {
-    low: f64,
-    high: f64,
-    rounded: bool,
-}
-
-impl Span {
-    const EMPTY: Self = Span { low: f64::INFINITY, high: f64::NEG_INFINITY, rounded: false };
-
-    fn add(&mut self, x: f64) {
-        self.low = self.low.min(x);
-        self.high = self.high.max(x);
-        self.rounded |= f64::from(x as f32) != x;
-    }
-
-    /// Whether the numbers are so far from zero, as times in milliseconds are, that they differ in few steps of single precision.
-    fn needs_double(self) -> bool {
-        let step = self.low.abs().max(self.high.abs()) * f64::from(f32::EPSILON);
-        self.rounded && step.is_finite() && self.high - self.low < FEWEST_STEPS * step
-    }
-}
-
 impl ColumnStatistics {
     pub(super) fn new(column: &Column) -> Self {
         let cells = match &column.data {
             ColumnData::Numeric(values) => {
                 let next = values.first().copied().filter(|first| [0.0, 1.0].contains(first));
-                Cells::Numbers { sum: -0.0, nonzero: 0, span: Span::EMPTY, next }
+                Cells::Numbers { sum: Total::ZERO, nonzero: 0, span: Span::EMPTY, next }
             }
             ColumnData::Text { .. } => Cells::Texts { levels: Vec::new() },
         };
@@ -113,7 +89,7 @@ impl ColumnStatistics {
                 let follows = |next: f64, &value: &f64| (value == next).then_some(next + 1.0);
                 *next = next.and_then(|next| values.iter().try_fold(next, follows));
                 for &value in values.iter().filter(|value| !value.is_nan()) {
-                    *sum += value;
+                    sum.add(value);
                     span.add(value);
                 }
                 *nonzero += values.iter().filter(|&&value| value != 0.0).count();
@@ -145,7 +121,7 @@ impl ColumnCode {
                     return Err(Error::input(format!("column '{}' holds no value at all", column.name))
                         .remedy("remove the column"));
                 }
-                let mean = impute.then(|| sum / count as f64);
+                let mean = impute.then(|| sum.mean(count));
                 (Code::Number { mean, numbers_rows: next.is_some() }, *nonzero)
             }
             Cells::Texts { levels } => {
@@ -341,7 +317,7 @@ fn by_positions<'c>(codes: &[ColumnCode], found: &'c [Column], origin: &Origin) 
     }
     let numbered = |code: &ColumnCode| {
         let number: usize = code.name.strip_prefix('x')?.parse().ok()?;
-        found.iter().find(|column| column.number == number)
+        found.binary_search_by_key(&number, |column| column.number).ok().map(|at| &found[at])
     };
     let columns: Option<Vec<&Column>> = codes.iter().map(numbered).collect();
     columns.filter(|_| found.len() > codes.len()).ok_or_else(|| {

@@ -40,7 +40,7 @@ pub struct EncodeOptions {
     pub missing: Missing,
     /// Dense or sparse.
     pub storage: Storage,
-    /// Precision of the design matrix. Numbers of a table that differ in fewer digits than single precision keeps, such as times in
+    /// Precision of the design matrix. Numbers of a column that differ in fewer digits than single precision keeps, such as times in
     /// milliseconds, make it double.
     pub precision: Precision,
     /// Scale each row to unit Euclidean length, as is usual for word counts.
@@ -161,7 +161,7 @@ impl Encoder {
     pub fn known_columns(&self) -> Option<KnownColumns> {
         let Layout::Columns { named, columns } = &self.layout else { return None };
         let known = |column: &ColumnCode| (column.name.clone(), column.levels().map(<[String]>::to_vec));
-        Some(KnownColumns { named: *named, columns: columns.iter().map(known).collect() })
+        Some(KnownColumns { named: *named, columns: columns.iter().map(known).collect(), target: None })
     }
 
     /// Columns of the `rows` rows it was learned from that may not be what they were taken for, a sentence for each.

@@ -8,7 +8,9 @@ use super::dense::DenseMatrix;
 use super::design::{DesignMatrix, Element, Precision, Storage};
 use super::encode::{DENSE_FROM, EncodeOptions, Encoder, Layout, Missing};
 use super::read::LARGEST_INDEX;
+use super::span::FarColumns;
 use super::table::{Contents, Table};
+use super::total::Total;
 use crate::{Error, Result};
 
 /// Gathers what an [`Encoder`] must know, block by block.
@@ -19,13 +21,13 @@ pub(super) struct EncoderLearner {
 }
 
 enum Found {
-    Matrix { width: usize, stored: usize, sums: Option<Sums> },
+    Matrix { width: usize, stored: usize, sums: Option<Sums>, far: FarColumns },
     Columns { named: bool, columns: Vec<ColumnStatistics> },
 }
 
 /// Sums of the entries of each column that are present, and their number.
 struct Sums {
-    sums: Vec<f64>,
+    sums: Vec<Total>,
     counts: Vec<usize>,
 }
 
@@ -45,13 +47,16 @@ impl EncoderLearner {
         match (&mut self.found, &table.contents) {
             (found @ None, Contents::Matrix(matrix)) => {
                 let sums = imputes.then(|| Sums::of(matrix)).flatten();
-                *found = Some(Found::Matrix { width: matrix.cols(), stored: count_nonzero(matrix), sums });
+                let mut far = FarColumns::default();
+                far.add_matrix(matrix);
+                *found = Some(Found::Matrix { width: matrix.cols(), stored: count_nonzero(matrix), sums, far });
             }
             (found @ None, Contents::Columns(columns)) => {
                 let columns = columns.iter().map(ColumnStatistics::new).collect();
                 *found = Some(Found::Columns { named: table.named, columns });
             }
-            (Some(Found::Matrix { width, stored, sums }), Contents::Matrix(matrix)) => {
+            (Some(Found::Matrix { width, stored, sums, far }), Contents::Matrix(matrix)) => {
+                far.add_matrix(matrix);
                 *width = matrix.cols().max(*width);
                 *stored += count_nonzero(matrix);
                 if let (Some(sums), Some(more)) = (sums, imputes.then(|| Sums::of(matrix)).flatten()) {
@@ -71,6 +76,7 @@ impl EncoderLearner {
             Some(Found::Columns { columns, .. }) if columns.iter().any(ColumnStatistics::needs_double) => {
                 Precision::F64
             }
+            Some(Found::Matrix { far, .. }) if far.need_double() => Precision::F64,
             _ => self.options.precision,
         }
     }
@@ -84,7 +90,7 @@ impl EncoderLearner {
         let in_file = |error: Error| error.in_file(path);
         let (layout, stored) = match self.found {
             None => return Err(in_file(Error::input("the file holds no rows"))),
-            Some(Found::Matrix { width, stored, sums }) => {
+            Some(Found::Matrix { width, stored, sums, .. }) => {
                 let means = sums.map(Sums::means).transpose().map_err(in_file)?;
                 (Layout::Matrix { width, means }, stored)
             }
@@ -123,10 +129,10 @@ impl Sums {
     /// Those of a dense matrix; a sparse one has no missing entries.
     fn of(matrix: &DesignMatrix) -> Option<Self> {
         fn dense<T: Element>(matrix: &DenseMatrix<T>) -> Sums {
-            let (mut sums, mut counts) = (vec![0.0; matrix.cols()], vec![0usize; matrix.cols()]);
+            let (mut sums, mut counts) = (vec![Total::ZERO; matrix.cols()], vec![0usize; matrix.cols()]);
             for i in 0..matrix.rows() {
                 for (j, x) in matrix.row(i).iter().map(|x| x.to_f64()).enumerate().filter(|(_, x)| !x.is_nan()) {
-                    sums[j] += x;
+                    sums[j].add(x);
                     counts[j] += 1;
                 }
             }
@@ -140,7 +146,7 @@ impl Sums {
     }
 
     fn add(&mut self, more: &Sums) {
-        self.sums.iter_mut().zip(&more.sums).for_each(|(sum, more)| *sum += more);
+        self.sums.iter_mut().zip(&more.sums).for_each(|(sum, more)| sum.join(*more));
         self.counts.iter_mut().zip(&more.counts).for_each(|(count, more)| *count += more);
     }
 
@@ -148,6 +154,6 @@ impl Sums {
         if let Some(empty) = self.counts.iter().position(|&count| count == 0) {
             return Err(Error::input(format!("column {} holds no value at all", empty + 1)).remedy("remove it"));
         }
-        Ok(self.sums.iter().zip(&self.counts).map(|(sum, &count)| sum / count as f64).collect())
+        Ok(self.sums.iter().zip(&self.counts).map(|(sum, &count)| sum.mean(count)).collect())
     }
 }

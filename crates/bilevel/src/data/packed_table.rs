@@ -82,7 +82,8 @@ impl PackedTable {
 pub(super) fn encode_file(encoder: &Encoder, path: &Path, read: &ReadOptions) -> Result<Encoded> {
     let mut direct = Direct { encoder, design: None, side: Side::new(path) };
     let known = read.known.clone().or_else(|| encoder.known_columns());
-    let options = ReadOptions { known, exclude: Vec::new(), ..read.clone() };
+    // What is stored in double precision must not pass through single precision.
+    let options = ReadOptions { known, exclude: Vec::new(), precision: encoder.precision(), ..read.clone() };
     Blocks::open(path, &options)?.visit(&mut direct)?;
     let Direct { design, side, .. } = direct;
     Ok(encoder.encoded(design.ok_or_else(|| no_rows(path))?, side.labels.and_then(LabelStack::finish), side.origin))
@@ -108,12 +109,13 @@ impl Waiting {
         *self = match std::mem::replace(self, Waiting::Nothing) {
             Waiting::Nothing => Waiting::Whole(table),
             Waiting::Whole(first) => {
-                let mut template = Template::of(&first, precision);
-                let blocks = vec![Packed::new(&mut template, first, room)?, Packed::new(&mut template, table, room)?];
+                let mut template = Template::of(&first);
+                let blocks = [first, table].into_iter().map(|table| Packed::new(&mut template, table, precision, room));
+                let blocks = blocks.collect::<Result<_>>()?;
                 Waiting::Packed(template, blocks)
             }
             Waiting::Packed(mut template, mut blocks) => {
-                blocks.push(Packed::new(&mut template, table, room)?);
+                blocks.push(Packed::new(&mut template, table, precision, room)?);
                 Waiting::Packed(template, blocks)
             }
         };
@@ -131,9 +133,9 @@ struct Packed {
 }
 
 impl Packed {
-    fn new(template: &mut Template, table: Table, room: &mut Vec<u8>) -> Result<Self> {
+    fn new(template: &mut Template, table: Table, precision: Precision, room: &mut Vec<u8>) -> Result<Self> {
         let origin = table.origin.clone();
-        let mut piece = template.piece(table);
+        let mut piece = template.piece(table, precision);
         let fields = piece.empty();
         room.clear();
         piece.pack_to(room);

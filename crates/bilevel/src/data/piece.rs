@@ -1,7 +1,8 @@
 //! Rows as they were read, in a form that can be dealt out, packed into bytes and unpacked again.
 //!
 //! All tables are lists of fields: numbers with a fixed number for each row, or with as many as the field of lengths says.
-//! Labels, where there are any, are the last field.
+//! Labels, where there are any, are the last field. Where single precision spoils the numbers of some rows, a field holds them
+//! in double precision, and others in single precision may join it.
 
 use std::collections::HashMap;
 
@@ -10,6 +11,7 @@ use crate::data::csr::CsrMatrix;
 use crate::data::dense::DenseMatrix;
 use crate::data::design::{DesignMatrix, Precision};
 use crate::data::read::Format;
+use crate::data::span::Span;
 use crate::data::table::{Column, ColumnData, Contents, Labels, MISSING, Origin, Table};
 
 #[derive(Debug, Clone)]
@@ -17,6 +19,15 @@ enum Numbers {
     U32(Vec<u32>),
     F32(Vec<f32>),
     F64(Vec<f64>),
+}
+
+impl Numbers {
+    /// Takes double precision where it is single.
+    fn widen(&mut self) {
+        if let Numbers::F32(values) = self {
+            *self = Numbers::F64(values.iter().map(|&value| value.into()).collect());
+        }
+    }
 }
 
 macro_rules! each {
@@ -86,8 +97,6 @@ pub(super) struct Template {
     named: bool,
     labels: LabelField,
     kind: Kind,
-    /// Precision in which numeric columns will be stored.
-    precision: Precision,
 }
 
 #[derive(Debug)]
@@ -106,13 +115,12 @@ enum Kind {
 
 impl Template {
     /// For the file of which `table` is a block.
-    pub(super) fn of(table: &Table, precision: Precision) -> Self {
+    pub(super) fn of(table: &Table) -> Self {
         let texts = |data: &ColumnData| matches!(data, ColumnData::Text { .. }).then(Levels::default);
         Template {
             origin: Origin::new(table.origin.path()),
             format: table.format,
             named: table.named,
-            precision,
             labels: match table.labels {
                 None => LabelField::None,
                 Some(Labels::Numbers(_)) => LabelField::Numbers,
@@ -129,8 +137,9 @@ impl Template {
         }
     }
 
-    /// The rows of a block, which has labels of the kind of the first block, or none as that.
-    pub(super) fn piece(&mut self, table: Table) -> Piece {
+    /// The rows of a block, which has labels of the kind of the first block, or none as that. Numeric columns will be stored in
+    /// `precision`, by what is known so far.
+    pub(super) fn piece(&mut self, table: Table, precision: Precision) -> Piece {
         let rows = table.rows();
         let mut fields = Vec::new();
         let mut add = |width, numbers| fields.push(Field { width, numbers });
@@ -139,13 +148,10 @@ impl Template {
                 for (column, (_, _, levels)) in columns.into_iter().zip(known) {
                     let numbers = match (column.data, levels) {
                         (ColumnData::Text { codes, levels }, Some(known)) => Numbers::U32(known.codes(&codes, &levels)),
-                        (ColumnData::Numeric(values), _) => match self.precision {
-                            Precision::F32
-                                if values.iter().all(|value| value.is_nan() || value.abs() <= f64::from(f32::MAX)) =>
-                            {
+                        (ColumnData::Numeric(values), _) => match precision {
+                            Precision::F32 if !is_for_double(&values) => {
                                 Numbers::F32(values.into_iter().map(|value| value as f32).collect())
                             }
-                            // What is too large for single precision is refused later on, and as it was written.
                             _ => Numbers::F64(values),
                         },
                         _ => unreachable!("a column is of one kind in all blocks"),
@@ -240,6 +246,12 @@ impl Template {
     }
 }
 
+/// Whether numbers must wait in double precision: single precision might spoil them once others follow, or cannot hold them,
+/// which is refused later on, and as they were written.
+fn is_for_double(values: &[f64]) -> bool {
+    values.iter().any(|value| value.abs() > f64::from(f32::MAX)) || Span::of(values).is_spoiled()
+}
+
 fn ragged<T: crate::data::Element>(
     matrix: CsrMatrix<T>,
     wrap: fn(Vec<T>) -> Numbers,
@@ -293,23 +305,26 @@ impl Piece {
 
     /// Appends the rows `rows` of `source`, whose [`Piece::starts`] are `starts`.
     pub(super) fn extend(&mut self, source: &Piece, starts: &[usize], rows: &[u32]) {
-        fn copy<T: Copy>(to: &mut Vec<T>, from: &[T], width: Width, starts: &[usize], rows: &[u32]) {
+        fn copy<T: Copy, U: From<T>>(to: &mut Vec<U>, from: &[T], width: Width, starts: &[usize], rows: &[u32]) {
+            let mut add = |numbers: &[T]| to.extend(numbers.iter().map(|&number| U::from(number)));
             match width {
-                Width::Fixed(1) => to.extend(rows.iter().map(|&row| from[row as usize])),
-                Width::Fixed(width) => {
-                    rows.iter().for_each(|&row| to.extend_from_slice(&from[row as usize * width..][..width]));
+                Width::Fixed(1) => to.extend(rows.iter().map(|&row| U::from(from[row as usize]))),
+                Width::Fixed(width) => rows.iter().for_each(|&row| add(&from[row as usize * width..][..width])),
+                Width::Ragged => {
+                    rows.iter().for_each(|&row| add(&from[starts[row as usize]..starts[row as usize + 1]]));
                 }
-                Width::Ragged => rows
-                    .iter()
-                    .for_each(|&row| to.extend_from_slice(&from[starts[row as usize]..starts[row as usize + 1]])),
             }
         }
         self.rows += rows.len();
         for (field, from) in self.fields.iter_mut().zip(&source.fields) {
+            if let Numbers::F64(_) = from.numbers {
+                field.numbers.widen();
+            }
             match (&mut field.numbers, &from.numbers) {
                 (Numbers::U32(to), Numbers::U32(from)) => copy(to, from, field.width, starts, rows),
                 (Numbers::F32(to), Numbers::F32(from)) => copy(to, from, field.width, starts, rows),
                 (Numbers::F64(to), Numbers::F64(from)) => copy(to, from, field.width, starts, rows),
+                (Numbers::F64(to), Numbers::F32(from)) => copy(to, from, field.width, starts, rows),
                 _ => unreachable!("pieces of one file have the same fields"),
             }
         }
@@ -331,6 +346,7 @@ impl Piece {
     pub(super) fn pack_to(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&(self.rows as u64).to_le_bytes());
         for field in &mut self.fields {
+            out.push(u8::from(matches!(field.numbers, Numbers::F64(_))));
             each!(&mut field.numbers, numbers => {
                 pack(numbers, out);
                 numbers.clear();
@@ -344,7 +360,18 @@ impl Piece {
         let rows = packed.split_off(..8)?;
         self.rows += u64::from_le_bytes(rows.try_into().ok()?) as usize;
         for field in &mut self.fields {
-            each!(&mut field.numbers, numbers => unpack(&mut packed, numbers)?);
+            let is_double = packed.split_off(..1)? == [1];
+            if is_double {
+                field.numbers.widen();
+            }
+            match &mut field.numbers {
+                Numbers::F64(numbers) if !is_double => {
+                    let mut single = Vec::<f32>::new();
+                    unpack(&mut packed, &mut single)?;
+                    numbers.extend(single.into_iter().map(f64::from));
+                }
+                numbers => each!(numbers, numbers => unpack(&mut packed, numbers)?),
+            }
         }
         packed.is_empty().then_some(())
     }

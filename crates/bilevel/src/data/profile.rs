@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use super::convert::each_nonzero;
 use super::dataset::Target;
 use super::design::{DesignMatrix, Precision, Storage};
-use super::encode::{EncodeOptions, Encoder};
+use super::encode::{EncodeOptions, Encoder, Missing};
 use super::read::Format;
 use super::table::{Column, ColumnData, Contents, Labels, MISSING, Table};
 use super::target::TargetKind;
+use super::total::Total;
 use crate::Result;
 
 /// What a file holds.
@@ -82,12 +83,15 @@ impl Profile {
     }
 }
 
-/// Describes `table` as `options` would encode it.
+/// Describes `table` as `options` would encode it; a column without any value is described, too.
 ///
 /// # Errors
-/// Those of [`Encoder::learn`].
+/// When there are too many categories.
 pub fn profile(table: &Table, options: &EncodeOptions) -> Result<Profile> {
-    let (encoder, stored) = Encoder::learn_counting(table, options)?;
+    // A column without any value cannot be filled in.
+    let unfilled = EncodeOptions { missing: Missing::Error, ..*options };
+    let (encoder, stored) =
+        Encoder::learn_counting(table, options).or_else(|_| Encoder::learn_counting(table, &unfilled))?;
     let mut profile = Profile {
         path: table.origin.path().to_path_buf(),
         format: table.format,
@@ -122,27 +126,28 @@ impl Profile {
 
     fn describe_matrix(&mut self, matrix: &DesignMatrix) {
         let p = matrix.cols();
-        let (mut count, mut least, mut most) = (vec![0usize; p], vec![f64::MAX; p], vec![f64::MIN; p]);
+        let (mut count, mut missing) = (vec![0usize; p], vec![0usize; p]);
+        let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); p];
+        let widen = |range: &mut (f64, f64), value: f64| *range = (range.0.min(value), range.1.max(value));
         each_nonzero(matrix, |_, j, value| {
-            if value.is_nan() {
-                self.missing += 1;
-                return;
-            }
             count[j] += 1;
-            least[j] = least[j].min(value);
-            most[j] = most[j].max(value);
+            match value.is_nan() {
+                true => missing[j] += 1,
+                false => widen(&mut ranges[j], value),
+            }
         });
+        self.missing = missing.iter().sum();
         for j in 0..p {
             if count[j] < matrix.rows() {
                 // Entries that are not stored are zeros.
-                least[j] = least[j].min(0.0);
-                most[j] = most[j].max(0.0);
+                widen(&mut ranges[j], 0.0);
             }
-            if least[j] == most[j] {
+            if missing[j] == 0 && ranges[j].0 == ranges[j].1 {
                 self.constant.push(format!("x{}", j + 1));
             }
         }
-        self.range = least.iter().copied().reduce(f64::min).zip(most.iter().copied().reduce(f64::max));
+        let known = ranges.into_iter().filter(|range| range.0 <= range.1);
+        self.range = known.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
     }
 }
 
@@ -162,8 +167,9 @@ fn column(column: &Column) -> ColumnProfile {
 fn summary(values: &[f64]) -> Option<[f64; 3]> {
     let present = || values.iter().copied().filter(|value| !value.is_nan());
     let least = present().reduce(f64::min)?;
-    let mean = present().sum::<f64>() / present().count() as f64;
-    Some([least, mean, present().reduce(f64::max)?])
+    let mut total = Total::ZERO;
+    present().for_each(|value| total.add(value));
+    Some([least, total.mean(present().count()), present().reduce(f64::max)?])
 }
 
 fn target(labels: &Labels, name: Option<String>) -> TargetProfile {

@@ -59,6 +59,12 @@ pub struct LabelMap {
     names: Vec<String>,
 }
 
+/// What to say of a label that was to get another name and that no row has.
+pub(crate) fn absent_label(label: &str) -> Error {
+    Error::input(format!("no row has the label '{label}' that --classes names"))
+        .remedy("bilevel inspect lists the labels")
+}
+
 impl LabelMap {
     /// Learns the classes of `labels`, sorted by number or text; for two classes the second is the positive one.
     ///

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Labels, MISSING};
+use crate::data::{Labels, MISSING, absent_label};
 use crate::{Error, Result};
 
 /// Stands for all labels that no class names.
@@ -92,6 +92,17 @@ impl Relabel {
             renamed.iter().map(|&name| levels.partition_point(|level| level.as_str() < name) as u32).collect();
         let codes = codes.iter().map(|&code| if code == MISSING { MISSING } else { new_code[code as usize] }).collect();
         Labels::Text { codes, levels }
+    }
+
+    /// [`Relabel::apply`], where all labels that are named occur.
+    ///
+    /// # Errors
+    /// When one does not: most likely it is mistyped.
+    pub fn checked(&self, labels: Labels) -> Result<Labels> {
+        match self.absent(&labels).first() {
+            Some(absent) => Err(absent_label(absent)),
+            None => Ok(self.apply(labels)),
+        }
     }
 
     /// The old names that do not occur in `labels`: most likely mistyped.

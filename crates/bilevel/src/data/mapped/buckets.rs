@@ -168,9 +168,9 @@ mod tests {
             named: true,
             notes: Vec::new(),
         };
-        let mut template = Template::of(&table(vec![0.0]), Precision::F32);
+        let mut template = Template::of(&table(vec![0.0]));
         for block in [vec![0.0], vec![1.0, 2.0], vec![3.0]] {
-            buckets.deal(&template.piece(table(block))).unwrap();
+            buckets.deal(&template.piece(table(block), Precision::F32)).unwrap();
         }
         buckets.flush().unwrap();
         (0..count)

@@ -16,6 +16,7 @@ use super::buckets::Buckets;
 use super::header::{ElementType, Header, Layout, Provenance};
 use super::write::{About, RowsWriter, Shape};
 use crate::data::columns::too_large;
+use crate::data::convert::count_nonzero;
 use crate::data::dataset::{Groups, Target};
 use crate::data::design::{DesignMatrix, Precision, RowRanges, Storage};
 use crate::data::encode::{EncodeOptions, Encoder, Missing};
@@ -25,7 +26,7 @@ use crate::data::piece::Template;
 use crate::data::read::{BlockVisitor, Blocks, Format, ReadOptions};
 use crate::data::standardize::Standardization;
 use crate::data::table::{ColumnData, Contents, Labels, Table};
-use crate::data::target::{LabelMap, TargetKind, check_present};
+use crate::data::target::{LabelMap, TargetKind, absent_label, check_present};
 use crate::{Error, Result};
 
 /// How to convert.
@@ -41,6 +42,8 @@ pub struct ConvertOptions<'a> {
     pub positive: Option<String>,
     /// New names of labels.
     pub relabel: &'a (dyn Fn(Labels) -> Labels + Sync),
+    /// Labels that some row should have, as [`ConvertOptions::relabel`] names them, and none of these has.
+    pub absent: &'a (dyn Fn(&Labels) -> Vec<String> + Sync),
     /// The same as text, for the header.
     pub definitions: Vec<String>,
     /// Groups of features.
@@ -81,26 +84,26 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch:
     let blocks = Blocks::open(input, &options.read)?;
     // Numbers take about twice the bytes of their text.
     let buckets = Buckets::create(output, 2 * blocks.size(), options.seed).map_err(io)?;
-    let encode = match options.like {
-        None => options.encode,
-        Some(like) => like.encoder.options(),
-    };
-    let mut scatter = Scatter { options, encode, output, buckets, found: None, rows: 0, watch };
+    let features = Features::new(options);
+    let mut scatter = Scatter { options, output, buckets, features, found: None, absent: None, rows: 0, watch };
     blocks.visit(&mut scatter)?;
-    let Scatter { mut buckets, found, rows, .. } = scatter;
+    let Scatter { mut buckets, features, found, absent, rows, .. } = scatter;
     buckets.flush().map_err(io)?;
-    let found = found.ok_or_else(|| Error::input("the file holds no rows").in_file(input))?;
     let in_file = |error: Error| error.in_file(input);
-    let (learned, entries) = found.learner.finish(input)?;
-    let (encoder, labels) = match options.like {
-        Some(like) => (like.encoder.clone(), like.labels.clone()),
-        None => {
+    let found = found.ok_or_else(|| in_file(Error::input("the file holds no rows")))?;
+    if let Some(label) = absent.iter().flatten().next() {
+        return Err(in_file(absent_label(label)));
+    }
+    let (encoder, entries, labels) = match features {
+        Features::Known { like, entries } => (like.encoder.clone(), entries, like.labels.clone()),
+        Features::Learned { learner, .. } => {
+            let (learned, entries) = learner.finish(input)?;
             let map = LabelMap::learn_counts(&found.labels, options.kind, &crate::data::Origin::new(input))?;
             let map = match &options.positive {
                 Some(positive) => map.with_positive(positive).map_err(in_file)?,
                 None => map,
             };
-            (learned, map)
+            (learned, entries, map)
         }
     };
     let shape = Shape {
@@ -208,22 +211,64 @@ fn empty(encoder: &Encoder) -> DesignMatrix {
 /// The first pass.
 struct Scatter<'a, 'w> {
     options: &'a ConvertOptions<'a>,
-    encode: EncodeOptions,
     output: &'a Path,
     buckets: Buckets,
+    features: Features<'a>,
     found: Option<Found>,
+    /// Labels that no row had so far.
+    absent: Option<Vec<String>>,
     rows: usize,
     watch: &'a mut Watch<'w>,
 }
 
 /// What the blocks have told.
 struct Found {
-    learner: EncoderLearner,
     labels: LabelCounts,
     template: Template,
     format: Format,
     named: bool,
     target_name: Option<String>,
+}
+
+/// How the features will be encoded.
+enum Features<'a> {
+    /// As these rows say.
+    Learned { learner: EncoderLearner, encode: EncodeOptions },
+    /// As those of another file were; the number of entries that are not zero then.
+    Known { like: &'a Header, entries: usize },
+}
+
+impl<'a> Features<'a> {
+    fn new(options: &ConvertOptions<'a>) -> Self {
+        match options.like {
+            None => Features::Learned { learner: EncoderLearner::new(&options.encode), encode: options.encode },
+            Some(like) => Features::Known { like, entries: 0 },
+        }
+    }
+
+    /// Adds the rows of `table`, with these labels. What the second pass would find wrong is found here, while the lines are
+    /// known.
+    fn add(&mut self, table: &Table, labels: &Labels) -> Result<()> {
+        match self {
+            Features::Learned { learner, encode } => {
+                check_cells(table, encode)?;
+                learner.add(table);
+            }
+            Features::Known { like, entries } => {
+                like.labels.apply(labels, &table.origin)?;
+                *entries += count_nonzero(&like.encoder.encode_rows(table.clone())?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The precision that the rows so far need.
+    fn precision(&self) -> Precision {
+        match self {
+            Features::Learned { learner, .. } => learner.precision(),
+            Features::Known { like, .. } => like.encoder.precision(),
+        }
+    }
 }
 
 impl BlockVisitor for Scatter<'_, '_> {
@@ -233,46 +278,46 @@ impl BlockVisitor for Scatter<'_, '_> {
                 .in_file(table.origin.path())
                 .remedy("name it with --target, or give --labels FILE")
         })?;
+        let absent = (self.options.absent)(&labels);
+        match &mut self.absent {
+            Some(known) => known.retain(|label| absent.contains(label)),
+            None => self.absent = Some(absent),
+        }
         let labels = (self.options.relabel)(labels);
         check_present(&labels, &table.origin)?;
-        check_cells(&table, &self.encode)?;
+        self.features.add(&table, &labels)?;
         let counts = LabelCounts::of(&labels);
         table.labels = Some(labels);
         let found = match &mut self.found {
             Some(found) => {
                 found.labels.add(counts);
-                found.learner.add(&table);
                 found
             }
-            None => {
-                let mut learner = EncoderLearner::new(&self.encode);
-                learner.add(&table);
-                self.found.insert(Found {
-                    labels: counts,
-                    template: Template::of(&table, learner.precision()),
-                    learner,
-                    format: table.format,
-                    named: table.named,
-                    target_name: table.target_name.clone(),
-                })
-            }
+            None => self.found.insert(Found {
+                labels: counts,
+                template: Template::of(&table),
+                format: table.format,
+                named: table.named,
+                target_name: table.target_name.clone(),
+            }),
         };
         self.rows += table.rows();
         if self.rows >= u32::MAX as usize {
             return Err(Error::input("there are more rows than are supported").in_file(table.origin.path()));
         }
-        let piece = found.template.piece(table);
+        let piece = found.template.piece(table, self.features.precision());
         self.buckets.deal(&piece).map_err(|error| Error::io(self.output, &error))?;
         go_on((self.watch)(Stage::Reading, done, total))
     }
 
     fn restart(&mut self) -> Result<()> {
-        (self.found, self.rows) = (None, 0);
+        self.features = Features::new(self.options);
+        (self.found, self.absent, self.rows) = (None, None, 0);
         self.buckets.clear().map_err(|error| Error::io(self.output, &error))
     }
 }
 
-/// What the second pass would find wrong, while the lines are known.
+/// Refuses cells that cannot be encoded.
 fn check_cells(table: &Table, options: &EncodeOptions) -> Result<()> {
     let Contents::Columns(columns) = &table.contents else { return Ok(()) };
     let largest = if options.precision == Precision::F32 { f64::from(f32::MAX) } else { f64::MAX };

@@ -162,14 +162,19 @@ impl MappedRows {
             }
         }
         if self.is_classes() {
-            let (codes, numbers) = (self.buffer::<u32>("codes")?, self.buffer::<f64>("numbers")?);
-            let classes = self.header.labels.names().len() as u32;
-            let wrong = codes.iter().zip(numbers.iter()).position(|(&c, &y)| c >= classes || f64::from(c) != y);
-            if let Some(row) = wrong {
-                return Err(Error::input(format!("row {}: the target is no class", row + 1)).in_file(&self.path));
-            }
+            self.check_classes(&self.buffer("codes")?, &self.buffer("numbers")?)?;
         }
         Ok(())
+    }
+
+    /// Every row has a class, and the same one by code and by number.
+    fn check_classes(&self, codes: &[u32], numbers: &[f64]) -> Result<()> {
+        let classes = self.header.labels.names().len() as u32;
+        let is_wrong = |(&code, &number): (&u32, &f64)| code >= classes || f64::from(code) != number;
+        match codes.par_iter().zip(numbers).position_first(is_wrong) {
+            None => Ok(()),
+            Some(row) => Err(damaged(&format!("the target of row {} is no class", row + 1)).in_file(&self.path)),
+        }
     }
 
     fn bytes(&self, section: &Section) -> &[u8] {
@@ -192,10 +197,11 @@ impl MappedRows {
             .map_err(|wrong| damaged(wrong).in_file(&self.path))
     }
 
-    /// The rows, which stay in the file. Sparse rows are checked for indices out of range, which reads them once.
+    /// The rows, which stay in the file. Sparse rows are checked for indices out of range, and classes for those that there are
+    /// not, which reads them once.
     ///
     /// # Errors
-    /// Input, when sparse rows are damaged.
+    /// Input, when sparse rows or classes are damaged.
     pub fn dataset(&self) -> Result<Dataset> {
         let design = match (self.header.layout, self.header.element) {
             (Layout::Dense, ElementType::F32) => DesignMatrix::DenseF32(self.dense()?),
@@ -205,7 +211,11 @@ impl MappedRows {
         };
         let numbers: Buffer<f64> = self.buffer("numbers")?;
         let target = match self.is_classes() {
-            true => Target::Classes { codes: self.buffer("codes")?, names: self.header.labels.names().to_vec() },
+            true => {
+                let codes: Buffer<u32> = self.buffer("codes")?;
+                self.check_classes(&codes, &numbers)?;
+                Target::Classes { codes, names: self.header.labels.names().to_vec() }
+            }
             false => Target::Values(numbers.clone()),
         };
         Ok(Dataset {

@@ -11,9 +11,10 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::place::Place;
 use super::{
-    Format, ReadOptions, bytes, check, check_features, check_target, delimited, labels, other_number, sniff, svmlight,
-    target,
+    Format, ReadOptions, bytes, check, check_features, check_target, delimited, labels, other_number, records, sniff,
+    svmlight, target,
 };
 use crate::data::table::{Column, ColumnData, Contents, Labels, Table};
 use crate::{Error, Result};
@@ -77,19 +78,14 @@ impl<'a> Blocks<'a> {
     }
 
     /// Shows all blocks to `visitor`.
-    pub(in crate::data) fn visit(&self, visitor: &mut dyn BlockVisitor) -> Result<()> {
+    pub(in crate::data) fn visit(self, visitor: &mut dyn BlockVisitor) -> Result<()> {
         let mut text = match self.format {
             Format::Svmlight => Text::Svmlight { textual: false },
-            Format::Delimited => {
-                let mut head = Vec::new();
-                let read =
-                    self.contents.reader().and_then(|(reader, _)| reader.take(FIRST as u64).read_to_end(&mut head));
-                read.map_err(|error| self.contents.damaged(self.path, &error))?;
-                Text::Delimited(delimited::Shape::find(self.path, &head, self.options)?)
-            }
+            Format::Delimited => Text::Delimited(delimited::Shape::find(self.path, &self.head()?, self.options)?),
             _ => {
-                let table = super::read(self.path, self.options)?;
                 let total = self.contents.sizes().0;
+                let bytes = self.contents.load(self.path)?;
+                let table = super::table_of(self.path, bytes, self.format, self.labels, self.options)?;
                 return visitor.block(table, total, total);
             }
         };
@@ -106,18 +102,38 @@ impl<'a> Blocks<'a> {
         }
     }
 
+    /// The beginning of delimited text: two records at least, or all of it.
+    fn head(&self) -> Result<Vec<u8>> {
+        let damaged = |error| self.contents.damaged(self.path, &error);
+        let (mut reader, _) = self.contents.reader().map_err(damaged)?;
+        let (mut head, mut wanted) = (Vec::new(), FIRST);
+        loop {
+            let missing = (wanted - head.len()) as u64;
+            if reader.by_ref().take(missing).read_to_end(&mut head).map_err(damaged)? as u64 != missing {
+                return Ok(head);
+            }
+            let delimiter = delimited::delimiter(self.path, &head, self.options);
+            let end = records::complete(&head, delimiter);
+            if records::complete(&head[..end.saturating_sub(1)], delimiter) > 0 {
+                head.truncate(end);
+                return Ok(head);
+            }
+            wanted *= 2;
+        }
+    }
+
     /// All blocks, up to one that holds texts where there were numbers.
     fn visit_text(&self, text: &mut Text, visitor: &mut dyn BlockVisitor) -> Result<Surprise> {
         let (mut reader, done) = self.contents.reader().map_err(|error| self.contents.damaged(self.path, &error))?;
         let total = self.contents.sizes().0;
-        let (mut rest, mut line, mut rows, mut ended) = (Vec::new(), 1u64, 0usize, false);
+        let (mut rest, mut place, mut rows, mut ended) = (Vec::new(), Place::START, 0usize, false);
         // Text is read into the same memory again and again: between large vectors that come and go, what stays would lie
         // scattered, and an allocator could use little of what is free again.
         let mut spare: Vec<Vec<u8>> = Vec::new();
         while !ended {
-            // The first block alone tells what the columns hold.
-            let (threads, size) = if line == 1 { (1, FIRST) } else { (rayon::current_num_threads(), BLOCK) };
-            let mut blocks: Vec<(Vec<u8>, u64)> = Vec::new();
+            // The first rows alone tell what the columns hold.
+            let (threads, size) = if rows == 0 { (1, FIRST) } else { (rayon::current_num_threads(), BLOCK) };
+            let mut blocks: Vec<(Vec<u8>, Place)> = Vec::new();
             while blocks.len() < threads && !ended {
                 let mut block = spare.pop().unwrap_or_default();
                 block.clear();
@@ -140,10 +156,10 @@ impl<'a> Blocks<'a> {
                     wanted *= 2;
                 }
                 let lines = memchr::memchr_iter(b'\n', &block).count() as u64;
-                blocks.push((block, line));
-                line += lines;
+                blocks.push((block, place));
+                place = Place { line: place.line + lines, begins: false };
             }
-            let parse = |(block, first_line): &(Vec<u8>, u64)| text.parse(self, block, *first_line);
+            let parse = |(block, place): &(Vec<u8>, Place)| text.parse(self, block, *place);
             let tables: Vec<Result<Table>> = blocks.par_iter().map(parse).collect();
             spare.extend(blocks.into_iter().map(|(block, _)| block));
             for table in tables {
@@ -186,15 +202,15 @@ impl Text {
     fn complete(&self, block: &[u8]) -> usize {
         match self {
             Text::Svmlight { .. } => memchr::memrchr(b'\n', block).map_or(0, |end| end + 1),
-            Text::Delimited(shape) => shape.complete(block),
+            Text::Delimited(shape) => records::complete(block, shape.delimiter),
         }
     }
 
-    fn parse(&self, file: &Blocks<'_>, block: &[u8], first_line: u64) -> Result<Table> {
+    fn parse(&self, file: &Blocks<'_>, block: &[u8], place: Place) -> Result<Table> {
         match self {
-            Text::Delimited(shape) => shape.columns(file.path, block, first_line),
+            Text::Delimited(shape) => shape.columns(file.path, block, place),
             Text::Svmlight { textual } => {
-                let part = svmlight::Part { first_line, textual: *textual };
+                let part = svmlight::Part { place, textual: *textual };
                 let (design, labels, origin) = svmlight::read_part(file.path, block, &part, file.options)?;
                 Ok(Table {
                     origin,

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
 use crate::{Error, Result};
 
 /// Plain files from this size on are memory-mapped instead of copied.
@@ -61,7 +64,11 @@ impl Deref for Bytes {
 
 /// Reads and decompresses the whole of `path`; an empty file is an error.
 pub(crate) fn load(path: &Path) -> Result<Bytes> {
-    let raw = open(path).map_err(|error| Error::io(path, &error))?;
+    decoded(open(path).map_err(|error| Error::io(path, &error))?, path)
+}
+
+/// What `raw` holds, the bytes of `path`.
+fn decoded(raw: Bytes, path: &Path) -> Result<Bytes> {
     let bytes = match Compression::of(&raw) {
         None => raw,
         Some(compression) => Bytes::Owned(compression.decode(&raw).map_err(|error| compression.damaged(path, &error))?),
@@ -114,6 +121,14 @@ impl Contents {
         Ok(Contents { source: Source::File(path.into()), length: metadata.len(), compression })
     }
 
+    /// All of them.
+    pub(crate) fn load(self, path: &Path) -> Result<Bytes> {
+        match self.source {
+            Source::File(path) => load(&path),
+            Source::Memory(bytes) => decoded(Bytes::Owned(bytes), path),
+        }
+    }
+
     /// Number of bytes of the file, and a guess at how many are in it.
     pub(crate) fn sizes(&self) -> (u64, u64) {
         (self.length, if self.compression.is_some() { 5 * self.length } else { self.length })
@@ -140,7 +155,7 @@ impl Contents {
             Some(Compression::Gzip) => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
             Some(Compression::Bzip2) => Box::new(bzip2::bufread::MultiBzDecoder::new(raw)),
             Some(Compression::Xz) => Box::new(lzma_rust2::XzReader::new(raw, true)),
-            Some(Compression::Zstd) => Box::new(ZstdFrames { raw: Some(raw), frame: None }),
+            Some(Compression::Zstd) => Box::new(ZstdFrames::new(raw)),
         };
         Ok((reader, done))
     }
@@ -160,29 +175,58 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-type Frame<R> = ruzstd::decoding::StreamingDecoder<R, ruzstd::decoding::FrameDecoder>;
-
-/// One zstd frame after the other.
+/// One zstd frame after the other. Those that hold no data, which parallel compressors and seekable archives write, are
+/// skipped.
 struct ZstdFrames<R: BufRead> {
-    raw: Option<R>,
-    frame: Option<Frame<R>>,
+    raw: R,
+    decoder: FrameDecoder,
+    within: bool,
+}
+
+impl<R: BufRead> ZstdFrames<R> {
+    fn new(raw: R) -> Self {
+        ZstdFrames { raw, decoder: FrameDecoder::new(), within: false }
+    }
+
+    /// Begins the next frame; false where it holds no data.
+    fn begin(&mut self) -> io::Result<bool> {
+        match self.decoder.reset(&mut self.raw) {
+            Ok(()) => Ok(true),
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                let length = u64::from(length);
+                match io::copy(&mut self.raw.by_ref().take(length), &mut io::sink())? == length {
+                    true => Ok(false),
+                    false => Err(io::ErrorKind::UnexpectedEof.into()),
+                }
+            }
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
 }
 
 impl<R: BufRead> Read for ZstdFrames<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
-            if let Some(mut raw) = self.raw.take() {
-                if raw.fill_buf()?.is_empty() {
-                    self.raw = Some(raw);
+            if !self.within {
+                if self.raw.fill_buf()?.is_empty() {
                     return Ok(0);
                 }
-                self.frame = Some(Frame::new(raw).map_err(io::Error::other)?);
+                self.within = self.begin()?;
+                continue;
             }
-            let Some(frame) = &mut self.frame else { return Ok(0) };
-            match frame.read(out)? {
-                0 if !out.is_empty() => self.raw = self.frame.take().map(Frame::into_inner),
-                count => return Ok(count),
+            let decoder = &mut self.decoder;
+            while decoder.can_collect() == 0 && !decoder.is_finished() {
+                decoder.decode_blocks(&mut self.raw, BlockDecodingStrategy::UptoBlocks(1)).map_err(io::Error::other)?;
             }
+            let count = decoder.read(out)?;
+            if count > 0 || out.is_empty() {
+                return Ok(count);
+            }
+            // The decoder computes the checksum, but compares nothing.
+            if decoder.get_checksum_from_data().is_some_and(|sum| decoder.get_calculated_checksum() != Some(sum)) {
+                return Err(io::Error::other("its checksum is wrong"));
+            }
+            self.within = false;
         }
     }
 }
@@ -217,7 +261,7 @@ impl Compression {
             [0x1f, 0x8b, ..] => Some(Compression::Gzip),
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Compression::Bzip2),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Compression::Xz),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Compression::Zstd),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Compression::Zstd),
             _ => None,
         }
     }
@@ -244,19 +288,10 @@ impl Compression {
             Compression::Gzip => flate2::bufread::MultiGzDecoder::new(raw).read_to_end(&mut bytes)?,
             Compression::Bzip2 => bzip2::bufread::MultiBzDecoder::new(raw).read_to_end(&mut bytes)?,
             Compression::Xz => lzma_rust2::XzReader::new(raw, true).read_to_end(&mut bytes)?,
-            Compression::Zstd => zstd_frames(raw, &mut bytes)?,
+            Compression::Zstd => ZstdFrames::new(raw).read_to_end(&mut bytes)?,
         };
         Ok(bytes)
     }
-}
-
-/// The zstd decoder stops after a frame; a file may hold several.
-fn zstd_frames(mut raw: &[u8], bytes: &mut Vec<u8>) -> io::Result<usize> {
-    while !raw.is_empty() {
-        let mut frame = ruzstd::decoding::StreamingDecoder::new(&mut raw).map_err(io::Error::other)?;
-        frame.read_to_end(bytes)?;
-    }
-    Ok(bytes.len())
 }
 
 impl AsRef<[u8]> for Bytes {

@@ -3,24 +3,35 @@
 //! A column is taken for numeric until a cell proves the contrary; then it is a text column from that row on, and its
 //! earlier cells are read again as texts (`1.0` and `1` may be different categories).
 
+use std::collections::HashMap;
 use std::path::Path;
-
-use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::categories::Categories;
 use super::number::{parse, short_decimal};
+use super::place::{Place, without_mark};
+use super::records::{File, Sample};
+use super::sniff::without_compression;
 use super::{ATTENTION, Format, ReadOptions, header, target};
 use crate::data::table::{Column, ColumnData, Contents, Origin, Table};
 use crate::stop::StopSignal;
 use crate::{Error, Result};
 
-/// Rows looked at to find out whether there is a header.
-const SAMPLE: usize = 200;
-
 pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<Table> {
-    let mut table = Shape::find(path, bytes, options)?.columns(path, bytes, 1)?;
+    let mut table = Shape::find(path, bytes, options)?.columns(path, bytes, Place::START)?;
     target::take(&mut table, options)?;
     Ok(table)
+}
+
+/// What stands between the fields of the file `path`, which begins with `head`: in one that is called `.tsv` tabs, if there are
+/// any.
+pub(super) fn delimiter(path: &Path, head: &[u8], options: &ReadOptions) -> u8 {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let first = head.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty());
+    let has_tabs = || first.is_some_and(|line| line.contains(&b'\t'));
+    options.delimiter.unwrap_or_else(|| match without_compression(&name).ends_with(".tsv") && has_tabs() {
+        true => b'\t',
+        false => header::delimiter(without_mark(head)),
+    })
 }
 
 /// What the beginning of a file says about the rest.
@@ -29,6 +40,8 @@ pub(super) struct Shape {
     pub(super) delimiter: u8,
     named: bool,
     names: Vec<String>,
+    /// Records before the data: that of the names, and empty ones before it.
+    before: usize,
     /// Rows end with a delimiter, behind which there is nothing.
     closed: bool,
     /// Columns that hold texts, whatever their cells look like.
@@ -40,8 +53,8 @@ impl Shape {
     /// Looks at the first rows of a file.
     pub(super) fn find(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<Self> {
         let text = without_mark(bytes);
-        let delimiter = options.delimiter.unwrap_or_else(|| header::delimiter(text));
-        let mut sample = File { path, text, delimiter, first_line: 1 }.sample()?;
+        let delimiter = delimiter(path, bytes, options);
+        let Sample { rows: mut sample, empty } = File { path, text, delimiter, first_line: 1 }.sample();
         let closed = header::ends_with_nothing(&sample, options.known.as_ref());
         if closed {
             sample.iter_mut().for_each(|row| row.truncate(row.len() - 1));
@@ -62,7 +75,8 @@ impl Shape {
             .remedy("name the character between the fields with --delimiter, or give the labels with --labels FILE"));
         }
         let textual = vec![false; names.len() + usize::from(closed)];
-        Ok(Shape { delimiter, named, names, closed, textual, stop: options.stop.clone() })
+        let before = if named { empty + 1 } else { 0 };
+        Ok(Shape { delimiter, named, names, before, closed, textual, stop: options.stop.clone() })
     }
 
     /// What to call a column by.
@@ -70,10 +84,10 @@ impl Shape {
         self.names.get(column).map_or_else(|| format!("column {}", column + 1), |name| format!("column '{name}'"))
     }
 
-    /// The columns of a file, or of some rows of it that begin on `first_line`; only the first line may hold names.
-    pub(super) fn columns(&self, path: &Path, bytes: &[u8], first_line: u64) -> Result<Table> {
-        let file = File { path, text: without_mark(bytes), delimiter: self.delimiter, first_line };
-        let (mut columns, origin) = file.columns(self, self.named && first_line == 1)?;
+    /// The columns of a file, or of some rows of it; only its beginning may hold names.
+    pub(super) fn columns(&self, path: &Path, bytes: &[u8], place: Place) -> Result<Table> {
+        let file = File { path, text: place.text(bytes), delimiter: self.delimiter, first_line: place.line };
+        let (mut columns, origin) = file.columns(self, if place.begins { self.before } else { 0 })?;
         if self.closed
             && let Some(row) = columns.pop().and_then(|nothing| nothing.first_value())
         {
@@ -98,54 +112,24 @@ impl Shape {
             notes: Vec::new(),
         })
     }
-
-    /// The length of the records at the beginning of `bytes` that are surely complete; 0 without any.
-    pub(super) fn complete(&self, bytes: &[u8]) -> usize {
-        if memchr::memchr(b'"', bytes).is_none() {
-            return memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1);
-        }
-        // A line may end within quotes: only reading tells.
-        let file = File { path: Path::new(""), text: bytes, delimiter: self.delimiter, first_line: 1 };
-        let (mut reader, mut record, mut end) = (file.reader(), ByteRecord::new(), 0);
-        while let Ok(true) = reader.read_byte_record(&mut record) {
-            let next = reader.position().byte() as usize;
-            if next >= bytes.len() {
-                break;
-            }
-            end = next;
-        }
-        end
-    }
-}
-
-/// `bytes` without a byte order mark.
-fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// Names from a header; an empty name becomes `x` and the number of its column.
 fn names(path: &Path, first: &[Vec<u8>]) -> Result<Vec<String>> {
-    let mut names = Vec::with_capacity(first.len());
+    let (mut names, mut places) = (Vec::with_capacity(first.len()), HashMap::with_capacity(first.len()));
     for (j, cell) in first.iter().enumerate() {
         let at = |error: Error| error.in_file(path).at_line(1).at_column(j as u64 + 1);
         let name = std::str::from_utf8(cell)
             .map_err(|_| at(Error::input("the name of the column is not valid UTF-8 text")))?
             .to_string();
         let name = if name.is_empty() { format!("x{}", j + 1) } else { name };
-        if let Some(earlier) = names.iter().position(|known| *known == name) {
+        if let Some(earlier) = places.insert(name.clone(), j) {
             return Err(at(Error::input(format!("columns {} and {} are both named '{name}'", earlier + 1, j + 1))
                 .remedy("rename one, or pass --header no if the first line is data")));
         }
         names.push(name);
     }
     Ok(names)
-}
-
-struct File<'a> {
-    path: &'a Path,
-    text: &'a [u8],
-    delimiter: u8,
-    first_line: u64,
 }
 
 /// A column while it is read.
@@ -155,78 +139,7 @@ enum Builder {
 }
 
 impl File<'_> {
-    fn reader(&self) -> Reader<&[u8]> {
-        ReaderBuilder::new()
-            .delimiter(self.delimiter)
-            .has_headers(false)
-            .flexible(true)
-            .buffer_capacity(1 << 16)
-            .from_reader(self.text)
-    }
-
-    /// Calls `row` for each record with its first line and number of fields checked; stops when it returns `false`.
-    fn each(&self, width: usize, mut row: impl FnMut(&ByteRecord, u64) -> Result<bool>) -> Result<()> {
-        let (mut reader, mut record) = (self.reader(), ByteRecord::new());
-        loop {
-            let start = reader.position().byte() as usize;
-            let line = reader.position().line() + self.first_line - 1;
-            let more = reader
-                .read_byte_record(&mut record)
-                .map_err(|error| Error::input(error.to_string()).in_file(self.path).at_line(line))?;
-            if !more {
-                return Ok(());
-            }
-            if width > 1 && record.len() == 1 && record[0].trim_ascii().is_empty() {
-                continue;
-            }
-            let end = reader.position().byte() as usize;
-            let last_line = reader.position().line() + self.first_line - 1;
-            if record.len() != width || end >= self.text.len() {
-                // Empty lines before the record count as part of it.
-                let raw = &self.text[start.min(end)..end.min(self.text.len())];
-                self.check_shape(raw, line + blank_lines(raw), last_line, record.len(), width)?;
-            }
-            let line = if matches!(self.text.get(start), Some(b'\n' | b'\r')) {
-                line + blank_lines(&self.text[start..end])
-            } else {
-                line
-            };
-            if !row(&record, line)? {
-                return Ok(());
-            }
-        }
-    }
-
-    fn check_shape(&self, raw: &[u8], line: u64, last: u64, fields: usize, width: usize) -> Result<()> {
-        let at = |message: String| Error::input(message).in_file(self.path).at_line(line);
-        let begins_quoted = |raw: &[u8]| {
-            raw.trim_ascii_start().starts_with(b"\"") || raw.windows(2).any(|pair| pair == [self.delimiter, b'"'])
-        };
-        if raw.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 && begins_quoted(raw) {
-            return Err(at("a quote is opened in this row and never closed".into())
-                .remedy("close the quote, or write a quote inside a field twice"));
-        }
-        if fields != width {
-            let spread = if last > line + 1 { " (a quote in it spans several lines)" } else { "" };
-            return Err(at(format!("the row has {fields} fields where the first row has {width}{spread}"))
-                .remedy("check the delimiters and quotes of this row"));
-        }
-        Ok(())
-    }
-
-    fn sample(&self) -> Result<Vec<Vec<Vec<u8>>>> {
-        let mut rows = Vec::new();
-        let (mut reader, mut record) = (self.reader(), ByteRecord::new());
-        while rows.len() < SAMPLE && matches!(reader.read_byte_record(&mut record), Ok(true)) {
-            if rows.is_empty() && record.iter().all(|cell| cell.trim_ascii().is_empty()) {
-                continue;
-            }
-            rows.push(record.iter().map(|cell| cell.trim_ascii().to_vec()).collect::<Vec<_>>());
-        }
-        Ok(rows)
-    }
-
-    fn columns(&self, shape: &Shape, named: bool) -> Result<(Vec<ColumnData>, Origin)> {
+    fn columns(&self, shape: &Shape, before: usize) -> Result<(Vec<ColumnData>, Origin)> {
         let width = shape.textual.len();
         let mut origin = Origin::new(self.path);
         let builder = |&textual: &bool| match textual {
@@ -235,13 +148,10 @@ impl File<'_> {
         };
         let mut builders: Vec<Builder> = shape.textual.iter().map(builder).collect();
         if self.is_plain() {
-            self.plain_columns(&mut builders, named, &mut origin, &shape.stop)?;
+            self.plain_columns(&mut builders, before, &mut origin, &shape.stop)?;
         } else {
-            let (mut row, mut skip) = (0usize, named);
-            self.each(width, |record, line| {
-                if std::mem::take(&mut skip) {
-                    return Ok(true);
-                }
+            let mut row = 0;
+            self.each(width, before, |record, line| {
                 if row % ATTENTION == 0 {
                     shape.stop.check()?;
                 }
@@ -253,7 +163,7 @@ impl File<'_> {
                 Ok(true)
             })?;
         }
-        let prefixes = self.prefixes(&builders, named, &origin)?;
+        let prefixes = self.prefixes(&builders, before, &origin)?;
         let mut columns = Vec::with_capacity(width);
         for (j, (builder, prefix)) in builders.into_iter().zip(prefixes).enumerate() {
             columns.push(builder.finish(prefix).map_err(|row| {
@@ -277,12 +187,12 @@ impl File<'_> {
     fn plain_columns(
         &self,
         builders: &mut [Builder],
-        named: bool,
+        mut before: usize,
         origin: &mut Origin,
         stop: &StopSignal,
     ) -> Result<()> {
         let (width, delimiter) = (builders.len(), self.delimiter);
-        let (mut row, mut skip) = (0usize, named);
+        let mut row = 0;
         let (mut start, mut number) = (0, self.first_line);
         while start < self.text.len() {
             let end = memchr::memchr(b'\n', &self.text[start..]).map_or(self.text.len(), |length| start + length);
@@ -293,7 +203,8 @@ impl File<'_> {
             if line.is_empty() || width > 1 && !line.contains(&delimiter) && line.trim_ascii().is_empty() {
                 continue;
             }
-            if std::mem::take(&mut skip) {
+            if before > 0 {
+                before -= 1;
                 continue;
             }
             if row % ATTENTION == 0 {
@@ -328,7 +239,7 @@ impl File<'_> {
     }
 
     /// The texts of the rows that came before a column turned out to be textual.
-    fn prefixes(&self, builders: &[Builder], named: bool, origin: &Origin) -> Result<Vec<Categories>> {
+    fn prefixes(&self, builders: &[Builder], before: usize, origin: &Origin) -> Result<Vec<Categories>> {
         let mut prefixes: Vec<Categories> = builders.iter().map(|_| Categories::default()).collect();
         let late: Vec<(usize, usize)> = builders
             .iter()
@@ -339,11 +250,8 @@ impl File<'_> {
             })
             .collect();
         let Some(until) = late.iter().map(|&(_, from)| from).max() else { return Ok(prefixes) };
-        let (mut row, mut skip) = (0usize, named);
-        self.each(builders.len(), |record, _| {
-            if std::mem::take(&mut skip) {
-                return Ok(true);
-            }
+        let mut row = 0;
+        self.each(builders.len(), before, |record, _| {
             for &(j, from) in &late {
                 if row < from {
                     push_text(&mut prefixes[j], record[j].trim_ascii()).map_err(|_| not_text(origin, row, j))?;
@@ -425,9 +333,4 @@ fn not_text(origin: &Origin, row: usize, column: usize) -> Error {
         .error(row, "the cell is not valid UTF-8 text")
         .at_column(column as u64 + 1)
         .remedy("convert the file to UTF-8, for instance with iconv")
-}
-
-/// Number of line ends before the first other byte.
-fn blank_lines(raw: &[u8]) -> u64 {
-    raw.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).filter(|&&byte| byte == b'\n').count() as u64
 }

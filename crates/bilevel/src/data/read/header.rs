@@ -9,7 +9,7 @@ use super::target;
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
 
 /// The ways to write "no value" that hold in every column: those of pandas.
-const MISSING: [&[u8]; 17] = [
+const MISSING: [&[u8]; 19] = [
     b"",
     b"NA",
     b"N/A",
@@ -27,6 +27,8 @@ const MISSING: [&[u8]; 17] = [
     b"None",
     b"1.#IND",
     b"1.#QNAN",
+    b"-1.#IND",
+    b"-1.#QNAN",
 ];
 
 /// True for a way to write "no value".
@@ -62,33 +64,46 @@ pub struct KnownColumns {
     pub named: bool,
     /// Their names, and all texts in those that hold texts.
     pub columns: Vec<(String, Option<Vec<String>>)>,
+    /// Its target, by name or number: that of other files as well, unless [`ReadOptions::target`](super::ReadOptions) or a file
+    /// of labels says otherwise. By its number it need not be there: a file without it may have features at its place.
+    pub target: Option<String>,
 }
 
 impl KnownColumns {
     /// Whether the first of `rows` names the columns.
     ///
     /// Of columns with known names it does when it holds half of these, or some where [`has_header`] says so, too. Of others it
-    /// does as well when each of two columns or more holds a text that is not one of its own there, and below some that are.
+    /// does not when some cell is a number or text that its column is known for; else it does where [`has_header`] says so, and
+    /// when each of two columns or more holds a text that is not one of its own there, and below some that are.
     pub(super) fn are_named_by(&self, rows: &[Vec<Vec<u8>>]) -> bool {
         let Some((first, rest)) = rows.split_first() else { return false };
         if self.named {
-            let is_there = |name: &String| first.iter().any(|cell| cell.eq_ignore_ascii_case(name.as_bytes()));
+            let cells: HashSet<Vec<u8>> = first.iter().map(|cell| cell.to_ascii_lowercase()).collect();
+            let is_there = |name: &String| cells.contains(&name.as_bytes().to_ascii_lowercase());
             return match self.columns.iter().filter(|(name, _)| is_there(name)).count() {
                 0 => text_over_numbers(first, rest),
                 found => 2 * found >= self.columns.len() || has_header(rows),
             };
         }
-        let strange = |name: &String, texts: &Option<Vec<String>>| {
-            let j = name.strip_prefix('x')?.parse::<usize>().ok()?.checked_sub(1)?;
-            let known = |cell: &[u8]| match texts {
-                None => is_number(cell),
-                Some(texts) => texts.iter().any(|text| text.as_bytes() == cell),
-            };
-            let cell = first.get(j)?;
-            (is_text(cell) && !known(cell) && column(rest, j).any(|cell| known(cell))).then_some(())
+        let place = |name: &str| name.strip_prefix('x')?.parse::<usize>().ok()?.checked_sub(1);
+        let known = |cell: &[u8], texts: &Option<Vec<String>>| match texts {
+            None => is_number(cell),
+            Some(texts) => texts.iter().any(|text| text.as_bytes() == cell),
         };
-        has_header(rows)
-            || self.columns.len() > 1 && self.columns.iter().all(|(name, texts)| strange(name, texts).is_some())
+        let is_data = |name: &str, texts: &Option<Vec<String>>| {
+            place(name).and_then(|j| first.get(j)).is_some_and(|cell| !is_missing(cell) && known(cell, texts))
+        };
+        let is_strange = |name: &str, texts: &Option<Vec<String>>| {
+            let Some((j, cell)) = place(name).and_then(|j| Some((j, first.get(j)?))) else { return false };
+            is_text(cell) && !known(cell, texts) && column(rest, j).any(|cell| known(cell, texts))
+        };
+        if counts_columns(rows) {
+            return true;
+        }
+        if self.columns.iter().any(|(name, texts)| is_data(name, texts)) {
+            return false;
+        }
+        has_header(rows) || self.columns.len() > 1 && self.columns.iter().all(|(name, texts)| is_strange(name, texts))
     }
 }
 
@@ -130,13 +145,23 @@ fn occurrences(line: &[u8], delimiter: u8) -> usize {
         .count()
 }
 
+/// Whether the first of `rows` numbers the columns from 0 on, as tables without names are written by pandas. Of few columns it
+/// may be data.
+fn counts_columns(rows: &[Vec<Vec<u8>>]) -> bool {
+    let [first, _, ..] = rows else { return false };
+    first.len() >= 4 && first.iter().enumerate().all(|(j, cell)| *cell == j.to_string().as_bytes())
+}
+
 /// Whether the first of `rows` names the columns.
 ///
-/// It does when some column holds a text there and numbers below, or the usual name of a target that does not occur below. It also
+/// It does when it numbers them, when some column holds a text there and numbers below, or the usual name of a target that does not occur below. It also
 /// does when its cells are distinct texts that do not occur again in their columns, and below them either half of some
 /// column are numbers or some text comes twice.
 pub(super) fn has_header(rows: &[Vec<Vec<u8>>]) -> bool {
     let Some((first, rest)) = rows.split_first() else { return false };
+    if counts_columns(rows) {
+        return true;
+    }
     let again = |j: usize| column(rest, j).any(|cell| *cell == first[j]);
     if text_over_numbers(first, rest) || (0..first.len()).any(|j| target::is_usual(&first[j]) && !again(j)) {
         return true;
@@ -165,9 +190,10 @@ mod tests {
 
     #[test]
     fn headers_beside_known_columns() {
+        let known = |named, columns| KnownColumns { named, columns, target: None };
         let texts = |texts: &str| Some(texts.split('|').map(String::from).collect::<Vec<_>>());
         let columns = |names: [&str; 2]| vec![(names[0].into(), texts("red|blue")), (names[1].into(), texts("s|m"))];
-        let named = KnownColumns { named: true, columns: columns(["color", "size"]) };
+        let named = known(true, columns(["color", "size"]));
         for (first, expected) in
             [("color,size", true), ("Size,COLOR", true), ("id,size", true), ("red,s", false), ("a,b", false)]
         {
@@ -175,12 +201,16 @@ mod tests {
         }
         assert!(named.are_named_by(&cells("a,weight\nred,1\nblue,2")), "a file with other columns");
         assert!(named.are_named_by(&cells("color,size")));
-        let unnamed = KnownColumns { named: false, columns: columns(["x1", "x2"]) };
+        let unnamed = known(false, columns(["x1", "x2"]));
         for (first, expected) in [("color,size", true), ("green,s", false), ("red,l", false), ("?,size", false)] {
             assert_eq!(unnamed.are_named_by(&cells(&format!("{first}\nred,m\nblue,s"))), expected, "{first}");
         }
         assert!(!unnamed.are_named_by(&cells("green,l\ngrey,xl")), "nothing here is known");
-        let numbers = KnownColumns { named: false, columns: vec![("x2".into(), None)] };
+        let numbers = known(false, vec![("x2".into(), None)]);
+        let one = known(false, vec![("x1".into(), texts("red|blue"))]);
+        for (text, expected) in [("red,1\ngreen,2", false), ("blue,a\nred,1\nred,2", false), ("c,y\nred,1", true)] {
+            assert_eq!(one.are_named_by(&cells(text)), expected, "{text}");
+        }
         assert!(numbers.are_named_by(&cells("a,b\nx,1\ny,2")) && !numbers.are_named_by(&cells("x,1\ny,2")));
     }
 
@@ -193,6 +223,8 @@ mod tests {
         assert!(header("age,,y\n3,x,a\n4,y,b"), "a column without a name");
         assert!(header("2019,2020,class\n3,4,p\n5,6,q"), "years are names beside a target");
         assert!(!header("3,4,p\n5,6,class\n3,4,class") && !header("2,1,y\n3,4,n\n5,6,y"), "usual names may be labels");
+        assert!(header("0,1,2,3\n5,3,1,0\n4,2,1,1"), "columns may be numbered");
+        assert!(!header("0,1,2\n5,3,1\n4,2,1") && !header("0,1,2,3"), "few numbers are data");
         assert!(header("job,age\na,1\nb,old"), "an error below does not undo a header");
         assert!(!header("1,2\n3,4"));
         assert!(!header("28.7,g\n31,g\n2,h"), "a label in every row is no header");

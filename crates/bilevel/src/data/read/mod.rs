@@ -12,6 +12,8 @@ mod npz;
 mod number;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod place;
+mod records;
 mod sniff;
 mod svmlight;
 mod target;
@@ -24,7 +26,7 @@ pub use svmlight::LARGEST_INDEX;
 pub(super) use target::suggestion;
 
 use super::design::Precision;
-use super::table::{Contents, Origin, Table};
+use super::table::{Contents, Labels, Origin, Table};
 use crate::stop::StopSignal;
 use crate::{Error, Result};
 
@@ -117,6 +119,18 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Table> {
         None => sniff::format(path, &bytes)?,
     };
     check_target(path, format, options)?;
+    let labels = options.labels.as_deref().map(labels::read).transpose()?;
+    table_of(path, bytes, format, labels, options)
+}
+
+/// The table in the `bytes` of a file, with `labels` from a file of their own where they have one.
+fn table_of(
+    path: &Path,
+    bytes: bytes::Bytes,
+    format: Format,
+    labels: Option<Labels>,
+    options: &ReadOptions,
+) -> Result<Table> {
     let matrix = |(design, labels): (_, _)| Table {
         origin: Origin::new(path),
         format,
@@ -137,9 +151,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Table> {
         Format::Idx => matrix(idx::read(path, bytes, options)?),
         Format::Parquet => read_parquet(path, bytes, options)?,
     };
-    if let Some(labels) = &options.labels {
-        table.labels = Some(labels::read(labels)?);
-    }
+    table.labels = labels.or(table.labels);
     check(path, &table, options)?;
     Ok(table)
 }

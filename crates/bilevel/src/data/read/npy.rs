@@ -7,6 +7,7 @@ use super::categories::Categories;
 use super::shown;
 use crate::data::dense::DenseMatrix;
 use crate::data::design::{DesignMatrix, Element, Precision};
+use crate::data::span::FarColumns;
 use crate::data::table::Labels;
 use crate::{Error, Result};
 
@@ -85,10 +86,15 @@ impl<'a> Array<'a> {
 
     /// All elements as numbers, in the order in which they are stored.
     fn numbers<T: Element>(&self) -> Result<Vec<T>> {
+        self.decode(self.data)
+    }
+
+    /// `data`, some elements, as numbers.
+    fn decode<T: Element>(&self, data: &[u8]) -> Result<Vec<T>> {
         macro_rules! convert {
             ($type:ty) => {{
                 const SIZE: usize = size_of::<$type>();
-                let chunks = self.data.chunks_exact(SIZE).map(|chunk| {
+                let chunks = data.chunks_exact(SIZE).map(|chunk| {
                     let mut bytes = [0u8; SIZE];
                     bytes.copy_from_slice(chunk);
                     let value =
@@ -115,23 +121,60 @@ impl<'a> Array<'a> {
         }
     }
 
-    /// The array as `n x p` matrix; NaN stays (missing), infinities are an error.
+    /// Whether single precision rounds some numbers of this type.
+    pub(super) fn is_rounded(&self) -> bool {
+        match self.kind {
+            Kind::Float => self.size > 4,
+            Kind::Signed | Kind::Unsigned => self.size >= 4,
+            Kind::Bool | Kind::Unicode | Kind::Bytes => false,
+        }
+    }
+
+    /// The array as `n x p` matrix; NaN stays (missing), infinities are an error. It has double precision, too, where single
+    /// precision would spoil a column.
     pub(super) fn matrix(&self, precision: Precision) -> Result<DesignMatrix> {
+        let precision = if self.is_rounded() && self.needs_double()? { Precision::F64 } else { precision };
         Ok(match precision {
             Precision::F32 => DesignMatrix::DenseF32(self.dense()?),
             Precision::F64 => DesignMatrix::DenseF64(self.dense()?),
         })
     }
 
-    fn dense<T: Element>(&self) -> Result<DenseMatrix<T>> {
-        let (rows, cols) = match *self.shape {
-            [rows] => (rows, 1),
-            [rows, cols] => (rows, cols),
-            _ => {
-                return Err(Error::input(format!("the array has {} dimensions, {:?}", self.shape.len(), self.shape))
-                    .remedy("reshape it to rows x features"));
+    /// Rows and columns.
+    fn extents(&self) -> Result<(usize, usize)> {
+        match *self.shape {
+            [rows] => Ok((rows, 1)),
+            [rows, cols] => Ok((rows, cols)),
+            _ => Err(Error::input(format!("the array has {} dimensions, {:?}", self.shape.len(), self.shape))
+                .remedy("reshape it to rows x features")),
+        }
+    }
+
+    /// Whether single precision would spoil a column.
+    fn needs_double(&self) -> Result<bool> {
+        let (rows, cols) = self.extents()?;
+        let mut far = FarColumns::default();
+        let mut gathered = Vec::new();
+        for i in 0..rows {
+            let row = match self.fortran {
+                false => &self.data[i * cols * self.size..][..cols * self.size],
+                true => {
+                    gathered.clear();
+                    let element = |j: usize| &self.data[(j * rows + i) * self.size..][..self.size];
+                    (0..cols).for_each(|j| gathered.extend_from_slice(element(j)));
+                    &gathered
+                }
+            };
+            far.add_dense(&self.decode::<f64>(row)?);
+            if !far.any() {
+                break;
             }
-        };
+        }
+        Ok(far.need_double())
+    }
+
+    fn dense<T: Element>(&self) -> Result<DenseMatrix<T>> {
+        let (rows, cols) = self.extents()?;
         let mut values = self.numbers::<T>()?;
         if self.fortran && cols > 1 {
             values =

@@ -8,20 +8,22 @@ use zip::ZipArchive;
 use super::npy::Array;
 use super::target::suggestion;
 use super::{LARGEST_INDEX, ReadOptions};
+use crate::data::convert::convert;
 use crate::data::csr::CsrMatrix;
 use crate::data::design::{DesignMatrix, Element, Precision};
-use crate::data::table::Labels;
+use crate::data::span::FarColumns;
+use crate::data::table::{Labels, Origin};
 use crate::{Error, Result};
 
 pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<(DesignMatrix, Option<Labels>)> {
-    read_archive(bytes, options).map_err(|error| error.in_file(path))
+    read_archive(path, bytes, options).map_err(|error| error.in_file(path))
 }
 
-fn read_archive(bytes: &[u8], options: &ReadOptions) -> Result<(DesignMatrix, Option<Labels>)> {
+fn read_archive(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<(DesignMatrix, Option<Labels>)> {
     let mut archive = Archive(ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?);
     let names = archive.names();
     let design = if names.iter().any(|name| name == "indptr") {
-        sparse(&mut archive, options)?
+        sparse(path, &mut archive, options)?
     } else if let Some(name) = names.iter().find(|name| *name == "X" || *name == "x") {
         let bytes = archive.member(name)?;
         within(name, Array::parse(&bytes).and_then(|array| array.matrix(options.precision)))?
@@ -82,7 +84,7 @@ impl Archive<'_> {
     }
 }
 
-fn sparse(archive: &mut Archive<'_>, options: &ReadOptions) -> Result<DesignMatrix> {
+fn sparse(path: &Path, archive: &mut Archive<'_>, options: &ReadOptions) -> Result<DesignMatrix> {
     if let Ok(bytes) = archive.member("format") {
         let format = Array::parse(&bytes).ok().and_then(|array| array.text(0)).unwrap_or_default();
         if format != "csr" {
@@ -96,10 +98,15 @@ fn sparse(archive: &mut Archive<'_>, options: &ReadOptions) -> Result<DesignMatr
         indices: archive.integers("indices")?,
         data: archive.member("data")?,
     };
-    Ok(match options.precision {
-        Precision::F32 => DesignMatrix::CsrF32(parts.matrix()?),
-        Precision::F64 => DesignMatrix::CsrF64(parts.matrix()?),
-    })
+    let data = within("data", Array::parse(&parts.data))?;
+    if options.precision == Precision::F32 && !data.is_rounded() {
+        return Ok(DesignMatrix::CsrF32(parts.matrix()?));
+    }
+    let matrix = DesignMatrix::CsrF64(parts.matrix()?);
+    let mut far = FarColumns::default();
+    far.add_matrix(&matrix);
+    let double = options.precision == Precision::F64 || far.need_double();
+    convert(matrix, false, double, &Origin::new(path))
 }
 
 struct Parts {
@@ -111,9 +118,9 @@ struct Parts {
 
 impl Parts {
     /// The matrix, with the entries of each row sorted and zeros dropped.
-    fn matrix<T: Element>(self) -> Result<CsrMatrix<T>> {
+    fn matrix<T: Element>(&self) -> Result<CsrMatrix<T>> {
         let values = within("data", Array::parse(&self.data).and_then(|array| array.finite::<T>()))?;
-        let [rows, cols] = *self.shape else {
+        let [rows, cols] = self.shape[..] else {
             return Err(Error::input("array 'shape' must hold rows and columns"));
         };
         if cols as u64 > LARGEST_INDEX {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Format;
 use super::number::{is_blank, parse};
+use super::place::without_mark;
 use crate::{Error, Result};
 
 /// Bytes looked at.
@@ -38,7 +39,7 @@ pub(super) fn format(path: &Path, bytes: &[u8]) -> Result<Format> {
     match extension(without_compression(&name)) {
         "csv" | "tsv" => Ok(Format::Delimited),
         "svm" | "libsvm" | "svmlight" => Ok(Format::Svmlight),
-        _ if looks_like_svmlight(head, bytes.len() > head.len()) => Ok(Format::Svmlight),
+        _ if looks_like_svmlight(without_mark(head), bytes.len() > head.len()) => Ok(Format::Svmlight),
         _ => Ok(Format::Delimited),
     }
 }

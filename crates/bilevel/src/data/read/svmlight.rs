@@ -7,9 +7,11 @@ use std::path::Path;
 
 use super::categories::Categories;
 use super::number::{is_blank, parse, parse_prefix, token_length};
+use super::place::Place;
 use super::{ATTENTION, ReadOptions};
 use crate::data::csr::CsrMatrix;
 use crate::data::design::{DesignMatrix, Element, Precision};
+use crate::data::span::FarColumns;
 use crate::data::table::{Labels, Origin};
 use crate::{Error, Result};
 
@@ -19,17 +21,16 @@ pub const LARGEST_INDEX: u64 = 1 << 27;
 
 /// The matrix, the labels and the lines of the rows.
 pub(super) fn read(path: &Path, bytes: &[u8], options: &ReadOptions) -> Result<(DesignMatrix, Option<Labels>, Origin)> {
-    let found = read_part(path, bytes, &Part { first_line: 1, textual: false }, options)?;
+    let found = read_part(path, bytes, &Part { place: Place::START, textual: false }, options)?;
     if found.0.rows() == 0 {
         return Err(Error::input("the file holds no rows, only comments and empty lines").in_file(path));
     }
     Ok(found)
 }
 
-/// Where some lines stand in their file, and what is known of it.
+/// Some lines of a file, and what is known of it.
 pub(super) struct Part {
-    /// Number of the first line.
-    pub(super) first_line: u64,
+    pub(super) place: Place,
     /// Whether labels are texts, even if all of these are numbers.
     pub(super) textual: bool,
 }
@@ -41,29 +42,41 @@ pub(super) fn read_part(
     part: &Part,
     options: &ReadOptions,
 ) -> Result<(DesignMatrix, Option<Labels>, Origin)> {
-    match options.precision {
-        Precision::F32 => read_as::<f32>(path, bytes, part, options).map(|(m, l, o)| (DesignMatrix::CsrF32(m), l, o)),
-        Precision::F64 => read_as::<f64>(path, bytes, part, options).map(|(m, l, o)| (DesignMatrix::CsrF64(m), l, o)),
+    let bytes = part.place.text(bytes);
+    if options.precision == Precision::F32 {
+        let mut far = FarColumns::default();
+        let look = |indices: &[u32], values: &[f64]| far.add_sparse(indices, values);
+        let (matrix, labels, origin) = read_as::<f32, f32>(path, bytes, part, options, look)?;
+        if !far.are_spoiled() {
+            return Ok((DesignMatrix::CsrF32(matrix), labels, origin));
+        }
+        // What else single precision cannot hold is left out or refused as ever.
+        let (matrix, labels, origin) = read_as::<f32, f64>(path, bytes, part, options, |_, _| {})?;
+        return Ok((DesignMatrix::CsrF64(matrix), labels, origin));
     }
+    let (matrix, labels, origin) = read_as::<f64, f64>(path, bytes, part, options, |_, _| {})?;
+    Ok((DesignMatrix::CsrF64(matrix), labels, origin))
 }
 
-fn read_as<T: Element>(
+/// Numbers that `Asked` can hold, stored as `T`; `look` sees each row as it is written.
+fn read_as<Asked: Element, T: Element>(
     path: &Path,
     bytes: &[u8],
     part: &Part,
     options: &ReadOptions,
+    mut look: impl FnMut(&[u32], &[f64]),
 ) -> Result<(CsrMatrix<T>, Option<Labels>, Origin)> {
     let mut origin = Origin::new(path);
     // The colons at the beginning tell how many entries to expect: room for them saves copies while the vectors grow.
     let head = &bytes[..bytes.len().min(1 << 16)];
     let guess = memchr::memchr_iter(b':', head).count() * (bytes.len() / head.len().max(1) + 1);
     let (mut indices, mut values) = (Vec::<u32>::with_capacity(guess), Vec::<T>::with_capacity(guess));
-    let mut offsets = vec![0usize];
+    let (mut offsets, mut entries) = (vec![0usize], Vec::<f64>::new());
     let mut numbers = Vec::<f64>::new();
     let (mut textual, mut unlabelled) = (part.textual, false);
     let mut width = options.features.unwrap_or(0) as u64;
 
-    for (number, line) in lines(bytes, part.first_line) {
+    for (number, line) in lines(bytes, part.place.line) {
         let row = offsets.len() - 1;
         if row % ATTENTION == 0 {
             options.stop.check()?;
@@ -85,7 +98,11 @@ fn read_as<T: Element>(
                 None => textual = true,
             }
         }
-        width = width.max(features(line, rest, &mut indices, &mut values).map_err(at)?);
+        entries.clear();
+        let first = indices.len();
+        width = width.max(features::<Asked>(line, rest, &mut indices, &mut entries).map_err(at)?);
+        look(&indices[first..], &entries);
+        values.extend(entries.iter().map(|&value| T::from_f64(value)));
         origin.note_line(row, number);
         offsets.push(indices.len());
     }
@@ -93,7 +110,7 @@ fn read_as<T: Element>(
     let labels = match (unlabelled, textual) {
         (true, _) => None,
         (false, false) => Some(Labels::Numbers(numbers)),
-        (false, true) => Some(text_labels(path, bytes, part.first_line)?),
+        (false, true) => Some(text_labels(path, bytes, part.place.line)?),
     };
     values.shrink_to_fit();
     indices.shrink_to_fit();
@@ -126,15 +143,16 @@ fn label_of(line: &[u8]) -> &[u8] {
     &label[..token_length(label)]
 }
 
-/// Appends the features of `line` from byte `at` on; the largest index, 0 without features.
+/// Appends the features of `line`, up to a remark behind them, from byte `at` on that are not zero as `T`; the largest index, 0 without features.
 #[inline]
-fn features<T: Element>(line: &[u8], mut at: usize, indices: &mut Vec<u32>, values: &mut Vec<T>) -> Result<u64> {
+fn features<T: Element>(line: &[u8], mut at: usize, indices: &mut Vec<u32>, values: &mut Vec<f64>) -> Result<u64> {
+    let line = &line[..memchr::memchr(b'#', &line[at..]).map_or(line.len(), |length| at + length)];
     let mut last = 0u64;
     loop {
         while at < line.len() && is_blank(line[at]) {
             at += 1;
         }
-        if at >= line.len() || line[at] == b'#' {
+        if at >= line.len() {
             return Ok(last);
         }
         let token = at;
@@ -167,7 +185,7 @@ fn features<T: Element>(line: &[u8], mut at: usize, indices: &mut Vec<u32>, valu
         }
         if stored != T::default() {
             indices.push(index as u32 - 1);
-            values.push(stored);
+            values.push(value);
         }
     }
 }

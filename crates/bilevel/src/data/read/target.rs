@@ -25,32 +25,56 @@ pub(super) fn take(table: &mut Table, options: &ReadOptions) -> Result<()> {
     if columns.is_empty() {
         return Err(left_out(&path));
     }
-    let position = match &options.target {
-        Some(wanted) => match find(columns, wanted) {
-            Some(position) => Some(position),
-            None if !options.target_required => None,
-            None => return Err(no_such(columns, wanted, table.named).in_file(path)),
+    // Number of other columns that there must be for a target that is only remembered.
+    let remembered = options.known.as_ref().filter(|_| options.target.is_none() && options.labels.is_none());
+    let remembered = remembered.and_then(|known| Some((known.target.as_ref()?, known.columns.len())));
+    let position = match (options.target.as_ref().map(|target| (target, 0)).or(remembered), options.target_required) {
+        (Some((wanted, others)), required) => match find(columns, wanted) {
+            Some(at) if required || columns[at].name == *wanted || columns.len() > others => Some(at),
+            None if required => return Err(no_such(columns, wanted, table.named).in_file(path)),
+            _ => None,
         },
-        None if !options.target_required || options.labels.is_some() => None,
-        None => usual(columns).or_else(|| {
-            let last = columns.len() - 1;
-            let described =
-                if table.named { format!("'{}'", columns[last].name) } else { format!("{}", columns[last].number) };
-            table.notes.push(format!(
-                "no column is named target, label, class or y: the last column, {described}, is taken for the target (choose with --target)"
-            ));
-            Some(last)
-        }),
+        (None, required) if !required || options.labels.is_some() => None,
+        (None, _) => Some(likely(columns, table.named, &mut table.notes)),
     };
     if let Some(position) = position {
-        let column = columns.remove(position);
-        table.target_name = Some(if table.named { column.name } else { column.number.to_string() });
-        table.labels = Some(column.data.into());
+        take_column(table, position);
     }
-    if columns.is_empty() && !options.exclude.is_empty() {
+    if table.contents.columns() == 0 && !options.exclude.is_empty() {
         return Err(left_out(&path));
     }
     Ok(())
+}
+
+impl Table {
+    /// Takes the column for the target that would be taken by default, where the table has no target and more columns than that.
+    pub fn take_likely_target(&mut self) {
+        if let (Contents::Columns(columns), None) = (&self.contents, &self.labels)
+            && columns.len() > 1
+        {
+            let position = likely(columns, self.named, &mut self.notes);
+            take_column(self, position);
+        }
+    }
+}
+
+/// The column of a usual name for a target, or the last, with a note.
+fn likely(columns: &[Column], named: bool, notes: &mut Vec<String>) -> usize {
+    usual(columns).unwrap_or_else(|| {
+        let last = columns.len() - 1;
+        let described = if named { format!("'{}'", columns[last].name) } else { format!("{}", columns[last].number) };
+        notes.push(format!(
+            "no column is named target, label, class or y: the last column, {described}, is taken for the target (choose with --target)"
+        ));
+        last
+    })
+}
+
+fn take_column(table: &mut Table, position: usize) {
+    let Contents::Columns(columns) = &mut table.contents else { return };
+    let column = columns.remove(position);
+    table.target_name = Some(if table.named { column.name } else { column.number.to_string() });
+    table.labels = Some(column.data.into());
 }
 
 fn left_out(path: &Path) -> Error {
