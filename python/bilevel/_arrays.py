@@ -32,12 +32,13 @@ def core_matrix(X: Any) -> _core.Matrix:
         The array itself, or ``(data, indices, indptr, n_features)``.
     """
     if not sparse.issparse(X):
-        array: npt.NDArray[Any] = X
+        # A field of records may lie where its type must not.
+        array: npt.NDArray[Any] = np.require(X, requirements="A")
         return array
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
-    return X.data, X.indices, X.indptr, X.shape[1]
+    return *(np.require(part, requirements="A") for part in (X.data, X.indices, X.indptr)), X.shape[1]
 
 
 def stored_like(X: Any, other: Any) -> Any:

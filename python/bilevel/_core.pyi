@@ -161,6 +161,7 @@ class StudyRecord(TypedDict):
     hypergradient: list[float]
     objective: float
     contraction: float
+    failed: list[tuple[str, float | None, str]]
 
 class EstimatorSettings(TypedDict):
     """How a hypergradient is computed."""

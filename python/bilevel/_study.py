@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -93,7 +94,8 @@ def study(
     pandas.DataFrame
         One row for each point of each curve: ``method``, ``eta``, ``t``, ``samples``, ``epochs``, ``seconds``, ``mse``,
         ``relative_mse``, and the ``low`` and ``high`` tenth of the relative squared errors. Its ``attrs`` hold the exact
-        ``hypergradient``, the ``objective`` and the ``contraction`` of the map.
+        ``hypergradient``, the ``objective`` and the ``contraction`` of the map, and as ``failed`` the method, step and
+        reason of each replicate that diverged, of which a warning tells.
 
     Examples
     --------
@@ -162,7 +164,11 @@ def study(
             raise ValueError(f"X_val has {X_val.shape[1]} columns, but X has {X.shape[1]}; give the same features in both")
         validation = data(stored_like(X, X_val), y_val if classes is None else codes_of(y_val, classes, "validation"))
     record = _core.study(data(X, y), validation, options, settings, threads(n_jobs), None)
+    if failed := record["failed"]:
+        of = sorted({method if eta is None else f"{method} with eta {eta:g}" for method, eta, _ in failed})
+        warnings.warn(f"{len(failed)} replicates failed ({', '.join(of)}): {failed[0][2]}", RuntimeWarning, stacklevel=2)
     about: dict[Any, Any] = {
+        "failed": failed,
         "hypergradient": record["hypergradient"],
         "objective": record["objective"],
         "contraction": record["contraction"],

@@ -23,7 +23,9 @@ def test_dense_layouts(dtype: Any, heart: Any) -> None:
     wide[:, ::2] = X
     read_only = X.copy()
     read_only.flags.writeable = False
-    for layout in (np.asfortranarray(X), wide[:, ::2], read_only, np.ascontiguousarray(X[::-1])[::-1]):
+    unaligned = np.zeros(X.nbytes + 1, np.uint8)[1:].view(X.dtype).reshape(X.shape)
+    unaligned[:] = X
+    for layout in (np.asfortranarray(X), wide[:, ::2], read_only, unaligned, np.ascontiguousarray(X[::-1])[::-1]):
         model = fit(layout, y)
         assert (model.coef_ == reference.coef_).all()
         assert (model.decision_function(layout) == reference.decision_function(layout)).all()

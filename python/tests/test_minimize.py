@@ -208,6 +208,30 @@ def test_a_lower_level_that_fails_somewhere_is_a_step_too_far(ridge: Ridge, best
     assert found.objective < ridge.solve(ridge.lam)[0]
 
 
+@pytest.mark.parametrize("method", ["gradient", "lbfgs"])
+def test_the_lower_variable_belongs_to_the_upper_one(method: str) -> None:
+    """Objectives that tie, on a plateau, do not mix places up."""
+    lower = bilevel.StochasticLoss(
+        value=lambda w, lam, rows: 0.5 * float(((w - lam) ** 2).sum()),
+        gradient=lambda w, lam, rows: w - lam,
+        hessian_product=lambda w, lam, rows, v: v,
+        cross_product=lambda w, lam, rows, v: -v,
+        dim_w=1,
+        dim_lam=1,
+    )
+
+    def value(w: Any, lam: Any, rows: Any) -> float:
+        return float(np.maximum(0.0, w - 1.0).sum())
+
+    def gradients(w: Any, lam: Any, rows: Any) -> Any:
+        return value(w, lam, rows), (w > 1.0) * 1.0, np.full(1, 1e-9)
+
+    upper = bilevel.UpperObjective(value, gradients, dim_w=1, dim_lam=1)
+    steps: Any = {"outer_step": 0.3} if method == "gradient" else {}
+    found = bilevel.minimize(lower, upper, [3.0], method=method, max_iter=60, **steps)
+    assert found.w == pytest.approx(found.lam, abs=1e-9) and found.hypergradient is not None
+
+
 def test_what_methods_need(ridge: Ridge) -> None:
     upper, lam = ridge.upper(), ridge.lam
     with pytest.raises(ValueError, match="choose from lbfgs, gradient, hoag"):

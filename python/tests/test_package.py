@@ -131,6 +131,11 @@ def test_study(heart: Any) -> None:
     dense = bilevel.study(X[:200], y[:200], X_val=X[200:], y_val=y[200:], **short)
     mixed = bilevel.study(X[:200], y[:200], X_val=sparse.csr_array(X[200:]), y_val=y[200:], **short)
     assert (mixed["mse"] == dense["mse"]).all()
+    with pytest.warns(RuntimeWarning, match="2 replicates failed .sid-constant with eta 3"):
+        some = bilevel.study(
+            X, y, at=0.01, methods=["sid-constant", "aid-fp"], eta=[0.1, 3.0], batch=1, replicates=2, max_epochs=100
+        )
+    assert set(some["method"]) == {"sid-constant", "aid-fp"} and len(some.attrs["failed"]) == 2
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -73,8 +73,9 @@ pub fn study<'py>(
     if let Some(raised) = raised {
         return Err(raised);
     }
-    let (replicates, reference) = result.map_err(raise)?;
+    let (Measured { replicates, failed }, reference) = result.map_err(raise)?;
     let record = columns(py, &replicates)?;
+    record.set_item("failed", failed)?;
     record.set_item("hypergradient", reference.hypergradient)?;
     record.set_item("objective", reference.objective)?;
     record.set_item("contraction", reference.contraction)?;
@@ -89,7 +90,7 @@ fn measure(
     threads: usize,
     signal: &StopSignal,
     mut progress: impl FnMut(usize, usize),
-) -> Result<(Vec<Replicate>, Reference)> {
+) -> Result<(Measured, Reference)> {
     let (lower, upper) = (problem.lower(), problem.upper());
     let lambda = match asked.at[..] {
         [one] => vec![one; problem.hyperparameters()],
@@ -117,16 +118,35 @@ fn measure(
     let limits = StepLimits::of_loss(&map, &reference, &lambda, settings.batch, options.seed)?;
     let curves = choose_curves(&kinds, &asked.etas, &limits)?;
     let jobs = Job::all(&curves, asked.replicates);
-    let mut done = Vec::with_capacity(jobs.len());
+    let (mut done, mut failed, mut first) = (Vec::with_capacity(jobs.len()), Vec::new(), None);
     let map = Capable::gradient_step(&map).jvp_lambda(&map);
     let subject = Subject { map, upper: &upper, lambda: &lambda, rows, reference: &reference.hypergradient };
     run(&subject, &settings, &jobs, threads, signal, |job, measurements| {
         let Job { curve, replicate } = *job;
-        done.push(Replicate { kind: curve.kind(), eta: curve.eta(), replicate, measurements: measurements? });
-        progress(done.len(), jobs.len());
+        match measurements {
+            Ok(measurements) => {
+                done.push(Replicate { kind: curve.kind(), eta: curve.eta(), replicate, measurements });
+            }
+            Err(error) if error.is_numeric() => {
+                failed.push((curve.kind().name(), curve.eta(), error.to_string()));
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+        progress(done.len() + failed.len(), jobs.len());
         Ok(())
     })?;
-    Ok((done, reference))
+    match first {
+        Some(error) if done.is_empty() => Err(error),
+        _ => Ok((Measured { replicates: done, failed }, reference)),
+    }
+}
+
+/// What came of all replicates.
+struct Measured {
+    replicates: Vec<Replicate>,
+    /// The method, its step and the reason of those that diverged.
+    failed: Vec<(&'static str, Option<f64>, String)>,
 }
 
 fn columns<'py>(py: Python<'py>, replicates: &[Replicate]) -> PyResult<Bound<'py, PyDict>> {

@@ -253,7 +253,9 @@ impl Frame<'_> {
             if let Some(ended) = &found.place {
                 place = ended.clone();
             }
-            if best.as_ref().is_none_or(|best| objective <= best.objective) {
+            // Of equals a line search keeps the last, and steps without one the first.
+            let better = |best: &Best| if searches { objective <= best.objective } else { objective < best.objective };
+            if best.as_ref().is_none_or(better) {
                 let w = found.place.map(|place| place.w);
                 best = Some(Best { lambda: lambda.to_vec(), objective, gradient: value.clone(), w });
             }
@@ -292,9 +294,22 @@ impl Frame<'_> {
             reason,
             work: outcome.work,
         };
-        if let Some(best) = best.filter(|best| best.lambda == ended.lambda) {
-            ended.gradient = Some(best.gradient);
-            ended.w = best.w.unwrap_or(ended.w);
+        match best.filter(|best| best.lambda == ended.lambda) {
+            Some(best) => {
+                ended.gradient = Some(best.gradient);
+                ended.w = best.w.unwrap_or(ended.w);
+            }
+            // A trial that was no better was seen last: `w` belongs to `lambda`.
+            None if !bridge.is_halted() => {
+                let (start, mut watch) = ((Some(&place), 0), |_: &_| ControlFlow::Continue(()));
+                let found = plan.estimate(lower, upper, &ended.lambda, start, &mut Measured::default(), &mut watch);
+                bridge.check()?;
+                let found = found?;
+                ended.work += found.estimate.work;
+                ended.gradient = Some(found.estimate.value);
+                ended.w = found.place.map_or(ended.w, |place| place.w);
+            }
+            None => {}
         }
         Ok(ended)
     }
