@@ -210,6 +210,15 @@ class TunedLinearModel(BaseEstimator):
             X_val, y_val, weights_val = held_out
             validation = data(X_val, self._coded(y_val, classes), weights_val)
         options, jobs = self._options(classes, criterion), threads(self.n_jobs)
+        # Of other features, groups or classes than before only the mean says something.
+        counts = {
+            "per-feature": len(names),
+            "per-group": len(names) if groups is None else len(groups[1]),
+            "per-class": 1 if classes is None or len(classes) == 2 else len(classes),
+        }
+        start = options["start"]
+        if start is not None and len(start) != counts.get(options["penalties"], 1):
+            options["start"] = [float(np.mean(start))]
         with listening(self.callbacks, self.verbose) as listener:
             record, raised = _core.tune(train, validation, options, jobs, listener)
         self._keep(record, classes)

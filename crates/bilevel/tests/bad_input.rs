@@ -5,7 +5,9 @@ mod common;
 use std::path::Path;
 
 use bilevel::Error;
+use bilevel::clean::{self, CleanOptions, clean};
 use bilevel::data::*;
+use bilevel::tune::{GlmProblem, Limits, Penalties, Silent, TuneOptions, tune};
 use common::*;
 
 fn fails(name: &str, bytes: impl AsRef<[u8]>) -> Error {
@@ -325,4 +327,150 @@ fn group_files() {
     at(&read("job,work\njob,me\n").unwrap_err(), Some(2), None, "assigned twice");
     at(&read("job,work\n").unwrap_err(), None, None, "feature 'age' has no group");
     at(&read("job,work\nage\n").unwrap_err(), None, None, "same form");
+}
+
+/// 60 rows of two features with this target.
+fn dataset(target: Target) -> Dataset {
+    let x = (0..120).map(|k| (f64::from(k) * 1.618).sin()).collect();
+    let names = vec!["a".to_string(), "b".to_string()];
+    Dataset {
+        design: DesignMatrix::DenseF64(DenseMatrix::new(60, 2, x)),
+        target,
+        groups: Groups::singletons(&names),
+        feature_names: names,
+        measured: vec![true; 2],
+        arrangement: None,
+        weights: None,
+    }
+}
+
+fn numbers() -> Dataset {
+    dataset(Target::Values((0..60).map(|i| (f64::from(i) * 0.7).cos()).collect()))
+}
+
+fn classes(names: &[&str]) -> Dataset {
+    let codes = (0..60).map(|i| i * 7 % 11 % names.len() as u32).collect();
+    dataset(Target::Classes { codes, names: names.iter().map(ToString::to_string).collect() })
+}
+
+/// `data` with one part changed.
+fn changed(mut data: Dataset, change: impl FnOnce(&mut Dataset)) -> Dataset {
+    change(&mut data);
+    data
+}
+
+#[test]
+fn data_sets_that_do_not_hold_together() {
+    let first_entry = |value: f64| {
+        move |data: &mut Dataset| {
+            data.design = match &data.design {
+                DesignMatrix::DenseF64(m) => {
+                    let values = [&[value], &m.values()[1..]].concat();
+                    DesignMatrix::DenseF64(DenseMatrix::new(60, 2, values))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let single =
+        |data: &mut Dataset| data.design = DesignMatrix::DenseF32(DenseMatrix::new(60, 2, vec![f32::NAN; 120]));
+    let wrong = [
+        (changed(numbers(), |data| data.target = Target::Values(vec![1.0; 50].into())), "50 targets for 60 rows"),
+        (changed(numbers(), |data| data.target = Target::Values(vec![1.0; 70].into())), "70 targets for 60 rows"),
+        (changed(numbers(), |data| data.weights = Some(vec![1.0; 5])), "5 weights for 60 rows"),
+        (changed(numbers(), |data| data.weights = Some(vec![0.0; 60])), "rows have weight 0"),
+        (changed(numbers(), |data| data.weights = Some(vec![f64::NAN; 60])), "the weight NaN of"),
+        (changed(numbers(), |data| data.feature_names.truncate(1)), "1 names for 2 features"),
+        (changed(numbers(), |data| data.groups.of_feature.truncate(1)), "1 codes of groups for 2 features"),
+        (changed(numbers(), |data| data.groups.of_feature[1] = 7), "feature 'b' of the"),
+        (changed(numbers(), |data| data.measured.clear()), "0 marks of measurements for 2 features"),
+        (changed(numbers(), first_entry(f64::NAN)), "the feature 'a' of"),
+        (changed(numbers(), first_entry(f64::INFINITY)), "is inf, which is no finite number"),
+        (changed(numbers(), first_entry(1e300)), "too large for a number"),
+        (changed(numbers(), single), "is NaN, which is no finite number"),
+        (changed(numbers(), |data| data.target = Target::Values(vec![f64::NAN; 60].into())), "the target of"),
+        (
+            changed(classes(&["no", "yes"]), |data| {
+                data.target = Target::Classes { codes: vec![9; 60].into(), names: vec!["no".into(), "yes".into()] }
+            }),
+            "row 1 is of class 9",
+        ),
+        (
+            changed(numbers(), |data| {
+                data.design = DesignMatrix::DenseF64(DenseMatrix::new(60, 0, Vec::new()));
+                (data.feature_names, data.groups, data.measured) = (Vec::new(), Groups::singletons(&[]), Vec::new());
+            }),
+            "no features",
+        ),
+        (numbers().range(0..0), "no rows"),
+    ];
+    let options = TuneOptions::default();
+    for (data, part) in &wrong {
+        let good = if matches!(data.target, Target::Values(_)) { numbers() } else { classes(&["no", "yes"]) };
+        let cleaned = |train: &Dataset, trusted: &Dataset, test: Option<&Dataset>| {
+            clean(train, trusted, test, &CleanOptions::default(), &mut clean::Silent).unwrap_err()
+        };
+        for (error, name) in [
+            (tune(data, None, None, &options, &mut Silent).unwrap_err(), "training"),
+            (tune(&good, Some(data), None, &options, &mut Silent).unwrap_err(), "validation"),
+            (tune(&good, None, Some(data), &options, &mut Silent).unwrap_err(), "test"),
+            (GlmProblem::new(data, None, &options).unwrap_err(), "training"),
+            (GlmProblem::new(&good, Some(data), &options).unwrap_err(), "validation"),
+            (cleaned(data, &good, None), "training"),
+            (cleaned(&good, data, None), "trusted"),
+            (cleaned(&good, &good, Some(data)), "test"),
+        ] {
+            assert!(error.is_input());
+            at(&error, None, None, part);
+            at(&error, None, None, name);
+        }
+    }
+    let few = changed(numbers(), |data| data.weights = Some((0..60).map(|i| f64::from(u8::from(i < 2))).collect()));
+    at(&tune(&few, None, None, &options, &mut Silent).unwrap_err(), None, None, "2 training rows are too few");
+    let error = clean(&numbers(), &few, None, &CleanOptions::default(), &mut clean::Silent).unwrap_err();
+    at(&error, None, None, "2 trusted rows are too few");
+}
+
+#[test]
+fn data_sets_that_do_not_fit_together() {
+    let two = classes(&["no", "yes"]);
+    let one_feature = changed(two.clone(), |data| {
+        data.design = DesignMatrix::DenseF64(DenseMatrix::new(60, 1, vec![1.0; 60]));
+        (data.feature_names, data.measured) = (vec!["a".into()], vec![true]);
+        data.groups = Groups::singletons(&data.feature_names);
+    });
+    for (train, other, part) in [
+        (&two, numbers(), "data have numbers to predict, the training data 2 classes (no, yes)"),
+        (&numbers(), two.clone(), "data have 2 classes (no, yes), the training data numbers to predict"),
+        (&two, classes(&["no", "yes", "so"]), "data have 3 classes (no, yes, so), the training data 2 classes"),
+        (&two, classes(&["yes", "no"]), "data have 2 classes (yes, no), the training data 2 classes (no, yes)"),
+        (&two, one_feature, "data have 1 features, the training data 2"),
+    ] {
+        let options = TuneOptions::default();
+        for error in [
+            tune(train, Some(&other), None, &options, &mut Silent).unwrap_err(),
+            tune(train, None, Some(&other), &options, &mut Silent).unwrap_err(),
+            GlmProblem::new(train, Some(&other), &options).unwrap_err(),
+            clean(train, &other, None, &CleanOptions::default(), &mut clean::Silent).unwrap_err(),
+            clean(train, train, Some(&other), &CleanOptions::default(), &mut clean::Silent).unwrap_err(),
+        ] {
+            assert!(error.is_input());
+            at(&error, None, None, part);
+        }
+    }
+}
+
+#[test]
+fn limits_and_starts_of_a_tuning_that_mean_nothing() {
+    let fails = |options: TuneOptions| tune(&numbers(), None, None, &options, &mut Silent).unwrap_err();
+    for tolerance in [f64::NAN, -1.0] {
+        let limits = Limits { tolerance, ..Limits::default() };
+        at(&fails(TuneOptions { limits, ..TuneOptions::default() }), None, None, "the tolerance");
+    }
+    let start = |penalties, count| TuneOptions { start: Some(vec![0.0; count]), penalties, ..TuneOptions::default() };
+    at(&fails(start(Penalties::Shared, 3)), None, None, "3 log-penalties to begin with");
+    at(&fails(start(Penalties::PerFeature, 3)), None, None, "3 log-penalties to begin with");
+    for count in [1, 2] {
+        tune(&numbers(), None, None, &start(Penalties::PerFeature, count), &mut Silent).unwrap();
+    }
 }

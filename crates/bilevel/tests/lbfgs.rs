@@ -177,6 +177,15 @@ fn endings_are_told_apart() {
 }
 
 #[test]
+fn a_largest_move_that_leads_nowhere_is_refused() {
+    for largest_move in [0.0, -1.0, f64::NAN] {
+        let method = BoundedLbfgs { largest_move, ..tight() };
+        let error = method.minimize(&mut rosenbrock, &Domain::unbounded(2), &[0.0; 2], &mut Silent).unwrap_err();
+        assert!(error.is_input() && error.to_string().contains("largest move"), "{error}");
+    }
+}
+
+#[test]
 fn no_coordinate_moves_too_far_at_once() {
     let far = Quadratic { c: vec![1.0, 1e-3], t: vec![400.0, -900.0] };
     let mut oracle = |x: &[f64], _| far.evaluate(x);

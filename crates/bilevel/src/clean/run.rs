@@ -156,19 +156,17 @@ pub(super) fn run(
 }
 
 fn check(train: &Dataset, trusted: &Dataset, test: Option<&Dataset>, options: &CleanOptions) -> Result<()> {
+    train.validate("training")?;
     for (other, name) in [(Some(trusted), "trusted"), (test, "test")] {
         let Some(other) = other else { continue };
-        if other.features() != train.features() {
-            let (found, needed) = (other.features(), train.features());
-            return Err(Error::input(format!("the {name} data have {found} features, the training data {needed}")));
-        }
-        if other.rows() == 0 {
-            return Err(Error::input(format!("the {name} data have no rows")));
-        }
+        other.validate(name)?;
+        train.check_fits(other, name)?;
     }
-    for (rows, name) in [(train.rows(), "training"), (trusted.rows(), "trusted")] {
+    for (rows, name) in [(train.weighing_rows(), "training"), (trusted.weighing_rows(), "trusted")] {
         if rows < 4 {
-            return Err(Error::input(format!("{rows} {name} rows are too few to learn weights with")));
+            return Err(
+                Error::input(format!("{rows} {name} rows are too few to learn weights with")).remedy("give more rows")
+            );
         }
     }
     if !(0.0..1.0).contains(&options.monitor) {

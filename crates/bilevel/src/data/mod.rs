@@ -5,6 +5,7 @@
 //! inside the design matrix and nowhere else.
 
 mod buffer;
+mod checks;
 mod coded;
 mod columns;
 mod convert;

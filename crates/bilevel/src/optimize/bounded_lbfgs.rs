@@ -53,7 +53,7 @@ impl BoundedLbfgs {
     /// observer sees the start and every accepted point.
     ///
     /// # Errors
-    /// Input, for a start of the wrong length or not finite; the oracle's error at the start, and any later one that is
+    /// Input, for a start of the wrong length or not finite, or a largest move that is not positive; the oracle's error at the start, and any later one that is
     /// neither numeric nor an interruption.
     pub fn minimize(
         &self,
@@ -64,6 +64,10 @@ impl BoundedLbfgs {
     ) -> Result<Outcome> {
         if start.len() != domain.len() || !vector::all_finite(start) {
             return Err(Error::input(format!("the start must have {} finite components", domain.len())));
+        }
+        if self.largest_move.is_nan() || self.largest_move <= 0.0 {
+            return Err(Error::input(format!("a largest move of {} leads nowhere", self.largest_move))
+                .remedy("use a positive number, or infinity for none"));
         }
         let clock = Instant::now();
         let m = start.len();

@@ -10,7 +10,7 @@ use super::model::{LinearModel, target_numbers};
 use super::options::{Criterion, Penalties, TuneOptions};
 use super::partition::{Rows, arrange, fair_order};
 use crate::data::{
-    Access, Arrangement, Buffer, Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Standardization, Target,
+    Access, Arrangement, Buffer, Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Standardization,
 };
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use crate::sample::Sampling;
@@ -37,9 +37,6 @@ impl Arranged {
     /// Rows that are handed over are arranged where they are, those that are lent are copied; rows of a mapped file are
     /// arranged already.
     pub(super) fn new(train: Cow<'_, Dataset>, validation: Option<&Dataset>, options: &TuneOptions) -> Result<Self> {
-        for (data, name) in [(Some(&*train), "training"), (validation, "validation")] {
-            data.map_or(Ok(()), |data| check_weights(data, name))?;
-        }
         let loss = choose_loss(&train, options.loss)?;
         let (data, folds, standardization) = match &train.arrangement {
             Some(arrangement) => {
@@ -51,7 +48,6 @@ impl Arranged {
                 (train.into_owned(), Vec::new(), standardization)
             }
             None => {
-                check_magnitudes(&train, "training")?;
                 let (order, folds) = arrange(&train, &options.criterion, options.seed)?;
                 let mut data = match train {
                     // Rows of weight zero are left out.
@@ -82,49 +78,6 @@ impl Arranged {
     }
 }
 
-/// Weights that are given must weigh rows, and not all of them as nothing.
-pub(super) fn check_weights(data: &Dataset, name: &str) -> Result<()> {
-    let Some(weights) = &data.weights else { return Ok(()) };
-    if weights.len() != data.rows() {
-        return Err(Error::input(format!("{} weights for {} {name} rows", weights.len(), data.rows())));
-    }
-    if let Some(row) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
-        return Err(Error::input(format!("the weight {} of {name} row {} is no weight", weights[row], row + 1))
-            .remedy("weights are finite numbers that are not negative"));
-    }
-    if weights.iter().all(|&weight| weight == 0.0) {
-        return Err(Error::input(format!("all {name} rows have weight 0")).remedy("leave the weights out"));
-    }
-    Ok(())
-}
-
-/// Squares of what is fitted are added up over the rows, and must stay numbers.
-fn check_magnitudes(data: &Dataset, name: &str) -> Result<()> {
-    let largest = 0.5 * (f64::MAX / data.rows().max(1) as f64).sqrt();
-    let beyond = |x: &f64| x.abs() > largest;
-    let entry = match &data.design {
-        DesignMatrix::DenseF64(m) => m.values().iter().position(beyond).map(|at| (at % m.cols(), m.values()[at])),
-        DesignMatrix::CsrF64(m) => (0..m.rows()).find_map(|row| {
-            let (features, values) = m.row(row);
-            values.iter().position(beyond).map(|at| (features[at] as usize, values[at]))
-        }),
-        // The squares of all numbers in single precision are numbers in double precision.
-        DesignMatrix::DenseF32(_) | DesignMatrix::Coded(_) | DesignMatrix::CsrF32(_) => None,
-    };
-    let (what, value) = match (entry, &data.target) {
-        (Some((feature, value)), _) => (format!("feature '{}'", data.feature_names[feature]), value),
-        (None, Target::Values(values)) => match values.iter().copied().find(beyond) {
-            Some(value) => ("target".into(), value),
-            None => return Ok(()),
-        },
-        (None, Target::Classes { .. }) => return Ok(()),
-    };
-    Err(Error::input(format!(
-        "the {what} of a {name} row is {value:e}, and sums of its squares are too large for a number"
-    ))
-    .remedy("rescale it: give it in units in which it is smaller"))
-}
-
 /// A byte an entry, where that is all a large dense matrix needs. Before the features are standardized: roundings of
 /// standardized values lie on no grid.
 fn compress(design: &mut DesignMatrix) {
@@ -151,7 +104,6 @@ fn agreed(arrangement: &Arrangement, features: usize, options: &TuneOptions) -> 
 pub(super) fn prepared(mut rows: Dataset, standardization: &Standardization, name: &str) -> Result<Dataset> {
     match &rows.arrangement {
         None => {
-            check_magnitudes(&rows, name)?;
             compress(&mut rows.design);
             standardization.apply(&mut rows.design)?;
         }
@@ -207,14 +159,11 @@ impl GlmProblem {
         options: &TuneOptions,
     ) -> Result<Self> {
         let train = train.into();
-        if let Some(validation) = validation
-            && (validation.features() != train.features() || validation.rows() == 0)
-        {
-            let (found, needed) = (validation.features(), train.features());
-            let rows = validation.rows();
-            return Err(Error::input(format!("{rows} validation rows of {found} features, training of {needed}")));
+        train.validate("training")?;
+        if let Some(validation) = validation {
+            validation.validate("validation")?;
+            train.check_fits(validation, "validation")?;
         }
-        check_weights(&train, "training")?;
         let order = match train.arrangement {
             None => Some(arrange(&train, &Criterion::Auto, options.seed)?.0),
             Some(_) => None,

@@ -17,7 +17,7 @@ use super::options::{Penalties, TuneOptions};
 use super::outcome::{Candidate, Law, Tuned};
 use super::partition::{Judges, Rows, divide, rare_classes};
 use super::path::{Division, Model, Reach, Tried, run_path};
-use super::problem::{Arranged, check_weights, prepared};
+use super::problem::{Arranged, penalty_of, prepared};
 use super::progress::Observer;
 use super::select::{Watched, choose, judge};
 use crate::data::{Buffer, Dataset, RowRanges, Target};
@@ -48,11 +48,10 @@ pub(super) fn run(
     let train_rows = train.rows();
     observer.phase("arranging the rows");
     let Arranged { mut data, folds, validation, standardization, loss } = Arranged::new(train, validation, options)?;
-    check_rows(&data)?;
     let intercept = options.intercept;
     let test = test.map(|test| prepared(test.clone(), &standardization, "test")).transpose()?;
     let bounds = bounds(options, FeatureScale::of(&data.design, intercept, data.weights.as_deref()))?;
-    check_start(options)?;
+    check_options(options, &data, loss)?;
     let mut context = Context::new(options, observer, train_rows, bounds);
     let validation_y = validation.as_ref().map(target_numbers);
     let test_y = test.as_ref().map(target_numbers);
@@ -274,37 +273,40 @@ fn flattering(chosen: &Candidate, whole: &Division<'_>) -> Option<String> {
 }
 
 fn check(train: &Dataset, validation: Option<&Dataset>, test: Option<&Dataset>) -> Result<()> {
-    check_rows(train)?;
+    train.validate("training")?;
     for (other, name) in [(validation, "validation"), (test, "test")] {
         let Some(other) = other else { continue };
-        if other.features() != train.features() {
-            let message =
-                format!("the {name} data have {} features, the training data {}", other.features(), train.features());
-            return Err(Error::input(message));
+        other.validate(name)?;
+        train.check_fits(other, name)?;
+    }
+    match train.weighing_rows() {
+        rows @ 0..4 => {
+            Err(Error::input(format!("{rows} training rows are too few to tune on")).remedy("give more rows"))
         }
-        if other.rows() == 0 {
-            return Err(Error::input(format!("the {name} data have no rows")));
-        }
-        check_weights(other, name)?;
+        _ => Ok(()),
+    }
+}
+
+/// Whether the log-penalties to begin with are numbers, one or as many as the kind asked for has, and the tolerance is one.
+fn check_options(options: &TuneOptions, data: &Dataset, loss: Loss) -> Result<()> {
+    let tolerance = options.limits.tolerance;
+    if tolerance.is_nan() || tolerance < 0.0 {
+        return Err(Error::input(format!("the tolerance {tolerance} of the projected gradient is none"))
+            .remedy("use a small number that is not negative"));
+    }
+    let Some(start) = &options.start else { return Ok(()) };
+    if start.is_empty() || !crate::vector::all_finite(start) {
+        return Err(
+            Error::input("the log-penalties to begin with are no finite numbers").remedy("give one, or leave them out")
+        );
+    }
+    let has = penalty_of(options.penalties, &data.groups, data.features(), loss.outputs()).hyperparameters();
+    if start.len() != 1 && start.len() != has {
+        let message = format!("there are {} log-penalties to begin with, and {has} are tuned", start.len());
+        let remedy = if has == 1 { "give one".into() } else { format!("give one, or {has}") };
+        return Err(Error::input(message).remedy(remedy));
     }
     Ok(())
-}
-
-fn check_start(options: &TuneOptions) -> Result<()> {
-    match &options.start {
-        Some(start) if start.is_empty() || !crate::vector::all_finite(start) => {
-            Err(Error::input("the log-penalties to begin with are no finite numbers")
-                .remedy("give one, or leave them out"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_rows(data: &Dataset) -> Result<()> {
-    match data.rows() {
-        0..4 => Err(Error::input(format!("{} training rows are too few to tune on", data.rows()))),
-        _ => Ok(()),
-    }
 }
 
 /// The candidates to tune, coarse to fine.
