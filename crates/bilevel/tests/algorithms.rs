@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use bilevel::algorithms::{Adjoint, Algorithm, Bilevel, Iterate, Point, Recipe, Settings, Steps, run};
+use bilevel::algorithms::{
+    Adjoint, Algorithm, Bilevel, Blocks, Count, Iterate, Memory, Point, Recipe, Settings, Start, Steps, run,
+};
 use bilevel::domain::Domain;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::sample::Batch;
@@ -305,4 +307,56 @@ fn names_lead_back() {
         assert_eq!(serde_json::to_value(algorithm).unwrap(), algorithm.name());
     }
     assert!("sobas".parse::<Algorithm>().unwrap_err().is_input());
+}
+
+#[test]
+fn recipes_and_starts_that_mean_nothing_are_refused() {
+    let quadratic = quadratic(0.1);
+    let domain = Domain::unbounded(M);
+    let problem = Bilevel { lower: &quadratic, upper: quadratic.upper(), domain: &domain };
+    let go = |recipe, start| {
+        let settings = Settings { recipe, steps: Steps::constant(0.1, 0.1, 0.1), batch: Batch::Rows(8), seed: 0 };
+        run(problem, &settings, start, &mut |at| match at.iterations {
+            5 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(5),
+        })
+    };
+    let one = Adjoint::Steps(Count::Fixed(1));
+    let together = |adjoint, memory, outer_every| Recipe::Together { adjoint, memory, outer_every };
+    let in_turn = |lower, adjoint| Recipe::InTurn { lower, adjoint, start: Start::Warm };
+    let storm = |weight, power| together(one, Memory::Storm { weight, power, blocks: Blocks::All }, 1);
+    for (recipe, part) in [
+        (together(Adjoint::RandomNeumann { terms: 0 }, Memory::None, 1), "terms = 0"),
+        (together(one, Memory::None, 0), "outer_every = 0"),
+        (together(Adjoint::Neumann { terms: 3 }, Memory::Saga, 1), "SAGA"),
+        (together(Adjoint::Steps(Count::Fixed(5)), Memory::None, 1), "one step"),
+        (together(one, Memory::Sarah { period: 0.0 }, 1), "period = 0"),
+        (together(one, Memory::MovingAverage { weight: 5.0 }, 1), "weight = 5"),
+        (storm(-1.0, 1.0), "weight = -1"),
+        (storm(1.0, f64::NAN), "power = NaN"),
+        (in_turn(Count::Fixed(0), one), "lower = 0"),
+        (in_turn(Count::Fixed(1), Adjoint::Steps(Count::Fixed(0))), "adjoint steps = 0"),
+        (in_turn(Count::Growing { exponent: -1.0 }, one), "exponent = -1"),
+        (Recipe::Penalized { lower_steps: 5, initial: 0.0, growth: 0.1 }, "initial = 0"),
+        (Recipe::DynamicBarrier { lower_steps: 5, barrier: f64::NAN }, "barrier = NaN"),
+        (Recipe::ZerothOrder { lower_steps: 5, directions: 0, smoothing: 1e-2 }, "directions = 0"),
+        (Recipe::ZerothOrder { lower_steps: 5, directions: 1, smoothing: 0.0 }, "smoothing = 0"),
+        (Recipe::Inexact { tolerance: f64::NAN, decrease: 0.9 }, "tolerance = NaN"),
+        (Recipe::Inexact { tolerance: 0.1, decrease: 1.5 }, "decrease = 1.5"),
+        (Recipe::Adaptive { memory: Memory::Sarah { period: f64::NAN } }, "period = NaN"),
+    ] {
+        let error = go(recipe, Point::new(&[0.0; D], &[0.0; D], &[0.0; M])).unwrap_err();
+        assert!(error.is_input() && error.to_string().contains(part), "'{part}' is missing in: {error}");
+    }
+    for algorithm in Algorithm::ALL {
+        algorithm.recipe().validate().unwrap();
+    }
+    for start in [
+        Point::new(&[f64::NAN; D], &[0.0; D], &[0.0; M]),
+        Point::new(&[0.0; D], &[f64::INFINITY; D], &[0.0; M]),
+        Point::new(&[0.0; D], &[0.0; D], &[f64::NAN; M]),
+    ] {
+        let error = go(Algorithm::Soba.recipe(), start).unwrap_err();
+        assert!(error.is_input() && error.to_string().contains("the start holds NaN"), "{error}");
+    }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::recipe::Count;
+use super::recipe::{Count, at_least_one};
+use crate::error::Result;
 
 /// How an algorithm comes by `v`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,15 @@ pub enum Adjoint {
 }
 
 impl Adjoint {
+    pub(super) fn validate(self) -> Result<()> {
+        match self {
+            Adjoint::Steps(count) => count.validate("adjoint steps"),
+            // Without products the series is its first term.
+            Adjoint::Neumann { terms: _ } => Ok(()),
+            Adjoint::RandomNeumann { terms } => at_least_one("terms", terms),
+        }
+    }
+
     /// True where `v` is carried from one iteration to the next.
     pub(super) fn is_carried(self) -> bool {
         matches!(self, Adjoint::Steps(_))

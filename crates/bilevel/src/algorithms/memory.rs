@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{Field, Streams};
 use super::problem::Bilevel;
+use super::recipe::{not_negative, positive};
 use super::saga::Saga;
 use crate::company;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sample::{Batch, Sample};
 use crate::vector;
 
@@ -41,6 +42,24 @@ pub enum Memory {
     /// `d_t = F_i(x_t) - table_i + mean of the table` for a block `i` of rows, then `table_i = F_i(x_t)` (SAGA: Defazio, Bach,
     /// Lacoste-Julien, NeurIPS 2014).
     Saga,
+}
+
+impl Memory {
+    pub(super) fn validate(self) -> Result<()> {
+        let share = |weight: f64| match weight > 0.0 && weight <= 1.0 {
+            true => Ok(()),
+            false => Err(Error::input(format!("weight = {weight} of the recipe must be above 0 and at most 1"))),
+        };
+        match self {
+            Memory::None | Memory::Saga => Ok(()),
+            Memory::MovingAverage { weight } => share(weight),
+            Memory::Storm { weight, power, blocks: _ } => {
+                share(weight)?;
+                not_negative("power", power)
+            }
+            Memory::Sarah { period } => positive("period", period),
+        }
+    }
 }
 
 /// Blocks of `(w, v, lambda)`.

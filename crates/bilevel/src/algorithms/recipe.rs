@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adjoint::Adjoint;
 use super::memory::Memory;
+use crate::error::{Error, Result};
 
 /// What one iteration does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -71,6 +72,79 @@ pub enum Recipe {
     },
 }
 
+impl Recipe {
+    /// Checks that an iteration moves all blocks, and by numbers that are some.
+    ///
+    /// # Errors
+    /// Input, naming the part that means nothing.
+    pub fn validate(&self) -> Result<()> {
+        match *self {
+            Recipe::Together { adjoint, memory, outer_every } => {
+                match adjoint {
+                    Adjoint::Steps(Count::Fixed(1)) => {}
+                    Adjoint::Steps(count) => {
+                        return Err(Error::input(format!(
+                            "blocks that move together make one step each, not {count:?}"
+                        ))
+                        .remedy("use Steps(Fixed(1)), or blocks that move in turn"));
+                    }
+                    series if memory == Memory::Saga => {
+                        return Err(Error::input(format!("tables of SAGA hold no {series:?}"))
+                            .remedy("use Steps(Fixed(1)) with them, or another memory"));
+                    }
+                    series => series.validate()?,
+                }
+                memory.validate()?;
+                at_least_one("outer_every", outer_every)
+            }
+            Recipe::InTurn { lower, adjoint, start: _ } => {
+                lower.validate("lower")?;
+                adjoint.validate()
+            }
+            Recipe::Penalized { lower_steps, initial, growth } => {
+                at_least_one("lower_steps", lower_steps)?;
+                positive("initial", initial)?;
+                not_negative("growth", growth)
+            }
+            Recipe::DynamicBarrier { lower_steps, barrier } => {
+                at_least_one("lower_steps", lower_steps)?;
+                positive("barrier", barrier)
+            }
+            Recipe::ZerothOrder { lower_steps, directions, smoothing } => {
+                at_least_one("lower_steps", lower_steps)?;
+                at_least_one("directions", directions)?;
+                positive("smoothing", smoothing)
+            }
+            Recipe::Inexact { tolerance, decrease } => {
+                positive("tolerance", tolerance)?;
+                match decrease > 0.0 && decrease < 1.0 {
+                    true => Ok(()),
+                    false => Err(Error::input(format!("decrease = {decrease} of the recipe must be between 0 and 1"))),
+                }
+            }
+            Recipe::Adaptive { memory } => memory.validate(),
+        }
+    }
+}
+
+pub(super) fn at_least_one(name: &str, count: usize) -> Result<()> {
+    if count > 0 { Ok(()) } else { Err(Error::input(format!("{name} = 0 of the recipe must be at least 1"))) }
+}
+
+pub(super) fn positive(name: &str, value: f64) -> Result<()> {
+    match value > 0.0 && value.is_finite() {
+        true => Ok(()),
+        false => Err(Error::input(format!("{name} = {value} of the recipe must be positive and finite"))),
+    }
+}
+
+pub(super) fn not_negative(name: &str, value: f64) -> Result<()> {
+    match value >= 0.0 && value.is_finite() {
+        true => Ok(()),
+        false => Err(Error::input(format!("{name} = {value} of the recipe must be finite and not negative"))),
+    }
+}
+
 /// How many steps iteration `t` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -85,6 +159,13 @@ pub enum Count {
 }
 
 impl Count {
+    pub(super) fn validate(self, name: &str) -> Result<()> {
+        match self {
+            Count::Fixed(steps) => at_least_one(name, steps),
+            Count::Growing { exponent } => not_negative(&format!("{name} exponent"), exponent),
+        }
+    }
+
     /// Steps of iteration `t`.
     pub fn at(self, t: usize) -> usize {
         match self {

@@ -135,6 +135,7 @@ pub fn run(
     observer: &mut dyn FnMut(&Iterate<'_>) -> ControlFlow<(), usize>,
 ) -> Result<Outcome> {
     problem.validate()?;
+    settings.recipe.validate()?;
     settings.steps.validate()?;
     settings.batch.validate("batch")?;
     if start.layout.0 != problem.dims() {
@@ -143,6 +144,9 @@ pub fn run(
             start.layout.0,
             problem.dims()
         )));
+    }
+    if !vector::all_finite(&start.x) {
+        return Err(Error::input("the start holds NaN or infinity").remedy("begin with finite numbers"));
     }
     let mut scheme = scheme(problem, settings, &start)?;
     let mut paced = Paced::new(problem.lower.is_parallel());
