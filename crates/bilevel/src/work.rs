@@ -19,6 +19,9 @@ pub struct Work {
     pub hessian_products: u64,
     /// Products `d2Phi_hat^T v` and `d2Phi_hat x`, or with the cross derivative of a loss.
     pub cross_products: u64,
+    /// Rows of the upper level, for whatever purpose: a part of `rows`.
+    #[serde(default)]
+    pub upper_rows: u64,
     /// Factorisations of a matrix of the size of `w` (a number, not rows).
     pub factorizations: u64,
 }
@@ -27,6 +30,16 @@ impl Work {
     /// Evaluation of a map or gradient on `rows` rows.
     pub fn gradient(rows: usize) -> Self {
         Work { rows: rows as u64, gradients: rows as u64, ..Work::default() }
+    }
+
+    /// Evaluation of the upper objective or its gradient on `rows` rows.
+    pub fn upper_gradient(rows: usize) -> Self {
+        Work { upper_rows: rows as u64, ..Work::gradient(rows) }
+    }
+
+    /// Rows of the lower level, for whatever purpose.
+    pub fn lower_rows(&self) -> u64 {
+        self.rows - self.upper_rows
     }
 
     /// Product with `d1Phi^T` or a Hessian on `rows` rows.
@@ -54,6 +67,7 @@ impl Add for Work {
             gradients: self.gradients + other.gradients,
             hessian_products: self.hessian_products + other.hessian_products,
             cross_products: self.cross_products + other.cross_products,
+            upper_rows: self.upper_rows + other.upper_rows,
             factorizations: self.factorizations + other.factorizations,
         }
     }
@@ -69,6 +83,7 @@ impl Sub for Work {
             gradients: self.gradients - other.gradients,
             hessian_products: self.hessian_products - other.hessian_products,
             cross_products: self.cross_products - other.cross_products,
+            upper_rows: self.upper_rows - other.upper_rows,
             factorizations: self.factorizations - other.factorizations,
         }
     }

@@ -151,6 +151,7 @@ fn sid_without_noise_is_the_batch_method() {
             gradients: 300 + upper_rows,
             hessian_products: 300,
             cross_products: 100,
+            upper_rows,
             factorizations: 0
         }
     );

@@ -167,7 +167,7 @@ impl<'a> Field<'a> {
         );
         company::axpy(-1.0, grad_w, out_v);
         company::axpy(-1.0, cross, out_lambda);
-        *work += Work::gradient(2 * problem.upper.size(&samples.upper));
+        *work += Work::upper_gradient(2 * problem.upper.size(&samples.upper));
         *work += all_three(problem.lower, 2 * problem.lower.size(&samples.lower));
     }
 }
@@ -176,7 +176,7 @@ impl<'a> Field<'a> {
 pub(super) fn all_three(lower: &dyn StochasticLoss, rows: usize) -> Work {
     let rows = rows as u64;
     let cross_products = if lower.cross_size(&Sample::Full) == 0 { 0 } else { rows };
-    Work { rows, gradients: rows, hessian_products: rows, cross_products, factorizations: 0 }
+    Work { rows, gradients: rows, hessian_products: rows, cross_products, ..Work::default() }
 }
 
 /// The parts that directions are made of, on the sample drawn last.
@@ -203,7 +203,7 @@ impl Parts<'_> {
             );
             company::axpy(-1.0, grad_w, out_v);
             company::axpy(-1.0, cross, out_lambda);
-            *work += Work::gradient(problem.upper.size(&samples.upper));
+            *work += Work::upper_gradient(problem.upper.size(&samples.upper));
             *work += all_three(problem.lower, problem.lower.size(&samples.lower));
             return;
         }
@@ -230,7 +230,7 @@ impl Parts<'_> {
     /// `out = grad_lambda E`; leaves `grad_w E` for the parts that need it.
     pub(super) fn upper(&mut self, w: &[f64], lambda: &[f64], out: &mut [f64]) {
         self.problem.upper.gradients_only(w, lambda, &self.samples.upper, &mut self.room.grad_w, out);
-        self.room.work += Work::gradient(self.problem.upper.size(&self.samples.upper));
+        self.room.work += Work::upper_gradient(self.problem.upper.size(&self.samples.upper));
     }
 
     /// `out -= (d/dlambda grad_w g)^T v`.

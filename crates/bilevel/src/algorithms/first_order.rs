@@ -47,7 +47,7 @@ impl<'a> Gradients<'a> {
     }
 
     fn upper(&mut self, w: &[f64], lambda: &[f64], out: &mut [f64], out_lambda: &mut [f64]) {
-        self.work += Work::gradient(self.problem.upper.size(&self.upper));
+        self.work += Work::upper_gradient(self.problem.upper.size(&self.upper));
         self.problem.upper.gradients(w, lambda, &self.upper, out, out_lambda);
     }
 }

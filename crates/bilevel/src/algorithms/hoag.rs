@@ -115,7 +115,7 @@ impl Scheme for Inexact<'_> {
         let [w, v, lambda] = self.layout.split_mut(&mut point.x);
         self.solve_lower(w, lambda, tolerance)?;
         let value = self.problem.upper.gradients(w, lambda, &Sample::Full, &mut self.grad_w, &mut self.outer);
-        self.work += Work::gradient(self.problem.upper.size(&Sample::Full));
+        self.work += Work::upper_gradient(self.problem.upper.size(&Sample::Full));
         if let Some((before, best, gradient)) = &self.accepted
             && value > best + tolerance.max(SLACK) * best.abs()
         {

@@ -80,13 +80,13 @@ impl Saga {
             // Everything as of the start.
             self.lower.fill(problem, w, lambda, v);
             self.upper.fill(problem, w, lambda);
-            work += all_three(problem.lower, self.lower.cut().rows) + Work::gradient(self.upper.cut().rows);
+            work += all_three(problem.lower, self.lower.cut().rows) + Work::upper_gradient(self.upper.cut().rows);
             self.begun = true;
         }
         let block = self.lower.cut().draw(&mut streams.lower);
         let judged = self.upper.cut().draw(&mut streams.upper);
         let (rows, judged_rows) = (self.lower.cut().span(block).len(), self.upper.cut().span(judged).len());
-        work += all_three(problem.lower, rows) + Work::gradient(judged_rows);
+        work += all_three(problem.lower, rows) + Work::upper_gradient(judged_rows);
         // grad_lambda E into d_lambda, from which the cross product is taken.
         let (Saga { lower, upper, .. }, Room { grad_w, cross, .. }) = (self, &mut field.room);
         company::join(

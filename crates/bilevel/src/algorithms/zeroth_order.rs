@@ -94,7 +94,7 @@ impl Scheme for ZerothOrder<'_> {
         self.start.copy_from_slice(w);
         self.descend(w, lambda, eta);
         self.problem.upper.gradients(w, lambda, &self.upper_sample, &mut self.grad_w, &mut self.outer);
-        self.work += Work::gradient(self.problem.upper.size(&self.upper_sample));
+        self.work += Work::upper_gradient(self.problem.upper.size(&self.upper_sample));
         let (mut perturbed, mut shifted) =
             (std::mem::take(&mut self.perturbed), std::mem::take(&mut self.perturbed_lambda));
         for _ in 0..self.directions {

@@ -65,7 +65,7 @@ impl Upper {
                 at.value += weight * upper.gradients(w, lambda, xi, &mut grad_w, &mut grad_lambda);
                 vector::axpy(weight, &grad_w, &mut at.grad_w);
                 vector::axpy(weight, &grad_lambda, &mut at.grad_lambda);
-                at.work += Work::gradient(upper.size(xi));
+                at.work += Work::upper_gradient(upper.size(xi));
             },
         );
         if !(at.value.is_finite() && vector::all_finite(&at.grad_w) && vector::all_finite(&at.grad_lambda)) {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::curve::Curve;
+use super::descent::lower_samples;
 use super::measure::{Measurement, Subject};
 use super::settings::StudySettings;
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use crate::hypergradient::{
     Sid, TruncatedReverse, UnbiasedSid, ZerothOrder,
 };
 use crate::linear_system::{Gmres, NormalEquations};
-use crate::sample::{Batch, Sample};
+use crate::sample::Batch;
 use crate::step_size::StepSize;
 use crate::stop::StopSignal;
 use crate::vector;
@@ -75,16 +76,6 @@ impl Curve {
             _ => return None,
         })
     }
-
-    /// Rows of the lower level in `work`: without the upper level, and without the cross derivative of a batch method.
-    fn samples(&self, work: &crate::work::Work, upper_rows: u64) -> u64 {
-        let uppers = if matches!(self, Curve::SidMultilevel { .. }) { 4 } else { 1 };
-        let uncounted = match self {
-            Curve::AidNormal | Curve::AidGmres | Curve::Nystrom => work.cross_products,
-            _ => 0,
-        };
-        work.rows - uppers * upper_rows - uncounted
-    }
 }
 
 impl Subject<'_> {
@@ -96,7 +87,6 @@ impl Subject<'_> {
         replicate: u64,
         (checkpoints, stop): (&[usize], &StopSignal),
     ) -> Result<Vec<Measurement>> {
-        let upper_rows = self.upper.size(&Sample::Full) as u64;
         let mut measurements = Vec::with_capacity(checkpoints.len());
         for &t in checkpoints {
             if stop.is_raised() {
@@ -106,7 +96,7 @@ impl Subject<'_> {
             let clock = Instant::now();
             let estimate = method.estimate_on(self.map, self.upper, self.lambda, None, settings.seed, replicate)?;
             let seconds = clock.elapsed().as_secs_f64();
-            let samples = curve.samples(&estimate.work, upper_rows);
+            let samples = lower_samples(&method, &estimate.work);
             let squared_error = vector::distance_squared(&estimate.value, self.reference);
             measurements.push(Measurement {
                 t,

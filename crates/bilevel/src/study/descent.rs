@@ -10,11 +10,10 @@ use std::ops::ControlFlow;
 use crate::diagnose::lanczos;
 use crate::domain::Domain;
 use crate::error::{Error, Result};
-use crate::hypergradient::{Method, SidSaga, SidSvrg, WarmStart};
+use crate::hypergradient::{Method, WarmStart};
 use crate::lower::{Curved, Symmetric};
 use crate::optimize::{Iteration, Limits, OuterStep, ProjectedGradient};
 use crate::row_sums::RowSums;
-use crate::sample::{Batch, Sample};
 use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::work::Work;
@@ -64,7 +63,6 @@ pub fn descend<M: Symmetric + RowSums, U: UpperObjective + ?Sized>(
     stop: &StopSignal,
     mut observe: impl FnMut(&DescentPoint<'_>),
 ) -> Result<()> {
-    let upper_rows = upper.size(&Sample::Full) as u64;
     let state = RefCell::new((WarmStart::zeros(map.dims()), 0u64, 0.0));
     let mut oracle = |lambda: &[f64], number: usize| {
         if stop.is_raised() {
@@ -74,7 +72,7 @@ pub fn descend<M: Symmetric + RowSums, U: UpperObjective + ?Sized>(
         let clock = std::time::Instant::now();
         let estimate = descent.method.estimate(map, upper, lambda, Some(point), descent.seed, number as u64)?;
         *seconds += clock.elapsed().as_secs_f64();
-        *samples += lower_samples(&descent.method, &estimate.work, upper_rows);
+        *samples += lower_samples(&descent.method, &estimate.work);
         Ok(estimate)
     };
     let limits = Limits { iterations: usize::MAX, ..Limits::default() };
@@ -90,16 +88,18 @@ pub fn descend<M: Symmetric + RowSums, U: UpperObjective + ?Sized>(
     if stop.is_raised() { Err(Error::interrupted()) } else { Ok(()) }
 }
 
-/// Rows of the lower level: those of the map and of the linear system, without the upper level. The cross derivative of
-/// a batch method is not counted, as in [`Measurement`](super::Measurement).
-fn lower_samples(method: &Method, work: &Work, upper_rows: u64) -> u64 {
-    match method {
-        Method::Sid(sid) => ((sid.lower_steps + sid.linear_steps) * sid.batch) as u64 + work.cross_products,
-        Method::SidSvrg(SidSvrg { sid, .. }) | Method::SidSaga(SidSaga { sid }) => {
-            work.rows - if let Batch::Rows(rows) = sid.upper_batch { rows as u64 } else { upper_rows }
-        }
-        _ => work.rows - work.cross_products - upper_rows,
-    }
+/// Rows of the lower level in `work`: those of the map and of the linear system. The cross derivative of a method that visits all
+/// rows is not counted.
+pub(super) fn lower_samples(method: &Method, work: &Work) -> u64 {
+    let uncounted = match method {
+        Method::AidFixedPoint(_)
+        | Method::AidConjugateGradient(_)
+        | Method::AidNormalEquations(_)
+        | Method::AidGmres(_)
+        | Method::Nystrom(_) => work.cross_products,
+        _ => 0,
+    };
+    work.lower_rows() - uncounted
 }
 
 /// A step of the gradient map that serves for all penalties up to `largest`: `1/L`, `L` the largest eigenvalue of the

@@ -292,7 +292,7 @@ impl<'a> Fold<'a> {
         if !vector::all_finite(&gradient) {
             return Err(Error::numeric("the hypergradient is not finite"));
         }
-        self.work += minimum.info.work + info.work + Work::gradient(self.upper.len());
+        self.work += minimum.info.work + info.work + Work::upper_gradient(self.upper.len());
         self.train_loss = minimum.value;
         // The change of the value to where the lower level is solved exactly, to first order.
         Ok((value + change, gradient))

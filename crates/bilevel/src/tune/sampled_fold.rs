@@ -133,7 +133,7 @@ impl<'a> SampledFold<'a> {
 
     /// The mean loss over the judging rows at the lower variable found last.
     pub(super) fn criterion(&mut self) -> f64 {
-        self.work += Work::gradient(self.upper.len());
+        self.work += Work::upper_gradient(self.upper.len());
         self.upper.full_value(&self.w)
     }
 

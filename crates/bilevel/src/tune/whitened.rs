@@ -91,7 +91,7 @@ impl GlmProblem {
         let some_upper = pilot(&upper);
         let (mut v, mut ignored) = (vec![0.0; w.len()], vec![0.0; lambda.len()]);
         some_upper.gradients(&w, lambda, &Sample::Full, &mut v, &mut ignored);
-        work += Work::gradient(some_upper.len());
+        work += Work::upper_gradient(some_upper.len());
         units.apply_transpose(&mut v);
 
         let others = if n >= rows + SPECTRUM.0 { rows..rows + SPECTRUM.0 } else { 0..n };

@@ -58,7 +58,7 @@ impl Watch {
         let mut work = Work::default();
         let mut value = |x: &[f64], xi: &Sample| {
             let [w, _, lambda] = layout.split(x);
-            work += Work::gradient(upper.size(xi));
+            work += Work::upper_gradient(upper.size(xi));
             upper.value(w, lambda, xi)
         };
         if span >= self.span_for_all(&field.problem) {
