@@ -51,20 +51,10 @@ pub fn target_kind(loss: LossChoice) -> Option<TargetKind> {
     }
 }
 
-/// The loss for a target, where none was asked for.
-fn loss_for(kind: TargetKind) -> LossChoice {
-    match kind {
-        TargetKind::Binary => LossChoice::Logistic,
-        TargetKind::Classes => LossChoice::Softmax,
-        TargetKind::Counts => LossChoice::Poisson,
-        TargetKind::Real => LossChoice::Squared,
-    }
-}
-
 /// What the library is told of the problem. `kind` is the target that was found.
 pub fn problem_options(args: &ProblemArgs, validation: Option<&Part>, kind: TargetKind) -> TuneOptions {
     TuneOptions {
-        loss: if args.model == LossChoice::Auto { loss_for(kind) } else { args.model },
+        loss: if args.model == LossChoice::Auto { LossChoice::for_kind(kind) } else { args.model },
         penalties: args.penalties,
         criterion: match validation {
             Some(Part::Fraction(fraction)) => Criterion::HeldOut(*fraction),

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::TargetKind;
 use crate::sample::Sampling;
 
 /// The loss to fit with.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossChoice {
-    /// Logistic for two classes, softmax for more, Poisson for counts, squared otherwise.
+    /// Logistic for two classes, softmax for more, squared for numbers: those of a [`Target`](crate::data::Target) do not say
+    /// that they count. [`LossChoice::for_kind`] does.
     #[default]
     Auto,
     /// Two classes, `log(1 + exp(-y m))`.
@@ -25,6 +27,18 @@ pub enum LossChoice {
     SquaredHinge,
     /// Counts, `exp(m) - y m`.
     Poisson,
+}
+
+impl LossChoice {
+    /// The loss for a target of this kind, where none was asked for: Poisson for counts, too.
+    pub fn for_kind(kind: TargetKind) -> Self {
+        match kind {
+            TargetKind::Binary => LossChoice::Logistic,
+            TargetKind::Classes => LossChoice::Softmax,
+            TargetKind::Counts => LossChoice::Poisson,
+            TargetKind::Real => LossChoice::Squared,
+        }
+    }
 }
 
 /// How many hyperparameters the quadratic penalty has.
