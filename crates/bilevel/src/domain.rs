@@ -122,11 +122,11 @@ impl Domain {
         let mut largest = 0.0_f64;
         for (j, (&x, &g)) in lambda.iter().zip(gradient).enumerate() {
             // In terms of the gradient, not of x - g, which would lose a small gradient at a large x.
-            let component = (g / scale.max(f64::MIN_POSITIVE)).clamp(x - self.upper[j], x - self.lower[j]).abs();
-            if component.is_nan() {
+            let (g, low, high) = (g / scale.max(f64::MIN_POSITIVE), x - self.upper[j], x - self.lower[j]);
+            if g.is_nan() || low.is_nan() || high.is_nan() {
                 return f64::NAN;
             }
-            largest = largest.max(component);
+            largest = largest.max(g.clamp(low, high).abs());
         }
         largest
     }

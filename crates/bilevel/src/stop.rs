@@ -56,9 +56,10 @@ impl StopSignal {
     /// The same with what is put aside, or with `time` in place of it where that is more.
     #[must_use]
     pub fn with_reserve(&self, time: Duration) -> Self {
-        let deadline = self.deadline.as_ref().map(|Deadline { at, reserved }| {
+        // A deadline beyond all clocks is none.
+        let deadline = self.deadline.as_ref().and_then(|Deadline { at, reserved }| {
             let reserved = Duration::from_nanos(reserved.load(Ordering::Relaxed));
-            Deadline::new(*at + time.saturating_sub(reserved))
+            at.checked_add(time.saturating_sub(reserved)).map(Deadline::new)
         });
         StopSignal { deadline, flag: self.flag.clone() }
     }

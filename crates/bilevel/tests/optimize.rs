@@ -73,6 +73,8 @@ fn domains() {
     assert_eq!(domain.projected_gradient_norm(&[0.5, -1e9], &[0.0, 1e-9]), 1e-9);
     assert_eq!(Domain::unbounded(1).projected_gradient_norm(&[1e9], &[1e-9]), 1e-9);
     assert!(domain.projected_gradient_norm(&[0.5, 0.0], &[f64::NAN, 0.0]).is_nan());
+    assert!(domain.projected_gradient_norm(&[f64::NAN, 0.0], &[1.0, 0.0]).is_nan());
+    assert!(domain.projected_gradient_norm(&[0.5, f64::NEG_INFINITY], &[1.0, 0.0]).is_nan());
     // A step and its projection in one.
     for domain in [domain, Domain::uniform(2, -1.0, 1.0).unwrap(), Domain::unbounded(2)] {
         let (mut one, mut two) = ([0.5, -0.5], [0.5 - 2.0 * 3.0, -0.5 + 2.0 * 0.125]);

@@ -367,6 +367,7 @@ fn what_is_put_aside_is_there_later() {
     assert!(!copy.is_raised() && !copy.leaves(hours(1)) && copy.with_reserve(Duration::ZERO).leaves(hours(1)));
     signal.reserve(hours(2));
     assert!(copy.is_late() && copy.is_raised());
+    assert!(!copy.with_reserve(Duration::MAX).is_raised(), "a deadline beyond all clocks is none");
     let later = copy.with_reserve(hours(3));
     assert!(later.leaves(hours(2)) && !later.leaves(hours(3)), "an hour beyond the limit");
     assert!(!StopSignal::never().is_raised() && StopSignal::never().leaves(hours(9)));

@@ -5,9 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bilevel::data::{EncodeOptions, Encoder, LabelMap, ReadOptions, TargetKind};
-use bilevel::fixed_point::Average;
-use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Capable, Sid, SidSaga, SidSvrg};
+use bilevel::domain::Domain;
+use bilevel::fixed_point::{Average, FixedPoint};
+use bilevel::hypergradient::{
+    AidConjugateGradient, AidFixedPoint, Capable, Method, Neumann, SeriesLength, Sid, SidSaga, SidSvrg, UnbiasedSid,
+};
 use bilevel::lower::{Dims, GradientMap, StochasticMap};
+use bilevel::optimize::OuterStep;
+use bilevel::problems::closures::RowMap;
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::target::Target;
@@ -15,8 +20,8 @@ use bilevel::sample::Batch;
 use bilevel::step_size::StepSize;
 use bilevel::stop::StopSignal;
 use bilevel::study::{
-    Checkpoints, Curve, CurveKind, CurveSummary, Job, Measurement, Reference, Replicate, StepLimits, StudySettings,
-    Subject, choose_curves, run, summarize,
+    Checkpoints, Curve, CurveKind, CurveSummary, Descent, Job, Measurement, Reference, Replicate, StepLimits,
+    StudySettings, Subject, choose_curves, descend, run, summarize,
 };
 use bilevel::tune::{GlmProblem, LossChoice, Penalties, TuneOptions};
 use bilevel::vector;
@@ -233,10 +238,7 @@ fn rates_on_ridge_regression() {
     let target = LabelMap::learn(&labels, Some(TargetKind::Real), &table.origin).unwrap();
     let target = target.apply(&labels, &table.origin).unwrap();
     let encoded = Encoder::learn(&table, &EncodeOptions::default()).unwrap().encode(table).unwrap();
-    let (design, feature_names, groups) = (encoded.design, encoded.feature_names, encoded.groups);
-    let measured = encoded.measured;
-    let data =
-        bilevel::data::Dataset { design, target, feature_names, groups, measured, arrangement: None, weights: None };
+    let data = encoded.with_target(target);
     let options = TuneOptions { loss: LossChoice::Squared, penalties: Penalties::PerFeature, ..TuneOptions::default() };
     let problem = GlmProblem::new(&data, None, &options).unwrap();
     let (lower, upper, lambda) = (problem.lower(), problem.upper(), [3f64.ln(); 8]);
@@ -271,4 +273,49 @@ fn the_names_of_curves_are_those_of_their_serialised_form() {
         assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
     }
     assert!(CurveKind::DEFAULT.iter().all(|kind| CurveKind::ALL.contains(kind)));
+}
+
+/// Rows of the upper level are no samples of the lower one, however many a method visits.
+#[test]
+fn descents_count_the_rows_of_the_lower_level_alone() {
+    let (problem, map_step) = quadratic();
+    let map = GradientMap { loss: &problem, map_step };
+    let step = StepSize::Constant { eta: 0.3 };
+    let (few, two) = (FixedPoint::sampled(5, 2, step), Batch::Rows(2));
+    let neumann = |upper_batch, cross_batch| {
+        let neumann = Neumann::new(few, SeriesLength::Fixed { terms: 3 }, 0.5, two);
+        Method::Neumann(Neumann { upper_batch, cross_batch, ..neumann })
+    };
+    // Five lower steps and three or two products on two rows each, and the cross derivative on two or all rows.
+    let sid = Sid::bsgm((5, 3), 2, 3, step, step);
+    for (method, most, least) in [
+        (neumann(two, two), 18.0, 16.0),
+        (neumann(Batch::All, Batch::All), 116.0, 114.0),
+        (Method::Sid(Sid { cross_batch: two, ..sid }), 18.0, 18.0),
+        (Method::UnbiasedSid(UnbiasedSid::new(sid)), 1e9, 16.0),
+    ] {
+        let descent = Descent { method, step: OuterStep::adam(0.01), max_epochs: 2.0, seed: 0 };
+        let (domain, mut before) = (Domain::uniform(4, -3.0, 3.0).unwrap(), 0.0);
+        descend((&map, problem.upper(), 100), &descent, &domain, &LAMBDA, &StopSignal::never(), |at| {
+            let samples = (at.epochs - before) * 100.0;
+            assert!((least - 0.1..most + 0.1).contains(&samples), "{}: {samples}", method.name());
+            before = at.epochs;
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+#[should_panic = "what the closure says"]
+fn a_panic_of_a_closure_goes_on_with_its_own_message() {
+    let map = RowMap::builder(Dims { w: 1, lambda: 1 }, 10)
+        .apply(|_, _, _, _| panic!("what the closure says"))
+        .vjp_w(|_, _, _, _, out| out.fill(0.0))
+        .vjp_lambda(|_, _, _, _, out| out.fill(0.0))
+        .build()
+        .unwrap();
+    let upper = Target::new(map.dims(), vec![1.0], 0.0);
+    let subject = Subject { map: Capable::new(&map), upper: &upper, lambda: &[0.0], rows: 10, reference: &[1.0] };
+    let jobs = Job::all(&[Curve::SidConstant { eta: 0.2 }], 2);
+    let _ = run(&subject, &settings(2, 5.0), &jobs, 2, &StopSignal::never(), |_, _| Ok(()));
 }

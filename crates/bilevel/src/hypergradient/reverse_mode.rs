@@ -91,7 +91,8 @@ impl ReverseMode {
     {
         let iterates = Iterates::new(&self.lower, map, upper, lambda, start.as_deref(), self.upper_batch)?;
         let mut run = iterates.begin(start.as_deref(), samples);
-        let mut kept = Checkpoints::new(window);
+        // A window longer than the run is the whole run, with as few iterates kept.
+        let mut kept = Checkpoints::new(window.min(self.lower.steps));
         let status = loop {
             kept.visit(run.state.steps, &run.w, &run.rng);
             if let Some(status) = iterates.step(&mut run) {

@@ -89,7 +89,11 @@ pub(super) fn std_error(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The factor of a standard error with so many degrees of freedom that makes a two-sided interval of this probability.
+///
+/// # Panics
+/// When the probability is not from 0 to 1.
 pub(super) fn t_factor(free: f64, probability: f64) -> f64 {
+    assert!((0.0..=1.0).contains(&probability), "the probability {probability} of an interval must be from 0 to 1");
     StudentsT::new(0.0, 1.0, free).map_or(f64::INFINITY, |t| t.inverse_cdf(0.5 + 0.5 * probability))
 }
 

@@ -61,7 +61,7 @@ pub fn run(
     // Bounded, so that nobody is far ahead of what is kept.
     let (sender, results) = mpsc::sync_channel(1);
     std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, sampled.len().max(1)) {
+        let worker = || {
             let sender = sender.clone();
             let (next, failed, sampled, measure) = (&next, &failed, &sampled, &measure);
             scope.spawn(move || {
@@ -72,8 +72,9 @@ pub fn run(
                         break;
                     }
                 }
-            });
-        }
+            })
+        };
+        let workers: Vec<_> = (0..threads.clamp(1, sampled.len().max(1))).map(|_| worker()).collect();
         drop(sender);
         let mut first: Option<(usize, Error)> = None;
         for (at, result) in results {
@@ -83,6 +84,12 @@ pub fn run(
                 if first.as_ref().is_none_or(|(before, _)| at < *before) {
                     first = Some((at, error));
                 }
+            }
+        }
+        for worker in workers {
+            // A panic, of closures of a user perhaps, goes on with its own message.
+            if let Err(panic) = worker.join() {
+                std::panic::resume_unwind(panic);
             }
         }
         first.map_or(Ok(()), |(_, error)| Err(error))
