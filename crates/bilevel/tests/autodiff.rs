@@ -3,7 +3,7 @@
 
 use bilevel::diagnose::{SolvedDifference, Taylor, Unbiased, ensure};
 use bilevel::hypergradient::{AidFixedPoint, Implicit, Sid};
-use bilevel::lower::{Dims, GradientMap, JvpLambda, StochasticLoss, StochasticMap};
+use bilevel::lower::{Dims, FirstOrder, GradientMap, JvpLambda, StochasticLoss, StochasticMap};
 use bilevel::newton::Newton;
 use bilevel::problems::autodiff::{self, Var};
 use bilevel::sample::Sample;
@@ -36,6 +36,8 @@ fn derivatives_agree_with_those_by_hand() {
     loss.gradient(&W, &LAMBDA, &Sample::Rows(vec![1]), &mut gradient);
     loss.hessian_product(&W, &LAMBDA, &Sample::Rows(vec![1]), &v, &mut hessian);
     loss.cross_product(&W, &LAMBDA, &Sample::Rows(vec![1]), &v, &mut cross);
+    let mut of_lambda = [0.0; 2];
+    loss.gradient_lambda(&W, &LAMBDA, &Sample::Rows(vec![1]), &mut of_lambda);
     let p = 1.0 / (1.0 + (-vector::dot(&X[1], &W)).exp());
     for j in 0..2 {
         let strength = LAMBDA[j].exp();
@@ -43,6 +45,7 @@ fn derivatives_agree_with_those_by_hand() {
         let along = p * (1.0 - p) * vector::dot(&X[1], &v);
         assert!((hessian[j] - (along * X[1][j] + strength * v[j])).abs() < 1e-14);
         assert!((cross[j] - strength * W[j] * v[j]).abs() < 1e-14);
+        assert!((of_lambda[j] - 0.5 * strength * W[j] * W[j]).abs() < 1e-14);
     }
 }
 

@@ -1,10 +1,15 @@
 //! Problems of a user's own: closures, and the Bellman equation, with every estimator and check.
 
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
+use bilevel::algorithms::{Algorithm, Bilevel, Point, Settings, run};
 use bilevel::diagnose::{NoiseEstimate, SolvedDifference, Taylor, Unbiased, ensure};
-use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Implicit, Sid, replicate};
-use bilevel::lower::{Dims, GradientMap, StochasticLoss, StochasticMap};
+use bilevel::domain::Domain;
+use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Implicit, Sid, SidSaga, replicate};
+use bilevel::lower::{Dims, FirstOrder, GradientMap, StochasticLoss, StochasticMap};
 use bilevel::newton::Newton;
-use bilevel::problems::closures::{RowLoss, RowMap, RowObjective};
+use bilevel::problems::closures::{LambdaGradients, RowLoss, RowMap, RowObjective};
 use bilevel::problems::policy_evaluation::PolicyEvaluation;
 use bilevel::problems::target::Target;
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
@@ -24,7 +29,7 @@ fn data() -> (Vec<[f64; 3]>, Vec<f64>) {
 }
 
 /// `(x'w - y)^2/2 + exp(lambda_0)/2 |w|^2 + lambda_1 w_0 cos(w_1)/10`.
-fn loss<'a>(x: &'a [[f64; 3]], y: &'a [f64]) -> RowLoss<'a> {
+fn loss<'a>(x: &'a [[f64; 3]], y: &'a [f64]) -> RowLoss<'a, (), LambdaGradients<'a>> {
     RowLoss::builder(DIMS, N)
         .value(|i, w, l| {
             let r = vector::dot(&x[i], w) - y[i];
@@ -45,6 +50,10 @@ fn loss<'a>(x: &'a [[f64; 3]], y: &'a [f64]) -> RowLoss<'a> {
         .cross_product(|_, w, l, v, out| {
             out[0] = l[0].exp() * vector::dot(w, v);
             out[1] = 0.1 * (w[1].cos() * v[0] - w[0] * w[1].sin() * v[1]);
+        })
+        .gradient_lambda(|_, w, l, out| {
+            out[0] = 0.5 * l[0].exp() * vector::norm_squared(w);
+            out[1] = 0.1 * w[0] * w[1].cos();
         })
         .build()
         .unwrap()
@@ -192,4 +201,80 @@ fn chains_that_are_none_are_refused() {
     ] {
         assert!(new(p, f, gamma).unwrap_err().is_input());
     }
+}
+
+/// Every algorithm moves `lambda` on closures, and those without tuning find what the exact hypergradient calls stationary.
+#[test]
+fn closures_work_with_every_algorithm() {
+    let (x, y) = data();
+    let (loss, upper) = (loss(&x, &y), objective(&x, &y));
+    let mut gradient = [0.0; 2];
+    loss.gradient_lambda(&W, &LAMBDA, &Sample::Rows(vec![3, 8]), &mut gradient);
+    let at = |l0: f64, l1: f64| loss.value(&W, &[l0, l1], &Sample::Rows(vec![3, 8]));
+    let [a, b] = LAMBDA;
+    let differences = [at(a + 1e-5, b) - at(a - 1e-5, b), at(a, b + 1e-5) - at(a, b - 1e-5)].map(|d| d / 2e-5);
+    assert!(vector::distance(&gradient, &differences) < 1e-9, "{gradient:?} {differences:?}");
+
+    let domain = Domain::uniform(2, -4.0, 2.0).unwrap();
+    let problem = Bilevel { lower: &loss, upper: &upper, domain: &domain };
+    let go = |algorithm: Algorithm, iterations: usize| {
+        let first = if algorithm.finds_steps() { [1.0; 3] } else { [0.1; 3] };
+        let settings = Settings::of(algorithm, first, Batch::Rows(32), 0);
+        let start = Point::new(&[0.0; 3], &[0.0; 3], &LAMBDA);
+        let mut watch = |at: &bilevel::algorithms::Iterate<'_>| match at.iterations {
+            n if n == iterations => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(iterations),
+        };
+        run(problem, &settings, start, &mut watch).unwrap().point.lambda().to_vec()
+    };
+    for algorithm in Algorithm::ALL {
+        assert_ne!(go(algorithm, 8), LAMBDA, "{algorithm}");
+    }
+    let found = go(Algorithm::Auto, 3000);
+    let exact = Implicit::default().estimate(&loss, &upper, &found, None, &Newton::default()).unwrap().value;
+    assert!(domain.projected_gradient_norm(&found, &exact) < 1e-3, "{found:?} {exact:?}");
+}
+
+/// `w/2 + lambda x_i` by row: its Jacobian in `w` is symmetric, and each row enters by its own image.
+#[test]
+fn maps_by_closures_serve_methods_that_need_rows_or_symmetry() {
+    let (x, y) = data();
+    let upper = objective(&x, &y);
+    let map = RowMap::builder(DIMS, N)
+        .apply(|i, w, l, out| (0..3).for_each(|j| out[j] = 0.5 * w[j] + l[0] * x[i][j] + l[1] * y[i]))
+        .vjp_w(|_, _, _, v, out| (0..3).for_each(|j| out[j] = 0.5 * v[j]))
+        .vjp_lambda(|i, _, _, v, out| out.copy_from_slice(&[vector::dot(&x[i], v), y[i] * v.iter().sum::<f64>()]))
+        .build()
+        .unwrap()
+        .symmetric();
+    let exact = AidFixedPoint { lower_steps: 200, linear_steps: 200, tolerance: 1e-13 };
+    let exact = exact.estimate(&map, &upper, &LAMBDA, None).unwrap().value;
+    let conjugate =
+        AidConjugateGradient { lower_steps: 200, lower_tolerance: 1e-13, linear_steps: 5, linear_tolerance: 1e-12 };
+    let found = conjugate.estimate(&map, &upper, &LAMBDA, None).unwrap().value;
+    assert!(vector::distance(&found, &exact) < 1e-10);
+    let sid = Sid::new(3000, 64, StepSize::Constant { eta: 0.5 });
+    let found = SidSaga { sid }.estimate(&map, &upper, &LAMBDA, None, 0, 0).unwrap().value;
+    assert!(vector::distance(&found, &exact) < 1e-6 * vector::norm(&exact), "{found:?} {exact:?}");
+    assert!(format!("{map:?}").contains("rows: 700"));
+}
+
+#[test]
+fn steps_on_closures_do_not_evaluate_the_loss() {
+    thread_local!(static VALUES: Cell<usize> = const { Cell::new(0) });
+    let loss = RowLoss::builder(Dims { w: 1, lambda: 1 }, 10)
+        .value(|_, w, _| {
+            VALUES.set(VALUES.get() + 1);
+            w[0] * w[0]
+        })
+        .gradient(|_, w, _, out| out[0] = 2.0 * w[0])
+        .hessian_product(|_, _, _, v, out| out[0] = 2.0 * v[0])
+        .cross_product(|_, _, _, _, out| out[0] = 0.0)
+        .build()
+        .unwrap();
+    let (mut out, rows) = ([0.0], Sample::Rows(vec![1, 2, 3]));
+    GradientMap { loss: &loss, map_step: 0.1 }.apply(&[1.0], &[0.0], &rows, &mut out);
+    assert_eq!((out, VALUES.get()), ([0.8], 0));
+    loss.gradient(&[1.0], &[0.0], &rows, &mut out);
+    assert_eq!(VALUES.get(), 3);
 }

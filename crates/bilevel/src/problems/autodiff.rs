@@ -23,7 +23,7 @@ use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssi
 use echidna::{BReverse, BytecodeTape};
 use num_traits::{Float, ToPrimitive};
 
-use super::closures::{CrossProducts, ForwardProducts, RowLoss, RowMap, RowObjective};
+use super::closures::{CrossProducts, ForwardProducts, LambdaGradients, RowLoss, RowMap, RowObjective};
 use crate::error::Result;
 use crate::lower::Dims;
 
@@ -202,9 +202,9 @@ pub fn loss<'a>(
     dims: Dims,
     rows: usize,
     value: impl Fn(usize, &[Var], &[Var]) -> Var + Send + Sync + Clone + 'a,
-) -> Result<RowLoss<'a, CrossProducts<'a>>> {
+) -> Result<RowLoss<'a, CrossProducts<'a>, LambdaGradients<'a>>> {
     let d = dims.w;
-    let [g1, g2, g3, g4, g5] = std::array::from_fn(|_| value.clone());
+    let [g1, g2, g3, g4, g5, g6] = std::array::from_fn(|_| value.clone());
     RowLoss::builder(dims, rows)
         .value(move |i, w, lambda| Trace::of(w, lambda, |w, lambda| g1(i, w, lambda)).value)
         .gradient(move |i, w, lambda, out| {
@@ -218,6 +218,9 @@ pub fn loss<'a>(
         })
         .cross_jvp(move |i, w, lambda, x, out| {
             out.copy_from_slice(&Trace::of(w, lambda, |w, lambda| g5(i, w, lambda)).hessian_product_lambda(x)[..d]);
+        })
+        .gradient_lambda(move |i, w, lambda, out| {
+            out.copy_from_slice(&Trace::of(w, lambda, |w, lambda| g6(i, w, lambda)).gradient()[d..]);
         })
         .build()
 }

@@ -14,7 +14,6 @@
 //! `i` was drawn. Its mean is `Phi`, and its noise vanishes at the fixed point. Its Jacobian keeps noise there; a step of
 //! `size / n` updates one input after the other.
 
-use super::{for_each_row, sample_size};
 use crate::domain::Domain;
 use crate::error::{Error, Result};
 use crate::lower::{Dims, Jvp, JvpLambda, StochasticMap};
@@ -115,7 +114,7 @@ impl Equilibrium {
     fn slopes(&self, w: &[f64], lambda: &[f64], zeta: &Sample, mut visit: impl FnMut(usize, &[f64], f64)) {
         let factor = self.n as f64 / self.size(zeta) as f64;
         let mut unit = vec![0.0; self.h];
-        for_each_row(zeta, self.n, |i| {
+        zeta.for_each_row(self.n, |i| {
             self.update(i, &w[i * self.h..(i + 1) * self.h], lambda, &mut unit);
             unit.iter_mut().for_each(|u| *u = 1.0 - *u * *u);
             visit(i, &unit, factor);
@@ -133,14 +132,14 @@ impl StochasticMap for Equilibrium {
     }
 
     fn size(&self, zeta: &Sample) -> usize {
-        sample_size(self.n, zeta)
+        zeta.rows_in(self.n)
     }
 
     fn apply(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
         out.copy_from_slice(w);
         let factor = self.n as f64 / self.size(zeta) as f64;
         let mut unit = vec![0.0; self.h];
-        for_each_row(zeta, self.n, |i| {
+        zeta.for_each_row(self.n, |i| {
             let span = i * self.h..(i + 1) * self.h;
             self.update(i, &w[span.clone()], lambda, &mut unit);
             for ((out, unit), w) in out[span.clone()].iter_mut().zip(&unit).zip(&w[span]) {
@@ -238,14 +237,14 @@ impl UpperObjective for Readout {
     }
 
     fn size(&self, xi: &Sample) -> usize {
-        sample_size(self.target.len(), xi)
+        xi.rows_in(self.target.len())
     }
 
     fn value(&self, w: &[f64], lambda: &[f64], xi: &Sample) -> f64 {
         let h = self.readout.len();
         let weight = 1.0 / self.size(xi) as f64;
         let mut value = 0.5 * self.reg * vector::norm_squared(lambda);
-        for_each_row(xi, self.target.len(), |i| {
+        xi.for_each_row(self.target.len(), |i| {
             let error = vector::dot(&self.readout, &w[i * h..(i + 1) * h]) - self.target[i];
             value += 0.5 * weight * error * error;
         });
@@ -257,7 +256,7 @@ impl UpperObjective for Readout {
         let weight = 1.0 / self.size(xi) as f64;
         vector::scaled_copy(self.reg, lambda, grad_lambda);
         grad_w.fill(0.0);
-        for_each_row(xi, self.target.len(), |i| {
+        xi.for_each_row(self.target.len(), |i| {
             let span = i * h..(i + 1) * h;
             let error = vector::dot(&self.readout, &w[span.clone()]) - self.target[i];
             vector::axpy(weight * error, &self.readout, &mut grad_w[span]);

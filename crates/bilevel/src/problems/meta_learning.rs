@@ -18,7 +18,6 @@ use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, MatMut, Side};
 
 use super::row_model::{RowLoss, Rows};
-use super::{for_each_row, sample_size};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::{RowSumLoss, RowSumObjective};
@@ -177,7 +176,7 @@ impl MetaLearning {
     fn visit(&self, w: &[f64], zeta: &Sample, mut visit: impl FnMut(Range<usize>, &[f64], (f64, f64), f64)) -> f64 {
         let weight = 1.0 / self.size(zeta) as f64;
         let mut sum = 0.0;
-        for_each_row(zeta, self.train.rows.len(), |i| {
+        zeta.for_each_row(self.train.rows.len(), |i| {
             let span = self.train.span(i);
             let (x, y) = self.train.rows.row(i);
             let (value, first, second) = self.train.rows.loss().jet(vector::dot(x, &w[span.clone()]), y);
@@ -198,7 +197,7 @@ impl StochasticLoss for MetaLearning {
     }
 
     fn size(&self, zeta: &Sample) -> usize {
-        sample_size(self.train.rows.len(), zeta)
+        zeta.rows_in(self.train.rows.len())
     }
 
     fn cross_size(&self, _zeta: &Sample) -> usize {
@@ -333,13 +332,13 @@ impl UpperObjective for TaskRisk {
     }
 
     fn size(&self, xi: &Sample) -> usize {
-        sample_size(self.tasks.rows.len(), xi)
+        xi.rows_in(self.tasks.rows.len())
     }
 
     fn value(&self, w: &[f64], _lambda: &[f64], xi: &Sample) -> f64 {
         let weight = 1.0 / self.size(xi) as f64;
         let mut sum = 0.0;
-        for_each_row(xi, self.tasks.rows.len(), |i| {
+        xi.for_each_row(self.tasks.rows.len(), |i| {
             let (x, y) = self.tasks.rows.row(i);
             sum += weight * self.tasks.rows.loss().jet(vector::dot(x, &w[self.tasks.span(i)]), y).0;
         });
@@ -351,7 +350,7 @@ impl UpperObjective for TaskRisk {
         grad_lambda.fill(0.0);
         let weight = 1.0 / self.size(xi) as f64;
         let mut sum = 0.0;
-        for_each_row(xi, self.tasks.rows.len(), |i| {
+        xi.for_each_row(self.tasks.rows.len(), |i| {
             let span = self.tasks.span(i);
             let (x, y) = self.tasks.rows.row(i);
             let (value, first, _) = self.tasks.rows.loss().jet(vector::dot(x, &w[span.clone()]), y);

@@ -14,7 +14,6 @@ use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, MatMut, Side};
 
 use super::row_model::{RowLoss, Rows};
-use super::{for_each_row, sample_size};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::{RowSumLoss, RowSumObjective};
@@ -174,7 +173,7 @@ impl Poisoning {
         let (p, weight) = (self.p(), 1.0 / self.size(zeta) as f64);
         let mut shifted = vec![0.0; p];
         let mut sum = 0.0;
-        for_each_row(zeta, self.rows.len(), |i| {
+        zeta.for_each_row(self.rows.len(), |i| {
             let (x, y) = self.rows.row(i);
             shifted.copy_from_slice(x);
             if i < self.poisoned {
@@ -198,7 +197,7 @@ impl StochasticLoss for Poisoning {
     }
 
     fn size(&self, zeta: &Sample) -> usize {
-        sample_size(self.rows.len(), zeta)
+        zeta.rows_in(self.rows.len())
     }
 
     fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64 {
@@ -295,7 +294,7 @@ impl PoisonedRisk {
     fn mean(&self, w: &[f64], xi: &Sample, mut visit: impl FnMut(&[f64], f64)) -> f64 {
         let weight = self.aim.sign() / self.size(xi) as f64;
         let mut sum = 0.0;
-        for_each_row(xi, self.rows.len(), |j| {
+        xi.for_each_row(self.rows.len(), |j| {
             let (x, y) = self.rows.row(j);
             let (value, first, _) = self.rows.loss().jet(vector::dot(x, w), y);
             sum += weight * value;
@@ -317,7 +316,7 @@ impl UpperObjective for PoisonedRisk {
     }
 
     fn size(&self, xi: &Sample) -> usize {
-        sample_size(self.rows.len(), xi)
+        xi.rows_in(self.rows.len())
     }
 
     fn value(&self, w: &[f64], _lambda: &[f64], xi: &Sample) -> f64 {

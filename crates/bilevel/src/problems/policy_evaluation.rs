@@ -22,7 +22,7 @@ use faer::linalg::solvers::{PartialPivLu, Solve};
 
 use crate::error::{Error, Result};
 use crate::lower::{Dims, Jvp, JvpLambda, StochasticMap};
-use crate::sample::{Purpose, Rng, Sample};
+use crate::sample::{Purpose, Rng, Sample, Sampling};
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -186,12 +186,12 @@ impl StochasticMap for PolicyEvaluation {
     }
 
     fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
-        super::draw_rows(u32::MAX as usize, batch, rng, sample);
+        Sampling::Rows.draw(u32::MAX as usize, batch, rng, sample);
     }
 
     /// The exact mean counts as one element.
     fn size(&self, zeta: &Sample) -> usize {
-        super::sample_size(1, zeta)
+        zeta.rows_in(1)
     }
 
     fn apply(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {

@@ -2,10 +2,9 @@
 //!
 //! Its minimiser and both gradients are known in closed form, and its rows make it stochastic where a test needs that.
 
-use super::{draw_rows, for_each_row, sample_size};
 use crate::lower::Dims;
 use crate::row_sums::RowSumObjective;
-use crate::sample::{Purpose, Rng, Sample};
+use crate::sample::{Purpose, Rng, Sample, Sampling};
 use crate::upper::UpperObjective;
 use crate::vector;
 
@@ -61,16 +60,16 @@ impl UpperObjective for Target {
     }
 
     fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
-        draw_rows(self.rows(), batch, rng, sample);
+        Sampling::Rows.draw(self.rows(), batch, rng, sample);
     }
 
     fn size(&self, xi: &Sample) -> usize {
-        sample_size(self.rows(), xi)
+        xi.rows_in(self.rows())
     }
 
     fn value(&self, w: &[f64], lambda: &[f64], xi: &Sample) -> f64 {
         let (mut sum, mut count) = (0.0, 0.0);
-        for_each_row(xi, self.rows(), |j| {
+        xi.for_each_row(self.rows(), |j| {
             sum += vector::distance_squared(w, self.row(j));
             count += 1.0;
         });
@@ -84,7 +83,7 @@ impl UpperObjective for Target {
         } else {
             let count = self.size(xi) as f64;
             grad_w.copy_from_slice(w);
-            for_each_row(xi, self.rows(), |j| vector::axpy(-1.0 / count, self.row(j), grad_w));
+            xi.for_each_row(self.rows(), |j| vector::axpy(-1.0 / count, self.row(j), grad_w));
         }
         self.value(w, lambda, xi)
     }

@@ -22,11 +22,11 @@ use faer::{Accum, Mat, Par, Side};
 
 use self::coefficients::Layout;
 use self::visit::{MixedFactors, Products};
-use super::{draw_rows, sample_size, target::Target};
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::lower::{CrossJvp, Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::RowSumLoss;
-use crate::sample::{Purpose, Rng, Sample};
+use crate::sample::{Purpose, Rng, Sample, Sampling};
 use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -225,11 +225,11 @@ impl StochasticLoss for Quadratic {
     }
 
     fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
-        draw_rows(self.rows(), batch, rng, sample);
+        Sampling::Rows.draw(self.rows(), batch, rng, sample);
     }
 
     fn size(&self, zeta: &Sample) -> usize {
-        sample_size(self.rows(), zeta)
+        zeta.rows_in(self.rows())
     }
 
     fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64 {

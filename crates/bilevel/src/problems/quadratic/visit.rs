@@ -7,7 +7,6 @@ use super::coefficients::{BLOCK, Mixed, Symmetric};
 use super::sums::Sums;
 use crate::company;
 use crate::lower::StochasticLoss;
-use crate::problems::for_each_row;
 use crate::sample::Sample;
 use crate::scratch::scratch;
 use crate::vector;
@@ -102,7 +101,7 @@ impl Quadratic {
         let middle = coefficients.start + middle;
         let add_up = |part: Range<usize>, sum: &mut [f64]| {
             let mut sums = Sums::new(&self.rows, self.layout.len(), part, sum);
-            for_each_row(zeta, self.rows(), |i| sums.add(i));
+            zeta.for_each_row(self.rows(), |i| sums.add(i));
             sums.finish();
         };
         company::join(|| add_up(coefficients.start..middle, first), || add_up(middle..coefficients.end, second));

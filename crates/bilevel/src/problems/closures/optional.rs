@@ -1,0 +1,67 @@
+//! What maps and losses by closures can do beyond what every method needs.
+//!
+//! These closures are optional, and whether they were given is part of the type: a method that needs them does not compile
+//! for a problem without.
+
+use super::{RowLoss, RowMap, RowProduct, RowVector, mean};
+use crate::lower::{CrossJvp, FirstOrder, Jvp, JvpLambda, Symmetric};
+use crate::sample::Sample;
+
+/// `d1Phi_i x` and `d2Phi_i x` by closures; given to `RowMapBuilder::forward`.
+pub struct ForwardProducts<'a> {
+    pub(super) jvp_w: RowProduct<'a>,
+    pub(super) jvp_lambda: RowProduct<'a>,
+}
+
+/// `(d/dlambda grad_w g_i) x` by a closure; given to `RowLossBuilder::cross_jvp`.
+pub struct CrossProducts<'a> {
+    pub(super) cross_jvp: RowProduct<'a>,
+}
+
+/// `grad_lambda g_i` by a closure; given to `RowLossBuilder::gradient_lambda`.
+pub struct LambdaGradients<'a>(pub(super) RowVector<'a>);
+
+/// Jacobians of a map in `w` that are symmetric, beside what else was given; said by `RowMap::symmetric`.
+pub struct SymmetricJacobian<J = ()>(pub(super) J);
+
+fn product(closure: &RowProduct<'_>, rows: usize, [w, lambda, x]: [&[f64]; 3], zeta: &Sample, out: &mut [f64]) {
+    mean(rows, zeta, out, |i, out| {
+        closure(i, w, lambda, x, out);
+        0.0
+    });
+}
+
+impl Jvp for RowMap<'_, ForwardProducts<'_>> {
+    fn jvp_w(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        product(&self.forward.jvp_w, self.rows, [w, lambda, x], zeta, out);
+    }
+}
+
+impl JvpLambda for RowMap<'_, ForwardProducts<'_>> {
+    fn jvp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        product(&self.forward.jvp_lambda, self.rows, [w, lambda, x], zeta, out);
+    }
+}
+
+impl<G: Sync> CrossJvp for RowLoss<'_, CrossProducts<'_>, G> {
+    fn cross_jvp(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        product(&self.forward.cross_jvp, self.rows, [w, lambda, x], zeta, out);
+    }
+}
+
+impl<J: Sync> FirstOrder for RowLoss<'_, J, LambdaGradients<'_>> {
+    fn gradient_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
+        mean(self.rows, zeta, out, |i, out| {
+            (self.gradient_lambda.0)(i, w, lambda, out);
+            0.0
+        });
+    }
+}
+
+impl<J: Sync> Symmetric for RowMap<'_, SymmetricJacobian<J>> {}
+
+impl JvpLambda for RowMap<'_, SymmetricJacobian<ForwardProducts<'_>>> {
+    fn jvp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
+        product(&self.forward.0.jvp_lambda, self.rows, [w, lambda, x], zeta, out);
+    }
+}
