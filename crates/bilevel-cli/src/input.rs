@@ -88,17 +88,9 @@ impl Learned {
         let encoded = table.encode()?;
         let groups = match &args.groups {
             Some(path) => Groups::read(path, &encoded.feature_names, &encoded.groups)?,
-            None => encoded.groups,
+            None => encoded.groups.clone(),
         };
-        let dataset = Dataset {
-            design: encoded.design,
-            target,
-            feature_names: encoded.feature_names,
-            groups: groups.clone(),
-            measured: encoded.measured,
-            arrangement: None,
-            weights: None,
-        };
+        let dataset = Dataset { groups: groups.clone(), ..encoded.with_target(target) };
         Ok((Learned { encoder, labels: map, relabel, groups }, dataset))
     }
 
@@ -117,16 +109,8 @@ impl Learned {
         let mut encoded = self.encoder.encode_file(path, options)?;
         let labels = encoded.labels.take().ok_or_else(|| no_target(path))?;
         let target = self.labels.apply(&self.relabel.apply(labels), &encoded.origin)?;
-        let dataset = Dataset {
-            design: encoded.design,
-            target,
-            feature_names: encoded.feature_names,
-            groups: self.groups.clone(),
-            measured: encoded.measured,
-            arrangement: None,
-            weights: None,
-        };
-        Ok((dataset, encoded.origin))
+        let origin = encoded.origin.clone();
+        Ok((Dataset { groups: self.groups.clone(), ..encoded.with_target(target) }, origin))
     }
 }
 

@@ -80,15 +80,7 @@ fn encode(mut table: bilevel::data::Table) -> bilevel::Result<Dataset> {
     let target = map.apply(&labels, &table.origin)?;
     let encoder = Encoder::learn(&table, &EncodeOptions::default())?;
     let encoded = encoder.encode(table)?;
-    Ok(Dataset {
-        design: encoded.design,
-        target,
-        feature_names: encoded.feature_names,
-        groups: encoded.groups,
-        measured: encoded.measured,
-        arrangement: None,
-        weights: None,
-    })
+    Ok(encoded.with_target(target))
 }
 
 fn report(

@@ -114,15 +114,7 @@ fn problem(file: &str) -> bilevel::Result<GlmProblem> {
     };
     let target = LabelMap::learn(&labels, None, &table.origin)?.apply(&labels, &table.origin)?;
     let encoded = Encoder::learn(&table, &EncodeOptions::default())?.encode(table)?;
-    let mut data = Dataset {
-        design: encoded.design,
-        target,
-        feature_names: encoded.feature_names,
-        groups: encoded.groups,
-        measured: encoded.measured,
-        arrangement: None,
-        weights: None,
-    };
+    let mut data = encoded.with_target(target);
     if images && let Target::Classes { codes, names } = &mut data.target {
         let odd: Vec<u32> = names.iter().map(|name| name.parse::<u32>().unwrap_or(0) % 2).collect();
         *codes = codes.iter().map(|&code| odd[code as usize]).collect::<Vec<u32>>().into();

@@ -20,15 +20,7 @@ fn main() -> Result<()> {
     let map = LabelMap::learn(&labels, None, &table.origin)?;
     let target = map.apply(&labels, &table.origin)?;
     let encoded = encoder.encode(table)?;
-    let whole = Dataset {
-        design: encoded.design,
-        target,
-        feature_names: encoded.feature_names,
-        groups: encoded.groups,
-        measured: encoded.measured,
-        arrangement: None,
-        weights: None,
-    };
+    let whole = encoded.with_target(target);
     let seed: u64 = plain.get(3).map_or(0, |s| s.parse().expect("a seed"));
     let second = plain.get(1).map_or("0.3", |s| s.as_str());
     let (train, test) = match second.parse::<f64>() {
@@ -40,7 +32,7 @@ fn main() -> Result<()> {
             let table = read(Path::new(second), &options)?;
             let target = map.apply(table.labels.as_ref().expect("labels"), &table.origin)?;
             let encoded = encoder.encode(table)?;
-            let test = Dataset { design: encoded.design, target, ..whole.clone() };
+            let test = encoded.with_target(target);
             (whole, test)
         }
     };

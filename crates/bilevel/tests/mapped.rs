@@ -52,15 +52,7 @@ fn in_memory(input: &Path, options: &ConvertOptions<'_>) -> (Dataset, Encoder, L
     let target = map.apply(&labels, &table.origin).unwrap();
     let encoder = Encoder::learn(&table, &options.encode).unwrap();
     let encoded = encoder.encode(table).unwrap();
-    let mut data = Dataset {
-        design: encoded.design,
-        target,
-        feature_names: encoded.feature_names,
-        groups: encoded.groups,
-        measured: encoded.measured,
-        arrangement: None,
-        weights: None,
-    };
+    let mut data = encoded.with_target(target);
     if options.standardize {
         let all = RowRanges::all(data.rows());
         let standardization = Standardization::learn(&data.design, &all, None, options.intercept, &data.measured);

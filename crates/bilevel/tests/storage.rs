@@ -55,15 +55,7 @@ fn tuned_with(file: &Scratch, storage: Storage, options: &TuneOptions) -> (Tuned
     let target = LabelMap::learn(&labels, None, &table.origin).unwrap().apply(&labels, &table.origin).unwrap();
     let encoder = Encoder::learn(&table, &EncodeOptions { storage, ..Default::default() }).unwrap();
     let encoded = encoder.encode(table).unwrap();
-    let data = Dataset {
-        design: encoded.design,
-        target,
-        feature_names: encoded.feature_names,
-        groups: encoded.groups,
-        measured: encoded.measured,
-        arrangement: None,
-        weights: None,
-    };
+    let data = encoded.with_target(target);
     (tune(&data, None, None, options, &mut Silent).unwrap(), data)
 }
 

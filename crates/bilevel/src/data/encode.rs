@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnCode, encode_columns};
 use super::convert::{convert, each_nonzero, normalize_rows};
-use super::dataset::Groups;
+use super::dataset::{Dataset, Groups, Target};
 use super::dense::DenseMatrix;
 use super::design::{DesignMatrix, Element, Precision, Storage};
 use super::learn::EncoderLearner;
@@ -82,6 +82,14 @@ pub struct Encoded {
     pub labels: Option<Labels>,
     /// Where the rows came from.
     pub origin: Origin,
+}
+
+impl Encoded {
+    /// The rows with what is to be predicted of them; labels and origin are left out.
+    pub fn with_target(self, target: Target) -> Dataset {
+        let Encoded { design, feature_names, groups, measured, labels: _, origin: _ } = self;
+        Dataset { design, target, feature_names, groups, measured, arrangement: None, weights: None }
+    }
 }
 
 impl Encoder {
