@@ -21,6 +21,12 @@ pub struct Bilevel<'a> {
     pub domain: &'a Domain,
 }
 
+impl std::fmt::Debug for Bilevel<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bilevel").field("dims", &self.dims()).field("domain", &self.domain).finish_non_exhaustive()
+    }
+}
+
 impl Bilevel<'_> {
     /// Lengths of `w` and `lambda`.
     pub fn dims(&self) -> Dims {

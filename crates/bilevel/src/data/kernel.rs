@@ -72,11 +72,6 @@ impl KernelRows {
         self.rows
     }
 
-    /// True without rows.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
     /// The features that occur, as columns of the original matrix, in rising order.
     pub fn columns(&self) -> &[u32] {
         &self.columns

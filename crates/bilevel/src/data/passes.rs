@@ -38,7 +38,7 @@ struct Chunk {
 }
 
 /// Rows in a chunk of a pass over `n` rows: 64 chunks, but none smaller than 512 or larger than 16 384 rows.
-pub fn chunk_rows(n: usize) -> usize {
+fn chunk_rows(n: usize) -> usize {
     n.div_ceil(64).clamp(512, 16_384)
 }
 

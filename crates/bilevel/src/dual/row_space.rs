@@ -4,12 +4,12 @@
 //! without intercepts).
 
 use crate::data::KernelRows;
-use crate::problems::glm::{Glm, RowLoss};
+use crate::problems::glm::{Glm, MarginLoss};
 
 /// Kernel, loss and intercepts of one lower level at one `lambda`.
 pub(super) struct RowSpace {
     pub kernel: KernelRows,
-    pub loss: RowLoss,
+    pub loss: MarginLoss,
     pub intercept: bool,
     pub outputs: usize,
     /// `1 / strength` of each feature of the kernel.
@@ -26,7 +26,7 @@ impl RowSpace {
         let risk = glm.risk();
         Some(RowSpace {
             kernel: glm.kernel_rows()?,
-            loss: RowLoss::new(risk),
+            loss: MarginLoss::new(risk),
             intercept: risk.parameters() > risk.features() * risk.outputs(),
             outputs: risk.outputs(),
             by_feature: Vec::new(),

@@ -64,7 +64,14 @@ pub struct DualSolver {
     adjoint: Vec<f64>,
 }
 
+impl std::fmt::Debug for DualSolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DualSolver").field("point", &self.point).finish_non_exhaustive()
+    }
+}
+
 /// A point with what belongs to it, see [`DualSolver::state`].
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct DualState {
     point: Vec<f64>,
@@ -80,6 +87,7 @@ impl DualState {
 }
 
 /// What one solver hands to the next for the same rows, without the rows.
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct DualMemory {
     state: DualState,

@@ -75,6 +75,19 @@ impl<'a> Capable<'a> {
     }
 }
 
+/// Which capabilities there are.
+impl std::fmt::Debug for Capable<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capable")
+            .field("dims", &self.map.dims())
+            .field("symmetric", &self.symmetric.is_some())
+            .field("row_sums", &self.row_sums.is_some())
+            .field("jvp", &self.jvp.is_some())
+            .field("jvp_lambda", &self.jvp_lambda.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 fn missing(method: &str, what: &str) -> Error {
     Error::input(format!("{method} needs {what}, which this map does not offer"))
         .remedy("choose another method, or give the map that capability")

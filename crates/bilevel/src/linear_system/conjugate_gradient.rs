@@ -38,6 +38,16 @@ pub enum Preconditioner<'a> {
     Factorized(&'a dyn Factorization),
 }
 
+impl std::fmt::Debug for Preconditioner<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Preconditioner::None => f.write_str("None"),
+            Preconditioner::Diagonal(diagonal) => f.debug_tuple("Diagonal").field(diagonal).finish(),
+            Preconditioner::Factorized(_) => f.write_str("Factorized(..)"),
+        }
+    }
+}
+
 /// Memory of a solve, kept by the caller.
 #[derive(Debug, Clone)]
 pub struct CgWorkspace {

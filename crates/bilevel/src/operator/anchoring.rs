@@ -51,6 +51,7 @@ pub trait Anchoring<M: StochasticMap + ?Sized>: Sync {
 pub struct ByRecomputing;
 
 /// What [`ByRecomputing`] keeps.
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct Images {
     /// `Phi(w~, lambda)`.
@@ -103,6 +104,7 @@ impl<M: StochasticMap + ?Sized> Anchoring<M> for ByRecomputing {
 pub struct ByRemembering;
 
 /// What [`ByRemembering`] keeps.
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct RowMemories {
     /// Of the map at `w~`.

@@ -19,7 +19,7 @@ pub use anchoring::{AnchorPoint, Anchoring, ByRecomputing, ByRemembering, Images
 pub use control_variate::ControlVariate;
 pub use direction::{Direction, Plain, SagaDirection, SvrgDirection};
 pub use lower::LowerOperator;
-pub use pooled::PooledOperator;
+pub(crate) use pooled::PooledOperator;
 pub use row_memory::{Remembered, RowMemory, RowSumOperator};
 pub use saga::Saga;
 pub use svrg::Svrg;

@@ -31,6 +31,16 @@ pub struct Contest<'a> {
     pub start: Point,
 }
 
+impl std::fmt::Debug for Contest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Contest")
+            .field("dims", &self.lower.dims())
+            .field("domain", &self.domain)
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Contest<'_> {
     /// As the algorithms see it.
     pub fn problem(&self) -> Bilevel<'_> {

@@ -39,6 +39,17 @@ pub struct Judge<'a> {
     stop: StopSignal,
 }
 
+impl std::fmt::Debug for Judge<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Judge")
+            .field("dims", &self.lower.dims())
+            .field("domain", &self.domain)
+            .field("newton", &self.newton)
+            .field("w", &self.w)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a> Judge<'a> {
     /// A judge who begins at the lower variable `start`.
     pub fn new(

@@ -44,6 +44,17 @@ pub struct Subject<'a> {
     pub reference: &'a [f64],
 }
 
+impl std::fmt::Debug for Subject<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subject")
+            .field("map", &self.map)
+            .field("lambda", &self.lambda)
+            .field("rows", &self.rows)
+            .field("reference", &self.reference)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The error of one hypergradient and what it cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {

@@ -68,19 +68,6 @@ impl CurveSummary {
         let name = self.kind.name();
         self.eta.map_or(name.into(), |eta| format!("{name}, eta = {eta}"))
     }
-
-    /// The relative mean squared error after `epochs`: on the line through the neighbouring points in logarithms, and
-    /// nothing before the first or after the last.
-    pub fn relative_mse_at(&self, epochs: f64) -> Option<f64> {
-        let after = self.points.iter().position(|point| point.epochs >= epochs)?;
-        let b = self.points[after];
-        if b.epochs == epochs {
-            return Some(b.relative_mse);
-        }
-        let a = *self.points.get(after.checked_sub(1)?)?;
-        let share = (epochs / a.epochs).ln() / (b.epochs / a.epochs).ln();
-        Some((a.relative_mse.ln() * (1.0 - share) + b.relative_mse.ln() * share).exp())
-    }
 }
 
 /// Gathers replicates by curve: methods in the order of [`CurveKind`], larger steps first.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::diagnostics::Diagnostics;
-use super::metrics::{Metrics, predicted_classes};
+use super::metrics::Metrics;
 use crate::data::{Buffer, Dataset, DesignMatrix, Pass, RowRanges, Target};
 use crate::problems::glm::Loss;
 
@@ -53,11 +53,6 @@ impl LinearModel {
         let mut margins = self.margins(design);
         self.loss.predict(&mut margins);
         margins
-    }
-
-    /// The class code predicted for each row; for classifiers.
-    pub fn predict_classes(&self, design: &DesignMatrix) -> Vec<u32> {
-        predicted_classes(self.loss, &self.margins(design)).collect()
     }
 
     /// Predictions set against the target of `data`; `rows_are` names the rows.

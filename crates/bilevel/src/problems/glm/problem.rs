@@ -115,7 +115,7 @@ impl<'a> Glm<'a> {
 
     /// The rows of the mean loss for products with their kernel; `None` where they are stored densely, or have
     /// hyperparameters of their own, which solvers in the space of the rows know nothing of.
-    pub fn kernel_rows(&self) -> Option<KernelRows> {
+    pub(crate) fn kernel_rows(&self) -> Option<KernelRows> {
         if self.is_reweighted() || self.held.is_some() {
             return None;
         }

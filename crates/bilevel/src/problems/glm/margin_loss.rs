@@ -11,14 +11,14 @@ const ROWS: usize = 512;
 
 /// `sum_i c_i loss(m_i, y_i) / sum_i c_i` for margins `m` of shape `n x C`, in the order of the rows.
 #[derive(Debug, Clone)]
-pub struct RowLoss {
+pub struct MarginLoss {
     loss: Loss,
     y: Vec<f64>,
     weights: Option<Vec<f64>>,
     scale: f64,
 }
 
-impl RowLoss {
+impl MarginLoss {
     /// The loss of the rows of `risk`.
     pub fn new(risk: &EmpiricalRisk<'_>) -> Self {
         let gather = |source: &[f64]| risk.rows.ranges().iter().flat_map(|r| &source[r.clone()]).copied().collect();
@@ -26,7 +26,7 @@ impl RowLoss {
             Weighting::Uniform => None,
             Weighting::Rows(c) => Some(gather(c)),
         };
-        RowLoss { loss: risk.loss, y: gather(risk.target), weights, scale: risk.scale }
+        MarginLoss { loss: risk.loss, y: gather(risk.target), weights, scale: risk.scale }
     }
 
     /// Number of outputs `C`.
