@@ -172,7 +172,8 @@ impl StochasticMap for LinearContraction {
 
     /// The exact mean counts as one element.
     fn size(&self, zeta: &Sample) -> usize {
-        zeta.rows_in(1)
+        // A seed is one draw, too.
+        zeta.rows_in(1).max(1)
     }
 
     fn apply(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {

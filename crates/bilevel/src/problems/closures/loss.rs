@@ -167,4 +167,5 @@ impl<J: Sync, G: Sync> Curved for RowLoss<'_, J, G> {
     }
 }
 
-debug!(RowLoss<J, G>, RowLossBuilder<J, G>);
+debug!(RowLoss, J, G);
+debug!(RowLossBuilder, J, G);

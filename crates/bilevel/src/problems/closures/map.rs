@@ -129,4 +129,5 @@ impl<J: Sync> StochasticMap for RowMap<'_, J> {
 
 impl<J: Sync> RowSums for RowMap<'_, J> {}
 
-debug!(RowMap<J>, RowMapBuilder<J>);
+debug!(RowMap, J);
+debug!(RowMapBuilder, J);

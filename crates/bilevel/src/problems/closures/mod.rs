@@ -87,14 +87,14 @@ fn check(dims: Dims, rows: usize) -> Result<()> {
 
 /// Closures have no text: what is shown are the sizes.
 macro_rules! debug {
-    ($($name:ident<$($part:ident),*>),*) => {$(
+    ($name:ident $(, $part:ident)*) => {
         impl<$($part),*> std::fmt::Debug for $name<'_, $($part),*> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 let name = stringify!($name);
                 f.debug_struct(name).field("dims", &self.dims).field("rows", &self.rows).finish_non_exhaustive()
             }
         }
-    )*};
+    };
 }
 
 /// Sets one of the closures that every problem needs.

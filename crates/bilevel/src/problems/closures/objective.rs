@@ -86,4 +86,5 @@ impl UpperObjective for RowObjective<'_> {
 
 impl RowSumObjective for RowObjective<'_> {}
 
-debug!(RowObjective, RowObjectiveBuilder);
+debug!(RowObjective);
+debug!(RowObjectiveBuilder);
