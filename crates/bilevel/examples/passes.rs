@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use bilevel::data::{Dataset, EncodeOptions, Encoder, LabelMap, ReadOptions, Target, read};
+use bilevel::data::{EncodeOptions, Encoder, LabelMap, ReadOptions, Target, read};
 use bilevel::diagnose::loss_constants;
 use bilevel::hypergradient::{
     AidConjugateGradient, ExactLinear, Implicit, PreciseHypergradient, Precision, Stage, WarmStart,

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use bilevel::Result;
-use bilevel::data::{Dataset, EncodeOptions, Encoder, LabelMap, Parts, ReadOptions, read, stratified_order};
+use bilevel::data::{EncodeOptions, Encoder, LabelMap, Parts, ReadOptions, read, stratified_order};
 use bilevel::tune::{Penalties, Silent, TuneOptions, tune};
 
 fn main() -> Result<()> {

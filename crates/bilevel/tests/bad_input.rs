@@ -462,7 +462,7 @@ fn data_sets_that_do_not_fit_together() {
 
 #[test]
 fn limits_and_starts_of_a_tuning_that_mean_nothing() {
-    let fails = |options: TuneOptions| tune(&numbers(), None, None, &options, &mut Silent).unwrap_err();
+    let fails = |options: TuneOptions| tune(numbers(), None, None, &options, &mut Silent).unwrap_err();
     for tolerance in [f64::NAN, -1.0] {
         let limits = Limits { tolerance, ..Limits::default() };
         at(&fails(TuneOptions { limits, ..TuneOptions::default() }), None, None, "the tolerance");
@@ -471,6 +471,6 @@ fn limits_and_starts_of_a_tuning_that_mean_nothing() {
     at(&fails(start(Penalties::Shared, 3)), None, None, "3 log-penalties to begin with");
     at(&fails(start(Penalties::PerFeature, 3)), None, None, "3 log-penalties to begin with");
     for count in [1, 2] {
-        tune(&numbers(), None, None, &start(Penalties::PerFeature, count), &mut Silent).unwrap();
+        tune(numbers(), None, None, &start(Penalties::PerFeature, count), &mut Silent).unwrap();
     }
 }
