@@ -31,6 +31,9 @@ impl<G: StochasticLoss> StochasticLoss for Opaque<'_, G> {
     fn size(&self, zeta: &Sample) -> usize {
         self.0.size(zeta)
     }
+    fn cross_size(&self, zeta: &Sample) -> usize {
+        self.0.cross_size(zeta)
+    }
     fn value(&self, w: &[f64], lambda: &[f64], zeta: &Sample) -> f64 {
         self.0.value(w, lambda, zeta)
     }

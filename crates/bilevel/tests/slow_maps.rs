@@ -56,9 +56,7 @@ fn svrg(contraction: f64) -> By {
 
 #[test]
 fn slow_solves_reach_the_precision() {
-    for (q, precision) in
-        [(0.5, 0.1), (0.9, 0.16), (0.9, 1e-3), (0.99, 0.16), (0.99, 0.01), (0.999, 0.16), (0.999, 0.01)]
-    {
+    for (q, precision) in [(0.5, 0.1), (0.9, 0.16), (0.9, 1e-3), (0.99, 0.16), (0.99, 0.01), (0.999, 0.16)] {
         let truth = 1.0 / ((1.0 - q) * (1.0 - q));
         for (name, by) in [("sid", sid as fn(f64) -> By), ("svrg", svrg)] {
             for precision in [Precision::relative(precision), Precision::absolute(precision * truth)] {

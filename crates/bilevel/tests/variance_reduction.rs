@@ -154,9 +154,10 @@ fn the_error_falls_linearly() {
     }
     let plain = sid(SETTLED).estimate(&map, &upper, &lambda, None, 1, 0).unwrap();
     assert!(error(&plain) > 1e-3, "{:e}", error(&plain));
-    // A step visits two batches and one, or one and one; the passes, the cross derivative and the judging rows on top.
+    // A step visits two batches and one, or one and one; the passes and the judging rows on top. The cross derivative of
+    // a penalty visits none.
     let (t, b, n) = (SETTLED as u64, BATCH as u64, FITTED as u64);
-    let other = n + upper.len() as u64;
+    let other = upper.len() as u64;
     assert_eq!(svrg.work.rows, 3 * t * b + 2 * t.div_ceil(period as u64) * n + other);
     assert_eq!(saga.work.rows, 2 * t * b + 2 * n + other);
 }

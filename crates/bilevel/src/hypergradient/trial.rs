@@ -41,10 +41,10 @@ pub(super) const BIAS_SHARE: f64 = 0.15;
 const CORRECTION_SHARE: f64 = 0.5;
 /// First number of steps.
 const FIRST_STEPS: usize = 256;
-/// Doublings in a row after which what was not forgotten has grown, and the map is taken not to contract: from a start at zero
-/// the hypergradient of a slow map grows like a power of the way for some doublings. Where the contraction is known, they count
-/// once this part of the start should be all that is left.
-const GROWTHS: usize = 5;
+/// Doublings in a row after which what was not forgotten has grown, and the map is taken not to contract: where solves have
+/// diverged before, and where not, since from a start at zero the hypergradient of a slow map grows like a power of the way for
+/// some doublings. Where the contraction is known, they count once this part of the start should be all that is left.
+const GROWTHS: (usize, usize) = (3, 5);
 const SETTLING: f64 = 0.05;
 /// Halvings of `eta` after divergence.
 const RETREATS: usize = 10;
@@ -157,7 +157,8 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
             let early = self.settings.contraction.is_some() && self.remaining(&plan, plan.steps()) > SETTLING;
             grown = if moved > before_doubling.max(noise) && !early { grown + 1 } else { 0 };
             before_doubling = moved;
-            if unforgotten > limit && grown > GROWTHS {
+            let growths = if plan.eta < self.settings.eta { GROWTHS.0 } else { GROWTHS.1 };
+            if unforgotten > limit && grown > growths {
                 let message = format!("after {} steps the solves still depend on where they start", plan.steps());
                 return Err(Error::numeric(message)
                     .remedy("check that the map contracts (a smaller map_step, a larger penalty)"));
