@@ -324,7 +324,7 @@ def test_warm_start(penalties: str, heart: Any) -> None:
     assert model.fit(X, y).n_iter_ < cold / 2
     assert model.validation_loss_ == pytest.approx(loss, rel=1e-3)
     # Fewer features than before have fewer penalties.
-    assert len(model.fit(X[:, :5], y).coef_) == 5
+    assert model.fit(X[:, :5], y).coef_.shape == (1, 5)
 
 
 @pytest.mark.parametrize("method", ["exact", "aid-cg", "aid-fp", "sid-constant", "sid-decreasing"])
