@@ -13,7 +13,7 @@ impl Dataset {
     /// Checks that all parts have the sizes of the features, that codes are known, and that numbers can be computed with;
     /// messages call the data `name`.
     ///
-    /// Numbers of rows that were arranged are not looked at again.
+    /// Numbers and classes of rows that were arranged are not looked at again: there may be very many, of which few are used.
     ///
     /// # Errors
     /// Input, where a part is too short or too long, a code of a class or a group has no name, a weight is negative or no
@@ -52,7 +52,8 @@ impl Dataset {
             ))
             .remedy("name all groups; their codes begin at 0"));
         }
-        if let Target::Classes { codes, names } = &self.target
+        if self.arrangement.is_none()
+            && let Target::Classes { codes, names } = &self.target
             && let Some(row) = codes.iter().position(|&code| code as usize >= names.len())
         {
             return Err(Error::input(format!(
