@@ -1,7 +1,7 @@
 //! Columns of a table to columns of a design matrix: numbers stay, categories become indicators.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +62,7 @@ enum Cells {
         next: Option<f64>,
     },
     Texts {
-        levels: Vec<String>,
+        levels: HashSet<String>,
     },
 }
 
@@ -73,7 +73,7 @@ impl ColumnStatistics {
                 let next = values.first().copied().filter(|first| [0.0, 1.0].contains(first));
                 Cells::Numbers { sum: Total::ZERO, nonzero: 0, span: Span::EMPTY, next }
             }
-            ColumnData::Text { .. } => Cells::Texts { levels: Vec::new() },
+            ColumnData::Text { .. } => Cells::Texts { levels: HashSet::new() },
         };
         let mut this = ColumnStatistics { name: column.name.clone(), rows: 0, missing: 0, cells };
         this.add(column);
@@ -95,10 +95,10 @@ impl ColumnStatistics {
                 *nonzero += values.iter().filter(|&&value| value != 0.0).count();
             }
             (Cells::Texts { levels }, ColumnData::Text { levels: more, .. }) => {
-                if levels != more {
-                    levels.extend(more.iter().cloned());
-                    levels.sort();
-                    levels.dedup();
+                for level in more {
+                    if !levels.contains(level) {
+                        levels.insert(level.clone());
+                    }
                 }
             }
             _ => unreachable!("the parts of a column are of one kind"),
@@ -125,7 +125,8 @@ impl ColumnCode {
                 (Code::Number { mean, numbers_rows: next.is_some() }, *nonzero)
             }
             Cells::Texts { levels } => {
-                let mut levels = levels.clone();
+                let mut levels: Vec<String> = levels.iter().cloned().collect();
+                levels.sort_unstable();
                 if impute && column.missing > 0 && !levels.iter().any(|level| level == MISSING_LEVEL) {
                     levels.push(MISSING_LEVEL.to_string());
                 }
@@ -216,8 +217,7 @@ impl ColumnCode {
                 Ok(Matched::Number { values: Cow::Owned(values), mean: *mean })
             }
             (Code::Categories { levels: known }, ColumnData::Text { codes, levels }) => {
-                let position: HashMap<&str, u32> = known.iter().map(String::as_str).zip(0u32..).collect();
-                let indicator = levels.iter().map(|level| position.get(level.as_str()).copied()).collect();
+                let indicator = levels.iter().map(|level| position(known, level)).collect();
                 Ok(Matched::Category { codes: Cow::Borrowed(codes), indicator, missing: missing_level(known) })
             }
             (Code::Categories { levels: known }, ColumnData::Numeric(values)) => {
@@ -247,6 +247,16 @@ fn number(text: &str) -> Option<f64> {
         return Some(f64::NAN);
     }
     text.parse::<f64>().ok().filter(|value| value.is_finite()).map(|value| value + 0.0)
+}
+
+/// The place of `level` among sorted `levels`, behind which there may be the one of missing cells.
+fn position(levels: &[String], level: &str) -> Option<u32> {
+    let sorted = match levels.split_last() {
+        Some((last, _)) if level == MISSING_LEVEL && last == level => return Some(levels.len() as u32 - 1),
+        Some((last, others)) if last == MISSING_LEVEL => others,
+        _ => levels,
+    };
+    sorted.binary_search_by(|other| other.as_str().cmp(level)).ok().map(|place| place as u32)
 }
 
 fn missing_level(levels: &[String]) -> Option<u32> {

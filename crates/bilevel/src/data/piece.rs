@@ -78,6 +78,18 @@ impl Levels {
         codes.iter().map(|&code| if code == MISSING { MISSING } else { global[code as usize] }).collect()
     }
 
+    /// A column of `codes` with the texts that it holds alone: of all texts of a file there may be as many as rows.
+    fn in_use(&self, mut codes: Vec<u32>) -> ColumnData {
+        let mut used: Vec<u32> = codes.iter().copied().filter(|&code| code != MISSING).collect();
+        used.sort_unstable();
+        used.dedup();
+        let name = |code: u32| &self.names[code as usize];
+        used.sort_unstable_by(|&a, &b| name(a).cmp(name(b)));
+        let local: HashMap<u32, u32> = used.iter().copied().zip(0..).collect();
+        codes.iter_mut().filter(|code| **code != MISSING).for_each(|code| *code = local[code]);
+        ColumnData::Text { codes, levels: used.into_iter().map(|code| name(code).clone()).collect() }
+    }
+
     fn code(&mut self, level: &str) -> u32 {
         if let Some(&code) = self.known.get(level) {
             return code;
@@ -195,7 +207,7 @@ impl Template {
                     let data = match (next(), levels) {
                         (Numbers::F64(values), _) => ColumnData::Numeric(values),
                         (Numbers::F32(values), _) => ColumnData::Numeric(values.into_iter().map(f64::from).collect()),
-                        (Numbers::U32(codes), Some(levels)) => ColumnData::Text { codes, levels: levels.names.clone() },
+                        (Numbers::U32(codes), Some(levels)) => levels.in_use(codes),
                         _ => unreachable!("numbers or codes"),
                     };
                     Column { name: name.clone(), number: *number, data }
