@@ -118,7 +118,6 @@ impl PreciseSvrg {
         let mut point = start.cloned().unwrap_or_else(|| WarmStart::zeros(map.dims()));
         let mut work = Work::default();
         let mut passed = Passed::nothing(map.dims().w);
-        let (mut gone, mut grown) = (f64::INFINITY, 0);
         let mut best = (f64::INFINITY, point.clone());
         for round in 1.. {
             let before = work.rows;
@@ -163,13 +162,11 @@ impl PreciseSvrg {
             work += chains.iter().map(|chain| chain.estimate.work).sum();
             let Round { replicates, spread, left, way, bias, radius, allowed } = found;
             let error = bias + radius;
-            passed.add(&reached.v, &anchor.point.v, left_of_way);
+            passed.add(&reached.v, &anchor.point.v, left_of_way, way);
             let stage = Stage { steps, replicates: chains.len(), error, allowed, rows: work.rows };
             let go_on = observer(&stage).is_continue();
-            grown = if way > gone && passed.remaining() < SETTLING { grown + 1 } else { 0 };
-            gone = way;
             let affordable = 2 * work.rows - before <= precision.max_rows;
-            if grown > GROWTHS && error > allowed {
+            if passed.grown > GROWTHS && error > allowed {
                 if radius < NOISY * way || retreats == RETREATS {
                     return Err(unsettled(round));
                 }
@@ -178,7 +175,7 @@ impl PreciseSvrg {
                     retreats += 1;
                     eta /= 2.0;
                     point = best.1.clone();
-                    (gone, grown, passed) = (f64::INFINITY, 0, Passed::nothing(map.dims().w));
+                    passed = Passed::nothing(map.dims().w);
                     continue;
                 }
             }
@@ -277,11 +274,15 @@ struct Passed {
     sum: f64,
     /// `r/(1 - r)` times the change of `v` in the last one: how far it stayed behind its target.
     behind: Vec<f64>,
+    /// How far the hypergradient went in the last one, and how often in a row that was farther than before, where next to nothing
+    /// of the way should be left.
+    way: f64,
+    grown: usize,
 }
 
 impl Passed {
     fn nothing(d: usize) -> Self {
-        Passed { product: 1.0, sum: 0.0, behind: vec![0.0; d] }
+        Passed { product: 1.0, sum: 0.0, behind: vec![0.0; d], way: f64::INFINITY, grown: 0 }
     }
 
     /// Part of the way of both solves that is left, where `v` was as far behind at first as `w` made it.
@@ -298,9 +299,11 @@ impl Passed {
             .collect()
     }
 
-    fn add(&mut self, v: &[f64], before: &[f64], left: f64) {
+    fn add(&mut self, v: &[f64], before: &[f64], left: f64, way: f64) {
         self.product *= left;
         self.sum += 1.0 - left;
+        self.grown = if way > self.way && self.remaining() < SETTLING { self.grown + 1 } else { 0 };
+        self.way = way;
         for ((behind, v), before) in self.behind.iter_mut().zip(v).zip(before) {
             *behind = (v - before) * left / (1.0 - left);
         }

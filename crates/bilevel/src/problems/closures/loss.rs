@@ -1,7 +1,7 @@
 //! Losses by closures.
 
 use super::optional::{CrossProducts, LambdaGradients};
-use super::{RowProduct, RowValue, RowVector, check, given, mean};
+use super::{RowProduct, RowValue, RowVector, check, given, mean, product_mean, vector_mean};
 use crate::error::Result;
 use crate::lower::{Curvature, Curved, Dims, ProductCurvature, StochasticLoss};
 use crate::row_sums::RowSumLoss;
@@ -140,24 +140,15 @@ impl<J: Sync, G: Sync> StochasticLoss for RowLoss<'_, J, G> {
     }
 
     fn gradient_only(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
-        mean(self.rows, zeta, out, |i, out| {
-            (self.gradient)(i, w, lambda, out);
-            0.0
-        });
+        vector_mean(&self.gradient, self.rows, [w, lambda], zeta, out);
     }
 
     fn hessian_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
-        mean(self.rows, zeta, out, |i, out| {
-            (self.hessian_product)(i, w, lambda, v, out);
-            0.0
-        });
+        product_mean(&self.hessian_product, self.rows, [w, lambda, v], zeta, out);
     }
 
     fn cross_product(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
-        mean(self.rows, zeta, out, |i, out| {
-            (self.cross_product)(i, w, lambda, v, out);
-            0.0
-        });
+        product_mean(&self.cross_product, self.rows, [w, lambda, v], zeta, out);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Maps by closures.
 
 use super::optional::{ForwardProducts, SymmetricJacobian};
-use super::{RowProduct, RowVector, check, given, mean};
+use super::{RowProduct, RowVector, check, given, product_mean, vector_mean};
 use crate::error::Result;
 use crate::lower::{Dims, StochasticMap};
 use crate::row_sums::RowSums;
@@ -106,24 +106,15 @@ impl<J: Sync> StochasticMap for RowMap<'_, J> {
     }
 
     fn apply(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
-        mean(self.rows, zeta, out, |i, out| {
-            (self.apply)(i, w, lambda, out);
-            0.0
-        });
+        vector_mean(&self.apply, self.rows, [w, lambda], zeta, out);
     }
 
     fn vjp_w(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
-        mean(self.rows, zeta, out, |i, out| {
-            (self.vjp_w)(i, w, lambda, v, out);
-            0.0
-        });
+        product_mean(&self.vjp_w, self.rows, [w, lambda, v], zeta, out);
     }
 
     fn vjp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
-        mean(self.rows, zeta, out, |i, out| {
-            (self.vjp_lambda)(i, w, lambda, v, out);
-            0.0
-        });
+        product_mean(&self.vjp_lambda, self.rows, [w, lambda, v], zeta, out);
     }
 }
 

@@ -73,6 +73,22 @@ fn mean(rows: usize, zeta: &Sample, out: &mut [f64], row: impl Fn(usize, &mut [f
     total * weight
 }
 
+/// `out = ` the mean over a sample of a vector a row.
+fn vector_mean(closure: &RowVector<'_>, rows: usize, [w, lambda]: [&[f64]; 2], zeta: &Sample, out: &mut [f64]) {
+    mean(rows, zeta, out, |i, out| {
+        closure(i, w, lambda, out);
+        0.0
+    });
+}
+
+/// `out = ` the mean over a sample of a product with `x` a row.
+fn product_mean(closure: &RowProduct<'_>, rows: usize, [w, lambda, x]: [&[f64]; 3], zeta: &Sample, out: &mut [f64]) {
+    mean(rows, zeta, out, |i, out| {
+        closure(i, w, lambda, x, out);
+        0.0
+    });
+}
+
 fn given<T>(part: Option<T>, name: &str) -> Result<T> {
     part.ok_or_else(|| Error::input(format!("the closure `{name}` is missing")).remedy("give it before `build`"))
 }

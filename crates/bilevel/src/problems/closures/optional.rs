@@ -3,7 +3,7 @@
 //! These closures are optional, and whether they were given is part of the type: a method that needs them does not compile
 //! for a problem without.
 
-use super::{RowLoss, RowMap, RowProduct, RowVector, mean};
+use super::{RowLoss, RowMap, RowProduct, RowVector, product_mean, vector_mean};
 use crate::lower::{CrossJvp, FirstOrder, Jvp, JvpLambda, Symmetric};
 use crate::sample::Sample;
 
@@ -24,37 +24,27 @@ pub struct LambdaGradients<'a>(pub(super) RowVector<'a>);
 /// Jacobians of a map in `w` that are symmetric, beside what else was given; said by `RowMap::symmetric`.
 pub struct SymmetricJacobian<J = ()>(pub(super) J);
 
-fn product(closure: &RowProduct<'_>, rows: usize, [w, lambda, x]: [&[f64]; 3], zeta: &Sample, out: &mut [f64]) {
-    mean(rows, zeta, out, |i, out| {
-        closure(i, w, lambda, x, out);
-        0.0
-    });
-}
-
 impl Jvp for RowMap<'_, ForwardProducts<'_>> {
     fn jvp_w(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
-        product(&self.forward.jvp_w, self.rows, [w, lambda, x], zeta, out);
+        product_mean(&self.forward.jvp_w, self.rows, [w, lambda, x], zeta, out);
     }
 }
 
 impl JvpLambda for RowMap<'_, ForwardProducts<'_>> {
     fn jvp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
-        product(&self.forward.jvp_lambda, self.rows, [w, lambda, x], zeta, out);
+        product_mean(&self.forward.jvp_lambda, self.rows, [w, lambda, x], zeta, out);
     }
 }
 
 impl<G: Sync> CrossJvp for RowLoss<'_, CrossProducts<'_>, G> {
     fn cross_jvp(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
-        product(&self.forward.cross_jvp, self.rows, [w, lambda, x], zeta, out);
+        product_mean(&self.forward.cross_jvp, self.rows, [w, lambda, x], zeta, out);
     }
 }
 
 impl<J: Sync> FirstOrder for RowLoss<'_, J, LambdaGradients<'_>> {
     fn gradient_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
-        mean(self.rows, zeta, out, |i, out| {
-            (self.gradient_lambda.0)(i, w, lambda, out);
-            0.0
-        });
+        vector_mean(&self.gradient_lambda.0, self.rows, [w, lambda], zeta, out);
     }
 }
 
@@ -62,6 +52,6 @@ impl<J: Sync> Symmetric for RowMap<'_, SymmetricJacobian<J>> {}
 
 impl JvpLambda for RowMap<'_, SymmetricJacobian<ForwardProducts<'_>>> {
     fn jvp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, x: &[f64], out: &mut [f64]) {
-        product(&self.forward.0.jvp_lambda, self.rows, [w, lambda, x], zeta, out);
+        product_mean(&self.forward.0.jvp_lambda, self.rows, [w, lambda, x], zeta, out);
     }
 }
