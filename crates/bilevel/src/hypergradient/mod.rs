@@ -22,6 +22,7 @@ mod precise_svrg;
 mod precision;
 mod replicates;
 mod reverse_mode;
+mod round;
 mod sid;
 mod spread;
 mod trial;
