@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnostics::Diagnostics;
 use super::metrics::Metrics;
-use crate::data::{Buffer, Dataset, DesignMatrix, Pass, RowRanges, Target};
+use crate::data::{Buffer, Dataset, DesignMatrix, Pass, RowRanges, Standardization, Target};
 use crate::problems::glm::Loss;
 
 /// Weights, intercepts and the loss they were fitted with.
@@ -23,6 +23,20 @@ pub struct LinearModel {
 }
 
 impl LinearModel {
+    /// The model with the parameters `w`, weights and then intercepts, of a fit in the units that `standardization` gave.
+    pub(super) fn in_units_of_the_data(
+        w: Vec<f64>,
+        loss: Loss,
+        features: usize,
+        standardization: &Standardization,
+    ) -> Self {
+        let (mut coef, outputs) = (w, loss.outputs());
+        let mut intercept = coef.split_off(features * outputs);
+        standardization.fold_back(&mut coef, &mut intercept);
+        intercept.resize(outputs, 0.0);
+        LinearModel { loss, features, outputs, coef, intercept }
+    }
+
     /// `x_i^T W + b` for each row, `C` numbers a row.
     ///
     /// # Panics

@@ -136,8 +136,34 @@ pub(super) enum Judges<'a> {
     Given(&'a [Range<usize>]),
 }
 
+/// The rows of a tuning, and what divides them.
+pub(super) struct Partition<'a> {
+    pub data: &'a Dataset,
+    pub rows: Rows<'a>,
+    pub judges: Judges<'a>,
+    /// Classes of so few rows that a fit may lack them, by their numbers.
+    pub rare: Vec<u32>,
+    pub loss: Loss,
+    pub intercept: bool,
+}
+
+impl<'a> Partition<'a> {
+    /// Divides the rows; `monitor` is the part `(index, of)` that only looks on.
+    pub(super) fn divide(&self, monitor: Option<(usize, usize)>) -> Division<'a> {
+        divide(self.rows, self.judges, monitor, self.loss, self.intercept)
+    }
+
+    /// Number of rows that steer.
+    pub(super) fn steering(&self) -> usize {
+        match self.judges {
+            Judges::Separate(validation) => validation.design.rows(),
+            Judges::Tail(_) | Judges::Folds(_) | Judges::Given(_) => self.data.rows(),
+        }
+    }
+}
+
 /// Divides the rows; `monitor` is the part `(index, of)` that only looks on.
-pub(super) fn divide<'a>(
+fn divide<'a>(
     train: Rows<'a>,
     judges: Judges<'a>,
     monitor: Option<(usize, usize)>,

@@ -10,7 +10,7 @@ use super::model::{LinearModel, target_numbers};
 use super::options::{Criterion, Penalties, TuneOptions};
 use super::partition::{Rows, arrange, fair_order};
 use crate::data::{
-    Access, Arrangement, Buffer, Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Standardization,
+    Access, Arrangement, Buffer, Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Standardization, Target,
 };
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use crate::sample::Sampling;
@@ -129,6 +129,20 @@ pub(super) fn penalty_of(kind: Penalties, groups: &Groups, features: usize, outp
     }
 }
 
+/// A name for each hyperparameter: of a feature, a group, a class, or `shared`.
+pub(super) fn lambda_names(penalty: &Penalty, data: &Dataset) -> Vec<String> {
+    match penalty {
+        // Two classes have one output.
+        Penalty::Shared | Penalty::PerClass { outputs: 1 } => vec!["shared".into()],
+        Penalty::PerGroup { .. } => data.groups.names.clone(),
+        Penalty::PerFeature { .. } => data.feature_names.clone(),
+        Penalty::PerClass { outputs } => match &data.target {
+            Target::Classes { names, .. } => names.clone(),
+            Target::Values(_) => (0..*outputs).map(|c| c.to_string()).collect(),
+        },
+    }
+}
+
 /// A lower level on training rows and an upper level on rows that judge it, from one or two data sets.
 ///
 /// The lower level is `g(w, lambda) = mean loss + 1/2 sum exp(lambda_h) W^2`, the upper level the mean loss over the
@@ -238,11 +252,7 @@ impl GlmProblem {
     /// The model with the parameters `w`, in the scale of the features as given.
     pub fn model(&self, w: &[f64]) -> LinearModel {
         let Arranged { data, standardization, loss, .. } = &self.arranged;
-        let (features, outputs) = (data.features(), loss.outputs());
-        let (mut coef, mut intercept) = (w[..features * outputs].to_vec(), w[features * outputs..].to_vec());
-        standardization.fold_back(&mut coef, &mut intercept);
-        intercept.resize(outputs, 0.0);
-        LinearModel { loss: *loss, features, outputs, coef, intercept }
+        LinearModel::in_units_of_the_data(w.to_vec(), *loss, data.features(), standardization)
     }
 
     /// Tells the system in what order rows that lie in mapped files will be read.
@@ -261,6 +271,6 @@ impl GlmProblem {
 
     /// A name for each hyperparameter: of a feature, a group, a class, or `shared`.
     pub fn hyperparameter_names(&self) -> Vec<String> {
-        super::run::lambda_names(&self.penalty, &self.arranged.data)
+        lambda_names(&self.penalty, &self.arranged.data)
     }
 }
