@@ -4,6 +4,7 @@
 //! every method needs is a sub-trait, so that a method which needs more says so in its signature.
 
 use crate::company;
+use crate::error::{Error, Result};
 use crate::sample::{Rng, Sample};
 use crate::scratch::scratch;
 use crate::stop::StopSignal;
@@ -45,6 +46,15 @@ pub trait StochasticMap: Sync {
 
     /// `out = d2 Phi_hat(w, lambda, zeta)^T v`, `v` in R^d, `out` in R^m.
     fn vjp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]);
+
+    /// Refuses settings with which the map contracts for no problem: samples alone do not tell a map that goes nowhere from one
+    /// that has arrived.
+    ///
+    /// # Errors
+    /// Input, naming the setting.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A map whose `d1 Phi` is symmetric, so that conjugate gradients apply to `I - d1 Phi`.
@@ -192,13 +202,13 @@ pub trait Curvature: Sync {
     ///
     /// # Errors
     /// Numeric, when `H` is not positive definite; interrupted, where it takes long and `stop` is raised.
-    fn factorize(&self, stop: &StopSignal) -> Option<crate::Result<Box<dyn Factorization>>>;
+    fn factorize(&self, stop: &StopSignal) -> Option<Result<Box<dyn Factorization>>>;
 
     /// A factorisation of a matrix near `H`, where `H` itself is too large: preconditions conjugate gradients.
     ///
     /// # Errors
     /// As [`Curvature::factorize`].
-    fn preconditioner(&self, _stop: &StopSignal) -> Option<crate::Result<Box<dyn Factorization>>> {
+    fn preconditioner(&self, _stop: &StopSignal) -> Option<Result<Box<dyn Factorization>>> {
         None
     }
 
@@ -232,7 +242,7 @@ impl<L: StochasticLoss + ?Sized> Curvature for ProductCurvature<'_, L> {
         out.fill(1.0);
     }
 
-    fn factorize(&self, _stop: &StopSignal) -> Option<crate::Result<Box<dyn Factorization>>> {
+    fn factorize(&self, _stop: &StopSignal) -> Option<Result<Box<dyn Factorization>>> {
         None
     }
 }
@@ -286,6 +296,14 @@ impl<L: StochasticLoss + ?Sized> StochasticMap for GradientMap<'_, L> {
         for o in out.iter_mut() {
             *o *= -self.map_step;
         }
+    }
+
+    fn validate(&self) -> Result<()> {
+        if self.map_step > 0.0 && self.map_step.is_finite() {
+            return Ok(());
+        }
+        Err(Error::input(format!("with map_step = {} the gradient step is no contraction", self.map_step))
+            .remedy("use a positive one, below 2/L for a loss with L-Lipschitz gradient"))
     }
 }
 

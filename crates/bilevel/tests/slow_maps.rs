@@ -3,12 +3,17 @@
 use std::ops::ControlFlow;
 
 use bilevel::Result;
-use bilevel::hypergradient::{Implicit, PreciseHypergradient, PreciseSid, PreciseSvrg, Precision, Stage};
-use bilevel::lower::{Dims, GradientMap};
+use bilevel::fixed_point::FixedPoint;
+use bilevel::hypergradient::{
+    AidFixedPoint, Implicit, PreciseHypergradient, PreciseSid, PreciseSvrg, Precision, ReverseMode, Sid, Stage,
+};
+use bilevel::lower::{Dims, GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
 use bilevel::problems::closures::{RowLoss, RowMap, RowObjective};
+use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::sample::{Purpose, Rng};
 use bilevel::status::Status;
+use bilevel::step_size::StepSize;
 use bilevel::vector;
 
 fn on(_: &Stage) -> ControlFlow<()> {
@@ -79,6 +84,33 @@ fn slow_solves_reach_the_precision() {
     }
     let error = chased(1.0, Precision::relative(0.1), sid_without_contraction).unwrap_err();
     assert!(error.is_numeric() && error.to_string().contains("contracts"), "{error}");
+}
+
+/// With a step of 0 nothing moves, and what every sample agrees on once had an error bar of 0.
+#[test]
+fn gradient_steps_that_go_nowhere_are_no_answer() {
+    let problem = Quadratic::random(&QuadraticOptions::default());
+    let (upper, lambda) = (problem.upper(), vec![0.1; problem.dims().lambda]);
+    for map_step in [0.0, -0.1, f64::NAN, f64::INFINITY] {
+        let (map, precision) = (GradientMap { loss: &problem, map_step }, Precision::relative(0.1));
+        let svrg = PreciseSvrg { batch: 1, steps: 20, chains: 4, eta: 0.5, contraction: 0.9, seed: 0 };
+        let sampled = Sid::new(50, 4, StepSize::Constant { eta: 0.5 });
+        let full = AidFixedPoint { lower_steps: 50, linear_steps: 50, tolerance: 1e-6 };
+        let itd = ReverseMode::new(FixedPoint::sampled(50, 4, StepSize::Constant { eta: 0.5 }));
+        for (name, error) in [
+            ("precise SID", PreciseSid::default().estimate(&map, upper, &lambda, None, precision, &mut on).err()),
+            ("precise SVRG", svrg.estimate(&map, upper, &lambda, None, precision, &mut on).err()),
+            ("SID", sampled.estimate(&map, upper, &lambda, None, 0, 0).err()),
+            ("AID-FP", full.estimate(&map, upper, &lambda, None).err()),
+            ("ITD", itd.estimate(&map, upper, &lambda, None, 0, 0).err()),
+        ] {
+            let error = error.unwrap_or_else(|| panic!("{name} with a map_step of {map_step} has an answer"));
+            assert!(
+                error.is_input() && error.to_string().contains(&format!("map_step = {map_step}")),
+                "{name}: {error}"
+            );
+        }
+    }
 }
 
 /// Weighted ridge regression with features of very different sizes: `lambda` are log-penalties.

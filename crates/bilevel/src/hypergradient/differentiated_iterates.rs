@@ -3,7 +3,7 @@
 //! `w_{s+1} = w_s + eta_s (Phi_hat(w_s, lambda, zeta_s) - w_s)`, `s < t`, with samples that can be drawn again.
 
 use super::WarmStart;
-use super::parts::{Sampled, Upper, check_sizes};
+use super::parts::{Sampled, Upper, check_problem};
 use crate::error::{Error, Result};
 use crate::fixed_point::{Average, FixedPoint, State, Workspace};
 use crate::lower::StochasticMap;
@@ -46,7 +46,7 @@ impl<'a, M: StochasticMap + ?Sized> Iterates<'a, M> {
                 Error::input("only the last iterate can be differentiated").remedy("do not average the iterates")
             );
         }
-        check_sizes(map.dims(), upper.dims(), lambda, start)?;
+        check_problem(map, upper, lambda, start)?;
         Ok(Iterates { map, lambda, solver })
     }
 

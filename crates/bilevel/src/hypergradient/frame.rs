@@ -1,6 +1,6 @@
 //! The frame of implicit methods: solve the lower level, pose the linear system there, put the parts together.
 
-use super::parts::{Sampled, check_sizes, differentiate};
+use super::parts::{Sampled, check_problem, differentiate};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::{FixedPoint, Workspace};
@@ -43,7 +43,7 @@ impl<'s> Frame<'s> {
         self.lower.validate()?;
         self.cross_batch.validate("cross_batch")?;
         self.upper_batch.validate("upper_batch")?;
-        check_sizes(map.dims(), upper.dims(), lambda, start.as_deref())?;
+        check_problem(map, upper, lambda, start.as_deref())?;
         let mut point = start.as_deref().cloned().unwrap_or_else(|| WarmStart::zeros(map.dims()));
         let stream = |purpose| Rng::stream(seed, purpose, index);
 

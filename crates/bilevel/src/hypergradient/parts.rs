@@ -12,8 +12,18 @@ use crate::upper::UpperObjective;
 use crate::vector;
 use crate::work::Work;
 
+/// Checks that the map is one to iterate, and what [`check_sizes`] checks.
+pub(crate) fn check_problem<M, U>(map: &M, upper: &U, lambda: &[f64], start: Option<&WarmStart>) -> Result<()>
+where
+    M: StochasticMap + ?Sized,
+    U: UpperObjective + ?Sized,
+{
+    map.validate()?;
+    check_sizes(map.dims(), upper.dims(), lambda, start)
+}
+
 /// Checks that both levels and the arguments have the same sizes, and that the arguments are finite.
-pub(crate) fn check_sizes(lower: Dims, upper: Dims, lambda: &[f64], start: Option<&WarmStart>) -> Result<()> {
+pub(super) fn check_sizes(lower: Dims, upper: Dims, lambda: &[f64], start: Option<&WarmStart>) -> Result<()> {
     if lower != upper {
         return Err(Error::input(format!("the two levels differ in size: lower {lower:?}, upper {upper:?}")));
     }

@@ -14,7 +14,7 @@
 use std::ops::ControlFlow;
 
 use super::anchor::{ChainSettings, Levels};
-use super::parts::check_sizes;
+use super::parts::check_problem;
 use super::precise_sid::Stage;
 use super::precision::{PreciseHypergradient, Precision};
 use super::round::{Assessment, Pace, Passed, Round};
@@ -97,7 +97,7 @@ impl PreciseSvrg {
     {
         precision.validate()?;
         self.validate()?;
-        check_sizes(map.dims(), upper.dims(), lambda, start)?;
+        check_problem(map, upper, lambda, start)?;
         let levels = Levels { anchoring, map, upper, lambda };
         let mut course = Course::from(self, start, map.dims());
         let mut work = Work::default();

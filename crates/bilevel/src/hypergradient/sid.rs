@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::{Sampled, check_sizes, differentiate};
+use super::parts::{Sampled, check_problem, differentiate};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::{Average, FixedPoint, Workspace};
@@ -145,7 +145,7 @@ impl Sid {
         linear_solver.validate()?;
         self.cross_batch.validate("cross_batch")?;
         self.upper_batch.validate("upper_batch")?;
-        check_sizes(map.dims(), upper.dims(), lambda, start)?;
+        check_problem(map, upper, lambda, start)?;
         let mut point = start.cloned().unwrap_or_else(|| WarmStart::zeros(map.dims()));
         let late = |purpose| {
             let mut rngs = streams.of(purpose);

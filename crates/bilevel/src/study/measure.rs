@@ -14,7 +14,7 @@ use super::curve::Curve;
 use super::settings::StudySettings;
 use crate::error::{Error, Result};
 use crate::fixed_point::{FixedPoint, Workspace};
-use crate::hypergradient::parts::{Differentiated, Sampled, check_sizes, conjugate_gradient, differentiate};
+use crate::hypergradient::parts::{Differentiated, Sampled, check_problem, conjugate_gradient, differentiate};
 use crate::hypergradient::{Capable, WarmStart};
 use crate::linear_system::ConjugateGradient;
 use crate::lower::StochasticMap;
@@ -188,7 +188,7 @@ impl Subject<'_> {
     ) -> Result<Vec<Measurement>> {
         solver.validate()?;
         let lambda = self.lambda;
-        check_sizes(map.dims(), self.upper.dims(), lambda, None)?;
+        check_problem(map, self.upper, lambda, None)?;
         if self.reference.len() != lambda.len() || self.rows == 0 {
             return Err(Error::input(format!(
                 "a reference of {} components and {} rows for {} hyperparameters",
