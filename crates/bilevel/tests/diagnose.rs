@@ -1,11 +1,13 @@
 //! The checks themselves: right problems pass, problems made wrong on purpose fail, constants agree with closed forms.
 
-use bilevel::diagnose::{Check, Contraction, NoiseEstimate, Taylor, Unbiased, ensure, lanczos, loss_constants};
+use bilevel::diagnose::{
+    Check, Contraction, NoiseEstimate, SampledCurvature, Taylor, Unbiased, ensure, lanczos, loss_constants,
+};
 use bilevel::lower::{Curved, Dims, GradientMap, StochasticLoss, StochasticMap};
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::target::Target;
-use bilevel::sample::{Rng, Sample};
+use bilevel::sample::{Batch, Purpose, Rng, Sample};
 use bilevel::stop::StopSignal;
 use bilevel::upper::UpperObjective;
 use bilevel::vector;
@@ -209,6 +211,33 @@ fn hypergradients_are_compared_with_finite_differences() {
     ensure(&run(&gradient)).unwrap();
     let wrong: Vec<f64> = gradient.iter().map(|g| 1.001 * g).collect();
     assert!(ensure(&run(&wrong)).is_err());
+}
+
+#[test]
+fn the_curvature_of_samples_is_that_of_the_steepest() {
+    let (problem, seed) = (quadratic(), 7);
+    let largest = |sample: &Sample| {
+        let product = |v: &[f64], out: &mut [f64]| problem.hessian_product(&W, &LAMBDA, sample, v, out);
+        lanczos(product, W.len(), W.len(), seed).unwrap().largest
+    };
+    let mut sample = Sample::Full;
+    let mut of = |number: u64| {
+        problem.draw(3, &mut Rng::stream(seed, Purpose::Start, number), &mut sample);
+        largest(&sample)
+    };
+    let steepest = (4..12).map(&mut of).fold(0.0, f64::max);
+    let looked = SampledCurvature { batch: Batch::Rows(3), samples: 4..12, products: W.len(), seed };
+    let (found, work) = looked.of_loss(&problem, &W, &LAMBDA).unwrap();
+    assert!((found - steepest).abs() < 1e-9 * steepest, "{found}, not {steepest}");
+    assert_eq!((work.rows, work.hessian_products), (8 * 5 * 3, 8 * 5 * 3));
+    let map = GradientMap { loss: &problem, map_step: 0.25 };
+    let (of_map, _) = looked.of_map(&map, &W, &LAMBDA).unwrap();
+    assert!((of_map - 0.25 * steepest).abs() < 1e-9 * steepest, "{of_map}, not a quarter of {steepest}");
+    // Everything is one sample.
+    let all = SampledCurvature { batch: Batch::All, ..looked };
+    let (found, work) = all.of_loss(&problem, &W, &LAMBDA).unwrap();
+    assert!((found - largest(&Sample::Full)).abs() < 1e-9 * found);
+    assert_eq!(work.rows, 5 * 40);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use bilevel::diagnose::lanczos;
+use bilevel::diagnose::{SampledCurvature, lanczos};
 use bilevel::fixed_point::Average;
 use bilevel::hypergradient::{
     AidConjugateGradient, AidFixedPoint, Hypergradient, Implicit, Method, PreciseHypergradient, PreciseSid,
@@ -296,21 +296,13 @@ pub fn longest_step(loss: &LossLevel, w: &[f64], lambda: &[f64], batch: Batch, s
         Batch::All => (1, FULL_PRODUCTS, 1.02),
         Batch::Rows(_) => (PROBES.0, PROBES.1, MARGIN),
     };
-    let (mut sample, mut largest, mut rows) = (Sample::Full, 0.0_f64, 0);
-    for probe in 0..probes {
-        if let Batch::Rows(batch) = batch {
-            loss.draw(batch, &mut Rng::stream(seed, Purpose::Start, probe), &mut sample);
-        }
-        let product = |v: &[f64], out: &mut [f64]| loss.hessian_product(w, lambda, &sample, v, out);
-        let spectrum = lanczos(product, w.len(), products, seed)?;
-        largest = largest.max(spectrum.largest + spectrum.largest_error);
-        rows += spectrum.products * loss.size(&sample);
-    }
+    let looked = SampledCurvature { batch, samples: 0..probes, products, seed };
+    let (largest, work) = looked.of_loss(loss, w, lambda)?;
     if largest <= 0.0 {
         return Err(Error::numeric("the lower loss does not curve upwards at the start")
             .remedy("make it strongly convex in w, start elsewhere (start=), or give map_step="));
     }
-    Ok((1.0 / (margin * largest), Work::hessian_product(rows)))
+    Ok((1.0 / (margin * largest), work))
 }
 
 /// The contraction `1 - map_step mu` of the gradient map at `w`, `mu` the smallest eigenvalue of the Hessian of some thousand

@@ -137,7 +137,7 @@ impl Margins {
 fn gram_norm(risk: &EmpiricalRisk<'_>, factors: &[f64], options: &GlmBallOptions) -> Result<(f64, usize)> {
     let product = |v: &[f64], out: &mut [f64]| risk.gram_product(factors, v, out);
     let spectrum = lanczos(product, risk.parameters(), options.steps, options.seed)?;
-    Ok((spectrum.largest + spectrum.largest_error, risk.len() * spectrum.products))
+    Ok((spectrum.largest_at_most(), risk.len() * spectrum.products))
 }
 
 impl GlmBounds {

@@ -24,6 +24,13 @@ pub struct Spectrum {
     pub products: usize,
 }
 
+impl Spectrum {
+    /// The largest eigenvalue, estimated from above: the one near the largest Ritz value is no larger.
+    pub fn largest_at_most(&self) -> f64 {
+        self.largest + self.largest_error
+    }
+}
+
 /// Up to `steps` products with a symmetric matrix of size `dim`; exact when `steps >= dim`.
 ///
 /// Stops early when both errors are below `1e-10` times the size of the matrix; memory is `steps * dim` numbers.

@@ -111,5 +111,5 @@ pub fn common_map_step(loss: &dyn Curved, largest: &[f64], seed: u64) -> Result<
     let zero = vec![0.0; loss.dims().w];
     let curvature = loss.curvature(&zero, largest);
     let spectrum = lanczos(|v, out| curvature.product(v, out), zero.len(), LANCZOS, seed)?;
-    Ok(1.0 / (spectrum.largest + spectrum.largest_error))
+    Ok(1.0 / spectrum.largest_at_most())
 }

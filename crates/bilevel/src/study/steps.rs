@@ -8,12 +8,11 @@
 
 use super::curve::{Curve, CurveKind};
 use super::reference::Reference;
-use crate::diagnose::lanczos;
+use crate::diagnose::SampledCurvature;
 use crate::error::Result;
 use crate::lower::Symmetric;
-use crate::sample::{Purpose, Rng, Sample};
+use crate::sample::{Batch, Sample};
 use crate::step_size::StepSize;
-use crate::vector;
 
 /// Samples looked at, and products with each.
 const PROBES: (u64, usize) = (16, 12);
@@ -32,19 +31,10 @@ pub fn longest_step<M: Symmetric + ?Sized>(
     batch: usize,
     seed: u64,
 ) -> Result<f64> {
-    let (probes, products) = PROBES;
-    let mut sample = Sample::Full;
+    let probes = SampledCurvature { batch: Batch::Rows(batch), samples: 0..PROBES.0, products: PROBES.1, seed };
     let mut largest = 0.0_f64;
-    for probe in 0..probes {
-        map.draw(batch, &mut Rng::stream(seed, Purpose::Start, probe), &mut sample);
-        for w in points {
-            let product = |v: &[f64], out: &mut [f64]| {
-                map.vjp_w(w, lambda, &sample, v, out);
-                vector::xpby(v, -1.0, out);
-            };
-            let spectrum = lanczos(product, w.len(), products, seed)?;
-            largest = largest.max(spectrum.largest + spectrum.largest_error);
-        }
+    for w in points {
+        largest = largest.max(probes.of_map(map, w, lambda)?.0);
     }
     Ok((1.0 / (MARGIN * largest)).min(1.0))
 }

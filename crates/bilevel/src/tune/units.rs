@@ -6,11 +6,11 @@
 //! the number of rows.
 
 use crate::Result;
-use crate::diagnose::lanczos;
-use crate::lower::{Curved, StochasticLoss};
+use crate::diagnose::SampledCurvature;
+use crate::lower::Curved;
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
 use crate::problems::scaled::Scaled;
-use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::sample::Batch;
 use crate::work::Work;
 
 /// Rows from which curvatures are estimated.
@@ -66,18 +66,10 @@ impl Units {
 
         let scaled = Scaled { inner: pilot, scale: &scale[..] };
         let y: Vec<f64> = w.iter().zip(&scale).map(|(w, s)| w / s).collect();
-        let mut largest = 0.0_f64;
-        let mut sample = Sample::Full;
-        for probe in 0..probes {
-            if let Batch::Rows(rows) = batch {
-                let mut rng = Rng::stream(seed, Purpose::Start, index * probes + probe);
-                scaled.draw(rows, &mut rng, &mut sample);
-            }
-            let product = |v: &[f64], out: &mut [f64]| scaled.hessian_product(&y, lambda, &sample, v, out);
-            let spectrum = lanczos(product, y.len(), PROBES.1, seed)?;
-            work += Work::hessian_product(spectrum.products * scaled.size(&sample));
-            largest = largest.max(spectrum.largest + spectrum.largest_error);
-        }
+        let samples = index * probes..(index + 1) * probes;
+        let looked = SampledCurvature { batch, samples, products: PROBES.1, seed };
+        let (largest, spent) = looked.of_loss(&scaled, &y, lambda)?;
+        work += spent;
         Ok(Units { lambda: lambda.to_vec(), scale, map_step: 1.0 / (MARGIN * largest), softest, work })
     }
 

@@ -10,14 +10,14 @@ use std::ops::{ControlFlow, Range};
 use super::problem::GlmProblem;
 use super::units::pilot;
 use crate::Result;
-use crate::diagnose::{Spectrum, lanczos};
+use crate::diagnose::{SampledCurvature, Spectrum, lanczos};
 use crate::hypergradient::{PreciseHypergradient, PreciseSvrg, Precision, Stage, WarmStart};
 use crate::lower::{Curvature, GradientMap, StochasticLoss};
 use crate::newton::Newton;
 use crate::operator::ByRemembering;
 use crate::problems::glm::{Glm, GlmCurvature};
 use crate::problems::scaled::{Scaled, Units, Whitening};
-use crate::sample::{Purpose, Rng, Sample};
+use crate::sample::{Batch, Sample};
 use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -113,7 +113,10 @@ impl GlmProblem {
         units.apply_inverse(&mut y);
         let bounded = Glm::new(lower.risk().majorant(), lower.penalty().clone());
         let probed = Scaled { inner: &bounded, scale: &units };
-        let largest = largest_curvature(&probed, &y, lambda, (batch, seed), &mut work)?;
+        let minibatches =
+            SampledCurvature { batch: Batch::Rows(batch), samples: 0..PROBES.0, products: PROBES.1, seed };
+        let (largest, spent) = minibatches.of_loss(&probed, &y, lambda)?;
+        work += spent;
         let map_step = STEP / largest.max(spectrum.largest);
         let map = GradientMap { loss: &scaled, map_step };
         vector::scale(1.0 / map_step, &mut v);
@@ -167,29 +170,9 @@ fn part<'a>(lower: &Glm<'a>, rows: Range<usize>, bounded: bool) -> Glm<'a> {
     Glm::new(if bounded { risk.majorant() } else { risk }, lower.penalty().clone())
 }
 
-/// The largest eigenvalue of the Hessian at `y` on some minibatches.
-fn largest_curvature(
-    loss: &impl StochasticLoss,
-    y: &[f64],
-    lambda: &[f64],
-    (batch, seed): (usize, u64),
-    work: &mut Work,
-) -> Result<f64> {
-    let mut sample = Sample::Full;
-    let mut largest = 0.0_f64;
-    for probe in 0..PROBES.0 {
-        loss.draw(batch, &mut Rng::stream(seed, Purpose::Start, probe), &mut sample);
-        let product = |v: &[f64], out: &mut [f64]| loss.hessian_product(y, lambda, &sample, v, out);
-        let found = lanczos(product, y.len(), PROBES.1, seed)?;
-        *work += Work::hessian_product(found.products * batch);
-        largest = largest.max(found.largest + found.largest_error);
-    }
-    Ok(largest)
-}
-
 /// `max |1 - map_step l|` over the spectrum, on the safe side.
 fn contraction(spectrum: &Spectrum, map_step: f64) -> f64 {
     let smallest = (spectrum.smallest - spectrum.smallest_error).max(0.5 * spectrum.smallest);
-    let largest = spectrum.largest + spectrum.largest_error;
+    let largest = spectrum.largest_at_most();
     (1.0 - map_step * smallest).max(map_step * largest - 1.0).clamp(0.0, 1.0 - 1e-12)
 }

@@ -162,7 +162,7 @@ impl LowerSteps {
                 }
             };
             let spectrum = lanczos(product, w.len(), PRODUCTS, probe as u64)?;
-            largest = largest.max(spectrum.largest + spectrum.largest_error);
+            largest = largest.max(spectrum.largest_at_most());
             field.room.work += Work::hessian_product(spectrum.products * loss.size(&zeta));
             if field.batch == Batch::All {
                 break;
