@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use bilevel::diagnose::{Check, Taylor, Unbiased};
-use bilevel::lower::{FirstOrder, GradientMap, StochasticLoss, StochasticMap};
+use bilevel::lower::{FirstOrder, GradientMap, StochasticLoss};
 use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::status::Status;
 use bilevel::upper::UpperObjective;
@@ -112,7 +112,7 @@ fn checks(
     let mut sample = Sample::Full;
     match lower {
         Lower::Loss(loss) => loss.draw(batch, &mut rng, &mut sample),
-        Lower::Map(map) => map.draw(batch, &mut rng, &mut sample),
+        Lower::Map(map) => map.capable().map().draw(batch, &mut rng, &mut sample),
     }
     let mut at = |place: &'static str, checks: Vec<Check>| found.extend(checks.into_iter().map(|check| (place, check)));
     let level = lower.level();
@@ -123,7 +123,7 @@ fn checks(
             at(
                 place,
                 match lower {
-                    Lower::Map(map) => taylor.map(map, &w, lambda, zeta),
+                    Lower::Map(map) => taylor.map(map.capable().map(), &w, lambda, zeta),
                     Lower::Loss(loss) => loss_checks(&taylor, loss, &w, lambda, zeta),
                 },
             );
@@ -133,7 +133,7 @@ fn checks(
         at(
             "samples of the lower level",
             match lower {
-                Lower::Map(map) => unbiased.map(map, &w, lambda),
+                Lower::Map(map) => unbiased.map(map.capable().map(), &w, lambda),
                 Lower::Loss(loss) => {
                     let mut checks = unbiased.map(&GradientMap { loss, map_step: 1.0 }, &w, lambda);
                     let names = ["gradient", "hessian_product", "cross_product"];

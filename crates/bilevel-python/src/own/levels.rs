@@ -1,7 +1,9 @@
 //! The two levels of a problem whose functions are written in Python.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
+use bilevel::hypergradient::Capable;
 use bilevel::lower::{Curvature, Curved, Dims, FirstOrder, ProductCurvature, StochasticLoss, StochasticMap, Symmetric};
 use bilevel::row_sums::{RowSumLoss, RowSumObjective, RowSums};
 use bilevel::sample::{Rng, Sample, Sampling};
@@ -153,7 +155,7 @@ fn needed(object: &Bound<'_, PyAny>, place: &str, attribute: &str) -> PyResult<F
 
 /// A lower level.
 pub enum Lower {
-    Map(MapLevel),
+    Map(AnyMap),
     Loss(LossLevel),
 }
 
@@ -164,12 +166,9 @@ impl Lower {
         let function = |attribute: &str| needed(object, "lower", attribute);
         let optional = |attribute: &str| Function::of(object, "lower", attribute);
         Ok(match object.getattr("kind")?.extract::<String>()?.as_str() {
-            "map" => Lower::Map(MapLevel {
-                apply: function("apply")?,
-                vjp_w: function("vjp_w")?,
-                vjp_lambda: function("vjp_lam")?,
-                symmetric: object.getattr("symmetric")?.extract()?,
-                level,
+            "map" => Lower::Map(match object.getattr("symmetric")?.extract()? {
+                true => AnyMap::Symmetric(MapLevel::read(object, level)?),
+                false => AnyMap::General(MapLevel::read(object, level)?),
             }),
             "loss" => Lower::Loss(LossLevel {
                 value: function("value")?,
@@ -187,25 +186,70 @@ impl Lower {
 
     pub fn level(&self) -> &Level {
         match self {
-            Lower::Map(map) => &map.level,
+            Lower::Map(map) => map.level(),
             Lower::Loss(loss) => &loss.level,
         }
     }
 }
 
-/// A map; its products take all methods that do not rely on symmetry.
-///
-/// [`Symmetric`] is implemented since what Python declares is known only at run time: `Plan` refuses conjugate
-/// gradients for a map that is not declared symmetric.
-pub struct MapLevel {
+/// A map of whichever kind Python declares.
+pub enum AnyMap {
+    General(MapLevel<General>),
+    Symmetric(MapLevel<DeclaredSymmetric>),
+}
+
+impl AnyMap {
+    fn level(&self) -> &Level {
+        match self {
+            AnyMap::General(map) => &map.level,
+            AnyMap::Symmetric(map) => &map.level,
+        }
+    }
+
+    /// The map with what it can do.
+    pub fn capable(&self) -> Capable<'_> {
+        match self {
+            AnyMap::General(map) => capable(map, &map.level),
+            AnyMap::Symmetric(map) => capable(map, &map.level).symmetric(map),
+        }
+    }
+}
+
+/// `map`, a mean over rows where `level` is.
+pub fn capable<'a, M: RowSums>(map: &'a M, level: &Level) -> Capable<'a> {
+    let any = Capable::new(map);
+    if level.is_sum() { any.row_sums(map) } else { any }
+}
+
+/// Says of a map that its derivative in `w` is a matrix like any other.
+pub enum General {}
+
+/// Says of a map that its derivative in `w` was declared symmetric.
+pub enum DeclaredSymmetric {}
+
+/// A map; what was declared of it is part of its type.
+pub struct MapLevel<Declared> {
     level: Level,
     apply: Function,
     vjp_w: Function,
     vjp_lambda: Function,
-    pub symmetric: bool,
+    declared: PhantomData<Declared>,
 }
 
-impl StochasticMap for MapLevel {
+impl<Declared> MapLevel<Declared> {
+    fn read(object: &Bound<'_, PyAny>, level: Level) -> PyResult<Self> {
+        let function = |attribute: &str| needed(object, "lower", attribute);
+        Ok(MapLevel {
+            apply: function("apply")?,
+            vjp_w: function("vjp_w")?,
+            vjp_lambda: function("vjp_lam")?,
+            declared: PhantomData,
+            level,
+        })
+    }
+}
+
+impl<Declared: Sync> StochasticMap for MapLevel<Declared> {
     fn dims(&self) -> Dims {
         self.level.dims
     }
@@ -231,13 +275,13 @@ impl StochasticMap for MapLevel {
     }
 }
 
-impl Symmetric for MapLevel {}
+impl Symmetric for MapLevel<DeclaredSymmetric> {}
 
-impl RowSums for MapLevel {}
+impl<Declared: Sync> RowSums for MapLevel<Declared> {}
 
 /// A loss.
 pub struct LossLevel {
-    level: Level,
+    pub level: Level,
     value: Function,
     gradient: Function,
     hessian_product: Function,

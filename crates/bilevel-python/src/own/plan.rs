@@ -5,12 +5,11 @@ use std::ops::ControlFlow;
 use bilevel::diagnose::{SampledCurvature, lanczos};
 use bilevel::fixed_point::Average;
 use bilevel::hypergradient::{
-    AidConjugateGradient, AidFixedPoint, Hypergradient, Implicit, Method, PreciseHypergradient, PreciseSid,
+    AidConjugateGradient, AidFixedPoint, Capable, Hypergradient, Implicit, Method, PreciseHypergradient, PreciseSid,
     PreciseSvrg, Precision, Sid, SidSaga, SidSvrg, Stage, WarmStart, replicate,
 };
-use bilevel::lower::{GradientMap, StochasticLoss, Symmetric};
+use bilevel::lower::{GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
-use bilevel::row_sums::RowSums;
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
 use bilevel::step_size::StepSize;
 use bilevel::upper::UpperObjective;
@@ -19,7 +18,7 @@ use bilevel::{Error, Result, vector};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::levels::{LossLevel, Lower, ObjectiveLevel};
+use super::levels::{AnyMap, LossLevel, Lower, ObjectiveLevel, capable};
 
 /// Samples whose curvature bounds the step of a loss, and products with each; of all rows it is one sample.
 const PROBES: (u64, usize) = (8, 12);
@@ -150,20 +149,22 @@ impl Plan {
             }
         };
         match (lower, &estimator) {
-            (Lower::Map(_), Estimator::Exact) => refuse("method=\"exact\" is for losses; a map takes aid-fp".into()),
-            (Lower::Map(map), Estimator::Sampled(Method::AidConjugateGradient(_))) if !map.symmetric => refuse(
+            (Lower::Loss(_), _) => {}
+            (_, Estimator::Exact) => return refuse("method=\"exact\" is for losses; a map takes aid-fp".into()),
+            (Lower::Map(AnyMap::General(_)), Estimator::Sampled(Method::AidConjugateGradient(_))) => return refuse(
                 "method=\"aid-cg\" needs a map whose derivative in w is symmetric; declare it by symmetric=True, or take \
                  aid-fp"
                     .into(),
             ),
-            (Lower::Map(_), Estimator::PreciseSvrg(_)) if settings.contraction.is_none() => {
-                refuse("method=\"sid-svrg\" with a precision needs the contraction of the map".into())
+            (_, Estimator::PreciseSvrg(_)) if settings.contraction.is_none() => {
+                return refuse("method=\"sid-svrg\" with a precision needs the contraction of the map".into());
             }
-            _ if !lower.level().is_sum() && name == "sid-saga" => {
-                refuse("method=\"sid-saga\" remembers rows, which a simulation does not have; take sid".into())
-            }
-            _ => Ok(Plan { settings, estimator }),
+            _ => {}
         }
+        if !lower.level().is_sum() && name == "sid-saga" {
+            return refuse("method=\"sid-saga\" remembers rows, which a simulation does not have; take sid".into());
+        }
+        Ok(Plan { settings, estimator })
     }
 
     /// True where everything is computed over all rows, so that line searches make sense.
@@ -186,7 +187,8 @@ impl Plan {
     ) -> Result<Found> {
         let loss = match lower {
             Lower::Map(map) => {
-                return self.by_map(map, upper, lambda, (place, 1.0, self.settings.contraction), index, watch);
+                let place = (place, 1.0, self.settings.contraction);
+                return self.by_map(map.capable(), upper, lambda, place, index, watch);
             }
             Lower::Loss(loss) => loss,
         };
@@ -205,7 +207,8 @@ impl Plan {
             (contraction, work) = (found, work + spent);
         }
         let map = GradientMap { loss, map_step };
-        let mut found = self.by_map(&map, upper, lambda, (place, map_step, contraction), index, watch)?;
+        let capable = capable(&map, &loss.level).symmetric(&map);
+        let mut found = self.by_map(capable, upper, lambda, (place, map_step, contraction), index, watch)?;
         found.estimate.work += work;
         if let Some(precise) = &mut found.precise {
             precise.estimate.work += work;
@@ -214,9 +217,9 @@ impl Plan {
         Ok(found)
     }
 
-    fn by_map<M: Symmetric + RowSums>(
+    fn by_map(
         &self,
-        map: &M,
+        capable: Capable<'_>,
         upper: &ObjectiveLevel,
         lambda: &[f64],
         (place, map_step, contraction): (Option<&Place>, f64, Option<f64>),
@@ -228,6 +231,7 @@ impl Plan {
             vector::scale(1.0 / map_step, &mut v);
             WarmStart { w: w.clone(), v }
         });
+        let map = capable.map();
         let Settings { batch, seed, replicates, .. } = self.settings;
         let precise = |precise: PreciseHypergradient| Found {
             estimate: precise.estimate.clone(),
@@ -255,13 +259,13 @@ impl Plan {
             Estimator::Sampled(method) if replicates > 1 => {
                 let estimate = replicate(replicates, |number| {
                     let index = index * replicates as u64 + number;
-                    method.estimate(map, upper, lambda, start.clone().as_mut(), seed, index)
+                    method.estimate_on(capable, upper, lambda, start.clone().as_mut(), seed, index)
                 })?;
                 Ok(Found { estimate, place: None, precise: None, map_step: None })
             }
             Estimator::Sampled(method) => {
                 let mut warm = start.unwrap_or_else(|| WarmStart::zeros(map.dims()));
-                let estimate = method.estimate(map, upper, lambda, Some(&mut warm), seed, index)?;
+                let estimate = method.estimate_on(capable, upper, lambda, Some(&mut warm), seed, index)?;
                 vector::scale(map_step, &mut warm.v);
                 let place = Some(Place { w: warm.w, u: warm.v });
                 Ok(Found { estimate, place, precise: None, map_step: None })
