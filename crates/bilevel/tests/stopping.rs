@@ -15,7 +15,7 @@ use bilevel::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use bilevel::lower::{Curvature, Curved, Dims, Factorization, StochasticLoss};
 use bilevel::newton::{Newton, NewtonDirection};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
-use bilevel::sample::{Rng, Sample};
+use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::stop::StopSignal;
 use bilevel::tune::{Ending, Limits, Method, Observer, Penalties, TraceRow, TuneOptions, tune};
 use bilevel::vector;
@@ -250,6 +250,39 @@ fn an_interrupted_tuning_returns_to_its_best_fits() {
             assert!(vector::all_finite(&tuned.model.coef));
         }
     }
+}
+
+/// Ends the tuning by its answer at the first look at many penalties, and counts those after it.
+#[derive(Default)]
+struct Curt {
+    answered: bool,
+    after: usize,
+}
+
+impl Observer for Curt {
+    fn phase(&mut self, _: &str) {}
+
+    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
+        self.after += usize::from(self.answered);
+        self.answered |= row.penalties == Penalties::PerFeature;
+        if self.answered { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Each start of the descent that remained was evaluated once more.
+#[test]
+fn an_answer_that_ends_the_tuning_ends_all_its_starts() {
+    // The loss is flat towards weak penalties, so that descents start from stronger ones, too.
+    let (rows, features, mut rng) = (120, 4, Rng::stream(0, Purpose::Start, 0));
+    let x: Vec<f64> = (0..rows * features).map(|_| rng.normal()).collect();
+    let of_row = |row: &[f64]| row.iter().zip(1..).map(|(x, j)| f64::from(j) * x).sum::<f64>();
+    let y: Vec<f64> = x.chunks_exact(features).map(|row| of_row(row) + 0.5 * rng.normal()).collect();
+    let data = Dataset { target: Target::Values(y.into()), ..dataset(matrix(&x, features, Stored::DenseF64), &[], 0) };
+    let options = TuneOptions { penalties: Penalties::PerFeature, method: Method::Exact, ..TuneOptions::default() };
+    let mut observer = Curt::default();
+    let tuned = tune(&data, None, None, &options, &mut observer).unwrap();
+    assert_eq!((tuned.status, observer.after), (Ending::Interrupted, 0));
+    assert!(observer.answered && vector::all_finite(&tuned.model.coef));
 }
 
 /// Asks to stop at the first look, long after the beginning.

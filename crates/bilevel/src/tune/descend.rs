@@ -39,21 +39,32 @@ pub(super) fn descend(
         let pull = |lambda: &[f64], gradient: &mut [f64]| prior.add(lambda, gradient);
         minimize(lbfgs, objective, &domain, start, spec, context, &mut least, pull)
     };
-    let mut tried: Vec<Outcome> = Vec::new();
+    let (mut tried, mut ended) = (Vec::<Outcome>::new(), false);
     if starts.len() > 1 {
         let trial = BoundedLbfgs { iterations: TRIAL_ITERATIONS, ..lbfgs };
         for start in &starts {
             match run(trial, start) {
-                Ok(outcome) => tried.push(outcome),
+                Ok(outcome) => {
+                    ended = outcome.reason == StopReason::Interrupted;
+                    tried.push(outcome);
+                    // Whoever ends the descent from one start wants none from another.
+                    if ended {
+                        break;
+                    }
+                }
                 Err(error) if error.is_interrupted() && !tried.is_empty() => break,
                 Err(error) => return Err(error),
             }
         }
     }
     let best = tried.into_iter().min_by(|a, b| a.objective.total_cmp(&b.objective));
-    let outcome = match (run(lbfgs, best.as_ref().map_or(&starts[0], |best| &best.lambda)), best) {
-        (Err(error), Some(best)) if error.is_interrupted() => Outcome { reason: StopReason::Interrupted, ..best },
-        (outcome, _) => outcome?,
+    let outcome = match best {
+        Some(best) if ended => Outcome { reason: StopReason::Interrupted, ..best },
+        Some(best) => match run(lbfgs, &best.lambda) {
+            Err(error) if error.is_interrupted() => Outcome { reason: StopReason::Interrupted, ..best },
+            outcome => outcome?,
+        },
+        None => run(lbfgs, &starts[0])?,
     };
     Ok((outcome.lambda, outcome.reason))
 }
