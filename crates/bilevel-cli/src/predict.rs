@@ -84,9 +84,21 @@ pub fn options_for(saved: &SavedModel, how: &DataArgs) -> Result<ReadOptions> {
     let known = saved.about.encoder.known_columns();
     let columns = known.iter().flat_map(|known| &known.columns);
     let names: Vec<&str> = columns.map(|(name, _)| name.as_str()).collect();
-    if let Some(needed) = how.exclude.iter().find(|name| names.contains(&name.as_str())) {
-        return Err(Error::input(format!("the model predicts from column '{needed}', which --exclude names"))
-            .remedy("leave out --exclude: columns that the model does not use are ignored"));
+    let named = known.as_ref().is_some_and(|known| known.named);
+    // Columns without names have those of their numbers; which name a number stands for is not known before the file is read.
+    let by_number = |asked: &String| asked.parse::<usize>().ok().map(|number| format!("x{number}")).filter(|_| !named);
+    for asked in &how.exclude {
+        let needed = by_number(asked).unwrap_or_else(|| asked.clone());
+        let message = if names.contains(&needed.as_str()) {
+            format!("the model predicts from column '{needed}', which --exclude names")
+        } else if named && asked.parse::<usize>().is_ok() {
+            format!("the model knows its columns by name, and --exclude {asked} is a number")
+        } else {
+            continue;
+        };
+        return Err(
+            Error::input(message).remedy("leave out --exclude: columns that the model does not use are ignored")
+        );
     }
     let target = saved.about.target_name.clone();
     let known = known.map(|known| KnownColumns { target, ..known });

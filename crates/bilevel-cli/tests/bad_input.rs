@@ -379,5 +379,10 @@ fn columns_of_the_model_cannot_be_left_out() {
         assert_eq!((refused.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
         assert!(errors.contains("'colour'") && errors.contains("--exclude"), "{errors}");
         assert_eq!(unused.status.code(), Some(0), "a column that no model uses");
+        // The number of a column was passed over.
+        let number = of("2");
+        let errors = String::from_utf8(number.stderr).unwrap();
+        assert_eq!((number.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
+        assert!(errors.contains("by name") && errors.contains("--exclude 2"), "{errors}");
     }
 }
