@@ -9,6 +9,7 @@ use bilevel::{Error, Result};
 
 use crate::args::{DataArgs, ProblemArgs};
 use crate::input::Learned;
+use crate::table::description_text;
 use crate::{interrupt, numbers};
 
 /// Whether the checksums of all rows are compared, which reads them once.
@@ -136,5 +137,5 @@ pub fn inspect(rows: &MappedRows) -> String {
     lines.push(("written by".into(), provenance.program.clone()));
     lines.push(("seed of order".into(), header.seed.to_string()));
     lines.push(("checksums".into(), "right".into()));
-    crate::problem::text(&lines)
+    description_text(&lines)
 }

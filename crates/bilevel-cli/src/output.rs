@@ -1,7 +1,7 @@
 //! Writing: all or nothing, and never in the way of a pipe that closes.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bilevel::{Error, Result};
@@ -10,16 +10,7 @@ use crate::place::{self, Place};
 
 /// Prints to standard output; a reader that went away is not an error.
 pub fn print(text: &str) -> Result<()> {
-    print_bytes(text.as_bytes())
-}
-
-/// The same for what may be no text.
-pub fn print_bytes(contents: &[u8]) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(contents).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io(Path::new("standard output"), &error)),
-        _ => Ok(()),
-    }
+    place::print(text.as_bytes())
 }
 
 /// Makes sure that the files `names` can be written to `folder`, before hours are spent on what goes into them, and that none of

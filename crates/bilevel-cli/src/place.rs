@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 
 use bilevel::{Error, Result};
 
-use crate::output;
-
 /// Names of what a process has open already: what is written there comes after what was written before, and does not replace it.
 const OPEN_FILES: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
 
@@ -56,10 +54,19 @@ pub fn refuse_inputs<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>
     }
 }
 
+/// Prints to standard output; a reader that went away is not an error.
+pub fn print(contents: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(contents).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io(Path::new("standard output"), &error)),
+        _ => Ok(()),
+    }
+}
+
 /// Writes `contents` to what is no regular file.
 pub fn write_directly(path: &Path, contents: &[u8]) -> Result<()> {
     if path == Path::new("/dev/stdout") {
-        return output::print_bytes(contents);
+        return print(contents);
     }
     let written = OpenOptions::new().append(true).create(true).open(path).and_then(|mut file| file.write_all(contents));
     match written {

@@ -151,9 +151,3 @@ fn held_out(data: &Dataset, fraction: f64, seed: u64) -> Result<(Dataset, Datase
     let parts = stratified_order(&data.target, Parts::Fractions(&[1.0 - fraction, fraction]), seed)?;
     Ok((data.select(&parts[0]), data.select(&parts[1])))
 }
-
-/// The description as lines, names padded to one width.
-pub fn text(description: &[(String, String)]) -> String {
-    let width = description.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    description.iter().map(|(name, text)| format!("{name:width$}  {text}\n")).collect()
-}

@@ -46,6 +46,12 @@ fn width(cell: &str) -> usize {
     cell.chars().count()
 }
 
+/// Names and what is said of each, a line for each of them, names padded to one width.
+pub fn description_text(description: &[(String, String)]) -> String {
+    let width = description.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    description.iter().map(|(name, text)| format!("{name:width$}  {text}\n")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,10 @@
 //! The floors of the library: a module may use those on lower floors, and nothing above or beside it.
 //!
-//! Only on the ground floor may modules use each other. The test reads the sources, because the compiler is content with
-//! any order.
+//! Only on the ground floor may modules use each other. The modules of the command and of the Python package have no floors, but
+//! an order they have: none uses, by way of others, itself. The tests read the sources, because the compiler is content with any
+//! order.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -91,7 +93,7 @@ fn identifier(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// The top-level modules reached by `super::` from a file `depth` modules below the crate.
+/// The names at the top of the crate reached by `super::` from a file `depth` modules below it.
 fn climbed(code: &str, depth: usize) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = code;
@@ -102,32 +104,48 @@ fn climbed(code: &str, depth: usize) -> Vec<String> {
             (rest, steps) = (above, steps + 1);
         }
         let name = identifier(rest);
-        if steps >= depth && floor(&name).is_some() {
+        if steps >= depth && !name.is_empty() {
             names.push(name);
         }
     }
     names
 }
 
+/// A file below a module at the top of a crate, and the names at the top that it uses.
+struct Source {
+    place: PathBuf,
+    module: String,
+    uses: Vec<String>,
+}
+
+/// All files of the crate with its sources in `root` but that at its top.
+fn read(root: &Path) -> Vec<Source> {
+    let mut files = Vec::new();
+    sources(root, &mut files);
+    let read = files.into_iter().filter_map(|file| {
+        let place = file.strip_prefix(root).unwrap().to_path_buf();
+        let module = place.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        if ["lib", "main"].contains(&module) {
+            return None;
+        }
+        let depth = place.with_extension("").iter().filter(|part| *part != "mod").count();
+        let code = code(&fs::read_to_string(&file).unwrap());
+        let uses = used(&code).into_iter().chain(climbed(&code, depth)).collect();
+        Some(Source { module: module.to_string(), place, uses })
+    });
+    read.collect()
+}
+
 #[test]
 fn imports_go_strictly_downward() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
     let mut faults = Vec::new();
-    for file in files {
-        let place = file.strip_prefix(&root).unwrap();
-        let module = place.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
-        if module == "lib" {
-            continue;
-        }
-        let Some(own) = floor(module) else {
+    for Source { place, module, uses } in read(&root) {
+        let Some(own) = floor(&module) else {
             faults.push(format!("{}: the module `{module}` has no floor in this test", place.display()));
             continue;
         };
-        let depth = place.with_extension("").iter().filter(|part| *part != "mod").count();
-        let code = code(&fs::read_to_string(&file).unwrap());
-        for name in used(&code).into_iter().chain(climbed(&code, depth)) {
+        for name in uses {
             let allowed = name == module
                 || match floor(&name) {
                     Some(other) => other < own || (own == 0 && other == 0),
@@ -140,6 +158,43 @@ fn imports_go_strictly_downward() {
         }
     }
     assert!(faults.is_empty(), "imports must go strictly downward:\n{}", faults.join("\n"));
+}
+
+/// Those of `uses` that are in a circle, or use one that is.
+fn in_circles(mut uses: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
+    loop {
+        let before = uses.len();
+        let names: BTreeSet<String> = uses.keys().cloned().collect();
+        uses.retain(|own, used| used.iter().any(|name| name != own && names.contains(name)));
+        if uses.len() == before {
+            return uses;
+        }
+    }
+}
+
+#[test]
+fn modules_of_the_command_and_of_the_python_package_form_no_circles() {
+    for program in ["bilevel-cli", "bilevel-python"] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(program).join("src");
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for source in read(&root) {
+            uses.entry(source.module).or_default().extend(source.uses);
+        }
+        assert!(uses.len() > 5, "{program} has modules");
+        let circles = in_circles(uses);
+        assert!(circles.is_empty(), "modules of {program} use each other in a circle, or one that does: {circles:#?}");
+    }
+}
+
+#[test]
+fn circles_are_found() {
+    let uses = |names: &[(&str, &[&str])]| {
+        let set = |used: &[&str]| used.iter().map(|name| (*name).to_string()).collect();
+        names.iter().map(|(own, used)| ((*own).to_string(), set(used))).collect()
+    };
+    assert!(in_circles(uses(&[("a", &["b", "c", "a"]), ("b", &["c"]), ("c", &["no_module"])])).is_empty());
+    let found = in_circles(uses(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[])]));
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
 }
 
 #[test]

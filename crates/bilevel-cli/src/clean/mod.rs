@@ -17,7 +17,7 @@ use crate::mapped::Verify;
 use crate::plan::{self, Part};
 use crate::problem::{self, Inputs};
 use crate::progress::Progress;
-use crate::table::TextTable;
+use crate::table::{TextTable, description_text};
 use crate::{csv, interrupt, numbers, output};
 
 pub fn run(args: &CleanArgs) -> Result<ExitCode> {
@@ -35,7 +35,7 @@ pub fn run(args: &CleanArgs) -> Result<ExitCode> {
         *name = name.replace("validation data", "trusted data");
     }
     if !args.quiet {
-        progress.pause(|| output::print(&problem::text(&inputs.description)))?;
+        progress.pause(|| output::print(&description_text(&inputs.description)))?;
     }
     let given = plan::problem_options(&asked, None, inputs.learned.labels.kind());
     let options = CleanOptions {

@@ -26,6 +26,7 @@ use crate::mapped::Verify;
 use crate::progress::Progress;
 use crate::report::charts::escape;
 use crate::report::page;
+use crate::table::description_text;
 use crate::{at, interrupt, numbers, output, problem, settings};
 
 pub use args::RaceArgs;
@@ -118,7 +119,7 @@ impl Race<'_> {
         description.push(("hyperparameters".into(), numbers::count(self.contest.start.lambda().len())));
         description.push(("start".into(), start.into()));
         if !args.quiet {
-            output::print(&problem::text(&description))?;
+            output::print(&description_text(&description))?;
         }
         let mut file = RaceFile::open(&args.out, self.identity()?, args.overwrite)?;
         let before = file.lanes().len();

@@ -23,6 +23,7 @@ use crate::mapped::Verify;
 use crate::progress::Progress;
 use crate::report::page;
 use crate::settings::{fingerprint, given};
+use crate::table::description_text;
 use crate::{at, interrupt, numbers, output, problem};
 
 #[cfg(test)]
@@ -52,7 +53,7 @@ pub fn run(args: &StudyArgs) -> Result<ExitCode> {
     let mut progress = Progress::new(args.quiet, 1);
     let (problem, description) = at::open(&args.problem, Some(&at), Verify::All, |phase| progress.phase(phase))?;
     if !args.quiet {
-        progress.pause(|| output::print(&problem::text(&description)))?;
+        progress.pause(|| output::print(&description_text(&description)))?;
     }
     let lambda = at.log_penalties(problem.hyperparameters())?;
     let settings = args.settings(problem.lower().risk().len())?;

@@ -21,6 +21,7 @@ use crate::plan::Part;
 use crate::problem::{self, Inputs};
 use crate::progress::Progress;
 use crate::report::Report;
+use crate::table::description_text;
 use crate::{csv, interrupt, memory, numbers, output, results};
 
 /// What is written.
@@ -39,7 +40,7 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode> {
     let test = test.as_ref().map(|part| (part, &args.test_labels));
     let inputs = problem::read(&args.problem, validation.as_ref(), test, Verify::All, |phase| progress.phase(phase))?;
     if !args.quiet {
-        progress.pause(|| output::print(&problem::text(&inputs.description)))?;
+        progress.pause(|| output::print(&description_text(&inputs.description)))?;
     }
     let options = args.options(validation.as_ref(), inputs.learned.labels.kind());
     // The rows are handed over: there is no room for a second copy of them.
