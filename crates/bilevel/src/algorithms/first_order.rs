@@ -3,7 +3,7 @@
 use super::field::Streams;
 use super::point::{Layout, Point};
 use super::problem::Bilevel;
-use super::run::{Scheme, Steps};
+use super::scheme::{Scheme, Steps};
 use crate::error::Result;
 use crate::sample::{Batch, Sample};
 use crate::vector;

@@ -7,7 +7,7 @@
 
 use super::point::{Layout, Point};
 use super::problem::Bilevel;
-use super::run::{Scheme, Steps};
+use super::scheme::{Scheme, Steps};
 use crate::error::Result;
 use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use crate::sample::Sample;

@@ -28,6 +28,7 @@ mod run;
 mod saga;
 mod saga_memory;
 mod sampled;
+mod scheme;
 mod zeroth_order;
 
 pub use adjoint::Adjoint;
@@ -36,4 +37,5 @@ pub use memory::{Blocks, Memory};
 pub use point::Point;
 pub use problem::{Bilevel, LowerLoss};
 pub use recipe::{Count, Recipe, Start};
-pub use run::{Iterate, Outcome, Settings, Steps, run};
+pub use run::{Iterate, Outcome, Settings, run};
+pub use scheme::Steps;

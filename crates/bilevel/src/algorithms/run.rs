@@ -14,49 +14,16 @@ use super::point::Point;
 use super::problem::Bilevel;
 use super::recipe::Recipe;
 use super::sampled::{InTurn, Together};
+use super::scheme::{Scheme, Steps};
 use super::zeroth_order::ZerothOrder;
 use crate::company::Paced;
 use crate::error::{Error, Result};
 use crate::sample::Batch;
-use crate::step_size::StepSize;
 use crate::vector;
 use crate::work::Work;
 
 /// Iterations between two looks for iterates that are not finite.
 const CHECK_EVERY: usize = 64;
-
-/// Steps of the three blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Steps {
-    /// Of `w`.
-    pub lower: StepSize,
-    /// Of `v`, and of Neumann series.
-    pub linear: StepSize,
-    /// Of `lambda`.
-    pub outer: StepSize,
-}
-
-impl Steps {
-    /// Constant steps.
-    pub fn constant(lower: f64, linear: f64, outer: f64) -> Self {
-        Self::falling(lower, linear, outer, [0.0; 3])
-    }
-
-    /// Steps that fall like `(1 + t)^{-exponent}`.
-    pub fn falling(lower: f64, linear: f64, outer: f64, exponents: [f64; 3]) -> Self {
-        let step = |eta, exponent| match exponent {
-            0.0 => StepSize::Constant { eta },
-            exponent => StepSize::Power { eta, exponent },
-        };
-        Steps { lower: step(lower, exponents[0]), linear: step(linear, exponents[1]), outer: step(outer, exponents[2]) }
-    }
-
-    fn validate(&self) -> Result<()> {
-        self.lower.validate()?;
-        self.linear.validate()?;
-        self.outer.validate()
-    }
-}
 
 /// An algorithm with its free parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -109,15 +76,6 @@ pub struct Outcome {
     pub work: Work,
     /// Time of the run, without that of the observer.
     pub elapsed: Duration,
-}
-
-/// One iteration of a family of algorithms.
-pub(super) trait Scheme: Send {
-    /// Moves `point`; `t` counts from 0.
-    fn iterate(&mut self, t: usize, point: &mut Point) -> Result<()>;
-
-    /// Work so far.
-    fn work(&self) -> Work;
 }
 
 /// Runs an algorithm from `start`.

@@ -6,7 +6,7 @@ use super::memory::{Memory, Remembered};
 use super::point::Point;
 use super::problem::Bilevel;
 use super::recipe::{Count, Start};
-use super::run::{Scheme, Steps};
+use super::scheme::{Scheme, Steps};
 use crate::company;
 use crate::error::Result;
 use crate::sample::Batch;

@@ -44,7 +44,7 @@ use super::memory::{Memory, Remembered};
 use super::point::Point;
 use super::problem::Bilevel;
 use super::recipe::Count;
-use super::run::{Scheme, Steps};
+use super::scheme::{Scheme, Steps};
 use crate::error::{Error, Result};
 use crate::sample::{Batch, Sample};
 use crate::vector;
