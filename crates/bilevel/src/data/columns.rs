@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::convert::{narrow, zeros};
 use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
-use super::design::Element;
+use super::element::Element;
 use super::read::suggestion;
 use super::span::Span;
 use super::table::{Column, ColumnData, MISSING, Origin};

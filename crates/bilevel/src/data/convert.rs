@@ -2,7 +2,8 @@
 
 use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
-use super::design::{DesignMatrix, Element};
+use super::design::DesignMatrix;
+use super::element::Element;
 use super::table::Origin;
 use crate::{Error, Result};
 

@@ -6,8 +6,9 @@ use std::sync::OnceLock;
 use super::buffer::{Access, Buffer};
 use super::csr_outputs as several;
 use super::csr_row::Entries;
-use super::design::{Element, RowPick};
+use super::element::Element;
 use super::reorder::reorder;
+use super::row_ranges::RowPick;
 use crate::simd::vectorize;
 
 /// An `n x p` matrix of which only the nonzero entries are stored, row after row with rising column index.

@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::ops::Range;
 
 use super::csr_row::{Entries, LANES};
-use super::design::Element;
+use super::element::Element;
 use crate::simd::prefetch_line;
 
 /// Half of the entries that are taken at a time: one register.

@@ -3,7 +3,7 @@
 //! A fixed width keeps sums, or factors, in vector registers while the row is walked; a number of outputs is made of widths that
 //! halve.
 
-use super::design::Element;
+use super::element::Element;
 
 /// `out_c = sum_k values[k] weights[indices[k], c]` for all outputs `c`.
 #[inline(always)]

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::design::Element;
+use super::element::Element;
 use crate::simd::vectorize;
 
 /// Entries that are multiplied at a time: sums that do not wait for each other.

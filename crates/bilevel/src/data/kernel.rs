@@ -8,7 +8,9 @@ use rayon::prelude::*;
 
 use super::csr::CsrMatrix;
 use super::csr_outputs as several;
-use super::design::{DesignMatrix, Element, RowRanges};
+use super::design::DesignMatrix;
+use super::element::Element;
+use super::row_ranges::RowRanges;
 use crate::simd::vectorize;
 
 /// Outputs of one task: so many vectors of some ten thousand rows stay in the nearer caches.

@@ -10,7 +10,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::dense::block_rows;
-use super::design::{DesignMatrix, RowPick, RowRanges};
+use super::design::DesignMatrix;
+use super::row_ranges::{RowPick, RowRanges};
 use super::sampled::Arithmetic;
 use crate::vector::{add_rows, add_to_rows};
 

@@ -1,6 +1,7 @@
 //! Whether single precision keeps enough of the numbers of a column.
 
-use super::design::{DesignMatrix, Element};
+use super::design::DesignMatrix;
+use super::element::Element;
 
 /// Steps of single precision over the span of a column that are enough: each number is then right to a four-thousandth of it.
 const FEWEST_STEPS: f64 = 4096.0;

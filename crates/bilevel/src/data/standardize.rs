@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::csr::CsrMatrix;
 use super::dense::DenseMatrix;
-use super::design::{DesignMatrix, Element, RowRanges};
+use super::design::DesignMatrix;
+use super::element::Element;
+use super::row_ranges::RowRanges;
 use crate::{Error, Result};
 
 /// Feature `j` enters the fit as `(x_j - shift_j) / scale_j`; coefficients are folded back, so that a model always

@@ -2,7 +2,8 @@
 
 use super::csr::CsrMatrix;
 use super::dataset::{Dataset, Groups};
-use super::design::{DesignMatrix, Element};
+use super::design::DesignMatrix;
+use super::element::Element;
 use crate::{Error, Result};
 
 /// `x_ij -> x_ij ln(n / n_j)`, `n_j` the number of the `n` rows in which feature `j` is not zero, then rows of unit

@@ -15,7 +15,8 @@ use crate::data::buffer::{Buffer, Plain};
 use crate::data::csr::CsrMatrix;
 use crate::data::dataset::{Arrangement, Dataset, Target};
 use crate::data::dense::DenseMatrix;
-use crate::data::design::{DesignMatrix, Element};
+use crate::data::design::DesignMatrix;
+use crate::data::element::Element;
 use crate::data::target::TargetKind;
 use crate::{Error, Result};
 

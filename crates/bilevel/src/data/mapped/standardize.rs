@@ -11,7 +11,8 @@ use super::write::{INDICES, OFFSETS, RowsWriter, SectionWriter, VALUES};
 use crate::data::buffer::{Buffer, Plain, bytes_of, bytes_of_mut};
 use crate::data::csr::CsrMatrix;
 use crate::data::dense::DenseMatrix;
-use crate::data::design::{DesignMatrix, Element};
+use crate::data::design::DesignMatrix;
+use crate::data::element::Element;
 use crate::data::standardize::Standardization;
 use crate::{Error, Result};
 
