@@ -3,14 +3,14 @@
 #[path = "common/models.rs"]
 mod models;
 
-use bilevel::algorithms::{Algorithm, Point, Settings};
+use bilevel::algorithms::{Algorithm, Point};
 use bilevel::data::RowRanges;
 use bilevel::domain::Domain;
 use bilevel::lower::StochasticLoss;
 use bilevel::newton::Newton;
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
-use bilevel::race::{Budget, Contest, End, Entry, Judge, compete};
+use bilevel::race::{Budget, Contest, Contestant, End, Entry, Judge, compete};
 use bilevel::sample::{Batch, Sample};
 use bilevel::stop::StopSignal;
 use models::Bundled;
@@ -22,8 +22,8 @@ fn run(contest: &Contest<'_>, passes: f64, seed: u64) -> Entry {
     let rows = passes * contest.lower.size(&Sample::Full) as f64;
     let budget = Budget { seconds: f64::INFINITY, rows, iterations: usize::MAX };
     let mut judge = Judge::new(contest.lower, contest.upper, contest.domain, Newton::default(), contest.start.w());
-    let settings = Settings::recommended(Batch::Rows(64), seed);
-    compete(contest, (Algorithm::Auto, &settings, [1.0; 3]), &budget, &mut judge, &StopSignal::never()).unwrap()
+    let contestant = Contestant { algorithm: Algorithm::Auto, steps: [1.0; 3], batch: Batch::Rows(64), seed };
+    compete(contest, &contestant, &budget, &mut judge, &StopSignal::never()).unwrap()
 }
 
 /// Values at the start, at the worst checkpoint, and at the end.

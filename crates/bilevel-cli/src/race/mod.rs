@@ -10,12 +10,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use bilevel::Result;
-use bilevel::algorithms::{Algorithm, Point, Settings};
+use bilevel::algorithms::{Algorithm, Point};
 use bilevel::domain::Domain;
 use bilevel::lower::StochasticLoss;
 use bilevel::newton::Newton;
 use bilevel::problems::glm::{Glm, Penalty, Reweighting};
-use bilevel::race::{Budget, Contest, End, Grid, Judge, compete, screen};
+use bilevel::race::{Budget, Contest, Contestant, End, Grid, Judge, compete, screen};
 use bilevel::sample::Sample;
 use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Observer};
@@ -190,9 +190,9 @@ impl Race<'_> {
                 }
             };
             let race = |&steps: &[f64; 3]| {
-                let settings = Settings::of(algorithm, steps, batch, seed);
+                let contestant = Contestant { algorithm, steps, batch, seed };
                 // A judge of its own, so that no figure depends on who ran before.
-                compete(&self.contest, (algorithm, &settings, steps), &budget, &mut self.judge(), &stop)
+                compete(&self.contest, &contestant, &budget, &mut self.judge(), &stop)
             };
             let (first, others) = ranked.split_first().expect("there is a pair of steps");
             let mut entry = race(first)?;

@@ -11,6 +11,7 @@ use crate::domain::Domain;
 use crate::error::{Error, Result};
 use crate::lower::Curved;
 use crate::row_sums::RowSumObjective;
+use crate::sample::Batch;
 use crate::stop::StopSignal;
 
 /// A lower level that all algorithms can run on and the judge can solve.
@@ -46,6 +47,19 @@ impl Contest<'_> {
     pub fn problem(&self) -> Bilevel<'_> {
         Bilevel { lower: self.lower, upper: self.upper, domain: self.domain }
     }
+}
+
+/// Who competes: an algorithm with the parameters that are left free.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Contestant {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// First steps of `w`, `v` and `lambda`.
+    pub steps: [f64; 3],
+    /// Rows of each sample.
+    pub batch: Batch,
+    /// Seed of all samples.
+    pub seed: u64,
 }
 
 /// What a contestant may spend; it stops when the first of them is spent.
@@ -153,18 +167,20 @@ fn next_look(at: &Iterate<'_>) -> usize {
     at.iterations + ((LOOK / pace.max(1e-9)) as usize).max(1)
 }
 
-/// Runs `algorithm` on `budget`, with checkpoints at geometric distances and at the end.
+/// Runs `contestant` on `budget`, with checkpoints at geometric distances and at the end.
 ///
 /// # Errors
 /// Input, for unusable settings; interrupted, once `stop` is raised. Divergence is no error but a result, and so is a rise.
 pub fn compete(
     contest: &Contest<'_>,
-    (algorithm, settings, steps): (Algorithm, &Settings, [f64; 3]),
+    contestant: &Contestant,
     budget: &Budget,
     judge: &mut Judge<'_>,
     stop: &StopSignal,
 ) -> Result<Entry> {
     budget.validate()?;
+    let Contestant { algorithm, steps, batch, seed } = *contestant;
+    let settings = Settings::of(algorithm, steps, batch, seed);
     let mut curve = Vec::new();
     let (mut failure, mut interrupted, mut due) = (None, false, 0);
     let mut watch = |at: &Iterate<'_>| {
@@ -196,7 +212,7 @@ pub fn compete(
         due = next.min(last);
         ControlFlow::Continue(due.min(next_look(at)))
     };
-    let ended = run(contest.problem(), settings, contest.start.clone(), &mut watch);
+    let ended = run(contest.problem(), &settings, contest.start.clone(), &mut watch);
     if interrupted {
         return Err(Error::interrupted());
     }
@@ -205,5 +221,5 @@ pub fn compete(
         (Err(error), _) | (Ok(_), Some(error)) if error.is_numeric() => End::Diverged,
         (Err(error), _) | (Ok(_), Some(error)) => return Err(error),
     };
-    Ok(Entry { algorithm, steps, seed: settings.seed, curve, end })
+    Ok(Entry { algorithm, steps, seed, curve, end })
 }

@@ -11,7 +11,7 @@ mod judge;
 mod profile;
 mod screening;
 
-pub use contest::{Budget, Contest, Contested, End, Entry, compete};
+pub use contest::{Budget, Contest, Contestant, Contested, End, Entry, compete};
 pub use curve::{Checkpoint, Cost};
 pub use judge::{Judge, Judgement};
 pub use profile::Profile;

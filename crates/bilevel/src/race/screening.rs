@@ -6,9 +6,9 @@
 //! `outer`. Each pair is tried on a part of the budget, and the one with the smallest value function races, or the next one
 //! where it diverges or ends above its start.
 
-use super::contest::{Budget, Contest, Entry, compete};
+use super::contest::{Budget, Contest, Contestant, Entry, compete};
 use super::judge::Judge;
-use crate::algorithms::{Algorithm, Settings};
+use crate::algorithms::Algorithm;
 use crate::error::Result;
 use crate::hypergradient::Implicit;
 use crate::lower::GradientMap;
@@ -97,8 +97,8 @@ pub fn screen(
 ) -> Result<Vec<[f64; 3]>> {
     let mut entries: Vec<Entry> = Vec::new();
     for &steps in pairs {
-        let settings = Settings::of(algorithm, steps, batch, seed);
-        entries.push(compete(contest, (algorithm, &settings, steps), budget, judge, stop)?);
+        let contestant = Contestant { algorithm, steps, batch, seed };
+        entries.push(compete(contest, &contestant, budget, judge, stop)?);
     }
     entries.sort_by(|a, b| a.value().total_cmp(&b.value()));
     Ok(entries.into_iter().map(|entry| entry.steps).collect())
