@@ -52,9 +52,9 @@ impl Page<'_> {
         let Page { args, cleaned, .. } = self;
         format!(
             "A weight for each of {} and a {} model, learned from {} by {} hypergradients. Status: {}.",
-            numbers::counted(cleaned.rows.0, "training row", "training rows"),
+            numbers::counted(cleaned.training_rows, "training row", "training rows"),
             cleaned.model.loss.name(),
-            numbers::counted(cleaned.rows.1, "trusted row", "trusted rows"),
+            numbers::counted(cleaned.trusted_rows, "trusted row", "trusted rows"),
             cleaned.method,
             ended(cleaned, args),
         )
@@ -63,7 +63,7 @@ impl Page<'_> {
     fn tiles(&self) -> Vec<Tile> {
         let cleaned = self.cleaned;
         let down = weighed_down(cleaned);
-        let share = numbers::percent(down as f64 / cleaned.rows.0 as f64);
+        let share = numbers::percent(down as f64 / cleaned.training_rows as f64);
         let mut tiles =
             vec![Tile { name: "weigh less than one half".into(), value: numbers::count(down), note: share }];
         if let Some((name, value)) = headline(cleaned, FitOf::WeightedRows) {

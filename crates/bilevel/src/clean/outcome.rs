@@ -87,8 +87,10 @@ pub struct Cleaned {
     pub kept: usize,
     /// Every step.
     pub trace: Vec<Step>,
-    /// Rows of training, and trusted ones.
-    pub rows: (usize, usize),
+    /// Training rows that weigh something.
+    pub training_rows: usize,
+    /// The same of the trusted rows.
+    pub trusted_rows: usize,
     /// Features.
     pub features: usize,
     /// Remarks the user should read.
