@@ -8,7 +8,7 @@ use bilevel::domain::Domain;
 use bilevel::hypergradient::{Implicit, Sid};
 use bilevel::lower::{Curved, FirstOrder, GradientMap, Jvp, JvpLambda, StochasticLoss, StochasticMap};
 use bilevel::newton::Newton;
-use bilevel::problems::RowLoss;
+use bilevel::problems::LinearLoss;
 use bilevel::problems::equilibrium::Equilibrium;
 use bilevel::problems::meta_learning::{MetaLearning, MetaLearningOptions, Tasks};
 use bilevel::problems::poisoning::{Aim, Poisoning, PoisoningOptions};
@@ -55,7 +55,7 @@ fn check<L: Curved + FirstOrder>(lower: &L, upper: &dyn UpperObjective) {
 
 #[test]
 fn meta_learning_is_differentiated_correctly() {
-    for loss in [RowLoss::Squared, RowLoss::Logistic] {
+    for loss in [LinearLoss::Squared, LinearLoss::Logistic] {
         let options = MetaLearningOptions { tasks: 6, rows: 5, features: 3, loss, ..MetaLearningOptions::default() };
         let (lower, upper) = MetaLearning::random(&options).unwrap();
         check(&lower, &upper);
@@ -64,7 +64,7 @@ fn meta_learning_is_differentiated_correctly() {
 
 #[test]
 fn poisoning_is_differentiated_correctly() {
-    for (loss, aim) in [(RowLoss::Squared, Aim::Harm), (RowLoss::Logistic, Aim::Mislead)] {
+    for (loss, aim) in [(LinearLoss::Squared, Aim::Harm), (LinearLoss::Logistic, Aim::Mislead)] {
         let options = PoisoningOptions { rows: 20, features: 3, poisoned: 8, loss, aim, ..PoisoningOptions::default() };
         let (lower, upper) = Poisoning::random(&options).unwrap();
         check(&lower, &upper);
@@ -141,7 +141,7 @@ fn the_best_bias_of_ridge_tasks_is_found() {
         (normal[0][0] * right[1] - normal[1][0] * right[0]) / det,
     ];
     let tasks = |(x, y, tasks): (Vec<f64>, Vec<f64>, Vec<u32>)| {
-        Tasks::new(x, P, y, tasks, sizes.len(), RowLoss::Squared).unwrap()
+        Tasks::new(x, P, y, tasks, sizes.len(), LinearLoss::Squared).unwrap()
     };
     let lower = MetaLearning::new(tasks(train), strength).unwrap();
     let upper = bilevel::problems::meta_learning::TaskRisk::new(tasks(valid));

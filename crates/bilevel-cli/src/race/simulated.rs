@@ -1,7 +1,7 @@
 //! `bilevel race quadratic`, `meta-learning`, `poisoning`: simulated problems, whose difficulty is chosen.
 
 use bilevel::domain::Domain;
-use bilevel::problems::RowLoss;
+use bilevel::problems::LinearLoss;
 use bilevel::problems::meta_learning::{MetaLearning, MetaLearningOptions};
 use bilevel::problems::poisoning::{Poisoning, PoisoningOptions};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
@@ -168,11 +168,11 @@ fn product(sizes: &[u32]) -> u64 {
     sizes.iter().fold(1, |product, &size| product.saturating_mul(u64::from(size)))
 }
 
-fn loss(args: &RaceArgs, default: RowLoss, kind: Kind) -> Result<RowLoss> {
+fn loss(args: &RaceArgs, default: LinearLoss, kind: Kind) -> Result<LinearLoss> {
     match args.problem.model {
         LossChoice::Auto => Ok(default),
-        LossChoice::Squared => Ok(RowLoss::Squared),
-        LossChoice::Logistic => Ok(RowLoss::Logistic),
+        LossChoice::Squared => Ok(LinearLoss::Squared),
+        LossChoice::Logistic => Ok(LinearLoss::Logistic),
         _ => Err(Error::input(format!("{} is simulated with two losses", kind.name()))
             .remedy("choose --model squared or --model logistic")),
     }
@@ -217,7 +217,7 @@ fn meta_learning(args: &RaceArgs) -> Result<Simulated> {
         tasks: tasks as usize,
         rows: rows as usize,
         features: dim as usize,
-        loss: loss(args, RowLoss::Squared, Kind::MetaLearning)?,
+        loss: loss(args, LinearLoss::Squared, Kind::MetaLearning)?,
         seed: args.problem.seed,
         ..MetaLearningOptions::default()
     };
@@ -245,7 +245,7 @@ fn poisoning(args: &RaceArgs) -> Result<Simulated> {
         rows: rows as usize,
         features: dim as usize,
         poisoned: poisoned as usize,
-        loss: loss(args, RowLoss::Logistic, Kind::Poisoning)?,
+        loss: loss(args, LinearLoss::Logistic, Kind::Poisoning)?,
         seed: args.problem.seed,
         ..PoisoningOptions::default()
     };

@@ -17,7 +17,7 @@ use std::ops::Range;
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, MatMut, Side};
 
-use super::row_model::{RowLoss, Rows};
+use super::row_model::{LinearLoss, Rows};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::{RowSumLoss, RowSumObjective};
@@ -45,7 +45,7 @@ impl Tasks {
         target: Vec<f64>,
         of_row: Vec<u32>,
         count: usize,
-        loss: RowLoss,
+        loss: LinearLoss,
     ) -> Result<Self> {
         let rows = Rows::new(features, p, target, loss)?;
         if of_row.len() != rows.len() || of_row.iter().any(|&task| task as usize >= count) {
@@ -84,7 +84,7 @@ pub struct MetaLearningOptions {
     /// Strength of the regularisation.
     pub strength: f64,
     /// The loss.
-    pub loss: RowLoss,
+    pub loss: LinearLoss,
     /// Seed of all of it.
     pub seed: u64,
 }
@@ -98,7 +98,7 @@ impl Default for MetaLearningOptions {
             spread: 0.3,
             noise: 0.3,
             strength: 1.0,
-            loss: RowLoss::Squared,
+            loss: LinearLoss::Squared,
             seed: 0,
         }
     }
@@ -152,8 +152,8 @@ impl MetaLearning {
                 let features: Vec<f64> = (0..p).map(|_| rng.normal()).collect();
                 let margin = vector::dot(&features, &weights[task]) + noise * rng.normal();
                 y.push(match loss {
-                    RowLoss::Squared => margin,
-                    RowLoss::Logistic => f64::from(margin > 0.0),
+                    LinearLoss::Squared => margin,
+                    LinearLoss::Logistic => f64::from(margin > 0.0),
                 });
                 x.extend(features);
                 of_row.push(task as u32);

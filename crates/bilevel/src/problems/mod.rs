@@ -14,4 +14,4 @@ mod row_model;
 pub mod scaled;
 pub mod target;
 
-pub use row_model::RowLoss;
+pub use row_model::LinearLoss;

@@ -13,7 +13,7 @@
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, MatMut, Side};
 
-use super::row_model::{RowLoss, Rows};
+use super::row_model::{LinearLoss, Rows};
 use crate::error::{Error, Result};
 use crate::lower::{Curvature, Curved, Dims, Factorization, FirstOrder, StochasticLoss};
 use crate::row_sums::{RowSumLoss, RowSumObjective};
@@ -68,7 +68,7 @@ pub struct PoisoningOptions {
     /// Strength of the penalty.
     pub penalty: f64,
     /// The loss.
-    pub loss: RowLoss,
+    pub loss: LinearLoss,
     /// What the attacker wants.
     pub aim: Aim,
     /// Seed of all of it.
@@ -82,7 +82,7 @@ impl Default for PoisoningOptions {
             features: 10,
             poisoned: 40,
             penalty: 0.1,
-            loss: RowLoss::Logistic,
+            loss: LinearLoss::Logistic,
             aim: Aim::Harm,
             seed: 0,
         }
@@ -98,7 +98,7 @@ impl Poisoning {
         features: Vec<f64>,
         p: usize,
         target: Vec<f64>,
-        loss: RowLoss,
+        loss: LinearLoss,
         poisoned: usize,
         penalty: f64,
     ) -> Result<Self> {
@@ -135,11 +135,11 @@ impl Poisoning {
             for row in 0..rows {
                 let class = (row % 2) as f64;
                 match loss {
-                    RowLoss::Logistic => {
+                    LinearLoss::Logistic => {
                         x.extend(direction.iter().map(|d| (2.0 * class - 1.0) * d + rng.normal()));
                         y.push(class);
                     }
-                    RowLoss::Squared => {
+                    LinearLoss::Squared => {
                         let features: Vec<f64> = (0..p).map(|_| rng.normal()).collect();
                         y.push(vector::dot(&features, &direction) + 0.5 * rng.normal());
                         x.extend(features);
@@ -151,7 +151,7 @@ impl Poisoning {
         let (x, y) = level();
         let lower = Poisoning::new(x, p, y, loss, poisoned, penalty)?;
         let (x, mut y) = level();
-        if aim == Aim::Mislead && loss == RowLoss::Logistic {
+        if aim == Aim::Mislead && loss == LinearLoss::Logistic {
             y.iter_mut().for_each(|y| *y = 1.0 - *y);
         }
         let upper = lower.upper(x, y, aim)?;

@@ -10,19 +10,19 @@ use crate::error::{Error, Result};
 /// The loss of a row as a function of its margin `m = x' w` and target `y`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RowLoss {
+pub enum LinearLoss {
     /// `(m - y)^2 / 2`.
     Squared,
     /// `y` in {0, 1}: `ln(1 + exp(m)) - y m`.
     Logistic,
 }
 
-impl RowLoss {
+impl LinearLoss {
     /// Value, first and second derivative in the margin.
     pub(super) fn jet(self, m: f64, y: f64) -> (f64, f64, f64) {
         match self {
-            RowLoss::Squared => (0.5 * (m - y) * (m - y), m - y, 1.0),
-            RowLoss::Logistic => {
+            LinearLoss::Squared => (0.5 * (m - y) * (m - y), m - y, 1.0),
+            LinearLoss::Logistic => {
                 let e = (-m.abs()).exp();
                 let (inverse, tail) = (1.0 / (1.0 + e), e / (1.0 + e));
                 let probability = if m >= 0.0 { inverse } else { tail };
@@ -38,11 +38,11 @@ pub(super) struct Rows {
     features: Vec<f64>,
     p: usize,
     target: Vec<f64>,
-    loss: RowLoss,
+    loss: LinearLoss,
 }
 
 impl Rows {
-    pub(super) fn new(features: Vec<f64>, p: usize, target: Vec<f64>, loss: RowLoss) -> Result<Self> {
+    pub(super) fn new(features: Vec<f64>, p: usize, target: Vec<f64>, loss: LinearLoss) -> Result<Self> {
         if p == 0 || target.is_empty() || features.len() != p * target.len() {
             return Err(Error::input(format!(
                 "{} numbers make no {} rows of {p} features",
@@ -50,7 +50,7 @@ impl Rows {
                 target.len()
             )));
         }
-        if loss == RowLoss::Logistic && target.iter().any(|&y| y != 0.0 && y != 1.0) {
+        if loss == LinearLoss::Logistic && target.iter().any(|&y| y != 0.0 && y != 1.0) {
             return Err(Error::input("the targets of a logistic loss must be 0 or 1"));
         }
         Ok(Rows { features, p, target, loss })
@@ -64,7 +64,7 @@ impl Rows {
         self.target.len()
     }
 
-    pub(super) fn loss(&self) -> RowLoss {
+    pub(super) fn loss(&self) -> LinearLoss {
         self.loss
     }
 
