@@ -14,6 +14,7 @@ use std::path::Path;
 
 use bilevel::data::{Dataset, Groups, Storage, Target};
 use bilevel::hypergradient::{AidConjugateGradient, Sid};
+use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, GradientMap, StochasticLoss};
 use bilevel::step_size::StepSize;
 use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
@@ -66,11 +67,14 @@ fn compare(data: Data) -> bilevel::Result<()> {
         let sid = Sid::new(steps, BATCH, StepSize::Constant { eta: 30.0 / steps as f64 });
         let sampled = sid.estimate(&map, &upper, &lambda, None, 1, 0)?;
         let reached = error(&sampled.value);
-        let mut aid =
-            AidConjugateGradient { lower_steps: 1, lower_tolerance: 0.0, linear_steps: 1, linear_tolerance: 0.0 };
+        let mut aid = AidConjugateGradient {
+            lower_steps: 1,
+            lower_tolerance: 0.0,
+            linear: ConjugateGradient { steps: 1, tolerance: 0.0 },
+        };
         let mut found = aid.estimate(&map, &upper, &lambda, None)?;
         while error(&found.value) > reached && aid.lower_steps < LARGEST {
-            (aid.lower_steps, aid.linear_steps) = (2 * aid.lower_steps, 2 * aid.linear_steps);
+            (aid.lower_steps, aid.linear.steps) = (2 * aid.lower_steps, 2 * aid.linear.steps);
             found = aid.estimate(&map, &upper, &lambda, None)?;
         }
         let mut candidates = [

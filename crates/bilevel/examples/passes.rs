@@ -78,8 +78,8 @@ fn main() -> bilevel::Result<()> {
     let map = GradientMap { loss: &lower, map_step: constants.map_step };
     for lower_steps in (6..).map(|k| 1 << k).take_while(|&steps| steps <= number(4, 512.0) as usize) {
         let clock = Instant::now();
-        let (lower_tolerance, linear_steps, linear_tolerance) = (0.0, 1000, 0.3 * precision);
-        let method = AidConjugateGradient { lower_steps, lower_tolerance, linear_steps, linear_tolerance };
+        let linear = ConjugateGradient { steps: 1000, tolerance: 0.3 * precision };
+        let method = AidConjugateGradient { lower_steps, lower_tolerance: 0.0, linear };
         let found = method.estimate(&map, &upper, &lambda, None)?;
         let passes = found.work.rows as f64 / n as f64 - judging as f64 / n as f64;
         let error = error(&found.value);

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
 use bilevel::hypergradient::{AidConjugateGradient, Precision};
+use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, GradientMap, StochasticLoss};
 use bilevel::sample::{Purpose, Rng};
 use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
@@ -59,8 +60,7 @@ fn main() -> bilevel::Result<()> {
             let method = AidConjugateGradient {
                 lower_steps: steps,
                 lower_tolerance: 0.0,
-                linear_steps: steps,
-                linear_tolerance: 0.0,
+                linear: ConjugateGradient { steps, tolerance: 0.0 },
             };
             let clock = Instant::now();
             let found = method.estimate(&map, &upper, &lambda, None)?;

@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Sid, SidSaga};
+use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::GradientMap;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::step_size::StepSize;
@@ -69,8 +70,7 @@ fn more_steps_allocate_no_more() {
             let aid = AidConjugateGradient {
                 lower_steps: steps,
                 lower_tolerance: 0.0,
-                linear_steps: steps / 5,
-                linear_tolerance: 0.0,
+                linear: ConjugateGradient { steps: steps / 5, tolerance: 0.0 },
             };
             aid.estimate(&map, problem.upper(), &lambda, None).unwrap();
         })

@@ -95,8 +95,11 @@ fn aid_fixed_point_is_exact() {
 
 #[test]
 fn aid_conjugate_gradient_is_exact() {
-    let aid =
-        AidConjugateGradient { lower_steps: 500, lower_tolerance: 1e-13, linear_steps: 30, linear_tolerance: 1e-13 };
+    let aid = AidConjugateGradient {
+        lower_steps: 500,
+        lower_tolerance: 1e-13,
+        linear: ConjugateGradient { steps: 30, tolerance: 1e-13 },
+    };
     let problem = quadratic(0.5, 0.3);
     let (map, _) = gradient_map(&problem);
     let estimate = aid.estimate(&map, problem.upper(), &LAMBDA, None).unwrap();
@@ -318,8 +321,7 @@ fn methods_are_values() {
         Method::AidConjugateGradient(AidConjugateGradient {
             lower_steps: steps,
             lower_tolerance: tolerance,
-            linear_steps: steps,
-            linear_tolerance: tolerance,
+            linear: ConjugateGradient { steps, tolerance },
         }),
     ];
     for method in methods {

@@ -115,8 +115,11 @@ impl LowerSolver for GradientSteps {
 fn every_method_differentiates_a_nonlinear_lower_level() {
     let upper = upper();
     let aid = AidFixedPoint { lower_steps: 2000, linear_steps: 2000, tolerance: 1e-14 };
-    let cg =
-        AidConjugateGradient { lower_steps: 2000, lower_tolerance: 1e-14, linear_steps: 50, linear_tolerance: 1e-13 };
+    let cg = AidConjugateGradient {
+        lower_steps: 2000,
+        lower_tolerance: 1e-14,
+        linear: ConjugateGradient { steps: 50, tolerance: 1e-13 },
+    };
     // Without noise and with full steps SID is AID.
     let sid = Sid::new(2000, 1, StepSize::Constant { eta: 1.0 });
     let estimates: [(&str, Hypergradient); 4] = [

@@ -7,6 +7,7 @@ use bilevel::algorithms::{Algorithm, Bilevel, Point, Settings, run};
 use bilevel::diagnose::{NoiseEstimate, SolvedDifference, Taylor, Unbiased, ensure};
 use bilevel::domain::Domain;
 use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Implicit, Sid, SidSaga, replicate};
+use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Dims, FirstOrder, GradientMap, StochasticLoss, StochasticMap};
 use bilevel::newton::Newton;
 use bilevel::problems::closures::{LambdaGradients, RowLoss, RowMap, RowObjective};
@@ -97,8 +98,7 @@ fn closures_work_with_every_estimator_and_check() {
     let cg = AidConjugateGradient {
         lower_steps: 10_000,
         lower_tolerance: 1e-12,
-        linear_steps: 100,
-        linear_tolerance: 1e-12,
+        linear: ConjugateGradient { steps: 100, tolerance: 1e-12 },
     };
     for estimate in
         [fixed_point.estimate(&map, &upper, &LAMBDA, None).unwrap(), cg.estimate(&map, &upper, &LAMBDA, None).unwrap()]
@@ -251,8 +251,11 @@ fn maps_by_closures_serve_methods_that_need_rows_or_symmetry() {
         .symmetric();
     let exact = AidFixedPoint { lower_steps: 200, linear_steps: 200, tolerance: 1e-13 };
     let exact = exact.estimate(&map, &upper, &LAMBDA, None).unwrap().value;
-    let conjugate =
-        AidConjugateGradient { lower_steps: 200, lower_tolerance: 1e-13, linear_steps: 5, linear_tolerance: 1e-12 };
+    let conjugate = AidConjugateGradient {
+        lower_steps: 200,
+        lower_tolerance: 1e-13,
+        linear: ConjugateGradient { steps: 5, tolerance: 1e-12 },
+    };
     let found = conjugate.estimate(&map, &upper, &LAMBDA, None).unwrap().value;
     assert!(vector::distance(&found, &exact) < 1e-10);
     let sid = Sid::new(3000, 64, StepSize::Constant { eta: 0.5 });

@@ -146,8 +146,7 @@ fn batch_methods_reach_exact() {
         let cg = AidConjugateGradient {
             lower_steps: steps,
             lower_tolerance: 1e-9,
-            linear_steps: 1000,
-            linear_tolerance: 1e-9,
+            linear: ConjugateGradient { steps: 1000, tolerance: 1e-9 },
         };
         let found = cg
             .estimate(&map, &problem.upper, &problem.lambda, Some(&mut problem.start()))

@@ -10,6 +10,7 @@ use bilevel::fixed_point::{Average, FixedPoint};
 use bilevel::hypergradient::{
     AidConjugateGradient, AidFixedPoint, Capable, Method, Neumann, SeriesLength, Sid, SidSaga, SidSvrg, UnbiasedSid,
 };
+use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Dims, GradientMap, StochasticMap};
 use bilevel::optimize::OuterStep;
 use bilevel::problems::closures::RowMap;
@@ -94,7 +95,11 @@ fn checkpoints_are_estimates_made_on_their_own() {
         assert_eq!(aid_fp[at].samples, 2 * t as u64 * full);
 
         let (lower_steps, linear_steps) = (t, t);
-        let alone = AidConjugateGradient { lower_steps, lower_tolerance: 0.0, linear_steps, linear_tolerance: 1e-12 };
+        let alone = AidConjugateGradient {
+            lower_steps,
+            lower_tolerance: 0.0,
+            linear: ConjugateGradient { steps: linear_steps, tolerance: 1e-12 },
+        };
         let alone = alone.estimate(&map, problem.upper(), &LAMBDA, None).unwrap();
         assert_eq!(aid_cg[at].squared_error, error(&alone.value), "AID-CG, t = {t}");
         assert!(aid_cg[at].samples <= 2 * t as u64 * full);

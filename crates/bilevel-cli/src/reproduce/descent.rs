@@ -6,6 +6,7 @@
 use bilevel::data::{Dataset, RowRanges, Target};
 use bilevel::domain::Domain;
 use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Method, Sid};
+use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::GradientMap;
 use bilevel::optimize::OuterStep;
 use bilevel::problems::glm::EmpiricalRisk;
@@ -74,8 +75,7 @@ pub fn run(setting: &DescentSetting, inputs: &Inputs, progress: &mut Progress) -
             Method::AidConjugateGradient(AidConjugateGradient {
                 lower_steps: k,
                 lower_tolerance: 0.0,
-                linear_steps: k,
-                linear_tolerance: 0.0,
+                linear: ConjugateGradient { steps: k, tolerance: 0.0 },
             }),
         ),
     ];

@@ -8,6 +8,7 @@ use bilevel::hypergradient::{
     AidConjugateGradient, AidFixedPoint, Capable, Hypergradient, Implicit, Method, PreciseHypergradient, PreciseSid,
     PreciseSvrg, Precision, Sid, SidSaga, SidSvrg, Stage, WarmStart, replicate,
 };
+use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
@@ -138,8 +139,7 @@ impl Plan {
             ("aid-cg", None) => Estimator::Sampled(Method::AidConjugateGradient(AidConjugateGradient {
                 lower_steps: t,
                 lower_tolerance: tolerance,
-                linear_steps: k,
-                linear_tolerance: tolerance,
+                linear: ConjugateGradient { steps: k, tolerance },
             })),
             (_, Some(_)) => return refuse(format!("method={name:?} takes no precision; sid and sid-svrg do")),
             _ => {

@@ -64,10 +64,8 @@ pub struct AidConjugateGradient {
     pub lower_steps: usize,
     /// Relative residual at which the lower solve stops; zero makes all steps.
     pub lower_tolerance: f64,
-    /// Largest number of steps `k` of conjugate gradients.
-    pub linear_steps: usize,
-    /// Relative residual at which conjugate gradients stop; zero makes all steps.
-    pub linear_tolerance: f64,
+    /// The linear solver.
+    pub linear: ConjugateGradient,
 }
 
 impl AidConjugateGradient {
@@ -87,11 +85,11 @@ impl AidConjugateGradient {
         M: Symmetric + ?Sized,
         U: UpperObjective + ?Sized,
     {
-        let linear = ConjugateGradient { steps: self.linear_steps, tolerance: self.linear_tolerance };
-        linear.validate()?;
+        self.linear.validate()?;
         let lower = FixedPoint::exact(self.lower_steps, self.lower_tolerance);
-        Frame::exact(&lower)
-            .estimate(map, upper, lambda, start, UNUSED, |operator, v, _| conjugate_gradient(&linear, &operator, v))
+        Frame::exact(&lower).estimate(map, upper, lambda, start, UNUSED, |operator, v, _| {
+            conjugate_gradient(&self.linear, &operator, v)
+        })
     }
 }
 
