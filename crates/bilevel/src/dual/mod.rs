@@ -20,5 +20,7 @@ mod conjugate_gradient;
 mod preconditioner;
 mod row_space;
 mod solver;
+mod starts;
 
-pub use solver::{DualMemory, DualMinimum, DualNewton, DualSolver, DualState, parameters_of};
+pub use solver::{DualMinimum, DualNewton, DualSolver, parameters_of};
+pub use starts::{DualMemory, DualState};
