@@ -5,7 +5,9 @@
 
 mod bridge;
 pub mod check;
+mod descent;
 pub mod hypergradient;
 mod levels;
+mod literature;
 pub mod minimize;
 mod plan;
