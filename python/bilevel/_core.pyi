@@ -256,6 +256,7 @@ class FileRecord(TypedDict):
     groups: Codes
     group_names: list[str]
     encoding: Encoding
+    notes: list[str]
 
 class Listener(Protocol):
     """What is told of a tuning."""

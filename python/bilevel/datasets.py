@@ -1,5 +1,6 @@
 """Small real data sets that come with the package, and files of one's own as arrays."""
 
+import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -75,15 +76,17 @@ def load(name: str, *, return_X_y: bool = False) -> Any:
     path = _FOLDER / _FILES[name]
     if name in _TRAINING:
         found = read(path, like=load(_TRAINING[name]))
+    elif name == "adult":
+        found = read(path, target="income", impute=True)
     else:
-        found = read(path, impute=name == "adult")
+        found = read(path)
     return (found.data, found.target) if return_X_y else found
 
 
 def read(
     path: str | PathLike[str],
     *,
-    target: str | None = None,
+    target: str | int | None = None,
     labels: str | PathLike[str] | None = None,
     n_features: int | None = None,
     dtype: Any = None,
@@ -98,12 +101,12 @@ def read(
     ----------
     path : str or path
         The file.
-    target : str, default=None
-        Name or number of the target column, where it cannot be told.
+    target : str or int, default=None
+        Name or number (from 1) of the target column, where it cannot be told.
     labels : str or path, default=None
         A file with the target, where it is not in the first.
     n_features : int, default=None
-        Number of features of an svmlight file, where the last ones may be absent from it.
+        Number of features of an svmlight file, where the last ones may be absent from it. A file that has more is refused.
     dtype : {numpy.float64, numpy.float32}, default=None
         Type of the features, numpy.float64 by default.
     impute : bool, default=None
@@ -117,8 +120,13 @@ def read(
     -------
     Bunch
         With ``data`` (array, or CSR matrix where most entries are zero), ``target`` (numbers, or codes of
-        ``target_names``), ``target_names``, ``feature_names``, ``groups`` (the source column of each feature) and
-        ``encoding`` (what `like` takes from it).
+        ``target_names``), ``target_names``, ``feature_names``, ``groups`` (the source column of each feature), ``encoding``
+        (what `like` takes from it) and ``notes`` (columns that may not be what they were taken for, a sentence each).
+
+    Warns
+    -----
+    UserWarning
+        For each of the notes.
 
     Examples
     --------
@@ -128,7 +136,7 @@ def read(
     ...     train, test = pathlib.Path(folder, "train.csv"), pathlib.Path(folder, "test.csv")
     ...     _ = train.write_text("town,price\\nRome,3\\nOslo,4.5\\nBonn,5\\n")
     ...     _ = test.write_text("price,town\\n4,Rome\\n3.5,Riga\\n")
-    ...     table = datasets.read(train)
+    ...     table = datasets.read(train, target="price")
     ...     datasets.read(test, like=table).data
     array([[0., 0., 1.],
            [0., 0., 0.]])
@@ -146,7 +154,7 @@ def read(
         raise ValueError(f"dtype={dtype!r} must be numpy.float64 or numpy.float32")
     record = _core.read(
         path,
-        target=target,
+        target=target if target is None or isinstance(target, str) else str(_settings.whole(target, "target")),
         labels=labels,
         features=n_features,
         double=bool(kind == np.float64),
@@ -158,6 +166,8 @@ def read(
     if isinstance(x, tuple):
         values, indices, indptr, columns = x
         data = sparse.csr_array((values, indices, indptr), shape=(len(indptr) - 1, columns))
+    for note in record["notes"]:
+        warnings.warn(f"{path}: {note}", UserWarning, stacklevel=2)
     group_names = np.array(record["group_names"], dtype=object)
     classes = record["classes"]
     return Bunch(
@@ -167,4 +177,5 @@ def read(
         feature_names=record["feature_names"],
         groups=group_names[record["groups"]],
         encoding=record["encoding"],
+        notes=record["notes"],
     )

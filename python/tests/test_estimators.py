@@ -124,7 +124,7 @@ def test_one_split_and_validation_rows_are_the_same(heart: Any) -> None:
     split = LogisticRegressionTuned(penalties="per-feature", cv=[(train, test)]).fit(X, y)
     given = LogisticRegressionTuned(penalties="per-feature").fit(X[train], y[train], X_val=X[test], y_val=y[test])
     assert (split.coef_ == given.coef_).all()
-    assert split.criterion_ == "validation file"
+    assert split.criterion_ == "validation rows"
     one = ShuffleSplit(1, test_size=0.3, random_state=0)
     assert RidgeTuned(cv=one).fit(X, y).status_ == "converged"
     assert RidgeTuned(cv=0.3).fit(X, y).criterion_ == "30 % held out"

@@ -44,6 +44,69 @@ def test_data_sets(tmp_path: Path) -> None:
         bilevel.datasets.read(path)
 
 
+def test_doubts_of_the_reader_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    rows = [f"{i},{i % 7},{i % 3}" for i in range(1, 201)]
+    path.write_text("\n".join(["id,size,price", *rows]))
+    with pytest.warns(UserWarning) as told:
+        table = bilevel.datasets.read(path)
+    assert [str(each.message) for each in told] == [f"{path}: {note}" for note in table.notes]
+    assert table.notes == [
+        "no column is named target, label, class or y: the last column, 'price', is taken for the target (choose with target=)",
+        "column 'id' only numbers the rows: leave it out of the features",
+    ]
+    with pytest.warns(UserWarning, match="'id' only numbers the rows"):
+        assert (bilevel.datasets.read(path, target=2).target == table.data[:, 1]).all()
+    assert bilevel.datasets.read(path, target="price", like=table).notes == []
+    assert not any(bilevel.datasets.load(name).notes for name in ("heart", "adult", "adult-test"))
+
+
+def test_the_number_of_features_is_kept_to(tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text("1 1:2 2:3\n0 1:1\n1 2:4\n")
+    assert bilevel.datasets.read(path, n_features=4).data.shape == (3, 4)
+    with pytest.raises(ValueError, match=r"rows\.txt: the file has 2 features, more than n_features=1; raise it"):
+        bilevel.datasets.read(path, n_features=1)
+    path = tmp_path / "table.csv"
+    path.write_text("size,price\n1,2\n3,5\n")
+    with pytest.raises(ValueError, match=r"table\.csv: n_features=1 is for svmlight files, and this is a CSV file"):
+        bilevel.datasets.read(path, target="price", n_features=1)
+
+
+def test_what_is_said_names_arguments_that_exist(tmp_path: Path, heart: Any) -> None:
+    told = []
+    path = tmp_path / "table.csv"
+    for text, arguments in [
+        ("1\n2\n", {}),
+        ("a,a,y\n1,2,3\n", {}),
+        ("1,2\n3,4\n", {"target": 5}),
+        ("a,y\n1e300,2\n3,4\n", {"dtype": np.float32}),
+        ("a,y\n,2\n3,4\n", {}),
+        ("a,y\n1,x\n3,x\n", {}),
+    ]:
+        path.write_text(text)
+        with pytest.raises(ValueError) as raised:
+            bilevel.datasets.read(path, **arguments)
+        told.append(str(raised.value))
+    array = tmp_path / "x.npy"
+    np.save(array, np.zeros((3, 2)))
+    for arguments in ({}, {"target": "y"}):
+        with pytest.raises(ValueError) as raised:
+            bilevel.datasets.read(array, **arguments)
+        told.append(str(raised.value))
+    X, y = heart.data, heart.target.copy()
+    y[:1] = 7
+    with pytest.raises(ValueError) as raised:
+        bilevel.LogisticRegressionTuned().fit(X, y)
+    told.append(str(raised.value))
+    assert "judge by X_val and y_val" in told[-1]
+    # Without noise the least penalty is the best.
+    model = bilevel.RidgeTuned(penalties="shared").fit(X, X @ np.ones(13))
+    assert any("penalty_range allows smaller ones" in note for note in model.notes_)
+    assert not [text for text in (*told, *model.notes_) if "--" in text]
+    assert bilevel.RidgeTuned(penalties="shared").fit(X, y, X_val=X, y_val=y).criterion_ == "validation rows"
+
+
 def test_a_test_set_has_the_features_of_its_training_set(tmp_path: Path) -> None:
     for name in ("adult", "pendigits"):
         train, test = bilevel.datasets.load(name), bilevel.datasets.load(f"{name}-test")

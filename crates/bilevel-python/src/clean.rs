@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::attended::{Attended, attended};
 use crate::dataset::PyDataset;
-use crate::errors::raise;
+use crate::errors::{self, raise};
 use crate::listener::{Event, Messenger, hear};
 use crate::matrix;
 use crate::names::named;
@@ -120,7 +120,7 @@ fn record(py: Python<'_>, cleaned: Cleaned) -> PyResult<Bound<'_, PyDict>> {
     record.set_item("method", cleaned.method)?;
     record.set_item("kept", cleaned.kept)?;
     record.set_item("trace", PyList::new(py, cleaned.trace.iter().map(values))?)?;
-    record.set_item("notes", cleaned.notes)?;
+    record.set_item("notes", errors::notes(&cleaned.notes))?;
     record.set_item("seconds", cleaned.seconds)?;
     record.set_item("passes", cleaned.passes)?;
     Ok(record)

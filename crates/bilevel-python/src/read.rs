@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
-use bilevel::data::{EncodeOptions, Encoded, Encoder, KnownColumns, LabelMap, Missing, Precision, ReadOptions, Target};
+use bilevel::Error;
+use bilevel::data::{
+    EncodeOptions, Encoded, Encoder, Format, KnownColumns, LabelMap, Missing, Precision, ReadOptions, Table, Target,
+};
 use bilevel::stop::StopSignal;
 use numpy::PyArray1;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -14,7 +17,7 @@ use pyo3::types::PyDict;
 use serde::{Deserialize, Serialize};
 
 use crate::attended::POLL;
-use crate::errors::raise;
+use crate::errors::{self, raise};
 use crate::matrix;
 
 /// What was learned from a file and holds for others: how columns become features, and what labels mean.
@@ -45,15 +48,17 @@ impl Encoding {
 }
 
 impl Encoding {
-    /// Reads `path` and learns from it.
-    fn learn(path: &Path, read: &ReadOptions, encode: &EncodeOptions) -> bilevel::Result<(Self, Encoded)> {
+    /// Reads `path` and learns from it; beside the rows, what the reader was in doubt of.
+    fn learn(path: &Path, read: &ReadOptions, encode: &EncodeOptions) -> bilevel::Result<(Self, Encoded, Vec<String>)> {
         let mut table = bilevel::data::read(path, read)?;
+        check_width(path, &table, read.features)?;
         let target_name = table.target_name.clone();
         let found = table.labels.take();
         let labels = found.as_ref().map(|found| LabelMap::learn(found, None, &table.origin)).transpose()?;
         let encoder = Encoder::learn(&table, encode)?;
+        let notes = [table.notes.clone(), encoder.doubts(table.rows())].concat();
         let encoded = Encoded { labels: found, ..encoder.encode(table)? };
-        Ok((Encoding { encoder, labels, target_name }, encoded))
+        Ok((Encoding { encoder, labels, target_name }, encoded, notes))
     }
 
     /// Reads `path` as the file that this was learned from, unless told otherwise.
@@ -86,10 +91,10 @@ pub fn read<'py>(
     let missing = if impute { Missing::Impute } else { Missing::Error };
     let like = like.map(|like| like.get().clone());
     let work = move || {
-        let (encoding, mut encoded) = match like {
+        let (encoding, mut encoded, notes) = match like {
             Some(like) => {
                 let encoded = like.apply(&path, options)?;
-                (like, encoded)
+                (like, encoded, Vec::new())
             }
             None => {
                 Encoding::learn(&path, &options, &EncodeOptions { missing, precision, ..EncodeOptions::default() })?
@@ -99,9 +104,9 @@ pub fn read<'py>(
             (Some(map), Some(labels)) => Some(map.apply(&labels, &encoded.origin)?),
             _ => None,
         };
-        bilevel::Result::Ok((encoding, encoded, target))
+        bilevel::Result::Ok((encoding, encoded, target, notes))
     };
-    let (encoding, encoded, target) = listening(py, &raised, work)?.map_err(raise)?;
+    let (encoding, encoded, target, notes) = listening(py, &raised, work)?.map_err(raise)?;
     let record = PyDict::new(py);
     record.set_item("x", matrix::array(py, encoded.design)?)?;
     match target {
@@ -123,7 +128,22 @@ pub fn read<'py>(
     record.set_item("groups", PyArray1::from_vec(py, encoded.groups.of_feature))?;
     record.set_item("group_names", encoded.groups.names)?;
     record.set_item("encoding", Bound::new(py, encoding)?)?;
+    record.set_item("notes", errors::notes(&notes))?;
     Ok(record)
+}
+
+/// Only svmlight leaves the number of features open, and a file may not have more than it is said to have.
+fn check_width(path: &Path, table: &Table, features: Option<usize>) -> bilevel::Result<()> {
+    let Some(features) = features else { return Ok(()) };
+    let found = table.contents.columns();
+    let (wrong, remedy) = if table.format != Format::Svmlight {
+        (format!("n_features={features} is for svmlight files, and this is a {} file", table.format), "leave it out")
+    } else if found > features {
+        (format!("the file has {found} features, more than n_features={features}"), "raise it, or leave it out")
+    } else {
+        return Ok(());
+    };
+    Err(Error::input(wrong).in_file(path).remedy(remedy))
 }
 
 /// Does `work` on a thread of its own and looks for signals meanwhile. Nothing of it is wanted after an interrupt, so it is

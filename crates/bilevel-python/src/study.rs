@@ -15,7 +15,7 @@ use pyo3::types::PyDict;
 
 use crate::attended::{Attended, attended};
 use crate::dataset::PyDataset;
-use crate::errors::raise;
+use crate::errors::{in_python, raise};
 use crate::names::named;
 use crate::tune::Options;
 
@@ -128,7 +128,7 @@ fn measure(
                 done.push(Replicate { kind: curve.kind(), eta: curve.eta(), replicate, measurements });
             }
             Err(error) if error.is_numeric() => {
-                failed.push((curve.kind().name(), curve.eta(), error.to_string()));
+                failed.push((curve.kind().name(), curve.eta(), in_python(&error.to_string())));
                 first.get_or_insert(error);
             }
             Err(error) => return Err(error),

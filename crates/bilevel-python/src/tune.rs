@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::attended::{Attended, attended};
 use crate::dataset::PyDataset;
-use crate::errors::raise;
+use crate::errors::{self, raise};
 use crate::listener::{Event, Messenger, hear};
 use crate::matrix;
 use crate::names::named;
@@ -170,8 +170,8 @@ fn record(py: Python<'_>, tuned: Tuned) -> PyResult<Bound<'_, PyDict>> {
     record.set_item("lambda_names", tuned.lambda_names)?;
     record.set_item("candidates", candidates)?;
     record.set_item("trace", PyList::new(py, tuned.trace.iter().map(trace_row))?)?;
-    record.set_item("criterion", tuned.criterion)?;
-    record.set_item("notes", tuned.notes)?;
+    record.set_item("criterion", errors::in_python(&tuned.criterion))?;
+    record.set_item("notes", errors::notes(&tuned.notes))?;
     record.set_item("seconds", tuned.seconds)?;
     record.set_item("passes", tuned.passes)?;
     Ok(record)
