@@ -90,8 +90,9 @@ def check(
 ) -> CheckReport:
     """Check that functions are what they say.
 
-    Derivatives are tested by the rate at which Taylor remainders fall, means over samples against the mean over everything,
-    and the hypergradient of the whole problem against differences of the objective where the lower level is solved.
+    Derivatives are tested by the rate at which Taylor remainders fall, a map that is declared symmetric by two products, means
+    over samples against the mean over everything, and the hypergradient of the whole problem against differences of the
+    objective where the lower level is solved.
 
     Parameters
     ----------
@@ -151,7 +152,7 @@ def check(
         lower,
         upper,
         vector(lam, lower.lam_structure, lower.dim_lam, "lam"),
-        core_settings("exact" if exact else "aid-fp", settings, seed),
+        core_settings(lower, "exact" if exact else "aid-fp", settings, seed),
         {
             "batch": _settings.whole(batch, "batch"),
             "samples": _settings.whole(samples, "samples", least=2),

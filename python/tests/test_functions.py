@@ -193,6 +193,52 @@ def test_checks_find_a_wrong_function(name: str, ridge: Ridge) -> None:
         report.raise_for_failures()
 
 
+def test_checks_find_a_map_that_is_not_symmetric() -> None:
+    A = np.array([[0.5, 0.4], [-0.4, 0.5]])
+
+    def lower(symmetric: bool) -> bilevel.StochasticMap:
+        return bilevel.StochasticMap(
+            lambda w, lam, _: A @ w + lam,
+            lambda w, lam, _, v: A.T @ v,
+            lambda w, lam, _, v: v,
+            dim_w=2,
+            dim_lam=2,
+            symmetric=symmetric,
+        )
+
+    lam = np.array([1.0, 2.0])
+    assert bilevel.check(lower(False), HALF_SQUARE, lam).passed
+    report = bilevel.check(lower(True), HALF_SQUARE, lam)
+    assert [(check.place, check.name) for check in report.failures] == [("lower level, all", "symmetric")]
+
+
+def test_checks_find_a_wrong_value_of_directions(ridge: Ridge) -> None:
+    parts = ridge.functions()
+
+    def directions(error: float) -> Any:
+        products = ("gradient", "hessian_product", "cross_product")
+        return lambda w, lam, rows, v: (
+            parts["value"](w, lam, rows) + error,
+            *(parts[name](w, lam, rows, *([v] if "product" in name else [])) for name in products),
+        )
+
+    assert bilevel.check(ridge.lower(directions=directions(0.0)), ridge.upper(), ridge.lam).passed
+    report = bilevel.check(ridge.lower(directions=directions(0.01)), ridge.upper(), ridge.lam)
+    assert {check.name for check in report.failures} == {"value returned by directions"}
+
+
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="keeps errstate for each thread")
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_functions_run_in_the_context_of_the_caller(n_jobs: int, ridge: Ridge) -> None:
+    def divides(w: Any, lam: Any, rows: Any) -> Any:
+        return np.ones(5) / np.zeros(5)
+
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError, match="divide by zero"):
+        bilevel.hypergradient(
+            ridge.lower(gradient=divides), ridge.upper(), ridge.lam, method="sid", replicates=3, n_jobs=n_jobs
+        )
+
+
 def test_checks_find_a_biased_sample_and_wrong_objectives(ridge: Ridge) -> None:
     right = ridge.functions()["gradient"]
 
@@ -320,6 +366,7 @@ def test_a_map_that_does_not_contract() -> None:
         ({"precision": 0.1, "probability": 1.0}, r"probability=1\.0 must be"),
         ({"precision": 0.1, "absolute": "yes"}, "absolute='yes' must be"),
         ({"start": np.zeros(2)}, r"the start has shape \(2,\)"),
+        ({"method": None}, "method=None must be one of its names"),
     ],
 )
 def test_arguments_that_make_no_sense(changes: Any, message: str, ridge: Ridge) -> None:
@@ -350,8 +397,10 @@ def test_levels_that_make_no_sense(ridge: Ridge) -> None:
         name, value = next(iter(changes.items()))
         with pytest.raises(ValueError, match=f"{name}={value} must be a whole number of at least 1"):
             ridge.lower(**changes)
-    with pytest.raises(ValueError, match="sampling"):
-        bilevel.hypergradient(ridge.lower(sampling="odd"), ridge.upper(), ridge.lam)
+    for changes in ({"sampling": "odd"}, {"exact_mean": "no"}, {"rounding": "x"}, {"rounding": 0.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(changes))}="):
+            ridge.lower(**changes)
+    assert bilevel.hypergradient(ridge.lower(sampling="runs"), ridge.upper(), ridge.lam, method="sid").value.shape == (5,)
     with pytest.raises(TypeError, match=r"lower\.gradient must be a function"):
         bilevel.hypergradient(ridge.lower(gradient=3), ridge.upper(), ridge.lam)
     plain = bilevel.StochasticMap(
@@ -359,6 +408,11 @@ def test_levels_that_make_no_sense(ridge: Ridge) -> None:
     )
     with pytest.raises(ValueError, match="symmetric"):
         bilevel.hypergradient(plain, HALF_SQUARE, [1.0, 1.0], method="aid-cg")
+    with pytest.raises(ValueError, match="symmetric='yes'"):
+        bilevel.StochasticMap(plain.apply, plain.vjp_w, plain.vjp_lam, "yes", dim_w=2, dim_lam=2)  # type: ignore[arg-type]
+    for function in (bilevel.hypergradient, bilevel.minimize):
+        with pytest.raises(ValueError, match=r"map_step=1e-09 is the step along the gradient of a loss"):
+            function(plain, HALF_SQUARE, [1.0, 1.0], map_step=1e-9)
 
 
 def test_an_interrupt(ridge: Ridge) -> None:

@@ -66,11 +66,12 @@ impl Status {
             Status::StepLimit => Some("for a smaller error allow more steps"),
             Status::Stagnated => Some("loosen the tolerance, or improve the scaling of the problem"),
             Status::Diverged => Some(
-                "use smaller steps eta, larger batches or a smaller map_step, and check the data for non-finite or huge values",
+                "use smaller steps eta, larger batches or, of a loss, a smaller map_step, and check the data for non-finite \
+                 or huge values",
             ),
             Status::NotContraction => Some(
-                "use a smaller map_step (below 2/L for a loss with L-Lipschitz gradient), or make the lower level strongly \
-                 convex, for example with a larger penalty",
+                "of a loss use a smaller map_step (below 2/L where its gradient is L-Lipschitz), or make the lower level \
+                 strongly convex, for example with a larger penalty; a map must contract by itself",
             ),
         }
     }

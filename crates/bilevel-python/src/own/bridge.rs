@@ -4,6 +4,8 @@
 //! from then on nobody is called any more, and every result is NaN: the solvers stop within a few steps, as they do when
 //! they diverge, and whoever started them raises what was kept. An interrupt works in the same way.
 //!
+//! Functions run in copies of the caller's context, so that what is set there, such as `numpy.errstate`, holds in them as well.
+//!
 //! Vectors cross by copy. A view of the library's memory would be shorter-lived than a Python object can be, and a copy of
 //! `d` numbers costs less than the call.
 
@@ -13,13 +15,15 @@ use std::sync::{Arc, Mutex, OnceLock};
 use bilevel::{Error, vector};
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::errors::raise;
 
 /// What a computation knows of its interpreter.
-#[derive(Default)]
 pub struct Bridge {
+    /// The context variables of the one who asked for the computation.
+    context: Py<PyAny>,
     /// Raised from outside: an interrupt, or an exception of a callback.
     halt: OnceLock<Arc<AtomicBool>>,
     failed: AtomicBool,
@@ -28,6 +32,16 @@ pub struct Bridge {
 }
 
 impl Bridge {
+    /// A bridge to the calling thread's context.
+    ///
+    /// # Errors
+    /// What Python raises.
+    pub fn new(py: Python<'_>) -> PyResult<Self> {
+        let context = py.import("contextvars")?.call_method0("copy_context")?.unbind();
+        let (halt, failed, first, odd) = Default::default();
+        Ok(Bridge { context, halt, failed, first, odd })
+    }
+
     /// Watches `flag` as well.
     pub fn watch(&self, flag: Arc<AtomicBool>) {
         let _ = self.halt.set(flag);
@@ -121,9 +135,12 @@ impl Function {
                 let sample = sample(py)?;
                 let (w, lambda) = (PyArray1::from_slice(py, w), PyArray1::from_slice(py, lambda));
                 let function = self.callable.bind(py);
+                // Two threads, or a computation within a function, cannot be in the same one.
+                let context = bridge.context.bind(py).call_method0(intern!(py, "copy"))?;
+                let run = intern!(py, "run");
                 let result = match v {
-                    None => function.call1((w, lambda, sample))?,
-                    Some(v) => function.call1((w, lambda, sample, PyArray1::from_slice(py, v)))?,
+                    None => context.call_method1(run, (function, w, lambda, sample))?,
+                    Some(v) => context.call_method1(run, (function, w, lambda, sample, PyArray1::from_slice(py, v)))?,
                 };
                 read(&result)
             })();

@@ -16,7 +16,7 @@ use pyo3::types::PyDict;
 
 use super::bridge::{Bridge, known_thread};
 use super::hypergradient::Start;
-use super::levels::{LossLevel, Lower, ObjectiveLevel};
+use super::levels::{AnyMap, LossLevel, Lower, ObjectiveLevel};
 use super::plan::{Measured, Place, Plan, Settings};
 use crate::attended::{Attended, attended};
 
@@ -55,7 +55,7 @@ pub fn check<'py>(
     sharpness: &Bound<'py, PyDict>,
     start: Start<'py>,
 ) -> PyResult<Vec<(&'static str, String, bool, Option<f64>, String)>> {
-    let bridge = Arc::new(Bridge::default());
+    let bridge = Arc::new(Bridge::new(py)?);
     let (lower, upper) = (Lower::read(lower, &bridge)?, ObjectiveLevel::read(upper, &bridge)?);
     let plan = Plan::new(settings.extract::<Settings>()?, &lower, &upper)?;
     let sharpness = sharpness.extract::<Sharpness>()?;
@@ -123,7 +123,7 @@ fn checks(
             at(
                 place,
                 match lower {
-                    Lower::Map(map) => taylor.map(map.capable().map(), &w, lambda, zeta),
+                    Lower::Map(map) => map_checks(&taylor, map, &w, lambda, zeta),
                     Lower::Loss(loss) => loss_checks(&taylor, loss, &w, lambda, zeta),
                 },
             );
@@ -159,6 +159,31 @@ fn checks(
     found
 }
 
+/// Those of the library, and of the symmetry of the whole map where that is declared.
+fn map_checks(taylor: &Taylor, level: &AnyMap, w: &[f64], lambda: &[f64], zeta: &Sample) -> Vec<Check> {
+    let map = level.capable().map();
+    let mut checks = taylor.map(map, w, lambda, zeta);
+    if matches!(level, AnyMap::Symmetric(_)) && *zeta == Sample::Full {
+        let mut rng = Rng::stream(taylor.seed, Purpose::Start, 31);
+        let [u, v]: [Vec<f64>; 2] = std::array::from_fn(|_| w.iter().map(|_| rng.normal()).collect());
+        let [mut by_u, mut by_v] = [vec![0.0; w.len()], vec![0.0; w.len()]];
+        map.vjp_w(w, lambda, zeta, &u, &mut by_u);
+        map.vjp_w(w, lambda, zeta, &v, &mut by_v);
+        let (left, right) = (vector::dot(&u, &by_v), vector::dot(&v, &by_u));
+        let scale = vector::norm(&u) * vector::norm(&by_v) + vector::norm(&v) * vector::norm(&by_u);
+        let error = (left - right).abs() / scale.max(f64::MIN_POSITIVE);
+        let message =
+            format!("u . vjp_w(v) = {left:.6e} and v . vjp_w(u) = {right:.6e}, relative distance {error:.1e}");
+        checks.push(Check { name: "symmetric".into(), passed: error <= close(taylor), measure: Some(error), message });
+    }
+    checks
+}
+
+/// Largest relative distance of what should be the same.
+fn close(taylor: &Taylor) -> f64 {
+    (1e6 * taylor.precision).min(1e-3)
+}
+
 /// Those of the library, and of the functions that only some losses have.
 fn loss_checks(taylor: &Taylor, loss: &LossLevel, w: &[f64], lambda: &[f64], zeta: &Sample) -> Vec<Check> {
     let mut checks = taylor.loss(loss, w, lambda, zeta);
@@ -171,13 +196,13 @@ fn loss_checks(taylor: &Taylor, loss: &LossLevel, w: &[f64], lambda: &[f64], zet
         };
         checks.push(taylor.scalar("gradient_lam", lambda, value, &gradient));
     }
-    if loss.directions.is_some() {
+    if let Some(directions) = &loss.directions {
         let (d, m) = (w.len(), lambda.len());
         let v: Vec<f64> = (0..d).map(|i| (i as f64 + 1.0).sin()).collect();
         let mut fused = vec![0.0; 2 * d + m];
         let (gradient, rest) = fused.split_at_mut(d);
         let (hessian, cross) = rest.split_at_mut(d);
-        loss.directions(w, lambda, zeta, &v, [gradient, hessian, cross]);
+        let value = loss.fused(directions, (w, lambda, zeta), &v, [gradient, hessian, cross]);
         let mut parts = vec![0.0; 2 * d + m];
         let (gradient, rest) = parts.split_at_mut(d);
         let (hessian, cross) = rest.split_at_mut(d);
@@ -187,9 +212,17 @@ fn loss_checks(taylor: &Taylor, loss: &LossLevel, w: &[f64], lambda: &[f64], zet
         let error = vector::distance(&fused, &parts) / vector::norm(&parts).max(f64::MIN_POSITIVE);
         checks.push(Check {
             name: "directions".into(),
-            passed: error <= (1e6 * taylor.precision).min(1e-3),
+            passed: error <= close(taylor),
             measure: Some(error),
             message: format!("relative distance {error:.1e} from gradient, hessian_product and cross_product"),
+        });
+        let alone = loss.value(w, lambda, zeta);
+        let error = (value - alone).abs() / alone.abs().max(f64::MIN_POSITIVE);
+        checks.push(Check {
+            name: "value returned by directions".into(),
+            passed: error <= close(taylor),
+            measure: Some(error),
+            message: format!("{value} against {alone}, relative error {error:.1e}"),
         });
     }
     checks

@@ -341,8 +341,21 @@ impl StochasticLoss for LossLevel {
             self.cross_product(w, lambda, zeta, v, cross_product);
             return self.gradient_only(w, lambda, zeta, gradient);
         };
+        self.fused(directions, (w, lambda, zeta), v, out);
+    }
+}
+
+impl LossLevel {
+    /// What `directions` returns: the value, and in `out` the gradient and both products.
+    pub fn fused(
+        &self,
+        directions: &Function,
+        place: (&[f64], &[f64], &Sample),
+        v: &[f64],
+        out: [&mut [f64]; 3],
+    ) -> f64 {
         let parts = "value, gradient, hessian_product, cross_product";
-        self.level.several::<3, 4>(directions, (w, lambda, zeta), Some(v), parts, out);
+        self.level.several::<3, 4>(directions, place, Some(v), parts, out)
     }
 }
 

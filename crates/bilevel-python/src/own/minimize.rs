@@ -102,7 +102,7 @@ pub fn minimize<'py>(
     threads: usize,
     listener: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let bridge = Arc::new(Bridge::default());
+    let bridge = Arc::new(Bridge::new(py)?);
     let (lower, upper) = (Lower::read(lower, &bridge)?, ObjectiveLevel::read(upper, &bridge)?);
     let plan = Plan::new(settings.extract::<Settings>()?, &lower, &upper)?;
     let options = options.extract::<Loop<'_>>()?;

@@ -242,5 +242,5 @@ impl Course {
 
 fn unsettled(round: usize) -> Error {
     Error::numeric(format!("after {round} rounds the solves do not settle"))
-        .remedy("check that the map contracts: a smaller map_step, a larger penalty")
+        .remedy("check that the map contracts: that of a loss by a smaller map_step or a larger penalty")
 }

@@ -160,8 +160,9 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
             let growths = if plan.eta < self.settings.eta { GROWTHS.0 } else { GROWTHS.1 };
             if unforgotten > limit && grown > growths {
                 let message = format!("after {} steps the solves still depend on where they start", plan.steps());
-                return Err(Error::numeric(message)
-                    .remedy("check that the map contracts (a smaller map_step, a larger penalty)"));
+                return Err(Error::numeric(message).remedy(
+                    "check that the map contracts (that of a loss by a smaller map_step or a larger penalty)",
+                ));
             }
             if unforgotten > limit && go_on && affordable(work) {
                 plan = plan.doubled();
