@@ -11,8 +11,8 @@ class SourceColumns:
     """Group features by the column that they were made from, recognised by name.
 
     A feature belongs to the longest of the given columns that its name is, or begins with before an underscore or an
-    equals sign, after what `ColumnTransformer` puts in front (``"onehot__"``). So the names that scikit-learn's encoders
-    give are understood; the transformer must hand them on, by ``set_output(transform="pandas")``.
+    equals sign, with or without what `ColumnTransformer` puts in front (``"onehot__"``). So the names that scikit-learn's
+    encoders give are understood; the transformer must hand them on, by ``set_output(transform="pandas")``.
 
     Parameters
     ----------
@@ -54,11 +54,16 @@ class SourceColumns:
         return hash(tuple(self.columns))
 
     def _column(self, feature: str) -> str:
-        bare = feature.split("__", 1)[-1]
+        parts = feature.split("__")
+        # The first "__" may stand behind a transformer, or be part of the column.
         fits = [
-            column for column in self.columns if bare == column or bare.startswith((f"{column}_", f"{column}="))
+            (name[len(column) :].count("__"), -len(column), column)
+            for name in ("__".join(parts[first:]) for first in range(len(parts)))
+            for column in self.columns
+            if name == column or name.startswith((f"{column}_", f"{column}="))
         ]
-        return max(fits, key=len, default=feature)
+        # A transformer may be called like a column, and then "__" stands behind that as well.
+        return min(fits)[-1] if fits else feature
 
 
 def column_groups(transformer: Any) -> list[str]:
@@ -102,8 +107,9 @@ def numbered(groups: GroupsArgument, feature_names: list[str]) -> tuple[npt.NDAr
     Parameters
     ----------
     groups : None, sequence, mapping or callable
-        One label for each feature, a label for each feature by name (those left out are groups of their own), or what
-        makes labels from the names. None takes what stands before an equals sign in the names, if there is one.
+        One label for each feature, a label for each feature by name (those left out are groups of their own; a Series of
+        pandas whose index holds names is such a mapping), or what makes labels from the names. None takes what stands before
+        an equals sign in the names, if there is one.
     feature_names : list of str
         Names of the features.
 
@@ -117,6 +123,8 @@ def numbered(groups: GroupsArgument, feature_names: list[str]) -> tuple[npt.NDAr
     ValueError
         Where there is not one label for each feature, or a name is unknown.
     """
+    if _is_by_name(groups):
+        groups = groups.to_dict()  # type: ignore[union-attr]
     if groups is None:
         labels: list[Any] = [name.split("=", 1)[0] for name in feature_names]
     elif callable(groups):
@@ -135,3 +143,11 @@ def numbered(groups: GroupsArgument, feature_names: list[str]) -> tuple[npt.NDAr
     order: dict[str, int] = {}
     numbers = np.array([order.setdefault(str(label), len(order)) for label in labels], dtype=np.uint32)
     return None if len(order) == len(labels) else (numbers, list(order))
+
+
+def _is_by_name(groups: Any) -> bool:
+    """Tell a Series of pandas with names in its index, which another Series or a sequence has none of."""
+    index = getattr(groups, "index", None)
+    if np.ndim(groups) != 1 or not hasattr(groups, "to_dict") or index is None or callable(index):
+        return False
+    return bool(len(index)) and all(isinstance(name, str) for name in index)

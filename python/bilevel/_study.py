@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_X_y
+from sklearn.utils.validation import _get_feature_names, check_X_y
 
 from bilevel import _core, _settings
 from bilevel._arrays import FLOATS, codes_of, dataset, stored_like, threads
@@ -46,7 +46,7 @@ def study(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
         Training rows.
     y : array-like of shape (n_samples,)
         Target: classes, or numbers.
@@ -59,7 +59,7 @@ def study(
         How many penalties there are.
     groups : None, sequence, mapping or callable, default=None
         Groups of features, as in the estimators.
-    X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+    X_val : {array-like, sparse matrix, data frame} of shape (n_val, n_features), default=None
         Rows of the upper level; by default a part of `X`.
     y_val : array-like of shape (n_val,), default=None
         Their target.
@@ -145,13 +145,14 @@ def study(
             checkpoints, "checkpoints", partial(_settings.whole, name="checkpoints")
         ),
     }
+    given = _get_feature_names(X)
     X, y = check_X_y(X, y, accept_sparse="csr", dtype=FLOATS)
     classes = None
     if loss in ("logistic", "softmax", "squared-hinge") or (
         loss == "auto" and type_of_target(y) in ("binary", "multiclass") and np.asarray(y).dtype.kind != "f"
     ):
         classes, y = np.unique(y, return_inverse=True)
-    names = [f"x{j}" for j in range(X.shape[1])]
+    names = [f"x{j}" for j in range(X.shape[1])] if given is None else [str(name) for name in given]
     numbers = numbered(groups, names)
 
     def data(X: Any, y: Any) -> _core.Dataset:
@@ -159,6 +160,9 @@ def study(
 
     validation = None
     if X_val is not None:
+        others = _get_feature_names(X_val)
+        if given is not None and others is not None and list(others) != names:
+            raise ValueError("X_val has other feature names than X, or in another order; give the same features in both")
         X_val, y_val = check_X_y(X_val, y_val, accept_sparse="csr", dtype=FLOATS)
         if X_val.shape[1] != X.shape[1]:
             raise ValueError(f"X_val has {X_val.shape[1]} columns, but X has {X.shape[1]}; give the same features in both")

@@ -54,6 +54,44 @@ def test_groups_from_a_fitted_transformer(table: Any) -> None:
         column_groups(columns().fit(frame).named_transformers_["numbers"].fit(np.zeros((3, 1))))
 
 
+def test_columns_with_two_underscores_in_their_names() -> None:
+    assert SourceColumns(["a__b", "b"])(["a__b", "num__a__b", "num__b", "b"]) == ["a__b", "a__b", "b", "b"]
+    frame = pd.DataFrame({"user__town": ["Rome", "Oslo", "x__y"], "town": ["Bonn", "Riga", "Bonn"]})
+    of_both = ["user__town"] * 3 + ["town"] * 2
+    encoder = OneHotEncoder(sparse_output=False)
+    assert column_groups(encoder.fit(frame)) == of_both
+    assert column_groups(encoder.fit(frame[["user__town"]])) == ["user__town"] * 3
+    for verbose in (False, True):
+        parts = ColumnTransformer([("town", encoder, list(frame))], verbose_feature_names_out=verbose)
+        assert column_groups(parts.fit(frame)) == of_both
+    # The name of a transformer may begin as that of a column.
+    assert SourceColumns(["work", "town"])(["work_codes__town_Rome", "work__town"]) == ["town", "town"]
+
+
+def test_a_series_gives_groups_by_name(heart: Any) -> None:
+    names = [f"feature {j}" for j in range(13)]
+    frame = pd.DataFrame(heart.data, columns=names)
+    groups = pd.Series({name: "first" if j < 4 else "other" for j, name in enumerate(names)})[::-1]
+    model = LogisticRegressionTuned(penalties="per-group", groups=groups).fit(frame, heart.target)
+    same = LogisticRegressionTuned(penalties="per-group", groups=groups.to_dict()).fit(frame, heart.target)
+    assert list(model.hyperparameter_names_) == ["first", "other"] and (model.coef_ == same.coef_).all()
+    by_place = LogisticRegressionTuned(penalties="per-group", groups=pd.Series(list(groups[::-1])))
+    assert (by_place.fit(heart.data, heart.target).coef_ == same.coef_).all()
+
+
+def test_studies_know_the_names_of_frames(heart: Any) -> None:
+    names = [f"feature {j}" for j in range(13)]
+    frame, y = pd.DataFrame(heart.data, columns=names), heart.target
+    groups = {name: "first" if j < 4 else "other" for j, name in enumerate(names)}
+    about: Any = {"at": 0.1, "penalties": "per-group", "methods": "aid-fp", "max_epochs": 5}
+    curves = bilevel.study(frame, y, groups=groups, **about)
+    assert len(curves.attrs["hypergradient"]) == 2
+    same = bilevel.study(heart.data, y, groups=list(groups.values()), **about)
+    assert (curves["mse"] == same["mse"]).all()
+    with pytest.raises(ValueError, match="X_val has other feature names"):
+        bilevel.study(frame, y, X_val=frame[names[::-1]], y_val=y, **about)
+
+
 def test_groups_by_name_within_a_pipeline(table: Any) -> None:
     frame, y = table
     model = LogisticRegressionTuned(penalties="per-group", groups=SourceColumns(frame.columns))
