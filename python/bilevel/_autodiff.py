@@ -50,13 +50,13 @@ class Derivatives:
     vjp_lam: Function
 
 
-def rows_of(lengths: set[int] | None, simulates: bool) -> int | None:
+def rows_of(shapes: list[tuple[int, ...]] | None, simulates: bool) -> int | None:
     """Give the number of rows of the data; None where there are no data.
 
     Parameters
     ----------
-    lengths : set of int or None
-        Lengths of the first axes of all arrays; None where there are no data.
+    shapes : list of tuple of int or None
+        Shapes of all arrays; None where there are no data.
     simulates : bool
         Whether the function simulates and takes no data.
 
@@ -65,8 +65,11 @@ def rows_of(lengths: set[int] | None, simulates: bool) -> int | None:
     int or None
         The number of rows.
     """
-    if lengths is None:
+    if shapes is None:
         return None
+    if not all(shapes):
+        raise ValueError("data holds a single number, which has no rows; let the function know it without data")
+    lengths = {shape[0] for shape in shapes}
     if simulates or len(lengths) != 1:
         reason = "a simulation has none" if simulates else f"their first axes have the lengths {sorted(lengths)}"
         raise ValueError(f"data must have one row for each sample, but {reason}")

@@ -46,9 +46,15 @@ def criterion(cv: Any, X: Any, y: npt.NDArray[Any], *, classifier: bool) -> Crit
         return float(cv)
     if isinstance(cv, Iterable) and not hasattr(cv, "split") and not isinstance(cv, str):
         cv = list(cv)
-    splits = [
-        (_rows(train, len(y)), _rows(test, len(y))) for train, test in check_cv(cv, y, classifier=classifier).split(X, y)
-    ]
+        if not all(map(_is_split, cv)):
+            raise ValueError("cv must be a list of splits, each of them a pair (train, test); put a single pair into a list")
+    try:
+        parts = list(check_cv(cv, y, classifier=classifier).split(X, y))
+    except ValueError as error:
+        if "'groups'" not in str(error):
+            raise
+        raise ValueError(f"cv={cv!r} needs groups of rows; give its splits, as list(cv.split(X, y, groups))") from error
+    splits = [(_rows(train, len(y)), _rows(test, len(y))) for train, test in parts]
     if len(splits) == 1:
         if np.intersect1d(*splits[0]).size:
             raise ValueError("cv has rows in its one validation part that are fitted, too; take them out of one of the two")
@@ -56,10 +62,18 @@ def criterion(cv: Any, X: Any, y: npt.NDArray[Any], *, classifier: bool) -> Crit
     return _folds(splits, len(y))
 
 
+def _is_split(split: Any) -> bool:
+    return isinstance(split, Sequence | np.ndarray) and len(split) == 2 and all(np.ndim(part) == 1 for part in split)
+
+
 def _rows(rows: Any, n: int) -> Rows:
     rows = np.asarray(rows)
-    if rows.dtype == bool and rows.shape == (n,):
+    if rows.dtype == bool:
+        if rows.shape != (n,):
+            raise ValueError(f"cv has a mask of shape {rows.shape}, but there are {n} rows; give one truth value for each")
         return np.flatnonzero(rows)
+    if rows.size and rows.dtype.kind not in "iu":
+        raise ValueError(f"cv names rows by numbers of type {rows.dtype}; give whole numbers, or a mask")
     indices: Rows = rows.astype(np.intp)
     outside = indices[(indices < -n) | (indices >= n)]
     if len(outside):

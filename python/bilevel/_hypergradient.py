@@ -85,11 +85,13 @@ def chosen(lower: Lower, upper: UpperObjective, method: str, precision: float | 
     return "exact" if isinstance(lower, StochasticLoss) else "aid-fp"
 
 
-def core_settings(method: str, settings: Settings, seed: int) -> _core.EstimatorSettings:
-    """Fill in defaults and refuse what the method does not take.
+def core_settings(lower: Lower, method: str, settings: Settings, seed: int) -> _core.EstimatorSettings:
+    """Fill in defaults and refuse what the lower level or the method does not take.
 
     Parameters
     ----------
+    lower : StochasticMap or StochasticLoss
+        The lower level.
     method : str
         Name of the method.
     settings : dict
@@ -104,6 +106,8 @@ def core_settings(method: str, settings: Settings, seed: int) -> _core.Estimator
     """
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     precise = "precision" in given
+    if "map_step" in given and not isinstance(lower, StochasticLoss):
+        raise ValueError(f"map_step={given['map_step']!r} is the step along the gradient of a loss; lower is a map, leave it out")
     # What the core refuses by itself, an unknown method or one that takes no precision, it says better.
     allowed = _ALLOWED.get((method, precise), frozenset(given))
     for name in sorted(given.keys() - allowed - {"precision"}):
@@ -257,7 +261,8 @@ def hypergradient(
     tolerance : float, default=None
         Relative residual at which ``"aid-fp"`` and ``"aid-cg"`` stop, 1e-10 by default.
     map_step : float, default=None
-        Step of the gradient map of a loss; by default the longest one that no sample turns into an expansion at the start.
+        Step of the gradient map of a loss; by default the longest one that no sample turns into an expansion at the start. A
+        map has none.
     contraction : float, default=None
         Contraction modulus of the map. That of a loss is measured by default, on some thousand rows. Give it for a map where
         you know it: otherwise an error bar takes what the map forgets slowly for what does not matter.
@@ -327,6 +332,7 @@ def hypergradient(
         "contraction": contraction,
         "replicates": replicates,
     }
+    method = _settings.choice(method, "method")
     name = chosen(lower, upper, method, precision)
     if method == "auto" and name == "sid" and precision is None:
         settings["precision"] = ROUGH
@@ -337,7 +343,7 @@ def hypergradient(
         lower,
         upper,
         vector(lam, lower.lam_structure, lower.dim_lam, "lam"),
-        core_settings(name, settings, _settings.seed(random_state)),
+        core_settings(lower, name, settings, _settings.seed(random_state)),
         core_start(lower, start),
         threads(n_jobs),
         (lambda *numbers: any_says_stop(heard, Stage(*numbers))) if heard else None,

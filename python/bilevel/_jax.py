@@ -128,8 +128,8 @@ def from_jax(
         Whether to compute in double precision, whatever JAX is set to elsewhere.
     chunk : int, default=65536
         Rows of the mean over everything that are evaluated at once.
-    sampling : {"rows", "blocks"}, default="rows"
-        Independent rows, or consecutive ones from a random start.
+    sampling : {"rows", "blocks", "runs"}, default="rows"
+        Independent rows, consecutive ones from a random start, or such blocks one behind the other.
     symmetric : bool, default=False
         Whether the derivative of a map in ``w`` is symmetric.
 
@@ -169,8 +169,8 @@ def from_jax(
         w_like, lam_like, rows = (jax.tree.map(partial(_array, jax, double), tree) for tree in (w, lam, data))
         packed, w_structure, unravel_w = _structure(jax, precision, w_like, double)
         packed_lam, lam_structure, unravel_lam = _structure(jax, precision, lam_like, double)
-    lengths = None if data is None else {len(leaf) for leaf in jax.tree.leaves(rows)}
-    length, chunk = rows_of(lengths, simulates), _settings.whole(chunk, "chunk")
+    shapes = None if data is None else [leaf.shape for leaf in jax.tree.leaves(rows)]
+    length, chunk = rows_of(shapes, simulates), _settings.whole(chunk, "chunk")
 
     def flat(w: Any, lam: Any, *batch: Any) -> Any:
         """Call the function with vectors."""
@@ -229,13 +229,17 @@ def _structure(jax: Any, precision: Any, like: Any, double: bool) -> tuple[Any, 
     packed, unravel = jax.flatten_util.ravel_pytree(like)
     if not jax.numpy.issubdtype(packed.dtype, np.floating):
         raise ValueError("w and lam must be made of floating-point numbers")
-    shape = jax.tree.structure(like)
+    structure, shapes = jax.tree.structure(like), [leaf.shape for leaf in jax.tree.leaves(like)]
 
     def pack(tree: Any) -> Floats:
         with precision():
-            if jax.tree.structure(tree) != shape:
-                raise ValueError(f"parameters of the structure {jax.tree.structure(tree)} where {shape} is needed")
+            if jax.tree_util.treedef_is_leaf(structure) and isinstance(tree, (list, tuple)):
+                tree = np.asarray(tree)
+            if jax.tree.structure(tree) != structure:
+                raise ValueError(f"parameters of the structure {jax.tree.structure(tree)} where {structure} is needed")
             arrays = jax.tree.map(partial(_array, jax, double), tree)
+            if (found := [leaf.shape for leaf in jax.tree.leaves(arrays)]) != shapes:
+                raise ValueError(f"parameters of the shapes {found} where {shapes} are needed")
             return np.asarray(jax.flatten_util.ravel_pytree(arrays)[0], dtype=np.float64)
 
     def unpack(vector: Floats) -> Any:

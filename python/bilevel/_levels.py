@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from bilevel import _settings
 
 Function: TypeAlias = Callable[..., Any]
 Floats: TypeAlias = npt.NDArray[np.float64]
+
+SAMPLINGS = ("rows", "blocks", "runs")
+"""Ways to draw rows."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,10 @@ def vector(value: Any, structure: Structure | None, length: int, name: str) -> F
         A new vector.
     """
     given = structure is not None and not (isinstance(value, np.ndarray) and value.shape == (length,))
-    found = structure.pack(value) if given and structure is not None else np.array(value, dtype=np.float64, ndmin=1)
+    try:
+        found = structure.pack(value) if given and structure is not None else np.array(value, dtype=np.float64, ndmin=1)
+    except TypeError as error:
+        raise TypeError(f"{name} is a {type(value).__name__}; give {length} numbers, arranged as the problem has them") from error
     if found.shape != (length,):
         raise ValueError(f"{name} has shape {found.shape}, the problem needs ({length},)")
     if not np.isfinite(found).all():
@@ -92,7 +99,7 @@ class Level:
         Rows over which the level is a mean.
     exact_mean : bool, default=False
         Whether a simulation takes ``sample=None`` for its exact mean.
-    sampling : {"rows", "blocks"}, default="rows"
+    sampling : {"rows", "blocks", "runs"}, default="rows"
         How rows are drawn.
     rounding : float, default=2.2e-16
         Relative rounding error of the functions.
@@ -114,11 +121,15 @@ class Level:
     lam_structure: Structure | None = None
 
     def __post_init__(self) -> None:
-        """Refuse sizes that are none."""
+        """Refuse what makes no sense."""
         for name in ("dim_w", "dim_lam"):
             _settings.whole(getattr(self, name), name)
         if self.n_samples is not None:
             _settings.whole(self.n_samples, "n_samples")
+        object.__setattr__(self, "exact_mean", _settings.flag(self.exact_mean, "exact_mean"))
+        _settings.real(self.rounding, "rounding", 0.0, math.inf, "positive and finite")
+        if self.sampling not in SAMPLINGS:
+            raise ValueError(f"sampling={self.sampling!r} must be one of {', '.join(SAMPLINGS)}")
 
     @property
     def has_mean(self) -> bool:
@@ -154,8 +165,9 @@ class StochasticMap(Level):
         elements.
     exact_mean : bool, default=False
         Whether a simulation takes ``sample=None`` for its exact mean.
-    sampling : {"rows", "blocks"}, default="rows"
-        Independent rows, or consecutive ones from a random start, for rows that are in random order already.
+    sampling : {"rows", "blocks", "runs"}, default="rows"
+        Independent rows; or, for rows that are in random order already, consecutive ones from a random start, or such blocks
+        one behind the other, for rows that are slow to go to.
     rounding : float, default=2.2e-16
         Relative rounding error of the functions.
     w_structure : Structure, default=None
@@ -193,6 +205,11 @@ class StochasticMap(Level):
     vjp_lam: Function
     symmetric: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        super().__post_init__()
+        object.__setattr__(self, "symmetric", _settings.flag(self.symmetric, "symmetric"))
+
 
 @dataclass(frozen=True)
 class StochasticLoss(Level):
@@ -229,8 +246,9 @@ class StochasticLoss(Level):
         elements.
     exact_mean : bool, default=False
         Whether a simulation takes ``sample=None`` for its exact mean.
-    sampling : {"rows", "blocks"}, default="rows"
-        Independent rows, or consecutive ones from a random start, for rows that are in random order already.
+    sampling : {"rows", "blocks", "runs"}, default="rows"
+        Independent rows; or, for rows that are in random order already, consecutive ones from a random start, or such blocks
+        one behind the other, for rows that are slow to go to.
     rounding : float, default=2.2e-16
         Relative rounding error of the functions.
     w_structure : Structure, default=None
@@ -294,8 +312,9 @@ class UpperObjective(Level):
         slice. None for a simulation, whose sample is an array of seeds.
     exact_mean : bool, default=False
         Whether a simulation takes ``sample=None`` for its exact mean.
-    sampling : {"rows", "blocks"}, default="rows"
-        Independent rows, or consecutive ones from a random start, for rows that are in random order already.
+    sampling : {"rows", "blocks", "runs"}, default="rows"
+        Independent rows; or, for rows that are in random order already, consecutive ones from a random start, or such blocks
+        one behind the other, for rows that are slow to go to.
     rounding : float, default=2.2e-16
         Relative rounding error of the functions.
     w_structure : Structure, default=None

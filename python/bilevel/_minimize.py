@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, Unpack
 
@@ -227,7 +227,7 @@ def minimize(
     if steps is not None and outer_step is not None:
         raise ValueError("steps and outer_step both say how far lam moves at first; give one of them")
     seed = _settings.seed(random_state)
-    estimator = core_settings(name if descends else "sid", settings, seed)
+    estimator = core_settings(lower, name if descends else "sid", settings, seed)
     finite = lower.has_mean and upper.has_mean
     low, high = bounds(domain, lower)
     limit = {"lbfgs": 200, "gradient": 500}.get(method, 10_000)
@@ -326,6 +326,8 @@ def bounds(domain: Any, level: Level) -> tuple[Floats, Floats]:
     if hasattr(domain, "lb"):
         sides = [domain.lb, domain.ub]
     else:
+        if not isinstance(domain, Iterable) or isinstance(domain, str):
+            raise ValueError(f"domain={domain!r} must be a pair of bounds (low, high), or one pair for each component of lam")
         pairs = list(domain)
         one = len(pairs) == 2 and all(side is None or np.ndim(side) == 0 for side in pairs)
         sides = pairs if one else [list(side) for side in zip(*pairs, strict=True)]

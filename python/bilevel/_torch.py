@@ -159,8 +159,8 @@ def from_torch(
         Whether to compute in double precision; modules are evaluated with parameters and buffers in it.
     chunk : int, default=65536
         Rows of the mean over everything that are evaluated at once.
-    sampling : {"rows", "blocks"}, default="rows"
-        Independent rows, or consecutive ones from a random start.
+    sampling : {"rows", "blocks", "runs"}, default="rows"
+        Independent rows, consecutive ones from a random start, or such blocks one behind the other.
     symmetric : bool, default=False
         Whether the derivative of a map in ``w`` is symmetric.
 
@@ -176,8 +176,8 @@ def from_torch(
     torch = _torch()
     lower, upper = _Parameters(torch, w, double), _Parameters(torch, lam, double)
     rows = _map(torch, partial(_tensor, torch, double), data)
-    lengths = None if data is None else {len(leaf) for leaf in _leaves(torch, rows)}
-    length, chunk = rows_of(lengths, simulates), _settings.whole(chunk, "chunk")
+    shapes = None if data is None else [tuple(leaf.shape) for leaf in _leaves(torch, rows)]
+    length, chunk = rows_of(shapes, simulates), _settings.whole(chunk, "chunk")
 
     def flat(w: Any, lam: Any, *batch: Any) -> Any:
         """Call the function with vectors."""

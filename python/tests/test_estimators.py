@@ -160,6 +160,11 @@ def test_few_validation_rows(rows: int, heart: Any) -> None:
         (1.5, "fraction"),
         ([(np.arange(10), np.arange(9, 20))], "fitted, too"),
         ([(np.arange(10), [500])], "row 500"),
+        ((np.arange(200), np.arange(200, 270)), "a list of splits"),
+        ((np.arange(2), np.arange(2, 4)), "a list of splits"),
+        (GroupKFold(3), r"list\(cv\.split\(X, y, groups\)\)"),
+        ([(np.arange(270) < 200, np.arange(200) < 70)], r"mask of shape \(200,\), but there are 270 rows"),
+        ([(np.arange(200), np.arange(200.5, 270))], "numbers of type float64"),
     ],
 )
 def test_cv_that_makes_no_folds(cv: Any, message: str, heart: Any) -> None:

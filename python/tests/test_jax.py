@@ -124,12 +124,36 @@ def test_single_precision(ridge: Ridge) -> None:
         bilevel.check(lower, upper, lam)
 
 
+def test_shapes_of_parameters_are_compared() -> None:
+    lam, w = {"W": np.arange(6.0).reshape(2, 3)}, np.zeros(2)
+    lower = bilevel.from_jax(lambda w, lam: w / 2 + lam["W"].sum(axis=1), kind="map", w=w, lam=lam)
+    upper = bilevel.from_jax(lambda w, lam: w @ w, kind="objective", w=w, lam=lam)
+    assert bilevel.hypergradient(lower, upper, lam).value["W"].shape == (2, 3)
+    # All numbers in one vector are in their order.
+    assert bilevel.hypergradient(lower, upper, lam["W"].ravel()).value["W"].shape == (2, 3)
+    with pytest.raises(ValueError, match=r"shapes \[\(3, 2\)\] where \[\(2, 3\)\] are needed"):
+        bilevel.hypergradient(lower, upper, {"W": lam["W"].T})
+    with pytest.raises(ValueError, match="shapes"):
+        bilevel.hypergradient(lower, upper, lam, start=np.zeros((2, 1)))
+
+
+def test_lists_are_arrays_where_one_is_needed() -> None:
+    lower = bilevel.from_jax(lambda w, lam: w / 2 + lam, kind="map", w=np.zeros(2), lam=np.zeros(2))
+    upper = bilevel.from_jax(lambda w, lam: w @ w / 2, kind="objective", w=np.zeros(2), lam=np.zeros(2))
+    found = bilevel.hypergradient(lower, upper, [1.0, 2], start=[0.0, 1.0])
+    assert distance(found.value, [4.0, 8.0]) < 1e-9
+    with pytest.raises(TypeError, match="the start is a MinimizeResult"):
+        bilevel.hypergradient(lower, upper, [1.0, 2.0], start=bilevel.minimize(lower, upper, [1.0, 2.0], max_iter=1))
+
+
 def test_what_makes_no_sense(ridge: Ridge, problem: Any, monkeypatch: Any) -> None:
     lower, upper, lam = problem
     with pytest.raises(ValueError, match="structure"):
         bilevel.hypergradient(lower, upper, {"penalty": ridge.lam})
     with pytest.raises(ValueError, match="lengths"):
         bilevel.from_jax(squares, kind="loss", w=np.zeros(5), lam=lam, data=(ridge.X, ridge.y[:-1]))
+    with pytest.raises(ValueError, match="data holds a single number"):
+        bilevel.from_jax(squares, kind="loss", w=np.zeros(5), lam=lam, data={"X": ridge.X, "scale": 2.0})
     with pytest.raises(ValueError, match="no rows"):
         bilevel.from_jax(squares, kind="loss", w=np.zeros(5), lam=lam, data=(ridge.X[:0], ridge.y[:0]))
     with pytest.raises(ValueError, match="floating"):

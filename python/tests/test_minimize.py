@@ -116,6 +116,8 @@ def test_bounds(ridge: Ridge) -> None:
     assert (one_side.lam <= -1.0).all()
     with pytest.raises(ValueError, match="2 pairs of bounds for 5"):
         bilevel.minimize(ridge.lower(), ridge.upper(), ridge.lam, domain=[(0, 1), (0, 1)])
+    with pytest.raises(ValueError, match="domain=5 must be a pair"):
+        bilevel.minimize(ridge.lower(), ridge.upper(), ridge.lam, domain=5)
     with pytest.raises(ValueError, match="empty"):
         bilevel.minimize(ridge.lower(), ridge.upper(), ridge.lam, domain=(1.0, 0.0))
 

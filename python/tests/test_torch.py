@@ -163,6 +163,8 @@ def test_what_makes_no_sense(torch: Any, ridge: Ridge, problem: Any) -> None:
         bilevel.hypergradient(lower, upper, torch.zeros(3))
     with pytest.raises(ValueError, match="lengths"):
         bilevel.from_torch(lambda *_: 0, kind="loss", w=model, lam=lam, data=(torch.zeros(3), torch.zeros(4)))
+    with pytest.raises(ValueError, match="data holds a single number"):
+        bilevel.from_torch(lambda *_: 0, kind="loss", w=model, lam=lam, data=(torch.zeros(3), torch.tensor(2.0)))
     with pytest.raises(ValueError, match="no rows"):
         bilevel.from_torch(lambda *_: 0, kind="loss", w=model, lam=lam, data=(torch.zeros(0, 3), torch.zeros(0)))
     with pytest.raises(ValueError, match="floating"):
