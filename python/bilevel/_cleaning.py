@@ -22,6 +22,7 @@ from bilevel._records import CleaningStep
 CLASSIFIERS = {"logistic", "softmax", "squared-hinge"}
 REGRESSORS = {"squared", "huber", "poisson"}
 PROBABILISTIC = {"classifier", "logistic", "softmax"}
+METHODS = ("auto", "exact", "aid-cg")
 
 
 def _has_probabilities(tuner: SampleWeightTuner) -> bool:
@@ -30,6 +31,11 @@ def _has_probabilities(tuner: SampleWeightTuner) -> bool:
     if loss not in PROBABILISTIC:
         raise AttributeError(f"a model with the loss {loss!r} has no probabilities")
     return True
+
+
+def _plain(label: Any) -> Any:
+    """Give a label as Python has it; frames would make other columns of those of NumPy."""
+    return label.item() if isinstance(label, np.generic) else label
 
 
 class SuspiciousRow(NamedTuple):
@@ -330,8 +336,9 @@ class SampleWeightTuner(BaseEstimator):
         float
             The share of right labels, or the coefficient of determination of a regression.
         """
-        figure = accuracy_score if self._kind() in CLASSIFIERS | {"classifier"} else r2_score
-        return float(figure(y, self.predict(X)))
+        predicted = self.predict(X)
+        figure = accuracy_score if self._loss in CLASSIFIERS else r2_score
+        return float(figure(y, predicted))
 
     def _kind(self) -> str:
         """Give what `estimator` asks for: the name of a loss, classifier or regressor."""
@@ -356,7 +363,7 @@ class SampleWeightTuner(BaseEstimator):
             "penalty": None if penalty is None else _settings.real(
                 penalty, "penalty", 0.0, float("inf"), "positive, or None to tune it"
             ),
-            "method": _settings.choice(self.method, "method"),
+            "method": self._method(),
             "start": _settings.choice(self.start, "start"),
             "intercept": _settings.flag(ours.fit_intercept, "fit_intercept"),
             "standardize": _settings.flag(ours.standardize, "standardize"),
@@ -366,6 +373,12 @@ class SampleWeightTuner(BaseEstimator):
             "max_iter": None if most is None else _settings.whole(most, "max_iter"),
             "tolerance": _settings.real(self.precision, "precision", 0.0, 1.0, "between 0 and 1"),
         }
+
+    def _method(self) -> str:
+        method = _settings.choice(self.method, "method")
+        if method not in METHODS:
+            raise ValueError(f"method={method!r} does not learn weights of rows; choose from {', '.join(METHODS)}")
+        return method
 
     def _validated(self, X: Any, y: Any, classifies: bool, *, reset: bool) -> tuple[Any, npt.NDArray[Any]]:
         X, y = validate_data(
@@ -398,9 +411,9 @@ class SampleWeightTuner(BaseEstimator):
         def row(i: int) -> SuspiciousRow:
             return SuspiciousRow(
                 row=i,
-                label=y[i].item() if hasattr(y[i], "item") else y[i],
+                label=_plain(y[i]),
                 weight=float(self.weights_[i]),
-                suggested=None if predicted is None or predicted[i] == y[i] else predicted[i],
+                suggested=None if predicted is None or predicted[i] == y[i] else _plain(predicted[i]),
                 probability=float(probability[i]) if len(probability) else None,
                 trusted_loss=float(record["trusted_losses"][i]),
             )

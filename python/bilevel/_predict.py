@@ -33,7 +33,7 @@ def parameters(coef: Array, intercept: Array, classifies: bool) -> tuple[Array, 
 
 
 def margins(X: Any, coef: Array, intercept: Any) -> Array:
-    """Compute ``X W + b``, in the precision of `X`.
+    """Compute ``X W + b``, in the precision of `X` where that can hold the weights.
 
     Parameters
     ----------
@@ -49,8 +49,16 @@ def margins(X: Any, coef: Array, intercept: Any) -> Array:
     ndarray of shape (n_samples,) or (n_samples, n_classes)
         Of two classes the margin of the second.
     """
+    if not (_holds(X.dtype, coef) and _holds(X.dtype, np.asarray(intercept))):
+        X = X.astype(np.float64)
     found: Array = np.asarray(X @ coef.astype(X.dtype, copy=False).T) + np.asarray(intercept, dtype=X.dtype)
     return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+
+
+def _holds(kind: Any, numbers: Array) -> bool:
+    """Tell whether numbers of this type can be as large as these, and as small."""
+    sizes, limits = np.abs(numbers[numbers != 0.0]), np.finfo(kind)
+    return kind == numbers.dtype or bool(np.all((limits.tiny <= sizes) & (sizes <= limits.max)))
 
 
 def labels(of: Array, classes: Array) -> Array:

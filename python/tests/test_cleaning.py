@@ -122,8 +122,23 @@ def test_faults_are_named(noisy: Any) -> None:
     for arguments in [{"monitor": "x"}, {"penalty": "x"}, {"callbacks": 3}, {"estimator": None}, {"estimator": bilevel.RidgeTuned}]:
         with pytest.raises(ValueError, match=f"{next(iter(arguments))}="):
             SampleWeightTuner(**arguments).fit(X, y, X_clean, y_clean)
-    with pytest.raises(ValueError, match="aid-cg"):
-        SampleWeightTuner(method="sid-svrg").fit(X, y, X_clean, y_clean)
+    for method in ("sid-svrg", "sid"):
+        with pytest.raises(ValueError, match=f"method='{method}' .* choose from auto, exact, aid-cg"):
+            SampleWeightTuner(method=method).fit(X, y, X_clean, y_clean)
+
+
+def test_labels_in_the_report_are_those_of_python(noisy: Any) -> None:
+    X, y, _, X_clean, y_clean = noisy
+    tuner = SampleWeightTuner(max_iter=1).fit(X, y > 4, X_clean, y_clean > 4)
+    assert {type(row.label) for row in tuner.report_} == {bool}
+    assert {type(row.suggested) for row in tuner.report_} == {bool, type(None)}
+
+
+def test_the_score_is_that_of_the_model_that_was_fitted(noisy: Any) -> None:
+    X, y, _, X_clean, y_clean = noisy
+    tuner = SampleWeightTuner(max_iter=1).fit(X, y, X_clean, y_clean)
+    before = tuner.score(X_clean, y_clean)
+    assert tuner.set_params(estimator="regressor").score(X_clean, y_clean) == before
 
 
 def test_an_interrupt_keeps_the_best(noisy: Any) -> None:

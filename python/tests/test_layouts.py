@@ -83,6 +83,13 @@ def test_single_precision_stays_single_until_the_end(heart: Any) -> None:
     assert model.coef_.dtype == np.float64
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_weights_that_single_precision_cannot_hold_still_predict(scale: float, abalone: Any) -> None:
+    X, y = (scale * abalone.data).astype(np.float32), (1e10 if scale < 1.0 else 1e-15) * abalone.target
+    model = RidgeTuned(penalties="shared").fit(X, y)
+    assert np.isfinite(model.predict(X)).all() and model.score(X, y) > 0.4
+
+
 def test_nothing_given_is_changed(heart: Any) -> None:
     X, y, weights = heart.data.copy(), heart.target.copy(), np.linspace(0, 1, len(heart.target))
     before = X.copy(), y.copy(), weights.copy()
