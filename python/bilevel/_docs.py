@@ -39,7 +39,8 @@ class_weight : dict, "balanced" or None, default=None
     What the rows of each class count, times ``sample_weight``. ``"balanced"`` lets all classes count the same.""",
     "run": """\
 max_iter : int, default=200
-    Most steps of the penalties, for each candidate.
+    Most steps of the penalties, for each candidate. The scan of the whole range before them and the first steps from several
+    starts, of which the best goes on, are not counted; `history_` has them, too.
 max_time : float, default=None
     Seconds after which the tuning ends with the best so far.
 warm_start : bool, default=False
@@ -72,7 +73,7 @@ n_iter_ : int
 validation_loss_ : float
     Mean loss on the rows that judged.
 std_error_ : float
-    Standard error of it, as that of a mean over independent rows.
+    Standard error of it, as that of a mean over independent rows; a row of weight 2 is one row.
 criterion_ : str
     What judged the penalties, in words.
 method_ : str
