@@ -474,3 +474,32 @@ fn limits_and_starts_of_a_tuning_that_mean_nothing() {
         tune(numbers(), None, None, &start(Penalties::PerFeature, count), &mut Silent).unwrap();
     }
 }
+
+/// As `tune` refuses it: nothing learned by the fit tells of a class that it never saw.
+#[test]
+fn a_class_that_only_the_rows_held_out_have() {
+    let codes: Vec<u32> = (0..60).map(|row| if row == 30 { 2 } else { row % 2 }).collect();
+    let names = ["a", "b", "c"].map(String::from).to_vec();
+    let three = dataset(Target::Classes { codes: codes.into(), names });
+    let rare = dataset(Target::Classes {
+        codes: (0..60).map(|row| u32::from(row == 30)).collect(),
+        names: vec!["a".into(), "b".into()],
+    });
+    for (data, class) in [(three, 2), (rare, 1)] {
+        let mut refused = 0;
+        for seed in 0..30 {
+            match GlmProblem::new(&data, None, &TuneOptions { seed, ..TuneOptions::default() }) {
+                Ok(problem) => assert!(problem.lower().risk().targets().contains(&f64::from(class)), "seed {seed}"),
+                Err(error) => {
+                    let Target::Classes { names, .. } = &data.target else { unreachable!() };
+                    let message = format!("class {} is among the rows that are held out only", names[class as usize]);
+                    at(&error, None, None, &message);
+                    refused += 1;
+                }
+            }
+        }
+        assert!((1..30).contains(&refused), "{refused}");
+    }
+    let alone = dataset(Target::Classes { codes: [0; 60].into_iter().collect(), names: vec!["a".into(), "b".into()] });
+    at(&GlmProblem::new(&alone, None, &TuneOptions::default()).unwrap_err(), None, None, "are of one class");
+}

@@ -6,6 +6,7 @@ use super::options::{Criterion, TuneOptions};
 use super::partition::{Judges, Rows, class_sizes, lacking};
 use super::path::Division;
 use crate::data::{Dataset, Target};
+use crate::problems::glm::EmpiricalRisk;
 use crate::{Error, Result};
 
 /// Rows above which a quarter is held out instead of folds, unless asked otherwise.
@@ -22,10 +23,38 @@ pub(super) fn lacking_class<'d>(division: &Division<'_>, rare: &[u32], data: &'d
 /// A class that no row of a fit has is not learned for the rows that judge it.
 pub(super) fn check_fits(division: &Division<'_>, rare: &[u32], data: &Dataset) -> Result<()> {
     match lacking_class(division, rare, data) {
-        Some(class) => Err(Error::input(format!("class {class} is among the rows that are held out only"))
-            .remedy("judge by fewer rows (--validation, --folds), or merge the class with another or leave it out")),
+        Some(class) => {
+            Err(held_out_only(class, "judge by fewer rows (--validation, --folds), or merge the class with another"))
+        }
         None => Ok(()),
     }
+}
+
+/// The same of one part that is fitted and one that judges it, whose fit must have two classes to tell apart.
+pub(super) fn check_parts(fitted: &EmpiricalRisk<'_>, judging: &EmpiricalRisk<'_>, data: &Dataset) -> Result<()> {
+    let Target::Classes { names, .. } = &data.target else { return Ok(()) };
+    let mut known = vec![false; names.len()];
+    let mut unknown = names.len();
+    // Rows are in random order, so that few of them have all classes unless some are rare.
+    for &class in &*fitted.targets() {
+        unknown -= usize::from(!std::mem::replace(&mut known[class as usize], true));
+        if unknown == 0 {
+            return Ok(());
+        }
+    }
+    if let Some(&class) = judging.targets().iter().find(|&&class| !known[class as usize]) {
+        let remedy = "hold out fewer rows, judge by --validation, or merge the class with another";
+        return Err(held_out_only(&names[class as usize], remedy));
+    }
+    match names.len() - unknown {
+        1 => Err(Error::input("all rows that are fitted are of one class").remedy("give rows of another class too")),
+        _ => Ok(()),
+    }
+}
+
+fn held_out_only(class: &str, remedy: &str) -> Error {
+    Error::input(format!("class {class} is among the rows that are held out only"))
+        .remedy(format!("{remedy} or leave it out"))
 }
 
 /// A class that only one fold has cannot be learned for it.

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::judging::check_parts;
 use super::loss_choice::choose_loss;
 use super::model::{LinearModel, target_numbers};
 use super::options::{Criterion, Penalties, TuneOptions};
@@ -166,7 +167,8 @@ impl GlmProblem {
     /// [`Criterion::HeldOut`], else a quarter. [`Penalties::Auto`] means one for all.
     ///
     /// # Errors
-    /// Input, where sets do not fit together, leave nothing to fit or to judge, or folds are asked for.
+    /// Input, where sets do not fit together, leave nothing to fit or to judge, or folds are asked for; and where rows that are
+    /// held out have a class that those that are fitted lack.
     pub fn new<'a>(
         train: impl Into<Cow<'a, Dataset>>,
         validation: Option<&Dataset>,
@@ -203,7 +205,7 @@ impl GlmProblem {
         };
         let data = &arranged.data;
         let penalty = penalty_of(options.penalties, &data.groups, data.features(), arranged.loss.outputs());
-        Ok(GlmProblem {
+        let problem = GlmProblem {
             y: target_numbers(&arranged.data),
             validation_y: arranged.validation.as_ref().map(target_numbers).unwrap_or_default(),
             arranged,
@@ -213,7 +215,11 @@ impl GlmProblem {
             penalty,
             intercept: options.intercept,
             sampling: options.sampling,
-        })
+        };
+        if problem.arranged.validation.is_none() {
+            check_parts(problem.lower().risk(), &problem.upper(), &problem.arranged.data)?;
+        }
+        Ok(problem)
     }
 
     /// The lower level.
