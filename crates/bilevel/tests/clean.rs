@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bilevel::clean::{CleanOptions, Cleaned, FitOf, Observer, Silent, Start, Step, Strength, clean};
-use bilevel::data::{Dataset, Groups, Target};
+use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
 use bilevel::sample::{Purpose, Rng};
 use bilevel::tune::{Ending, LossChoice, Method};
 use models::Bundled;
@@ -200,4 +200,61 @@ fn bad_input_is_named() {
     let late = CleanOptions { time: Some(Duration::ZERO), ..defaults.clone() };
     let error = clean(&train, &trusted, None, &late, &mut Silent).unwrap_err();
     assert!(error.is_numeric() && error.to_string().contains("max-time"), "{error}");
+}
+
+/// Three clusters of this spread in the plane, of each so many rows.
+fn clusters(rows: [usize; 3], spread: f64, stream: u64) -> Dataset {
+    let centres = [[0.0, 2.0], [-2.0, -1.0], [2.0, -1.0]];
+    let mut rng = Rng::stream(8, Purpose::Start, stream);
+    let (mut x, mut codes) = (Vec::new(), Vec::new());
+    for (class, &rows) in rows.iter().enumerate() {
+        for _ in 0..rows {
+            x.extend(centres[class].map(|centre| centre + spread * rng.normal()));
+            codes.push(class as u32);
+        }
+    }
+    let feature_names = vec!["x".to_string(), "y".to_string()];
+    Dataset {
+        design: DesignMatrix::DenseF64(DenseMatrix::new(codes.len(), 2, x)),
+        target: Target::Classes { codes: codes.into(), names: ["a", "b", "c"].map(String::from).to_vec() },
+        groups: Groups::singletons(&feature_names),
+        measured: vec![true; 2],
+        feature_names,
+        arrangement: None,
+        weights: None,
+    }
+}
+
+#[test]
+fn a_class_without_trusted_rows_does_not_make_all_others_look_wrong() {
+    let train = clusters([100; 3], 1.6, 0);
+    for rows in [[40, 40, 0], [20, 20, 0]] {
+        let trusted = clusters(rows, 1.6, 1);
+        let cleaned = clean(&train, &trusted, None, &CleanOptions::default(), &mut Silent).unwrap();
+        let light = |rows: std::ops::Range<usize>| cleaned.weights[rows].iter().filter(|&&weight| weight < 0.5).count();
+        assert!(light(0..200) < 10 && light(200..300) > 95, "{} and {}", light(0..200), light(200..300));
+        assert!(
+            cleaned.notes.iter().any(|note| note.contains("no trusted row has the label c")),
+            "{:?}",
+            cleaned.notes
+        );
+    }
+}
+
+#[test]
+fn the_only_trusted_row_of_a_class_steers() {
+    let train = clusters([100; 3], 0.5, 0);
+    let trusted = clusters([40, 40, 1], 0.5, 1);
+    for seed in 0..12 {
+        // A penalty that one row of a class would not choose alike for all seeds.
+        let options = CleanOptions { seed, strength: Strength::Fixed(1e-3), ..CleanOptions::default() };
+        let cleaned = clean(&train, &trusted, None, &options, &mut Silent).unwrap();
+        // Some of its rows are believed, whatever part the row would have been in.
+        let heaviest = cleaned.weights[200..300].iter().fold(0.0, |most: f64, &weight| most.max(weight));
+        assert!(heaviest > 0.5, "seed {seed}: {heaviest}");
+        let note = "1 of 81 trusted rows has the label c, of the training rows";
+        assert!(cleaned.notes.iter().any(|found| found.contains(note)), "{:?}", cleaned.notes);
+    }
+    let fair = clusters([27; 3], 0.5, 1);
+    assert_eq!(clean(&train, &fair, None, &CleanOptions::default(), &mut Silent).unwrap().notes, [""; 0]);
 }

@@ -23,6 +23,7 @@ mod penalty;
 mod progress;
 mod run;
 mod start;
+mod steering;
 
 pub use options::{CleanOptions, Start, Strength};
 pub use outcome::{Cleaned, Fit, FitOf, Step};

@@ -10,7 +10,8 @@ use super::outcome::{Cleaned, Fit, FitOf, Step};
 use super::penalty;
 use super::progress::Observer;
 use super::start::{self, Seen, row_losses};
-use crate::data::{Dataset, Target};
+use super::steering::{divide, known_classes, remarks_on_classes};
+use crate::data::Dataset;
 use crate::domain::Domain;
 use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, Oracle, StopReason};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting};
@@ -25,8 +26,6 @@ use crate::{Error, Result};
 
 /// Hyperparameters stay in here: weights between 6e-6 and 1 - 6e-6.
 const BOX: (f64, f64) = (-12.0, 12.0);
-/// Trusted rows below which none can be spared to look on.
-const FEWEST_FOR_A_MONITOR: usize = 50;
 /// Steps without a better monitor loss after which the weights only fit the rows that steer.
 const PATIENCE: usize = 3;
 /// Floor of the diagonal that scales first steps from the trusted start, where a few rows have by far the largest gradients.
@@ -47,7 +46,7 @@ pub(super) fn run(
     check(train, trusted, test, options)?;
     let signal = StopSignal::new(options.time, observer.stop_flag());
     let trusted = &shuffled(trusted, options.seed);
-    let mut notes = missing_classes(train, trusted);
+    let mut notes = remarks_on_classes(train, trusted);
 
     observer.phase("arranging the rows");
     let problem = GlmProblem::new(train, Some(trusted), &tune_options(options))?;
@@ -93,7 +92,7 @@ pub(super) fn run(
                 work += fit(of_trusted, &lower, &[], &mut w, false, &signal).map_err(late)?;
             }
             let judging = monitor.as_ref().unwrap_or(&steering).full_value(&w);
-            (from_trusted(&problem, &w, judging, train), w)
+            (from_trusted(&problem, &w, judging, &known_classes(&steering), train), w)
         }
     };
     let weighted = lower.clone().reweighted(Reweighting::Sigmoid);
@@ -205,42 +204,6 @@ fn shuffled(trusted: &Dataset, seed: u64) -> Dataset {
     trusted.select(&order)
 }
 
-/// A remark on classes that no trusted row has.
-fn missing_classes(train: &Dataset, trusted: &Dataset) -> Vec<String> {
-    let (Target::Classes { codes, names }, Target::Classes { codes: known, .. }) = (&train.target, &trusted.target)
-    else {
-        return Vec::new();
-    };
-    let absent = (0..names.len()).filter(|&class| {
-        let class = class as u32;
-        codes.contains(&class) && !known.contains(&class)
-    });
-    absent
-        .map(|class| {
-            format!("no trusted row has the label {}: all rows that have it look wrong, right or not", names[class])
-        })
-        .collect()
-}
-
-/// The trusted rows that steer and those that only look on.
-fn divide<'a>(
-    upper: &EmpiricalRisk<'a>,
-    share: f64,
-    notes: &mut Vec<String>,
-) -> (EmpiricalRisk<'a>, Option<EmpiricalRisk<'a>>) {
-    let n = upper.len();
-    let spared = (share * n as f64).round() as usize;
-    if spared == 0 {
-        return (upper.clone(), None);
-    }
-    if n < FEWEST_FOR_A_MONITOR {
-        notes.push(format!("{n} trusted rows are too few for some of them to only look on: all of them steer"));
-        return (upper.clone(), None);
-    }
-    let first = n - spared.clamp(1, n - 1);
-    (upper.restricted(0..first), Some(upper.restricted(first..n)))
-}
-
 /// Where the descent ended.
 struct Descent {
     lambda: Vec<f64>,
@@ -328,13 +291,14 @@ fn too_late(error: Error, signal: &StopSignal) -> Error {
 }
 
 /// Where weights begin in the eyes of the model of trusted rows with the parameters `w`, whose mean loss on those that judge it
-/// is `judged`.
-fn from_trusted(problem: &GlmProblem, w: &[f64], judged: f64, train: &Dataset) -> Vec<f64> {
+/// is `judged`, and that knows the classes `known`.
+fn from_trusted(problem: &GlmProblem, w: &[f64], judged: f64, known: &[bool], train: &Dataset) -> Vec<f64> {
     let (model, y) = (problem.model(w), target_numbers(train));
     let margins = model.margins_of(train);
     let losses = row_losses(model.loss, &margins, &y);
     let given = train.weights.as_deref();
-    let seen = Seen { loss: model.loss, losses: &losses, margins: &margins, y: &y, given, trusted_loss: judged };
+    let loss = model.loss;
+    let seen = Seen { loss, losses: &losses, margins: &margins, y: &y, given, known, trusted_loss: judged };
     let found = start::hyperparameters(&seen);
     (0..problem.data().rows()).map(|position| found[problem.row(position)]).collect()
 }

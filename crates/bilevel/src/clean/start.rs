@@ -31,14 +31,17 @@ pub(super) struct Seen<'a> {
     pub y: &'a [f64],
     /// Weights given with the rows, absent for all ones.
     pub given: Option<&'a [f64]>,
+    /// Classes that the model knows; empty for numbers.
+    pub known: &'a [bool],
     /// Mean loss of the model on trusted rows, on such as it was not fitted on where there are any.
     pub trusted_loss: f64,
 }
 
-/// The hyperparameter of each row.
+/// The hyperparameter of each row. Rows of a class that the model does not know, which look drawn anew, right or not, say nothing
+/// of the others and start lowest.
 pub(super) fn hyperparameters(seen: &Seen<'_>) -> Vec<f64> {
     let ratios = seen.log_ratios();
-    let share = share_drawn_anew(&ratios, seen.given);
+    let share = share_drawn_anew(&ratios, |row| seen.weight(row));
     let odds = ((1.0 - share) / share).ln();
     ratios.iter().map(|k| LARGEST * ((k + odds) / LARGEST).tanh()).collect()
 }
@@ -49,15 +52,15 @@ impl Seen<'_> {
         let rows = || self.losses.iter().copied().zip(self.y.iter().copied());
         match self.loss {
             Loss::Logistic | Loss::Softmax { .. } => {
-                let shares = self.class_shares();
-                rows().map(|(loss, y)| -loss - shares[y as usize].ln()).collect()
+                let offsets = self.class_offsets();
+                rows().map(|(loss, y)| -loss + offsets[y as usize]).collect()
             }
             Loss::SquaredHinge => {
                 // exp(-loss), brought to the sum 1 over both labels.
-                let shares = self.class_shares();
+                let offsets = self.class_offsets();
                 let of = |((loss, y), m): ((f64, f64), &f64)| {
                     let other = Loss::SquaredHinge.value(&mut [*m], &[1.0 - y], None);
-                    -(1.0 + (loss - other).exp()).ln() - shares[y as usize].ln()
+                    -(1.0 + (loss - other).exp()).ln() + offsets[y as usize]
                 };
                 rows().zip(self.margins).map(of).collect()
             }
@@ -76,27 +79,36 @@ impl Seen<'_> {
         }
     }
 
+    /// The weight that was given, none for rows of classes that the model does not know.
+    fn weight(&self, row: usize) -> f64 {
+        let known = self.known.is_empty() || self.known[self.y[row] as usize];
+        if known { self.given.map_or(1.0, |given| given[row]) } else { 0.0 }
+    }
+
     fn mean(&self, of: impl Fn(usize) -> f64) -> f64 {
-        let weight = |i: usize| self.given.map_or(1.0, |given| given[i]);
         let (mut sum, mut total) = (0.0, 0.0);
         for i in 0..self.y.len() {
-            sum += weight(i) * of(i);
-            total += weight(i);
+            sum += self.weight(i) * of(i);
+            total += self.weight(i);
         }
         sum / total
     }
 
-    fn class_shares(&self) -> Vec<f64> {
-        let classes = self.loss.outputs().max(2);
-        (0..classes).map(|class| self.mean(|i| f64::from(u8::from(self.y[i] as usize == class)))).collect()
+    /// `-ln q` of each class, among those that the model knows; minus infinity of the others.
+    fn class_offsets(&self) -> Vec<f64> {
+        let share = |class: usize| self.mean(|i| f64::from(u8::from(self.y[i] as usize == class)));
+        let offset = |(class, &known): (usize, &bool)| if known { -share(class).ln() } else { f64::NEG_INFINITY };
+        self.known.iter().enumerate().map(offset).collect()
     }
 }
 
 /// The share of labels drawn anew under which these log-ratios are likeliest.
-fn share_drawn_anew(ratios: &[f64], given: Option<&[f64]>) -> f64 {
-    let weight = |i: usize| given.map_or(1.0, |given| given[i]);
-    let total: f64 = (0..ratios.len()).map(weight).sum();
+fn share_drawn_anew(ratios: &[f64], weight: impl Fn(usize) -> f64) -> f64 {
+    let total: f64 = (0..ratios.len()).map(&weight).sum();
     let mut share = 0.5;
+    if total == 0.0 {
+        return share;
+    }
     for _ in 0..ROUNDS.0 {
         let odds: f64 = share / (1.0 - share);
         // r q / ((1 - r) p + r q)
@@ -135,9 +147,10 @@ mod tests {
             y.push(if i < right { class } else { (class + 1) % 3 } as f64);
         }
         let losses = row_losses(loss, &margins, &y);
-        let seen = Seen { loss, losses: &losses, margins: &margins, y: &y, given: None, trusted_loss: 0.1 };
+        let known = &[true; 3];
+        let seen = Seen { loss, losses: &losses, margins: &margins, y: &y, given: None, known, trusted_loss: 0.1 };
         let ratios = seen.log_ratios();
-        let share = share_drawn_anew(&ratios, None);
+        let share = share_drawn_anew(&ratios, |_| 1.0);
         assert!((0.0..1.0).contains(&share));
         let mut found = hyperparameters(&seen);
         found.push(share);
@@ -173,7 +186,8 @@ mod tests {
                 _ => (margins.clone(), y.clone()),
             };
             let losses = row_losses(loss, &margins, &y);
-            let seen = Seen { loss, losses: &losses, margins: &margins, y: &y, given: None, trusted_loss: 0.01 };
+            let (given, known) = (None, &[][..]);
+            let seen = Seen { loss, losses: &losses, margins: &margins, y: &y, given, known, trusted_loss: 0.01 };
             let found = hyperparameters(&seen);
             let mean = |far: bool| {
                 let rows = found.iter().enumerate().filter(|(i, _)| (i % 4 == 0) == far).map(|(_, &lambda)| lambda);
@@ -189,9 +203,8 @@ mod tests {
         let margins: Vec<f64> = (0..10).map(|i| if i % 2 == 0 { 2.0 } else { -2.0 }).collect();
         let y: Vec<f64> = (0..10).map(|i| f64::from(u8::from((i % 2 == 0) == (i < 8)))).collect();
         let losses = row_losses(Loss::SquaredHinge, &margins, &y);
-        let given = Some([1.0; 10].as_slice());
-        let seen =
-            Seen { loss: Loss::SquaredHinge, losses: &losses, margins: &margins, y: &y, given, trusted_loss: 0.1 };
+        let (loss, given, known) = (Loss::SquaredHinge, Some([1.0; 10].as_slice()), &[true; 2]);
+        let seen = Seen { loss, losses: &losses, margins: &margins, y: &y, given, known, trusted_loss: 0.1 };
         let found = hyperparameters(&seen);
         assert!(
             found[..8].iter().all(|&lambda| lambda > 0.0) && found[8..].iter().all(|&lambda| lambda < -0.5),

@@ -91,11 +91,17 @@ impl<'a> EmpiricalRisk<'a> {
     /// When there are none.
     #[must_use]
     pub fn restricted(&self, positions: Range<usize>) -> Self {
-        let rows = self.rows.at_positions(positions);
-        EmpiricalRisk::new(self.design, self.target, rows, self.loss, self.intercept)
-            .weighted(self.weighting)
-            .sampled_by(self.sampling)
-            .as_upper(self.hyperparameters)
+        self.over(self.rows.at_positions(positions))
+    }
+
+    /// The same mean over the rows at several ranges of positions among its rows.
+    ///
+    /// # Panics
+    /// When there are none.
+    #[must_use]
+    pub fn at_positions(&self, positions: &RowRanges) -> Self {
+        let parts = positions.ranges().iter().map(|part| self.rows.at_positions(part.clone()));
+        self.over(RowRanges::new(parts.flat_map(|part| part.ranges().to_vec())))
     }
 
     /// The same mean without some of its rows, given by their positions among them.
@@ -104,7 +110,10 @@ impl<'a> EmpiricalRisk<'a> {
     /// When none are left.
     #[must_use]
     pub fn without(&self, positions: Range<usize>) -> Self {
-        let rows = self.rows.without_positions(positions);
+        self.over(self.rows.without_positions(positions))
+    }
+
+    fn over(&self, rows: RowRanges) -> Self {
         EmpiricalRisk::new(self.design, self.target, rows, self.loss, self.intercept)
             .weighted(self.weighting)
             .sampled_by(self.sampling)
