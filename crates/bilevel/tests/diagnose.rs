@@ -1,5 +1,7 @@
 //! The checks themselves: right problems pass, problems made wrong on purpose fail, constants agree with closed forms.
 
+use std::sync::Mutex;
+
 use bilevel::diagnose::{
     Check, Contraction, NoiseEstimate, SampledCurvature, Taylor, Unbiased, ensure, lanczos, loss_constants,
 };
@@ -353,4 +355,61 @@ fn upper_objectives_made_wrong_fail() {
     }
     let upper = Doubled(Target::random(Dims { w: 5, lambda: 3 }, 6, 0.5, 0.3, 1));
     assert_eq!(names(&Taylor::default().upper(&upper, &W, &LAMBDA, &Sample::Full), false), ["grad_lambda"]);
+}
+
+/// A map whose first samples come from a corner of the population, as if by bad luck.
+struct Unlucky<'a> {
+    map: &'a LinearContraction,
+    /// Draws that are unlucky.
+    until: usize,
+    drawn: Mutex<Vec<Sample>>,
+}
+
+impl StochasticMap for Unlucky<'_> {
+    fn dims(&self) -> Dims {
+        self.map.dims()
+    }
+
+    fn draw(&self, batch: usize, rng: &mut Rng, sample: &mut Sample) {
+        self.map.draw(batch, rng, sample);
+        let mut drawn = self.drawn.lock().unwrap();
+        drawn.push(sample.clone());
+        if drawn.len() <= self.until {
+            *sample = Sample::Seed(7);
+        }
+    }
+
+    fn size(&self, zeta: &Sample) -> usize {
+        self.map.size(zeta)
+    }
+
+    fn apply(&self, w: &[f64], lambda: &[f64], zeta: &Sample, out: &mut [f64]) {
+        self.map.apply(w, lambda, zeta, out);
+    }
+
+    fn vjp_w(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
+        self.map.vjp_w(w, lambda, zeta, v, out);
+    }
+
+    fn vjp_lambda(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: &mut [f64]) {
+        self.map.vjp_lambda(w, lambda, zeta, v, out);
+    }
+}
+
+#[test]
+fn one_unlucky_set_of_samples_fails_no_check() {
+    let map = LinearContraction::random(Dims { w: 5, lambda: 3 }, 0.8, 0.4, 2);
+    let test = Unbiased { samples: 200, ..Unbiased::default() };
+    let run = |until| {
+        let unlucky = Unlucky { map: &map, until, drawn: Mutex::default() };
+        let checks = test.map(&unlucky, &W, &LAMBDA);
+        let failed: Vec<String> = names(&checks, false).into_iter().map(String::from).collect();
+        (failed, unlucky.drawn.into_inner().unwrap())
+    };
+    let (failed, drawn) = run(0);
+    assert!(failed.is_empty() && drawn.len() == 600);
+    assert!(drawn[..200] != drawn[200..400] && drawn[..200] != drawn[400..], "comparisons share their samples");
+    let (failed, drawn) = run(200);
+    assert!(failed.is_empty() && drawn.len() == 800, "{failed:?}");
+    assert_eq!(run(400).0, ["apply"]);
 }
