@@ -213,6 +213,30 @@ fn cases() -> Vec<Case> {
         case("a negative fraction", vec![("a.csv", csv())], "tune @/a.csv --validation -0.5", &["between 0 and 1"]),
         case("a negative place", vec![("a.csv", csv())], "hypergradient @/a.csv --at -1", &["--at -1", "0.01"]),
         case(
+            "a checkpoint beyond all epochs",
+            vec![("a.csv", csv())],
+            "study @/a.csv --at 0.1 --checkpoints 1,100000 --out @/o",
+            &["no method comes to 100000 steps within 50 epochs", "allow "],
+        ),
+        case(
+            "more replicates than anybody makes",
+            vec![("a.csv", csv())],
+            "study @/a.csv --at 0.1 --replicates 4294967295 --out @/o",
+            &["--replicates", "1..=1000000"],
+        ),
+        case(
+            "more seeds than anybody runs",
+            vec![("a.csv", csv())],
+            "race @/a.csv --seeds 4294967295 --out @/o",
+            &["--seeds", "1..=1000000"],
+        ),
+        case(
+            "a budget beyond all",
+            vec![],
+            "reproduce aistats2021 --data @ --budget 1e300 --out @/o",
+            &["--budget", "up to 10000"],
+        ),
+        case(
             "a negative share",
             vec![("a.csv", csv())],
             "clean @/a.csv --trusted @/a.csv --monitor -1",

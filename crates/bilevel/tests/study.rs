@@ -161,10 +161,22 @@ fn results_do_not_depend_on_threads_and_stop_keeps_what_is_done() {
 fn unusable_settings_are_refused() {
     let curve = Curve::SidConstant { eta: 0.1 };
     let good = settings(5, 1.0);
-    assert_eq!(good.checkpoints_of(&curve, 100).unwrap(), [1, 2, 3, 6]);
-    assert_eq!(settings(5, 4.0).checkpoints_of(&Curve::AidCg, 100).unwrap(), [1, 2]);
+    assert_eq!(good.checkpoints_of(&curve, 100, 100).unwrap(), [1, 2, 3, 6]);
+    assert_eq!(settings(5, 4.0).checkpoints_of(&Curve::AidCg, 100, 100).unwrap(), [1, 2]);
     let at = |list: &[usize]| StudySettings { checkpoints: Checkpoints::At(list.to_vec()), ..good.clone() };
-    assert_eq!(at(&[2, 7, 900]).checkpoints_of(&curve, 100).unwrap(), [2, 7]);
+    assert_eq!(at(&[2, 7, 900]).checkpoints_of(&curve, 100, 100).unwrap(), [2, 7]);
+    // A cross derivative that visits no rows costs nothing, however many are asked for.
+    let cross = StudySettings { cross_batch: Batch::Rows(1000), ..good.clone() };
+    assert_eq!(cross.checkpoints_of(&curve, 100, 0).unwrap(), [1, 2, 3, 6, 10]);
+    assert!(cross.checkpoints_of(&curve, 100, 100).is_err());
+    // What one method reaches others may leave out, but not all.
+    let both = [Curve::AidCg, curve];
+    at(&[1, 9]).check_reached(&both, 100, 100).unwrap();
+    let error = at(&[1, 100]).check_reached(&both, 100, 100).unwrap_err();
+    assert!(
+        error.is_input() && error.to_string().contains("100 steps") && error.to_string().contains("allow 11"),
+        "{error}"
+    );
     for bad in [
         StudySettings { batch: 0, ..good.clone() },
         StudySettings { max_epochs: 0.0, ..good.clone() },
@@ -174,7 +186,7 @@ fn unusable_settings_are_refused() {
         at(&[3, 3]),
         at(&[0, 3]),
     ] {
-        assert!(bad.checkpoints_of(&curve, 100).unwrap_err().is_input(), "{bad:?}");
+        assert!(bad.checkpoints_of(&curve, 100, 100).unwrap_err().is_input(), "{bad:?}");
     }
 }
 

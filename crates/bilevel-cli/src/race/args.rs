@@ -57,7 +57,7 @@ pub struct RaceArgs {
     #[arg(long, value_name = "N", value_parser = count, help_heading = "Race")]
     pub iterations: Option<u64>,
     /// Runs of each algorithm, with the seeds --seed, --seed + 1, ...
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Race")]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Race")]
     pub seeds: u32,
     /// First steps of w, v and lambda for all [default: each algorithm chooses from a grid].
     #[arg(long, value_name = "LOWER,LINEAR,OUTER", value_delimiter = ',', value_parser = positive)]

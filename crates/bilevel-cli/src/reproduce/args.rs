@@ -6,6 +6,9 @@ use clap::{Args, ValueEnum};
 
 use crate::args::positive;
 
+/// Nobody waits for more.
+const LARGEST_BUDGET: f64 = 1e4;
+
 const EXAMPLES: &str = "\
 Examples:
   bilevel reproduce aistats2021 --data data
@@ -36,7 +39,7 @@ pub struct ReproduceArgs {
     #[arg(long)]
     pub quick: bool,
     /// Multiplies the number of replicates and the epochs of the descents.
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = positive)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = budget)]
     pub budget: f64,
     /// Begin anew if the folder holds another reproduction.
     #[arg(long)]
@@ -47,4 +50,12 @@ pub struct ReproduceArgs {
     /// Print nothing but errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// A multiple of the usual work.
+fn budget(text: &str) -> Result<f64, String> {
+    match positive(text)? {
+        x if x <= LARGEST_BUDGET => Ok(x),
+        _ => Err(format!("a number up to {LARGEST_BUDGET} is needed")),
+    }
 }

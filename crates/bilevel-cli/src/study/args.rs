@@ -60,7 +60,7 @@ pub struct StudyArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = positive, help_heading = "Study")]
     pub eta: Vec<f64>,
     /// Independent repetitions of each sampled method.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Study")]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Study")]
     pub replicates: u32,
     /// Rows drawn at each step, but at most a quarter of all.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Study")]
@@ -71,7 +71,7 @@ pub struct StudyArgs {
     /// Samples of the longest hypergradient, in passes over the rows.
     #[arg(long, value_name = "X", default_value_t = 50.0, value_parser = positive, help_heading = "Study")]
     pub max_epochs: f64,
-    /// Numbers of steps t = k to look at, as a rising list [default: four a decade].
+    /// Numbers of steps t = k to look at, as a rising list, which some method must reach [default: four a decade].
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Study")]
     pub checkpoints: Vec<usize>,
 

@@ -85,6 +85,7 @@ pub struct Studied<'a> {
 fn measured(args: &StudyArgs, studied: Studied<'_>) -> Result<ExitCode> {
     let Studied { name, subject, settings, usual, limits, mut identity, mut facts } = studied;
     let curves = choose_curves(&args.kinds(usual), &args.eta, &limits)?;
+    settings.check_reached(&curves, subject.rows, subject.cross_rows())?;
     facts.extend(decreasing_steps(&curves));
     identity.extend(given(&args.problem, args.at.as_deref()));
     let mut file = StudyFile::open(&args.out, identity, args.overwrite)?;
@@ -134,7 +135,7 @@ pub fn measure(
 ) -> Result<()> {
     let mut missing = Vec::new();
     for &job in jobs {
-        let checkpoints = settings.checkpoints_of(&job.curve, subject.rows)?;
+        let checkpoints = subject.checkpoints(settings, &job.curve)?;
         if !file.holds(job.curve.kind(), job.curve.eta(), job.replicate, &checkpoints) {
             missing.push(job);
         }

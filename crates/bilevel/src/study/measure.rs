@@ -19,7 +19,7 @@ use crate::hypergradient::{Capable, WarmStart};
 use crate::linear_system::ConjugateGradient;
 use crate::lower::StochasticMap;
 use crate::operator::{AdjointOperator, Direction, LowerOperator, Plain, RandomOperator, SagaDirection, SvrgDirection};
-use crate::sample::{Batch, Purpose, Rng};
+use crate::sample::{Batch, Purpose, Rng, Sample};
 use crate::status::Info;
 use crate::step_size::StepSize;
 use crate::stop::StopSignal;
@@ -255,6 +255,19 @@ impl Subject<'_> {
         })
     }
 
+    /// The checkpoints of a curve; see [`StudySettings::checkpoints_of`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn checkpoints(&self, settings: &StudySettings, curve: &Curve) -> Result<Vec<usize>> {
+        settings.checkpoints_of(curve, self.rows, self.cross_rows())
+    }
+
+    /// Rows that the cross derivative visits.
+    pub fn cross_rows(&self) -> usize {
+        self.map.map().cross_size(&Sample::Full)
+    }
+
     /// Replicate number `replicate` of any curve.
     ///
     /// # Errors
@@ -266,7 +279,7 @@ impl Subject<'_> {
         replicate: u64,
         stop: &StopSignal,
     ) -> Result<Vec<Measurement>> {
-        let checkpoints = settings.checkpoints_of(curve, self.rows)?;
+        let checkpoints = self.checkpoints(settings, curve)?;
         match (curve.step(), curve) {
             (Some(step), &Curve::SidSvrg { period, .. }) => {
                 self.sid_svrg(settings, step, period, replicate, (&checkpoints, stop))

@@ -69,34 +69,18 @@ impl StudySettings {
         }
     }
 
-    /// The checkpoints of a curve on a problem of `rows` rows: those whose hypergradient takes at most
-    /// [`max_epochs`](Self::max_epochs): `2 t batch + J` samples of a sampled method and `2 t rows` of a batch one. A step of
-    /// SVRG visits three batches in the two solves instead of two, and its passes come on top; SAGA begins with two. Other methods
-    /// as they need, those with a random cost by its mean.
+    /// The checkpoints of a curve on a problem of `rows` rows, of which its cross derivative visits `cross_rows`: those whose
+    /// hypergradient takes at most [`max_epochs`](Self::max_epochs): `2 t batch + J` samples of a sampled method and `2 t rows` of a
+    /// batch one. `J` counts nothing where the cross derivative visits no rows. A step of SVRG visits three batches in the two solves
+    /// instead of two, and its passes come on top; SAGA begins with two. Other methods as they need, those with a random cost by its
+    /// mean.
     ///
     /// # Errors
     /// Input, when there is none.
-    pub fn checkpoints_of(&self, curve: &Curve, rows: usize) -> Result<Vec<usize>> {
+    pub fn checkpoints_of(&self, curve: &Curve, rows: usize, cross_rows: usize) -> Result<Vec<usize>> {
         self.validate()?;
-        let cross = if let Batch::Rows(j) = self.cross_batch { j } else { rows };
-        let budget = self.max_epochs * rows as f64;
-        let (cross, batch, rows) = (cross as f64, self.batch as f64, rows as f64);
-        let (fixed, per_step) = match *curve {
-            Curve::SidConstant { .. } | Curve::SidDecreasing { .. } | Curve::SidAveraged { .. } => (cross, 2.0 * batch),
-            Curve::SidSvrg { period, .. } => (cross + 2.0 * rows, 3.0 * batch + 2.0 * rows / period.max(1) as f64),
-            Curve::SidSaga { .. } => (cross + 2.0 * rows, 2.0 * batch),
-            Curve::AidFp | Curve::AidCg | Curve::AidNormal | Curve::AidGmres | Curve::Nystrom => (0.0, 2.0 * rows),
-            // Forward, once more where it was forgotten, and back; through one half of the steps; a product for each column.
-            Curve::Itd => (0.0, 3.0 * rows),
-            Curve::ItdTruncated => (0.0, 2.0 * rows),
-            Curve::ItdForward { hyperparameters } => (0.0, (1.0 + hyperparameters as f64) * rows),
-            Curve::Neumann { .. } => (cross, 2.0 * batch),
-            Curve::NeumannRandom { .. } => (cross, 1.5 * batch),
-            Curve::MixedFp { .. } => (cross, 3.0 * batch),
-            Curve::SidMultilevel { .. } => (cross, 2.0 * batch * UnbiasedSid::MEAN_COST),
-            Curve::Pzobo { .. } => (0.0, (1 + DIRECTIONS) as f64 * batch),
-        };
-        let most = ((budget - fixed) / per_step).floor().clamp(0.0, MOST_STEPS) as usize;
+        let (fixed, per_step) = self.samples(curve, rows, cross_rows);
+        let most = ((self.max_epochs * rows as f64 - fixed) / per_step).floor().clamp(0.0, MOST_STEPS) as usize;
         let mut list: Vec<usize> = match &self.checkpoints {
             Checkpoints::PerDecade(n) => (0..)
                 .map(|j| 10f64.powf(f64::from(j) / *n as f64).round() as usize)
@@ -113,6 +97,49 @@ impl StudySettings {
             ))
             .remedy("allow more epochs, use smaller batches or an earlier checkpoint")),
             false => Ok(list),
+        }
+    }
+
+    /// Checks that some curve reaches the last of the checkpoints that were asked for.
+    ///
+    /// # Errors
+    /// Input, naming the epochs that it takes.
+    pub fn check_reached(&self, curves: &[Curve], rows: usize, cross_rows: usize) -> Result<()> {
+        let Checkpoints::At(list) = &self.checkpoints else { return Ok(()) };
+        let Some(&last) = list.last() else { return Ok(()) };
+        let epochs = |curve: &Curve| {
+            let (fixed, per_step) = self.samples(curve, rows, cross_rows);
+            (fixed + per_step * last as f64) / rows as f64
+        };
+        let fewest = curves.iter().map(epochs).fold(f64::INFINITY, f64::min);
+        match fewest > self.max_epochs {
+            true => Err(Error::input(format!("no method comes to {last} steps within {} epochs", self.max_epochs))
+                .remedy(format!("allow {} epochs, or leave that checkpoint out", fewest.ceil()))),
+            false => Ok(()),
+        }
+    }
+
+    /// Samples that a hypergradient takes whatever the number of steps, and for each of them.
+    fn samples(&self, curve: &Curve, rows: usize, cross_rows: usize) -> (f64, f64) {
+        let cross = match self.cross_batch {
+            Batch::Rows(j) if cross_rows > 0 => j,
+            _ => cross_rows,
+        };
+        let (cross, batch, rows) = (cross as f64, self.batch as f64, rows as f64);
+        match *curve {
+            Curve::SidConstant { .. } | Curve::SidDecreasing { .. } | Curve::SidAveraged { .. } => (cross, 2.0 * batch),
+            Curve::SidSvrg { period, .. } => (cross + 2.0 * rows, 3.0 * batch + 2.0 * rows / period.max(1) as f64),
+            Curve::SidSaga { .. } => (cross + 2.0 * rows, 2.0 * batch),
+            Curve::AidFp | Curve::AidCg | Curve::AidNormal | Curve::AidGmres | Curve::Nystrom => (0.0, 2.0 * rows),
+            // Forward, once more where it was forgotten, and back; through one half of the steps; a product for each column.
+            Curve::Itd => (0.0, 3.0 * rows),
+            Curve::ItdTruncated => (0.0, 2.0 * rows),
+            Curve::ItdForward { hyperparameters } => (0.0, (1.0 + hyperparameters as f64) * rows),
+            Curve::Neumann { .. } => (cross, 2.0 * batch),
+            Curve::NeumannRandom { .. } => (cross, 1.5 * batch),
+            Curve::MixedFp { .. } => (cross, 3.0 * batch),
+            Curve::SidMultilevel { .. } => (cross, 2.0 * batch * UnbiasedSid::MEAN_COST),
+            Curve::Pzobo { .. } => (0.0, (1 + DIRECTIONS) as f64 * batch),
         }
     }
 }
