@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bilevel::hypergradient::{PreciseHypergradient, Precision, Stage};
 use bilevel::status::Status;
+use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Observer, PreciseMethod};
 use bilevel::{Result, vector};
 use clap::Args;
@@ -122,12 +123,18 @@ pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
         progress.phase(&describe(stage));
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
+    let stop = StopSignal::new(None, Some(interrupt::flag()));
+    let seed = args.problem.seed;
     let precise =
-        interrupt::keeping(|| problem.hypergradient_by(args.method, &lambda, precision, args.problem.seed, &mut watch));
+        interrupt::keeping(|| problem.hypergradient_by(args.method, &lambda, precision, seed, &mut watch, &stop));
     let seconds = clock.elapsed().as_secs_f64();
     progress.finish();
     let precise = precise?;
-    let exact = if args.exact { Some(problem.exact_hypergradient(&lambda)?) } else { None };
+    let exact = match args.exact.then(|| problem.exact_hypergradient(&lambda, &stop)).transpose() {
+        // The estimate is there all the same.
+        Err(error) if error.is_interrupted() => None,
+        exact => exact?,
+    };
     let exact = exact.as_ref().map(|exact| &exact.value[..]);
 
     if let Some(path) = &args.out {

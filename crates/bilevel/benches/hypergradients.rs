@@ -17,6 +17,7 @@ use bilevel::hypergradient::{AidConjugateGradient, Sid};
 use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, GradientMap, StochasticLoss};
 use bilevel::step_size::StepSize;
+use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
 use bilevel::{diagnose, vector};
 use common::{Candidate, Data};
@@ -57,7 +58,7 @@ fn compare(data: Data) -> bilevel::Result<()> {
     let problem = GlmProblem::new(&data, None, &options)?;
     let (lower, upper) = (problem.lower(), problem.upper());
     let lambda = vec![PENALTY.ln(); problem.hyperparameters()];
-    let truth = problem.exact_hypergradient(&lambda)?.value;
+    let truth = problem.exact_hypergradient(&lambda, &StopSignal::never())?.value;
     let error = |value: &[f64]| vector::distance(value, &truth) / vector::norm(&truth);
     let zeros = vec![0.0; lower.dims().w];
     let rows = lower.risk().len();

@@ -15,6 +15,7 @@ use bilevel::lower::Dims;
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::target;
 use bilevel::sample::{Purpose, Rng};
+use bilevel::stop::StopSignal;
 use bilevel::tune::{Criterion, GlmProblem, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 
@@ -52,14 +53,14 @@ fn main() -> bilevel::Result<()> {
             }
             let problem = GlmProblem::new(&data, None, &options)?;
             let lambda = vec![number(1, 0.01).ln(); problem.hyperparameters()];
-            let truth = problem.exact_hypergradient(&lambda)?.value;
+            let truth = problem.exact_hypergradient(&lambda, &StopSignal::never())?.value;
             let precision = Precision::relative(number(4, 0.05));
             let method = match arguments.get(5).map(String::as_str) {
                 Some("sid-svrg") => PreciseMethod::SidSvrg,
                 _ => PreciseMethod::Sid,
             };
             report(number(3, 100.0) as u64, &truth, |seed| {
-                problem.hypergradient_by(method, &lambda, precision, seed, &mut on.clone())
+                problem.hypergradient_by(method, &lambda, precision, seed, &mut on.clone(), &StopSignal::never())
             })
         }
     }

@@ -18,6 +18,7 @@ use bilevel::data::{
 };
 use bilevel::hypergradient::Precision;
 use bilevel::sample::{Purpose, Rng};
+use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
 use bilevel::{Error, Result};
 use rayon::prelude::*;
@@ -98,7 +99,8 @@ fn measure(file: &Path, precision: f64, seeds: u64) -> Result<()> {
     for seed in 0..seeds {
         let clock = Instant::now();
         let go_on = &mut |_: &_| ControlFlow::Continue(());
-        let found = problem.hypergradient(&lambda, Precision::relative(precision), seed, go_on)?;
+        let found =
+            problem.hypergradient(&lambda, Precision::relative(precision), seed, go_on, &StopSignal::never())?;
         let (seconds, error) = (clock.elapsed().as_secs_f64(), found.relative_error());
         println!("{n},{seed},{opened:.4},{seconds:.3},{},{error:.2e},{}", found.estimate.work.rows, anonymous());
     }

@@ -20,6 +20,7 @@ use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, GradientMap, StochasticLoss};
 use bilevel::newton::{Newton, NewtonDirection};
 use bilevel::sample::Batch;
+use bilevel::stop::StopSignal;
 use bilevel::tune::{Criterion, GlmProblem, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 use bilevel::work::Work;
@@ -33,7 +34,7 @@ fn main() -> bilevel::Result<()> {
     let problem = problem(file)?;
     let lambda = vec![number(1, 0.01).ln(); problem.hyperparameters()];
     let precision = number(2, 1e-3);
-    let exact = problem.exact_hypergradient(&lambda)?.value;
+    let exact = problem.exact_hypergradient(&lambda, &StopSignal::never())?.value;
     let error = |value: &[f64]| vector::distance(value, &exact) / vector::norm(&exact);
     let (lower, upper) = (problem.lower(), problem.upper());
     let (n, judging) = (lower.risk().len(), upper.len());
@@ -52,7 +53,14 @@ fn main() -> bilevel::Result<()> {
             ControlFlow::Continue(())
         };
         let method = PreciseMethod::SidSvrg;
-        let found = problem.hypergradient_by(method, &lambda, Precision::relative(precision), seed, go_on)?;
+        let found = problem.hypergradient_by(
+            method,
+            &lambda,
+            Precision::relative(precision),
+            seed,
+            go_on,
+            &StopSignal::never(),
+        )?;
         let seconds = clock.elapsed().as_secs_f64();
         let judged = judged(&found, chains, judging) as f64;
         let passes = (found.estimate.work.rows as f64 - judged) / n as f64;

@@ -14,6 +14,7 @@ use bilevel::hypergradient::{AidConjugateGradient, Precision};
 use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, GradientMap, StochasticLoss};
 use bilevel::sample::{Purpose, Rng};
+use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
 use bilevel::{diagnose, vector};
 
@@ -37,14 +38,15 @@ fn main() -> bilevel::Result<()> {
         };
         let problem = GlmProblem::new(dataset(n, 0), Some(&validation), &options)?;
         let lambda = vec![PENALTY.ln(); problem.hyperparameters()];
-        let truth = problem.exact_hypergradient(&lambda)?.value;
+        let truth = problem.exact_hypergradient(&lambda, &StopSignal::never())?.value;
         let error = |value: &[f64]| vector::distance(value, &truth) / vector::norm(&truth);
 
         let (mut sid_rows, mut sid_seconds, mut sid_error) = (0.0, 0.0, 0.0);
         for seed in 0..seeds {
             let clock = Instant::now();
             let go_on = &mut |_: &_| ControlFlow::Continue(());
-            let sid = problem.hypergradient(&lambda, Precision::relative(precision), seed, go_on)?;
+            let sid =
+                problem.hypergradient(&lambda, Precision::relative(precision), seed, go_on, &StopSignal::never())?;
             sid_seconds += clock.elapsed().as_secs_f64() / seeds as f64;
             sid_rows += sid.estimate.work.rows as f64 / seeds as f64;
             sid_error += error(&sid.estimate.value) / seeds as f64;

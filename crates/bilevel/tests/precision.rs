@@ -14,6 +14,7 @@ use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::target;
 use bilevel::sample::{Purpose, Rng, Sampling};
 use bilevel::status::Status;
+use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
 use bilevel::vector;
 use models::Bundled;
@@ -96,9 +97,10 @@ fn intervals_of_a_linear_contraction_cover_the_truth() {
 fn intervals_of_a_logistic_problem_cover_the_truth() {
     let problem = german();
     let lambda = vec![0.03_f64.ln(); problem.hyperparameters()];
-    let truth = problem.exact_hypergradient(&lambda).unwrap().value;
-    let (covered, kept) =
-        coverage(30, &truth, |seed| problem.hypergradient(&lambda, Precision::relative(0.05), seed, &mut on).unwrap());
+    let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
+    let (covered, kept) = coverage(30, &truth, |seed| {
+        problem.hypergradient(&lambda, Precision::relative(0.05), seed, &mut on, &StopSignal::never()).unwrap()
+    });
     assert!((0.92..=0.99).contains(&covered), "{covered}");
     assert!(kept >= 0.95, "{kept}");
 }
@@ -109,9 +111,10 @@ fn intervals_of_a_logistic_problem_cover_the_truth() {
 fn intervals_from_runs_of_blocks_cover_the_truth() {
     let problem = bundled("a9a.gz", 16_000, Sampling::Runs);
     let lambda = vec![0.03_f64.ln(); problem.hyperparameters()];
-    let truth = problem.exact_hypergradient(&lambda).unwrap().value;
-    let (covered, kept) =
-        coverage(16, &truth, |seed| problem.hypergradient(&lambda, Precision::relative(0.05), seed, &mut on).unwrap());
+    let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
+    let (covered, kept) = coverage(16, &truth, |seed| {
+        problem.hypergradient(&lambda, Precision::relative(0.05), seed, &mut on, &StopSignal::never()).unwrap()
+    });
     assert!((0.89..=0.995).contains(&covered), "{covered}");
     assert!(kept >= 0.93, "{kept}");
 }
@@ -147,13 +150,18 @@ fn the_same_bits_on_any_number_of_threads() {
     let lambda = vec![0.03_f64.ln(); problem.hyperparameters()];
     let estimate = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| problem.hypergradient(&lambda, Precision::relative(0.1), 5, &mut on).unwrap())
+        pool.install(|| {
+            problem.hypergradient(&lambda, Precision::relative(0.1), 5, &mut on, &StopSignal::never()).unwrap()
+        })
     };
     let one = estimate(1);
     for threads in [2, 4] {
         assert_eq!(estimate(threads), one, "{threads} threads");
     }
-    assert_ne!(problem.hypergradient(&lambda, Precision::relative(0.1), 6, &mut on).unwrap().estimate, one.estimate);
+    assert_ne!(
+        problem.hypergradient(&lambda, Precision::relative(0.1), 6, &mut on, &StopSignal::never()).unwrap().estimate,
+        one.estimate
+    );
 }
 
 /// Fits on the first rows of a bundled file that are judged by others, from zeros, with gradient steps `map_step`: the lower
@@ -342,6 +350,30 @@ fn what_cannot_be_asked_for_is_refused() {
     assert!(error.is_numeric(), "{error}");
 }
 
+/// Samples of all rows leave no noise, but roundings.
+#[test]
+fn error_bars_hold_what_single_precision_loses() {
+    for rows in [40, 60, 100] {
+        let problem = simulated(rows);
+        let lambda = vec![0.1_f64.ln(); problem.hyperparameters()];
+        let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
+        for seed in 0..4 {
+            let precision = Precision::relative(0.02);
+            let found = problem.hypergradient(&lambda, precision, seed, &mut on, &StopSignal::never()).unwrap();
+            let apart = vector::distance(&found.estimate.value, &truth);
+            assert!(apart <= found.error, "{rows} rows, seed {seed}: {apart:e} apart, {:e} allowed", found.error);
+            assert!(found.error >= f64::from(f32::EPSILON) * vector::norm(&truth), "{rows} rows, seed {seed}");
+            assert!(found.settings.batch <= rows);
+        }
+    }
+    // A precision beyond that is not gone after.
+    let (map, upper, lambda) = linear();
+    let sid = PreciseSid { batch: 4, contraction: Some(0.6), sample_precision: 1e-3, ..PreciseSid::default() };
+    let found = sid.estimate(&map, &upper, &lambda, None, Precision::relative(0.01), &mut on).unwrap();
+    assert!(found.estimate.status == Status::StepLimit && found.error > found.allowed);
+    assert!(found.estimate.work.rows < 100_000_000, "{:?}", found.estimate.work);
+}
+
 /// The cost follows from the precision: ten times the rows of one distribution, about the same number visited.
 #[test]
 fn the_cost_does_not_grow_with_the_rows() {
@@ -349,7 +381,8 @@ fn the_cost_does_not_grow_with_the_rows() {
         let problem = simulated(n);
         let lambda = vec![0.1_f64.ln(); problem.hyperparameters()];
         let cost = |seed| {
-            let found = problem.hypergradient(&lambda, Precision::relative(0.02), seed, &mut on).unwrap();
+            let found =
+                problem.hypergradient(&lambda, Precision::relative(0.02), seed, &mut on, &StopSignal::never()).unwrap();
             assert_eq!(found.estimate.status, Status::Converged);
             found.estimate.work.rows as f64
         };

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bilevel::data::{Dataset, DesignMatrix, Groups, RowRanges, Target};
-use bilevel::hypergradient::{ExactLinear, Implicit};
+use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Target};
+use bilevel::hypergradient::{ExactLinear, Implicit, Precision, Stage};
 use bilevel::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use bilevel::lower::{Curvature, Curved, Dims, Factorization, StochasticLoss};
 use bilevel::newton::{Newton, NewtonDirection};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::stop::StopSignal;
-use bilevel::tune::{Ending, Limits, Method, Observer, Penalties, TraceRow, TuneOptions, tune};
+use bilevel::tune::{
+    Ending, GlmProblem, Limits, Method, Observer, Penalties, PreciseMethod, TraceRow, TuneOptions, tune,
+};
 use bilevel::vector;
 use models::{Bundled, Numbers, Stored, matrix};
 
@@ -404,4 +406,28 @@ fn what_is_put_aside_is_there_later() {
     let later = copy.with_reserve(hours(3));
     assert!(later.leaves(hours(2)) && !later.leaves(hours(3)), "an hour beyond the limit");
     assert!(!StopSignal::never().is_raised() && StopSignal::never().leaves(hours(9)));
+}
+
+#[test]
+fn precise_hypergradients_heed_the_signal_before_the_first_samples() {
+    let x = (0..400).map(|k| (f64::from(k) * 1.618).sin()).collect();
+    let names = vec!["a".to_string(), "b".to_string()];
+    let data = Dataset {
+        design: DesignMatrix::DenseF64(DenseMatrix::new(200, 2, x)),
+        target: Target::Values((0..200).map(|i| (f64::from(i) * 0.7).cos()).collect()),
+        groups: Groups::singletons(&names),
+        feature_names: names,
+        measured: vec![true; 2],
+        arrangement: None,
+        weights: None,
+    };
+    let problem = GlmProblem::new(&data, None, &TuneOptions::default()).unwrap();
+    let (raised, lambda) = (StopSignal::new(None, Some(Arc::new(AtomicBool::new(true)))), [-3.0]);
+    for method in [PreciseMethod::Sid, PreciseMethod::SidSvrg] {
+        let mut seen = |_: &Stage| panic!("samples were drawn");
+        let found = problem.hypergradient_by(method, &lambda, Precision::relative(0.1), 0, &mut seen, &raised);
+        assert!(found.unwrap_err().is_interrupted(), "{method:?}");
+    }
+    assert!(problem.exact_hypergradient(&lambda, &raised).unwrap_err().is_interrupted());
+    assert!(problem.exact_hypergradient(&lambda, &StopSignal::never()).is_ok());
 }

@@ -21,6 +21,7 @@ use bilevel::problems::scaled::{Scaled, Units, Whitening};
 use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::status::Status;
 use bilevel::step_size::StepSize;
+use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 use models::Bundled;
@@ -173,7 +174,7 @@ fn whitening_makes_the_hessian_the_identity() {
     let (lower, upper, lambda) = heart(&data);
     let (_, WarmStart { w, .. }) = exact(&lower, &upper, &lambda);
     let curvature = GlmCurvature::new(&lower, &w, &lambda);
-    let units: Whitening = curvature.whitening().unwrap();
+    let units: Whitening = curvature.whitening(&StopSignal::never()).unwrap();
     let [x, v] = points(w.len());
     let (mut image, mut product) = (x.clone(), x.clone());
     units.apply(&mut image);
@@ -199,7 +200,7 @@ fn whitening_makes_the_hessian_the_identity() {
 fn precise(data: &Bundled, precision: Precision, seed: u64) -> PreciseHypergradient {
     let (lower, upper, lambda) = heart(data);
     let some = Glm::new(lower.risk().restricted(0..100), lower.penalty().clone());
-    let units = GlmCurvature::new(&some, &vec![0.0; lower.dims().w], &lambda).whitening().unwrap();
+    let units = GlmCurvature::new(&some, &vec![0.0; lower.dims().w], &lambda).whitening(&StopSignal::never()).unwrap();
     let scaled = Scaled { inner: &lower, scale: &units };
     let map = GradientMap { loss: &scaled, map_step: 0.5 };
     let svrg = PreciseSvrg { batch: BATCH, steps: 12, chains: 4, eta: 0.7, contraction: 0.8, seed };
@@ -270,7 +271,8 @@ fn remembered_anchors_give_the_same_for_half_the_rows() {
     for weighting in [Weighting::Uniform, Weighting::Rows(&row_weights)] {
         let (lower, upper, lambda) = heart(&data);
         let lower = Glm::new(lower.risk().clone().weighted(weighting), lower.penalty().clone());
-        let units = GlmCurvature::new(&lower, &vec![0.0; lower.dims().w], &lambda).whitening().unwrap();
+        let units =
+            GlmCurvature::new(&lower, &vec![0.0; lower.dims().w], &lambda).whitening(&StopSignal::never()).unwrap();
         let scaled = Scaled { inner: &lower, scale: &units };
         let (map, upper) = (GradientMap { loss: &scaled, map_step: 0.5 }, Scaled { inner: &upper, scale: &units });
         let svrg = PreciseSvrg { batch: BATCH, steps: 12, chains: 4, eta: 0.7, contraction: 0.8, seed: 3 };
@@ -316,9 +318,16 @@ fn few_rows_and_high_precision_choose_passes() {
     let choice = |epsilon| problem.precise_method(PreciseMethod::Auto, &lambda, Precision::relative(epsilon));
     assert_eq!(choice(1e-3), PreciseMethod::SidSvrg);
     assert_eq!(problem.precise_method(PreciseMethod::Sid, &lambda, Precision::relative(1e-3)), PreciseMethod::Sid);
-    let truth = problem.exact_hypergradient(&lambda).unwrap().value;
+    let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
     for epsilon in [1e-2, 1e-4, 1e-7] {
-        let found = problem.hypergradient_by(PreciseMethod::Auto, &lambda, Precision::relative(epsilon), 5, &mut on);
+        let found = problem.hypergradient_by(
+            PreciseMethod::Auto,
+            &lambda,
+            Precision::relative(epsilon),
+            5,
+            &mut on,
+            &StopSignal::never(),
+        );
         let found = found.unwrap();
         assert!(found.anchors > 0 && found.estimate.status == Status::Converged);
         assert!(relative(&found.estimate.value, &truth) < epsilon, "{epsilon}");

@@ -243,7 +243,7 @@ impl Plan {
             Estimator::Exact => unreachable!("a map is not solved exactly"),
             Estimator::Precise(precision) => {
                 let eta = self.settings.constant_eta()?;
-                let sid = PreciseSid { batch, eta, contraction, seed };
+                let sid = PreciseSid { batch, eta, contraction, seed, ..PreciseSid::default() };
                 sid.estimate(map, upper, lambda, start.as_ref(), *precision, watch).map(precise)
             }
             Estimator::PreciseSvrg(precision) => {

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
-use super::precision::{PreciseHypergradient, Precision, ROUNDING};
+use super::precision::{PreciseHypergradient, Precision, ROUNDINGS};
 use super::spread::Spread;
 use super::trial::{BIAS_SHARE, CROSS_PART, Run, TRIALS, values};
 use super::{Hypergradient, WarmStart};
@@ -44,11 +44,13 @@ pub struct PreciseSid {
     pub contraction: Option<f64>,
     /// Seed of all samples.
     pub seed: u64,
+    /// Relative rounding error of one evaluation on a sample, which no average over samples removes.
+    pub sample_precision: f64,
 }
 
 impl Default for PreciseSid {
     fn default() -> Self {
-        PreciseSid { batch: 64, eta: 0.5, contraction: None, seed: 0 }
+        PreciseSid { batch: 64, eta: 0.5, contraction: None, seed: 0, sample_precision: f64::EPSILON }
     }
 }
 
@@ -103,7 +105,8 @@ impl PreciseSid {
         let correction = Spread::of(&trial.corrections);
         let mut plan = trial.plan;
         let mut found: Vec<Hypergradient> = Vec::new();
-        let mut goal = Goal { bias: trial.bias, correction: &correction, precision: &precision };
+        let rounding = ROUNDINGS * self.sample_precision;
+        let mut goal = Goal { bias: trial.bias, correction: &correction, precision: &precision, rounding };
 
         let mut wanted = match trial.stopped {
             false => goal.replicates(&trial.spread).max(REPLICATES.0 as f64),
@@ -142,7 +145,9 @@ impl PreciseSid {
                 break spread;
             }
             wanted = goal.replicates(&spread).max(REPLICATES.0 as f64);
-            let enough = !trial.settled && replicates as u64 >= REPLICATES.0;
+            // More replicates bring down neither a bias that did not settle nor rounding.
+            let in_vain = !trial.settled || goal.rounded(&spread) >= allowed;
+            let enough = in_vain && replicates as u64 >= REPLICATES.0;
             if !go_on || enough || work.rows + found[0].work.rows > precision.max_rows {
                 break spread;
             }
@@ -172,6 +177,8 @@ struct Goal<'a> {
     bias: f64,
     correction: &'a Spread,
     precision: &'a Precision,
+    /// Part of the value that rounding may be.
+    rounding: f64,
 }
 
 impl Goal<'_> {
@@ -184,7 +191,11 @@ impl Goal<'_> {
 
     fn error(&self, spread: &Spread) -> f64 {
         let noise = spread.radius(spread.count, self.precision.probability);
-        self.bias + noise.hypot(self.correction_radius()) + ROUNDING * vector::norm(&spread.mean)
+        self.bias + noise.hypot(self.correction_radius()) + self.rounded(spread)
+    }
+
+    fn rounded(&self, spread: &Spread) -> f64 {
+        self.rounding * vector::norm(&spread.mean)
     }
 
     fn correction_radius(&self) -> f64 {
@@ -194,7 +205,7 @@ impl Goal<'_> {
     /// Replicates like those of `spread` that make the error small enough.
     fn replicates(&self, spread: &Spread) -> f64 {
         let correction = self.correction_radius();
-        let noise = PLANNED * (self.allowed(spread) - self.bias).max(0.0);
+        let noise = PLANNED * (self.allowed(spread) - self.bias - self.rounded(spread)).max(0.0);
         let left = (noise * noise - correction * correction).max(0.0);
         // The radius falls like one over the root of the number.
         let one = spread.radius(1, self.precision.probability);

@@ -76,8 +76,10 @@ impl Precision {
     }
 }
 
+/// Relative roundings of single evaluations that a value may be off by.
+pub(super) const ROUNDINGS: f64 = 16.0;
 /// Part of a value that sums in double precision may be off by.
-pub(super) const ROUNDING: f64 = 16.0 * f64::EPSILON;
+pub(super) const ROUNDING: f64 = ROUNDINGS * f64::EPSILON;
 
 /// Bias of solves that did not settle: `left` is the first-order estimate of what is left of their starts, `norm` that of the
 /// hypergradient, and `variance` that of a replicate where its own bias is not estimated.

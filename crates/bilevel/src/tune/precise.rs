@@ -11,8 +11,10 @@ use super::problem::GlmProblem;
 use super::units::{Units, pilot};
 use crate::Result;
 use crate::data::Access;
-use crate::hypergradient::{Implicit, PreciseHypergradient, PreciseSid, Precision, Stage, Tolerance, WarmStart};
-use crate::lower::{GradientMap, StochasticLoss};
+use crate::hypergradient::{
+    Hypergradient, Implicit, PreciseHypergradient, PreciseSid, Precision, Stage, Tolerance, WarmStart,
+};
+use crate::lower::GradientMap;
 use crate::newton::{Newton, NewtonDirection};
 use crate::problems::glm::Glm;
 use crate::problems::scaled::Scaled;
@@ -50,12 +52,13 @@ impl GlmProblem {
         precision: Precision,
         seed: u64,
         observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        stop: &StopSignal,
     ) -> Result<PreciseHypergradient> {
         precision.validate()?;
         self.check_lambda(lambda)?;
         match self.precise_method(method, lambda, precision) {
-            PreciseMethod::SidSvrg => self.hypergradient_whitened(lambda, precision, seed, observer),
-            _ => self.hypergradient(lambda, precision, seed, observer),
+            PreciseMethod::SidSvrg => self.hypergradient_whitened(lambda, precision, seed, observer, stop),
+            _ => self.hypergradient(lambda, precision, seed, observer, stop),
         }
     }
 
@@ -73,16 +76,18 @@ impl GlmProblem {
     }
 
     /// `grad f(lambda)` to `precision` by plain samples, at a cost that does not grow with the rows; see
-    /// [`PreciseSid::estimate`], also for `observer`.
+    /// [`PreciseSid::estimate`], also for `observer`, which has seen nothing yet when `stop` is raised too early for an estimate.
     ///
     /// # Errors
-    /// Input, for a `lambda` of the wrong length or settings out of range; numeric, when the solves diverge; interrupted.
+    /// Input, for a `lambda` of the wrong length or settings out of range; numeric, when the solves diverge; interrupted, when
+    /// `stop` is raised before the first samples are drawn.
     pub fn hypergradient(
         &self,
         lambda: &[f64],
         precision: Precision,
         seed: u64,
         observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        stop: &StopSignal,
     ) -> Result<PreciseHypergradient> {
         precision.validate()?;
         self.check_lambda(lambda)?;
@@ -93,13 +98,12 @@ impl GlmProblem {
         let mut w = some_rows.risk().null_parameters();
         let newton =
             Newton { iterations: 50, tolerance: 1e-6, direction: NewtonDirection::ConjugateGradients { steps: 200 } };
-        let fit = newton.minimize(&some_rows, lambda, &mut w, None, &StopSignal::never())?;
+        let fit = newton.minimize(&some_rows, lambda, &mut w, None, stop)?;
         let batch = BATCH.min(lower.risk().len());
         let units = Units::measure(&some_rows, &w, lambda, Batch::Rows(batch), (seed, 0))?;
 
         let mut u = vec![0.0; w.len()];
-        let adjoint =
-            Implicit::default().at_solution(&some_rows, &some_upper, &w, lambda, &mut u, None, &StopSignal::never())?;
+        let adjoint = Implicit::default().at_solution(&some_rows, &some_upper, &w, lambda, &mut u, None, stop)?;
         let (scaled, scaled_upper) =
             (Scaled { inner: &lower, scale: &units.scale[..] }, Scaled { inner: &upper, scale: &units.scale[..] });
         let map = GradientMap { loss: &scaled, map_step: units.map_step };
@@ -109,22 +113,37 @@ impl GlmProblem {
             *v /= scale * units.map_step;
         }
         let before = units.work + fit.info.work + adjoint.work;
-        let sid = PreciseSid { batch, contraction: Some(units.contraction()), seed, ..PreciseSid::default() };
+        let sid = PreciseSid {
+            batch,
+            contraction: Some(units.contraction()),
+            seed,
+            sample_precision: lower.risk().sample_precision(),
+            ..PreciseSid::default()
+        };
+        stop.check()?;
         let mut precise = sid.estimate(&map, &scaled_upper, lambda, Some(&start), precision, observer)?;
         precise.estimate.work += before;
+        // Larger samples are all rows.
+        precise.settings.batch = precise.settings.batch.min(lower.risk().len());
         Ok(precise)
     }
 
     /// `grad f(lambda)` by a converged solve over all rows, with its objective: the reference.
     ///
     /// # Errors
-    /// Input, for a `lambda` of the wrong length; numeric, when the lower level cannot be solved.
-    pub fn exact_hypergradient(&self, lambda: &[f64]) -> Result<crate::hypergradient::Hypergradient> {
+    /// Input, for a `lambda` of the wrong length; numeric, when the lower level cannot be solved; interrupted, once `stop` is
+    /// raised.
+    pub fn exact_hypergradient(&self, lambda: &[f64], stop: &StopSignal) -> Result<Hypergradient> {
         self.check_lambda(lambda)?;
         let (lower, upper) = (self.lower(), self.upper());
         let newton = Newton { tolerance: 1e-18, ..Newton::default() };
-        let mut start = WarmStart { w: lower.risk().null_parameters(), v: vec![0.0; lower.dims().w] };
-        Implicit::default().estimate(&lower, &upper, lambda, Some(&mut start), &newton)
+        let mut w = lower.risk().null_parameters();
+        let fit = newton.minimize(&lower, lambda, &mut w, None, stop)?.info.usable("lower level")?;
+        let mut u = vec![0.0; w.len()];
+        let mut exact = Implicit::default().at_solution(&lower, &upper, &w, lambda, &mut u, None, stop)?;
+        exact.status = exact.status.worst(fit.status);
+        exact.work += fit.work;
+        Ok(exact)
     }
 
     /// Samples are small and far apart: of a mapped file, what lies behind them is not wanted, until this is dropped. Nor is what

@@ -80,12 +80,13 @@ impl GlmProblem {
         precision: Precision,
         seed: u64,
         observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        stop: &StopSignal,
     ) -> Result<PreciseHypergradient> {
         let (lower, upper) = (self.lower(), self.upper());
         let n = lower.risk().len();
         let (rows, batch) = (PILOT_ROWS.min(n), BATCH.min(n));
         let mut work = Work::default();
-        let Pilot { w, units } = Pilot::fit(&lower, lambda, rows, &mut work)?;
+        let Pilot { w, units } = Pilot::fit(&lower, lambda, rows, &mut work, stop)?;
 
         // In these units the Hessian of the pilot is the identity, and the adjoint is the gradient.
         let some_upper = pilot(&upper);
@@ -104,6 +105,7 @@ impl GlmProblem {
             curvature.product(&image, out);
             units.apply_transpose(out);
         };
+        stop.check()?;
         let spectrum = lanczos(product, w.len(), SPECTRUM.1, seed)?;
         work += Work::hessian_product((spectrum.products + 1) * others.risk().len());
 
@@ -129,6 +131,7 @@ impl GlmProblem {
             seed,
         };
         let start = WarmStart { w: y, v };
+        stop.check()?;
         let mut precise =
             svrg.estimate_by(&ByRemembering, &map, &scaled_upper, lambda, Some(&start), precision, observer)?;
         precise.estimate.work += work;
@@ -144,16 +147,17 @@ struct Pilot {
 
 impl Pilot {
     /// A rough fit of few rows, the Hessian of more of them there, and steps with its inverse on those.
-    fn fit(lower: &Glm<'_>, lambda: &[f64], rows: usize, work: &mut Work) -> Result<Self> {
+    fn fit(lower: &Glm<'_>, lambda: &[f64], rows: usize, work: &mut Work, stop: &StopSignal) -> Result<Self> {
         let mut w = lower.risk().null_parameters();
         let newton = Newton { iterations: 50, tolerance: 0.1, ..Newton::default() };
         let few = part(lower, 0..FIRST_ROWS.min(rows), true);
-        *work += newton.minimize(&few, lambda, &mut w, None, &StopSignal::never())?.info.work;
-        let units = GlmCurvature::new(&part(lower, 0..rows, true), &w, lambda).whitening()?;
+        *work += newton.minimize(&few, lambda, &mut w, None, stop)?.info.work;
+        let units = GlmCurvature::new(&part(lower, 0..rows, true), &w, lambda).whitening(stop)?;
         *work += Work::hessian_product(rows);
         let some = part(lower, 0..rows, false);
         let mut step = vec![0.0; w.len()];
         for _ in 0..PILOT_STEPS {
+            stop.check()?;
             some.gradient(&w, lambda, &Sample::Full, &mut step);
             *work += Work::gradient(rows);
             units.apply_transpose(&mut step);

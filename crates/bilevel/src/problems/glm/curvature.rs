@@ -88,9 +88,9 @@ impl<'p, 'a> GlmCurvature<'p, 'a> {
     /// steps on all of them. `n d^2 / 2 + d^3 / 3` multiplications.
     ///
     /// # Errors
-    /// Numeric, when the matrix is not positive definite.
-    pub fn whitening(&self) -> crate::Result<Whitening> {
-        direct::whitening(self)
+    /// Numeric, when the matrix is not positive definite; interrupted, once `stop` is raised.
+    pub fn whitening(&self, stop: &StopSignal) -> crate::Result<Whitening> {
+        direct::whitening(self, stop)
     }
 
     /// Strength of the penalty on each parameter (0 for intercepts).

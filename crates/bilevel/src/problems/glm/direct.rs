@@ -204,8 +204,8 @@ pub(super) fn by_parameters(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal)
 }
 
 /// The units in which the Hessian is the identity; cost as that of the Cholesky factors.
-pub(super) fn whitening(curvature: &GlmCurvature<'_, '_>) -> Result<Whitening> {
-    let factors = cholesky(curvature, &StopSignal::never())?;
+pub(super) fn whitening(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Result<Whitening> {
+    let factors = cholesky(curvature, stop)?;
     Ok(Whitening::new(curvature.glm.risk.parameters(), |i, j| factors.entry(i, j)))
 }
 
