@@ -297,7 +297,7 @@ fn tables_that_do_not_fit_the_encoder() {
         &large.encode(table("a,b\n1,1e300\n2,1\n")).unwrap_err(),
         Some(2),
         Some(2),
-        "column 'b' is 1e300, too large for single precision; use --dtype f64",
+        "column 'b' is 1e300, too large for single precision; rescale the column or fit in double precision (--dtype f64)",
     );
 }
 

@@ -182,7 +182,7 @@ fn quadratic(args: &RaceArgs) -> Result<Simulated> {
     let SimulatedArgs { rows, dim, hyperparameters, condition, .. } = args.simulated;
     let (rows, dim, hyperparameters) = (rows.unwrap_or(1000), dim.unwrap_or(20), hyperparameters.unwrap_or(10));
     let row = u64::from(dim).saturating_mul(u64::from(dim) + 1 + u64::from(hyperparameters));
-    affordable(row.saturating_mul(u64::from(rows)), "--rows or --dim")?;
+    affordable(row.saturating_mul(u64::from(rows)), "--rows, --dim or --hyperparameters")?;
     let options = QuadraticOptions {
         rows: rows as usize,
         w: dim as usize,

@@ -304,7 +304,7 @@ pub(super) fn too_large(value: f64, row: usize, column: &Column, origin: &Origin
     origin
         .error(row, format!("column '{}' is {value:e}, too large for single precision", column.name))
         .at_column(column.number as u64)
-        .remedy("use --dtype f64 or rescale the column")
+        .remedy("rescale the column or fit in double precision (--dtype f64)")
 }
 
 fn by_names<'c>(codes: &[ColumnCode], found: &'c [Column], origin: &Origin) -> Result<Vec<&'c Column>> {

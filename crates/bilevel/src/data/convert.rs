@@ -93,7 +93,7 @@ pub(super) fn narrow<T: Element>(value: f64, row: usize, feature: usize, origin:
     if stored.to_f64().is_infinite() {
         return Err(origin
             .error(row, format!("feature {} is {value:e}, too large for single precision", feature + 1))
-            .remedy("use --dtype f64 or rescale the feature"));
+            .remedy("rescale the feature or fit in double precision (--dtype f64)"));
     }
     Ok(stored)
 }

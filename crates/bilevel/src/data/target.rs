@@ -113,6 +113,10 @@ impl LabelMap {
     /// # Errors
     /// When there are not two classes, or none is called `label`.
     pub fn with_positive(mut self, label: &str) -> Result<Self> {
+        if self.names.is_empty() {
+            return Err(Error::input(format!("a positive class is one of two, and the target holds {}", self.kind))
+                .remedy("leave it out, or choose a model of two classes, such as logistic"));
+        }
         if self.names.len() != 2 {
             return Err(Error::input(format!(
                 "a positive class is one of two, but the target has {} classes",

@@ -373,5 +373,5 @@ fn why_none(stop: &StopSignal) -> Error {
 
 fn not_positive_definite() -> Error {
     Error::numeric("the Hessian of the lower level is not positive definite")
-        .remedy("raise the smallest penalty (--lambda-min) or standardise the features")
+        .remedy("raise the penalty (of a tuning the smallest, --lambda-min) or standardise the features")
 }

@@ -218,7 +218,7 @@ fn bad_index(index: u64, last: u64) -> Error {
 fn bad_value(index: u64, value: f64) -> Error {
     if value.is_finite() {
         Error::input(format!("feature {index} is {value:e}, too large for single precision"))
-            .remedy("use --dtype f64 or rescale the feature")
+            .remedy("rescale the feature or fit in double precision (--dtype f64)")
     } else {
         Error::input(format!("feature {index} is {value}, which is not a finite number"))
             .remedy("leave the feature out or give it a finite value")

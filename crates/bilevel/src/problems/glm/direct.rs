@@ -21,7 +21,7 @@ const FEW_PARTS: usize = 4;
 
 fn not_positive_definite() -> Error {
     Error::numeric("the Hessian of the lower level is not positive definite")
-        .remedy("raise the smallest penalty (--lambda-min) or standardise the features")
+        .remedy("raise the penalty (of a tuning the smallest, --lambda-min) or standardise the features")
 }
 
 impl Factorization for Cholesky {
