@@ -42,9 +42,13 @@ pub fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.2}%", 100.0 * share) } else { NONE.into() }
 }
 
-/// A figure in `[0, 1]` with four decimals.
+/// A figure in `[0, 1]` with four decimals; of one far below, as of predictions that are worse than none, three digits.
 pub fn unit(x: f64) -> String {
-    if x.is_finite() { format!("{x:.4}") } else { NONE.into() }
+    match x.abs() {
+        size if !size.is_finite() => NONE.into(),
+        size if size < 1000.0 => format!("{x:.4}"),
+        _ => short(x),
+    }
 }
 
 /// Three significant digits, by powers of ten where that is shorter.
@@ -104,6 +108,7 @@ mod tests {
             ["0 s", "1.23e-4 s", "0.0123 s", "0.42 s", "12.3 s", "2 min 5 s"]
         );
         assert_eq!(percent(0.8453), "84.53%");
+        assert_eq!([0.5, -12.0, -5.973e19, f64::NAN].map(unit), ["0.5000", "-12.0000", "-5.97e19", NONE]);
         assert_eq!(counted(1, "row", "rows"), "1 row");
     }
 }

@@ -16,7 +16,7 @@ impl TextTable {
 
     /// Adds a row.
     pub fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+        self.rows.push(cells.into_iter().map(|cell| one_line(cell.into())).collect());
     }
 
     /// The table, each line ended, two blanks between columns; columns without any cell are left out.
@@ -42,6 +42,14 @@ impl TextTable {
     }
 }
 
+/// Text of the user without what would break a line.
+fn one_line(cell: String) -> String {
+    if !cell.contains(char::is_control) {
+        return cell;
+    }
+    cell.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect()
+}
+
 fn width(cell: &str) -> usize {
     cell.chars().count()
 }
@@ -62,5 +70,8 @@ mod tests {
         table.row(["first", "1.25", "", "–"]);
         table.row(["2", "10"]);
         assert_eq!(table.render(), "          a  long\nfirst  1.25     –\n2        10\n");
+        let mut table = TextTable::new(["a\nname", "ü"]);
+        table.row(["1", "2"]);
+        assert_eq!(table.render(), "a\\nname  ü\n1        2\n");
     }
 }

@@ -164,8 +164,9 @@ fn check(train: &Dataset, trusted: &Dataset, test: Option<&Dataset>, options: &C
     }
     for (rows, name) in [(train.weighing_rows(), "training"), (trusted.weighing_rows(), "trusted")] {
         if rows < 4 {
+            let are = if rows == 1 { "row is" } else { "rows are" };
             return Err(
-                Error::input(format!("{rows} {name} rows are too few to learn weights with")).remedy("give more rows")
+                Error::input(format!("{rows} {name} {are} too few to learn weights with")).remedy("give more rows")
             );
         }
     }

@@ -18,12 +18,13 @@ pub(super) fn divide<'a>(
     notes: &mut Vec<String>,
 ) -> (EmpiricalRisk<'a>, Option<EmpiricalRisk<'a>>) {
     let n = upper.len();
-    let spared = (share * n as f64).round() as usize;
-    if spared == 0 {
+    if share == 0.0 {
         return (upper.clone(), None);
     }
-    if n < FEWEST_FOR_A_MONITOR {
-        notes.push(format!("{n} trusted rows are too few for some of them to only look on: all of them steer"));
+    let spared = (share * n as f64).round() as usize;
+    if spared == 0 || n < FEWEST_FOR_A_MONITOR {
+        let part = if n < FEWEST_FOR_A_MONITOR { "some".into() } else { format!("a share of {share}") };
+        notes.push(format!("{n} trusted rows are too few for {part} of them to only look on: all of them steer"));
         return (upper.clone(), None);
     }
     let first = n - spared.clamp(1, n - 1);
