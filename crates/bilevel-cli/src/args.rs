@@ -9,6 +9,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::names::{self, MODELS, PENALTIES, SAMPLINGS};
+use crate::place::STANDARD_OUTPUT;
 
 /// A bilevel problem made of data: what is fitted, what judges, and the hyperparameters between them.
 #[derive(Debug, Clone, Args)]
@@ -22,11 +23,11 @@ pub struct ProblemArgs {
     #[command(flatten, next_help_heading = "Data")]
     pub encoding: EncodingArgs,
 
-    /// Rows that judge the penalties: a file, or a fraction of the training rows to hold out.
+    /// Rows that judge the penalties: a file (`-` is standard input), or a fraction of the training rows to hold out.
     #[arg(long, value_name = "FILE|FRACTION", help_heading = "Judging")]
     pub validation: Option<String>,
     /// Labels of the validation file, where they are in a file of their own.
-    #[arg(long, value_name = "FILE", requires = "validation", help_heading = "Judging")]
+    #[arg(long, value_name = "FILE", value_parser = rows_file(), requires = "validation", help_heading = "Judging")]
     pub validation_labels: Option<PathBuf>,
 
     /// The loss.
@@ -119,7 +120,7 @@ pub struct DataArgs {
     #[arg(long, value_name = "NAME|NUMBER")]
     pub exclude: Vec<String>,
     /// Labels in a file of their own (IDX, .npy, or one a line).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = rows_file())]
     pub labels: Option<PathBuf>,
     /// Whether the first line of a CSV file names the columns; found out by default.
     #[arg(long, value_enum, value_name = "WHETHER")]
@@ -184,12 +185,22 @@ pub enum Dtype {
     F64,
 }
 
-/// A file of rows.
+/// Standard input by the name of a file.
+pub const STANDARD_INPUT: &str = "/dev/stdin";
+
+/// A file of rows, or of labels.
 pub fn rows_file() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().map(|path| match path == Path::new("-") && cfg!(unix) {
-        true => "/dev/stdin".into(),
-        false => path,
-    })
+    PathBufValueParser::new().map(or_standard_input)
+}
+
+/// `-` is standard input.
+pub fn or_standard_input(path: PathBuf) -> PathBuf {
+    if path == Path::new("-") && cfg!(unix) { STANDARD_INPUT.into() } else { path }
+}
+
+/// A file that is written; `-` is standard output.
+pub fn written_file() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| if path == Path::new("-") { STANDARD_OUTPUT.into() } else { path })
 }
 
 pub fn positive(text: &str) -> Result<f64, String> {

@@ -11,9 +11,10 @@ use bilevel::tune::{LossChoice, Observer, Relabel};
 use bilevel::{Error, Result};
 use clap::Args;
 
-use crate::args::{DataArgs, EncodingArgs, rows_file, seed};
+use crate::args::{DataArgs, EncodingArgs, rows_file, seed, written_file};
 use crate::input::{encode_options, read_options};
 use crate::names::{self, MODELS};
+use crate::output::NewFolders;
 use crate::progress::Progress;
 use crate::{interrupt, mapped, numbers, output, plan};
 
@@ -36,6 +37,7 @@ pub struct ConvertArgs {
     #[arg(value_parser = rows_file())]
     pub input: PathBuf,
     /// The file to write, by custom with the ending .bilevel.
+    #[arg(value_parser = written_file())]
     pub output: PathBuf,
 
     #[command(flatten, next_help_heading = "Data")]
@@ -55,7 +57,7 @@ pub struct ConvertArgs {
     /// Encode, label and standardize as it was done for this converted file: for rows that validate or test.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     #[arg(conflicts_with_all = ["missing", "storage", "dtype", "normalize_rows", "no_standardize", "no_intercept"])]
-    #[arg(conflicts_with_all = ["classes", "positive_class", "groups"])]
+    #[arg(conflicts_with_all = ["classes", "positive_class", "groups", "model"])]
     pub like: Option<PathBuf>,
 
     /// Seed of the order of the rows.
@@ -105,6 +107,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
         like: like.as_ref().map(MappedRows::header),
         program: format!("bilevel {}", env!("CARGO_PKG_VERSION")),
     };
+    let _folders = NewFolders::of(&written)?;
     let mut progress = Progress::new(args.quiet, PARTS as usize);
     let clock = Instant::now();
     let mut stage_before = None;

@@ -67,6 +67,30 @@ fn probe(folder: &Path) -> Result<()> {
     result.map_err(|error| cannot_write(folder, existing, &error))
 }
 
+/// Folders made for a file that is yet to come; where it does not, they go again.
+pub struct NewFolders(Vec<PathBuf>);
+
+impl NewFolders {
+    /// Makes those that `path` lacks.
+    pub fn of(path: &Path) -> Result<Self> {
+        let folder = folder_of(path);
+        let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        let made = NewFolders(missing.map(Path::to_path_buf).collect());
+        fs::create_dir_all(folder)
+            .map_err(|error| cannot_write(folder, folder, &error).remedy("choose another place for the file"))?;
+        Ok(made)
+    }
+}
+
+impl Drop for NewFolders {
+    fn drop(&mut self) {
+        // The innermost first; one that holds the file stays.
+        for folder in &self.0 {
+            fs::remove_dir(folder).ok();
+        }
+    }
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

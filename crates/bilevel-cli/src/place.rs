@@ -9,6 +9,9 @@ use bilevel::{Error, Result};
 /// Names of what a process has open already: what is written there comes after what was written before, and does not replace it.
 const OPEN_FILES: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
 
+/// Standard output by the name of a file.
+pub const STANDARD_OUTPUT: &str = "/dev/stdout";
+
 /// Where the contents of a file go.
 #[derive(Debug)]
 pub enum Place {
@@ -65,7 +68,7 @@ pub fn print(contents: &[u8]) -> Result<()> {
 
 /// Writes `contents` to what is no regular file.
 pub fn write_directly(path: &Path, contents: &[u8]) -> Result<()> {
-    if path == Path::new("/dev/stdout") {
+    if path == Path::new(STANDARD_OUTPUT) {
         return print(contents);
     }
     let written = OpenOptions::new().append(true).create(true).open(path).and_then(|mut file| file.write_all(contents));

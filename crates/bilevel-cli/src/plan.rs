@@ -7,7 +7,7 @@ use bilevel::data::TargetKind;
 use bilevel::tune::{Criterion, LossChoice, TuneOptions};
 use bilevel::{Error, Result};
 
-use crate::args::ProblemArgs;
+use crate::args::{ProblemArgs, or_standard_input};
 
 /// Rows from a file of their own, or a share of the training rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +19,7 @@ pub enum Part {
 impl Part {
     /// A number between 0 and 1 is a fraction, unless a file has that name.
     pub fn parse(text: &str, option: &str) -> Result<Self> {
-        let path = PathBuf::from(text);
+        let path = or_standard_input(text.into());
         match text.parse::<f64>() {
             Ok(fraction) if !path.exists() => match fraction > 0.0 && fraction < 1.0 {
                 true => Ok(Part::Fraction(fraction)),

@@ -6,7 +6,7 @@ use bilevel::data::mapped::{Header, MappedRows};
 use bilevel::data::{Dataset, Groups, PackedTable, Parts, ReadOptions, stratified_order};
 use bilevel::{Error, Result};
 
-use crate::args::ProblemArgs;
+use crate::args::{ProblemArgs, STANDARD_INPUT};
 use crate::input::{Learned, describe, encode_options, read_options};
 use crate::mapped::{self, Verify};
 use crate::memory::Lean;
@@ -94,6 +94,7 @@ pub fn read(
     verify: Verify,
     mut phase: impl FnMut(&str),
 ) -> Result<Inputs> {
+    refuse_one_input_twice(args, validation, test)?;
     let _lean = Lean::begin();
     let mut phase = |path: &Path| phase(&format!("reading {}", path.display()));
     let options = ReadOptions { precision: args.encoding.dtype.into(), ..read_options(&args.data) };
@@ -139,6 +140,22 @@ pub fn read(
         }
     }
     Ok(Inputs { learned, train, validation: validation_data, test: test_data, target_name, description, notes })
+}
+
+/// Refuses standard input for two files: what was read of it is gone.
+fn refuse_one_input_twice(
+    args: &ProblemArgs,
+    validation: Option<&Part>,
+    test: Option<(&Part, &Option<PathBuf>)>,
+) -> Result<()> {
+    let parts = [validation, test.map(|(part, _)| part)].into_iter().flatten();
+    let of_parts = parts.filter_map(|part| if let Part::File(path) = part { Some(path) } else { None });
+    let labels = [&args.data.labels, &args.validation_labels].into_iter().chain(test.map(|(_, labels)| labels));
+    let files = std::iter::once(&args.train).chain(of_parts).chain(labels.flatten());
+    match files.filter(|path| *path == Path::new(STANDARD_INPUT)).count() {
+        ..=1 => Ok(()),
+        _ => Err(Error::input("standard input is given for two files").remedy("give one of them by its name")),
+    }
 }
 
 /// `data` without a fraction of its rows, and these. Rows in random order are cut where they lie.

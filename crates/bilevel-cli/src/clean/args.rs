@@ -28,19 +28,19 @@ pub struct CleanArgs {
     pub train: PathBuf,
 
     /// Rows whose labels are known to be right.
-    #[arg(long, value_name = "FILE", help_heading = "Judging")]
+    #[arg(long, value_name = "FILE", value_parser = rows_file(), help_heading = "Judging")]
     pub trusted: PathBuf,
     /// Labels of the trusted rows, where they are in a file of their own.
-    #[arg(long, value_name = "FILE", help_heading = "Judging")]
+    #[arg(long, value_name = "FILE", value_parser = rows_file(), help_heading = "Judging")]
     pub trusted_labels: Option<PathBuf>,
     /// Share of the trusted rows that only looks on and says when to stop; 0 lets all of them steer.
     #[arg(long, value_name = "FRACTION", value_parser = share, default_value_t = 0.2, help_heading = "Judging")]
     pub monitor: f64,
     /// Rows that are only looked at to report on the models.
-    #[arg(long, value_name = "FILE", help_heading = "Judging")]
+    #[arg(long, value_name = "FILE", value_parser = rows_file(), help_heading = "Judging")]
     pub test: Option<PathBuf>,
     /// Labels of the test rows, where they are in a file of their own.
-    #[arg(long, value_name = "FILE", requires = "test", help_heading = "Judging")]
+    #[arg(long, value_name = "FILE", value_parser = rows_file(), requires = "test", help_heading = "Judging")]
     pub test_labels: Option<PathBuf>,
 
     #[command(flatten, next_help_heading = "Data")]
