@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bilevel::Result;
 use bilevel::data::Origin;
 use bilevel::problems::glm::Loss;
 use bilevel::tune::{Diagnostics, SavedModel};
+use bilevel::{Error, Result};
 use clap::Args;
 use serde::Serialize;
 
@@ -48,7 +48,11 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
             mapped::refuse_reading(&args.data, &args.how)?;
             (mapped::dataset_like(&rows, &learned)?, Origin::new(&args.data))
         }
-        None => learned.read(&args.data, &options_for(&saved, &args.how)?)?,
+        None => {
+            let options = options_for(&saved, &args.how)?;
+            refuse_without_target(&args.how, saved.about.target_name.as_deref())?;
+            learned.read(&args.data, &options)?
+        }
     };
     check_margins(&saved.model, &saved.model.margins_of(&dataset), &origin)?;
     let diagnostics = saved.model.diagnostics(&dataset, "rows of the file");
@@ -61,6 +65,16 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         output::print(&text(&saved, &diagnostics, classes))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses to leave out the column that is compared with the predictions.
+fn refuse_without_target(how: &DataArgs, of_model: Option<&str>) -> Result<()> {
+    let target = how.target.as_deref().or(of_model.filter(|_| how.labels.is_none()));
+    match how.exclude.iter().find(|name| Some(name.as_str()) == target) {
+        Some(name) => Err(Error::input(format!("column '{name}' is the target, which --exclude names"))
+            .remedy("leave out --exclude, or name another target with --target")),
+        None => Ok(()),
+    }
 }
 
 fn text(saved: &SavedModel, found: &Diagnostics, classes: &[String]) -> String {

@@ -1,6 +1,6 @@
 //! `bilevel predict`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bilevel::data::{KnownColumns, Origin, ReadOptions};
@@ -9,7 +9,7 @@ use bilevel::tune::{LinearModel, SavedModel, predicted_classes};
 use bilevel::{Error, Result};
 use clap::Args;
 
-use crate::args::{DataArgs, rows_file};
+use crate::args::{DataArgs, rows_file, written_file};
 use crate::input::{Learned, read_options};
 use crate::mapped::{self, Verify};
 use crate::{csv, numbers, output};
@@ -18,14 +18,14 @@ use crate::{csv, numbers, output};
 pub struct PredictArgs {
     /// The file `model` in the folder that `bilevel tune` wrote.
     pub model: PathBuf,
-    /// Rows to predict; the target may be absent.
+    /// Rows to predict; the target may be absent. Of a converted file predictions come in its random order.
     #[arg(value_parser = rows_file())]
     pub data: PathBuf,
     /// Give the probability of each class instead of the class.
     #[arg(long)]
     pub proba: bool,
-    /// Write to this file instead of the terminal.
-    #[arg(long, value_name = "FILE")]
+    /// Write to this file instead of standard output, which is `-`.
+    #[arg(long, value_name = "FILE", value_parser = written_file())]
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub how: DataArgs,
@@ -46,16 +46,19 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
         Some(rows) => {
             mapped::refuse_reading(&args.data, &args.how)?;
             let dataset = mapped::dataset_like(&rows, &Learned::of(&saved.about))?;
+            eprintln!("note: {}", random_order(&args.data));
             (saved.model.margins_of(&dataset), Origin::new(&args.data))
         }
         None => {
-            let options = ReadOptions { target_required: false, ..options_for(&saved, &args.how)? };
+            let options = options_for(&saved, &args.how)?;
+            // A target that is named must be there.
+            let options = ReadOptions { target_required: args.how.target.is_some(), ..options };
             let encoded = saved.about.encoder.encode_file(&args.data, &options)?;
             (saved.model.margins(&encoded.design), encoded.origin)
         }
     };
     check_margins(&saved.model, &margins, &origin)?;
-    let text = write(&saved.model, margins, saved.about.labels.names(), args.proba);
+    let text = table(&saved.model, margins, saved.about.labels.names(), args.proba);
     match &args.out {
         Some(out) => output::write_file(out, text.as_bytes())?,
         None => output::print(&text)?,
@@ -105,7 +108,14 @@ pub fn options_for(saved: &SavedModel, how: &DataArgs) -> Result<ReadOptions> {
     Ok(ReadOptions { known, ..read_options(how) })
 }
 
-fn write(model: &LinearModel, mut margins: Vec<f64>, classes: &[String], probabilities: bool) -> String {
+/// Predictions of a converted file cannot be put beside the rows that it was made of.
+fn random_order(path: &Path) -> String {
+    let path = path.display();
+    format!("predictions are in the order of {path}, which is random; for another give the file it was converted from")
+}
+
+/// Predictions as CSV.
+fn table(model: &LinearModel, mut margins: Vec<f64>, classes: &[String], probabilities: bool) -> String {
     let mut text = String::new();
     let mut line = |cells: &[String]| {
         text.push_str(&cells.join(","));
@@ -113,12 +123,12 @@ fn write(model: &LinearModel, mut margins: Vec<f64>, classes: &[String], probabi
     };
     if probabilities {
         line(&classes.iter().map(|name| csv::cell(name).into_owned()).collect::<Vec<_>>());
+        // Of two classes both come from the margin: 1 less a probability close to 1 is no small probability.
+        let mut others: Vec<f64> = if model.outputs == 1 { margins.iter().map(|m| -m).collect() } else { Vec::new() };
+        model.loss.predict(&mut others);
         model.loss.predict(&mut margins);
-        for row in margins.chunks_exact(model.outputs) {
-            match row {
-                [p] => line(&[csv::number(1.0 - p), csv::number(*p)]),
-                row => line(&row.iter().map(|&p| csv::number(p)).collect::<Vec<_>>()),
-            }
+        for (at, row) in margins.chunks_exact(model.outputs).enumerate() {
+            line(&others.get(at).into_iter().chain(row).map(|&p| csv::number(p)).collect::<Vec<_>>());
         }
         return text;
     }

@@ -65,6 +65,8 @@ fn tuning_a_converted_file_gives_the_losses_of_the_file_itself() {
         lines
     };
     assert_eq!(classes(&raw_test), classes(&test), "the same predictions in another order");
+    let said = [&raw_test, &test].map(|data| run(&["predict", text(&model), text(data)]).2);
+    assert!(said[0].is_empty() && said[1].contains("in the order of") && said[1].contains("random"), "{said:?}");
 }
 
 #[test]

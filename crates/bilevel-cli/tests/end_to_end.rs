@@ -387,3 +387,17 @@ fn rates_beyond_all_numbers_are_refused() {
         assert!(errors.contains("large.csv:3: the predicted rate") && output.stdout.is_empty(), "{command}: {errors}");
     }
 }
+
+/// One less a number close to 1 was taken for the other class, and was 0.
+#[test]
+fn small_probabilities_of_either_class_are_kept() {
+    let folder = Scratch::new();
+    let out = folder.join("out");
+    run(&["tune", text(&folder.write("a.csv", small_csv(120))), "--quiet", "--out", text(&out)]);
+    let far = folder.write("far.csv", "x,colour\n100,red\n-100,red\n");
+    let table = run(&["predict", "--proba", text(&out.join("model")), text(&far)]);
+    let cells: Vec<f64> = table.lines().skip(1).flat_map(|line| line.split(',')).map(|x| x.parse().unwrap()).collect();
+    assert_eq!(cells.len(), 4, "{table}");
+    let small = [cells[0], cells[3]];
+    assert!(small.iter().all(|&p| p > 0.0 && p < 1e-16), "{table}");
+}

@@ -127,3 +127,31 @@ fn a_folder_in_the_place_of_a_file_is_refused_at_once() {
         assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "{command}: nothing is left there");
     }
 }
+
+#[test]
+fn a_dash_is_standard_output_or_input() {
+    let (folder, data, model) = trained();
+    let in_folder = |args: &[&str], input: &str| {
+        let output = bilevel().args(args).current_dir(folder.path()).write_stdin(input).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let predicted = in_folder(&["predict", text(&model), text(&data)], "");
+    assert_eq!(in_folder(&["predict", text(&model), text(&data), "--out", "-"], ""), predicted);
+    let components = in_folder(&["hypergradient", text(&data), "--at", "1", "--out", "-"], "");
+    assert_eq!(components.lines().next(), Some("name,log_penalty,derivative,std_error"), "and no table beside");
+    let args = ["hypergradient", text(&data), "--at", "1", "--validation", "-", "--json"];
+    let judged = in_folder(&args, &small_csv(30));
+    assert!(judged.contains("\"estimate\""), "{judged}");
+    let args = ["clean", text(&data), "--trusted", "-", "--quiet", "--out", "cleaned"];
+    in_folder(&args, &small_csv(30));
+    assert!(!folder.join("-").exists());
+}
+
+#[test]
+fn converted_files_go_to_new_folders() {
+    let (folder, data, _) = trained();
+    let file = folder.join("new/folder/a.bilevel");
+    assert_eq!(run(&["convert", text(&data), text(&file), "--quiet"]).0, Some(0));
+    assert!(fs::read(&file).unwrap().starts_with(b"BILROWS\n"));
+}
