@@ -1,5 +1,9 @@
 //! What makes two runs into one folder the same: settings beside the results, compared before any are added.
 
+use std::path::Path;
+
+use bilevel::data::mapped::MappedRows;
+use bilevel::sample::Sampling;
 use serde_json::{Map, Value, json};
 
 use crate::args::ProblemArgs;
@@ -10,12 +14,15 @@ const NAMED: [&str; 2] = ["data", "at"];
 /// What follows from these and from the options of the model.
 const DERIVED: [&str; 4] = ["rows", "hyperparameters", "problem", "map_step"];
 
-/// What the user gave for the problem: its file, the penalty, and how rows are drawn, which no number of the problem shows.
+/// What the user gave for the problem: its file, the penalty, and how rows are drawn, which no number of the problem shows, where
+/// that is not how they are drawn in any case.
 pub fn given(problem: &ProblemArgs, at: Option<&str>) -> Map<String, Value> {
+    let usual = if MappedRows::recognises(&problem.train) { Sampling::Runs } else { Sampling::Blocks };
+    let sampling = problem.sampling.filter(|sampling| *sampling != usual);
     let value = json!({
         "data": problem.train.to_string_lossy(),
         "at": at,
-        "sampling": problem.sampling.as_ref().map(name_of),
+        "sampling": sampling.as_ref().map(name_of),
     });
     match value {
         Value::Object(map) => map,
@@ -39,8 +46,19 @@ pub fn difference(found: &Map<String, Value>, asked: &Map<String, Value>) -> Opt
     }
     DERIVED.iter().find(|name| differs(name))?;
     // Names that no settings held before say nothing.
-    let told = NAMED.iter().filter(|name| found.contains_key(**name)).chain(&DERIVED[..2]).find(|name| differs(name));
+    let renamed = |name: &str| name == "data" && same_file(found.get(name), asked.get(name));
+    let told = NAMED
+        .iter()
+        .filter(|name| found.contains_key(**name) && !renamed(name))
+        .chain(&DERIVED[..2])
+        .find(|name| differs(name));
     Some(told.map_or("its data, its model or its penalty differ".into(), |name| said(name)))
+}
+
+/// True where two names are those of one file.
+fn same_file(one: Option<&Value>, other: Option<&Value>) -> bool {
+    let real = |name: Option<&Value>| Path::new(name?.as_str()?).canonicalize().ok();
+    real(one).is_some_and(|one| Some(one) == real(other))
 }
 
 /// A few digits that change with any bit of the numbers (FNV-1a).
