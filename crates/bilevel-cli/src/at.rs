@@ -11,8 +11,21 @@ use crate::mapped::Verify;
 use crate::plan::{self, Part};
 use crate::problem;
 
-/// Pairs of a name and a text.
-type Description = Vec<(String, String)>;
+/// A problem, and what is known of its files.
+pub struct Opened {
+    pub problem: GlmProblem,
+    /// What was read and what is noteworthy of it, in pairs of a name and a text.
+    pub description: Vec<(String, String)>,
+    /// What is noteworthy alone, where the description is not shown.
+    pub notes: Vec<String>,
+}
+
+impl Opened {
+    /// The notes as lines.
+    pub fn notes_text(notes: &[String]) -> String {
+        notes.iter().map(|note| format!("note: {note}\n")).collect()
+    }
+}
 
 /// What `--at` gives.
 pub struct At {
@@ -66,14 +79,9 @@ impl At {
     }
 }
 
-/// The problem of the files, and a description of what was read. Where no kind of penalty is asked for it is that of the model
-/// that `at` names.
-pub fn open(
-    args: &ProblemArgs,
-    at: Option<&At>,
-    verify: Verify,
-    phase: impl FnMut(&str),
-) -> Result<(GlmProblem, Description)> {
+/// The problem of the files. Where no kind of penalty is asked for it is that of the model
+/// that `at` names, or one for each group where groups are given.
+pub fn open(args: &ProblemArgs, at: Option<&At>, verify: Verify, phase: impl FnMut(&str)) -> Result<Opened> {
     open_as(args, at, verify, phase, |data| data)
 }
 
@@ -84,7 +92,7 @@ pub fn open_as(
     verify: Verify,
     phase: impl FnMut(&str),
     prepare: impl Fn(Dataset) -> Dataset,
-) -> Result<(GlmProblem, Description)> {
+) -> Result<Opened> {
     bilevel::tune::Relabel::parse(&args.encoding.classes)?;
     problem::start_threads(args)?;
     let validation = args.validation.as_ref().map(|text| Part::parse(text, "--validation")).transpose()?;
@@ -92,11 +100,14 @@ pub fn open_as(
     let options = plan::problem_options(args, validation.as_ref(), inputs.learned.labels.kind());
     let penalties = match (options.penalties, at.and_then(|at| at.penalties)) {
         (Penalties::Auto, Some(of_model)) => of_model,
+        (Penalties::Auto, None) if args.groups.is_some() => Penalties::PerGroup,
         (asked, _) => asked,
     };
     let options = TuneOptions { penalties, ..options };
     let problem = GlmProblem::new(prepare(inputs.train), inputs.validation.map(prepare).as_ref(), &options)?;
-    Ok((problem, inputs.description))
+    let (mut description, notes) = (inputs.description, inputs.notes);
+    description.extend(notes.iter().map(|note| ("note".into(), note.clone())));
+    Ok(Opened { problem, description, notes })
 }
 
 #[cfg(test)]

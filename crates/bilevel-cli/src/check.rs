@@ -15,7 +15,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::ProblemArgs;
-use crate::at::At;
+use crate::at::{At, Opened};
 use crate::mapped::Verify;
 use crate::{at, numbers, output};
 
@@ -45,6 +45,7 @@ struct Line<'a> {
 struct Report<'a> {
     passed: bool,
     checks: Vec<Line<'a>>,
+    notes: &'a [String],
 }
 
 #[derive(Debug, Args)]
@@ -67,13 +68,13 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         _ => data,
     };
     let at = At::parse(&args.at)?;
-    let (problem, _) = at::open_as(&args.problem, Some(&at), Verify::All, |_| {}, widened)?;
+    let Opened { problem, notes, .. } = at::open_as(&args.problem, Some(&at), Verify::All, |_| {}, widened)?;
     let lambda = at.log_penalties(problem.hyperparameters())?;
     let checks = checks(&problem, &lambda, args.problem.seed)?;
     let failed = checks.iter().filter(|(_, check)| !check.passed).count();
     if args.json {
-        let report =
-            Report { passed: failed == 0, checks: checks.iter().map(|(place, check)| line(place, check)).collect() };
+        let checks = checks.iter().map(|(place, check)| line(place, check)).collect();
+        let report = Report { passed: failed == 0, checks, notes: &notes };
         output::print(&(serde_json::to_string_pretty(&report).expect("plain data can be written as JSON") + "\n"))?;
     } else {
         let mut text: String = checks.iter().map(|(place, check)| format!("{place}: {check}\n")).collect();
@@ -87,7 +88,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
             0 => format!("\nAll {} checks passed.\n", checks.len()),
             _ => format!("\n{} of {} failed.\n", numbers::counted(failed, "check", "checks"), checks.len()),
         };
-        output::print(&text)?;
+        output::print(&(text + &Opened::notes_text(&notes)))?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bilevel::data::mapped::MappedRows;
 use bilevel::hypergradient::{PreciseHypergradient, Precision, Stage};
 use bilevel::status::Status;
 use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Observer, PreciseMethod};
-use bilevel::{Result, vector};
+use bilevel::{Error, Result, vector};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{ProblemArgs, positive, probability};
-use crate::at::{self, At};
+use crate::args::{ProblemArgs, positive, probability, written_file};
+use crate::at::{self, At, Opened};
 use crate::mapped::Verify;
 use crate::names::{self, PRECISE_METHODS};
+use crate::place::STANDARD_OUTPUT;
 use crate::progress::Progress;
 use crate::table::TextTable;
 use crate::{csv, interrupt, numbers, output};
@@ -34,6 +36,7 @@ struct Output<'a> {
     relative_error: f64,
     seconds: f64,
     exact: Option<&'a [f64]>,
+    notes: &'a [String],
 }
 
 /// The result without its replicates.
@@ -87,8 +90,8 @@ pub struct HypergradientArgs {
     /// Compute the exact hypergradient too, by passes over all rows.
     #[arg(long, help_heading = "Hypergradient")]
     pub exact: bool,
-    /// Write all components to this CSV file.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    /// Write all components to this CSV file, `-` to standard output in the place of what is printed there.
+    #[arg(long, value_name = "FILE", value_parser = written_file(), help_heading = "Output")]
     pub out: Option<PathBuf>,
     /// Print JSON.
     #[arg(long, help_heading = "Output")]
@@ -98,14 +101,37 @@ pub struct HypergradientArgs {
     pub quiet: bool,
 }
 
+impl HypergradientArgs {
+    /// Refuses what would change nothing.
+    fn check(&self) -> Result<()> {
+        if self.json && self.prints_components() {
+            return Err(
+                Error::input("--json and --out - both write to standard output").remedy("leave out one of them")
+            );
+        }
+        if self.verify && !self.problem.inputs().any(MappedRows::recognises) {
+            return Err(Error::input("--verify compares the checksums of a converted file, which this is not")
+                .in_file(&self.problem.train)
+                .remedy("leave it out"));
+        }
+        Ok(())
+    }
+
+    /// True where the components go to standard output.
+    fn prints_components(&self) -> bool {
+        self.out.as_deref() == Some(Path::new(STANDARD_OUTPUT))
+    }
+}
+
 pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
+    args.check()?;
     if let Some(path) = &args.out {
         output::check_file(path, args.problem.inputs().chain([Path::new(&args.at)]))?;
     }
     let mut progress = Progress::new(args.quiet || args.json, 1);
     let verify = if args.verify { Verify::All } else { Verify::HeaderOnly };
     let at = At::parse(&args.at)?;
-    let (problem, _) = at::open(&args.problem, Some(&at), verify, |phase| progress.phase(phase))?;
+    let Opened { problem, notes, .. } = at::open(&args.problem, Some(&at), verify, |phase| progress.phase(phase))?;
     let lambda = at.log_penalties(problem.hyperparameters())?;
     let names = problem.hyperparameter_names();
     let mut precision = match args.absolute {
@@ -157,11 +183,15 @@ pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
             relative_error: precise.relative_error(),
             seconds,
             exact,
+            notes: &notes,
         };
         let text = serde_json::to_string_pretty(&output).expect("plain data can be written as JSON");
         output::print(&(text + "\n"))?;
+    } else if args.prints_components() {
+        eprint!("{}", Opened::notes_text(&notes));
     } else {
-        output::print(&text(args, &problem, &names, &precise, exact, seconds))?;
+        let text = text(args, &problem, &names, &precise, exact, seconds);
+        output::print(&(text + &Opened::notes_text(&notes)))?;
     }
     Ok(match precise.estimate.status {
         _ if interrupt::requested() => ExitCode::from(interrupt::EXIT_CODE),
@@ -195,21 +225,29 @@ fn text(
     let mut facts = TextTable::default();
     facts.row(["validation loss", &numbers::loss(estimate.objective)]);
     facts.row(["norm of the hypergradient", &numbers::short(norm)]);
-    let reached = if estimate.status == Status::Converged { "" } else { " (more than was allowed)" };
+    // A part of nothing says nothing.
+    let parts = args.absolute.is_none() && norm > 0.0 && norm.is_finite();
+    let size = |x: f64| if parts { percent(x / norm) } else { numbers::short(x) };
+    let reached = match estimate.status {
+        Status::Converged => "",
+        _ if args.absolute.is_none() && norm == 0.0 => ", which is no part of a norm of 0: ask for an --absolute error",
+        _ => " (more than was allowed)",
+    };
     let sure = percent(args.probability);
     facts.row([
         "error".into(),
         match precise.error.is_finite() {
-            true => format!("below {} with probability {sure}{reached}", percent(precise.relative_error())),
+            true => format!("below {} with probability {sure}{reached}", size(precise.error)),
             false => "not bounded: it was cut short long before it settled".into(),
         },
     ]);
-    facts.row(["allowed".into(), percent(precise.allowed / norm)]);
-    let bias = if precise.bias.is_finite() { percent(precise.bias / norm) } else { "unknown".into() };
+    facts.row(["allowed".into(), size(precise.allowed)]);
+    let bias = if precise.bias.is_finite() { size(precise.bias) } else { "unknown".into() };
     facts.row(["estimated bias".into(), bias]);
     if let Some(exact) = exact {
-        let error = vector::distance(exact, &estimate.value) / vector::norm(exact);
-        facts.row(["distance from the exact one".into(), percent(error)]);
+        let (distance, of) = (vector::distance(exact, &estimate.value), vector::norm(exact));
+        let text = if parts && of > 0.0 { percent(distance / of) } else { numbers::short(distance) };
+        facts.row(["distance from the exact one".into(), text]);
     }
     let passes = estimate.work.passes(problem.lower().risk().len());
     let rows = numbers::count(estimate.work.rows as usize);
@@ -219,7 +257,8 @@ fn text(
         0 => String::new(),
         rounds => format!(" from each of {}", numbers::counted(rounds, "anchor", "anchors")),
     };
-    let by = format!("{replicates} replicates of t = k = {steps} steps of {} rows{anchors}", settings.batch);
+    let rows = numbers::counted(settings.batch, "row", "rows");
+    let by = format!("{replicates} replicates of t = k = {steps} steps of {rows}{anchors}");
     facts.row(["by".into(), by]);
     let mut order: Vec<usize> = (0..names.len()).collect();
     order.sort_by(|&a, &b| estimate.value[b].abs().total_cmp(&estimate.value[a].abs()));

@@ -31,7 +31,7 @@ pub const PENALTIES: Names = &[
 
 /// Those of [`PENALTIES`] where nothing is tuned.
 pub const PENALTIES_AT: Names = &[
-    ("auto", "those of the model that --at names, else one for all weights"),
+    ("auto", "those of the model that --at names, else one for each of the --groups, else one for all weights"),
     ("shared", "one for all weights"),
     ("per-group", "one for each group of features (CSV: each source column)"),
     ("per-class", "one for each class"),

@@ -290,6 +290,56 @@ fn cases() -> Vec<Case> {
         ),
         case("a model to inspect", vec![("a.csv", csv())], "inspect @/a.csv --model squared", &["--model", "--at"]),
         case("no label to inspect", vec![("a.csv", csv())], "inspect @/a.csv --classes a=yes,often", &["'often'"]),
+        // What would be ignored.
+        case(
+            "checksums of a file without",
+            vec![("a.csv", csv())],
+            "hypergradient @/a.csv --at 1 --verify",
+            &["a.csv", "--verify"],
+        ),
+        case(
+            "another model than that of a converted file",
+            vec![("a.csv", csv())],
+            "convert @/a.csv @/b --like @/c --model softmax",
+            &["--like", "--model"],
+        ),
+        case(
+            "constant steps of methods without",
+            vec![("a.csv", csv())],
+            "study @/a.csv --at 1 --methods aid-cg,aid-fp --eta 0.1 --out @/out",
+            &["--eta", "aid-fp, aid-cg"],
+        ),
+        case(
+            "a positive class among numbers",
+            vec![("a.csv", b"x,y\n1,0.5\n2,1.5\n3,2.5\n4,9.5\n5,8\n".to_vec())],
+            "tune @/a.csv --positive-class 8",
+            &["real numbers", "leave it out"],
+        ),
+        case("a converted file in a pipe", vec![("a.csv", csv())], "convert @/a.csv -", &["regular file"]),
+        case(
+            "two outputs in one",
+            vec![("a.csv", csv())],
+            "hypergradient @/a.csv --at 1 --json --out -",
+            &["--json", "--out"],
+        ),
+        case(
+            "one trusted row",
+            vec![("a.csv", csv()), ("b.csv", small_csv(1).into_bytes())],
+            "clean @/a.csv --trusted @/b.csv",
+            &["1 trusted row is"],
+        ),
+        case(
+            "a converted file in a new folder that cannot be read",
+            vec![("a.csv", with_line("1,red\n"))],
+            "convert @/a.csv @/new/folder/b",
+            &["a.csv:62"],
+        ),
+        case(
+            "too large a simulated problem",
+            vec![],
+            "race quadratic --hyperparameters 4000000 --out @/out",
+            &["GB", "--hyperparameters"],
+        ),
         case("nothing to inspect", vec![("a.csv", vec![])], "inspect @/a.csv", &["empty"]),
     ]
 }
@@ -325,6 +375,22 @@ fn one_line_exit_code_two_and_nothing_written() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[cfg(unix)]
+#[test]
+fn one_standard_input_is_not_read_twice() {
+    let folder = Scratch::new();
+    let data = folder.write("a.csv", small_csv(60));
+    let at = folder.path().to_string_lossy();
+    for line in ["tune - --validation -", "clean - --trusted -", "tune @/a.csv --validation - --test -"] {
+        let line = format!("{line} --out @/out").replace('@', &at);
+        let output = bilevel().args(line.split(' ')).write_stdin(std::fs::read(&data).unwrap()).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
+        assert!(errors.contains("standard input is given for two files"), "{errors}");
+    }
+    assert_eq!(folder.names(), ["a.csv"]);
 }
 
 /// A model that works, for what can go wrong with it.
@@ -408,5 +474,22 @@ fn columns_of_the_model_cannot_be_left_out() {
         let errors = String::from_utf8(number.stderr).unwrap();
         assert_eq!((number.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
         assert!(errors.contains("by name") && errors.contains("--exclude 2"), "{errors}");
+    }
+}
+
+/// Both were passed over.
+#[test]
+fn a_target_that_is_not_there_or_left_out_is_refused() {
+    let folder = Scratch::new();
+    let model = trained(&folder);
+    let data = folder.join("train.csv");
+    for (args, part) in
+        [(["predict", "--target", "nosuch"], "'nosuch'"), (["evaluate", "--exclude", "y"], "'y' is the target")]
+    {
+        let [command, option, value] = args;
+        let output = bilevel().arg(command).arg(&model).arg(&data).args([option, value]).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
+        assert!(errors.contains(part) && output.stdout.is_empty(), "{errors}");
     }
 }

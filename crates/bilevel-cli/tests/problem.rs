@@ -125,3 +125,63 @@ fn mistakes_are_refused() {
         assert!(text.contains(word), "{args:?}: {text}");
     }
 }
+
+/// A column that one stray text turns into categories.
+fn stray() -> String {
+    let rows =
+        (0..80).map(|i| format!("{}.5,{},{}\n", i % 9, i % 7, if (i * 5) % 11 + i % 3 > 6 { "yes" } else { "no" }));
+    format!("a,b,y\n{}stray,1,yes\n", rows.collect::<String>())
+}
+
+#[test]
+fn notes_about_the_data_are_shown_by_all_commands() {
+    let folder = Scratch::new();
+    let (file, out) = (folder.write("a.csv", stray()), folder.join("out"));
+    let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
+    let race = ["race", file, "--algorithms", "auto", "--iterations", "3", "--out", out];
+    let study = ["study", file, "--at", "1", "--methods", "aid-cg", "--max-epochs", "8", "--out", out];
+    let hypergradient = ["hypergradient", file, "--at", "1"];
+    for args in [&hypergradient[..], &["check", file, "--at", "1"], &["inspect", file, "--at", "1"], &race, &study] {
+        let text = printed(args);
+        assert!(text.contains("note") && text.contains("'stray' among its numbers"), "{args:?}: {text}");
+        if args.len() > 4 {
+            let page = std::fs::read_to_string(format!("{out}/{}.html", args[0])).unwrap();
+            assert!(page.contains("among its numbers"), "{}", args[0]);
+        }
+        if args[0] != "inspect" && args.len() == 4 {
+            let json: Value = serde_json::from_str(&printed(&[args, &["--json"]].concat())).unwrap();
+            assert!(json["notes"][0].as_str().unwrap().contains("'stray'"), "{json}");
+        }
+    }
+}
+
+#[test]
+fn groups_ask_for_a_penalty_each() {
+    let folder = Scratch::new();
+    let heart = data("heart_scale.gz");
+    let groups: String = (0..13).map(|feature| format!("g{}\n", feature / 5)).collect();
+    let groups = folder.write("groups", groups);
+    let args = ["hypergradient", heart.to_str().unwrap(), "--at", "1", "--json", "--groups", groups.to_str().unwrap()];
+    let json: Value = serde_json::from_str(&printed(&args)).unwrap();
+    assert_eq!(json["log_penalties"].as_array().unwrap().len(), 3);
+}
+
+/// It said that an error of no number was below what was allowed.
+#[test]
+fn a_fraction_of_a_hypergradient_of_zero_is_not_reached() {
+    let folder = Scratch::new();
+    let rows: String = (0..60).map(|i| format!("7,{}\n", i % 3 % 2)).collect();
+    let file = folder.write("constant.csv", format!("x,y\n{rows}"));
+    let at = ["hypergradient", file.to_str().unwrap(), "--at", "0.1"];
+    let relative = run(&at);
+    let text = String::from_utf8(relative.stdout).unwrap();
+    assert_eq!(relative.status.code(), Some(1), "{text}");
+    assert!(text.contains("below 0 with probability 95 %, which is no part of a norm of 0"), "{text}");
+    let absolute = run(&[&at[..], &["--absolute", "1e-3"]].concat());
+    let text = String::from_utf8(absolute.stdout).unwrap();
+    assert_eq!(absolute.status.code(), Some(0), "{text}");
+    for line in [["error", "below 0 with probability 95 %"], ["allowed", "0.001"]] {
+        let found = text.lines().any(|text| text.starts_with(line[0]) && text.ends_with(line[1]));
+        assert!(found, "{line:?} is missing in\n{text}");
+    }
+}

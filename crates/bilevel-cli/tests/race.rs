@@ -78,6 +78,11 @@ fn a_race_is_continued_and_does_not_depend_on_threads() {
         let (code, _, errors) = race(on, &one, &[&SHORT[..], &other].concat());
         assert!(code == 2 && errors.contains(difference), "{errors}");
     }
+    // What is given is what is done in any case, and another name is the same file.
+    assert!(race(on, &one, &[&more[..], &["--sampling", "blocks"]].concat()).1.contains("(0 new)"));
+    let name = format!("{}/./{}", heart.parent().unwrap().display(), heart.file_name().unwrap().to_str().unwrap());
+    let (code, _, errors) = race(&name, &one, &[&SHORT[..], &["--no-intercept"]].concat());
+    assert!(code == 2 && errors.contains("holds another race: its data, its model or its penalty differ"), "{errors}");
     assert_eq!(race(on, &one, &[&other[..], &["--overwrite", "--algorithms", "soba", "-q"]].concat()).0, 0);
     assert!(rows(&one).iter().all(|row| row[0] == "soba"));
 }
@@ -122,6 +127,27 @@ fn a_run_that_ends_above_its_start_is_not_called_finished() {
     let (printed, found) = ends(&["--algorithms", "soba", "--passes", "20", "--steps", "0.5,0.5,0.05"]);
     assert_eq!(found, ["above-start"]);
     assert!(printed.contains("above its start") && !printed.contains("finished"), "{printed}");
+}
+
+#[test]
+fn samples_are_not_larger_than_the_data_and_starts_lie_in_the_box() {
+    let folder = Scratch::new();
+    let heart = data("heart_scale.gz");
+    let settings = |name: &str, on: &str, more: &[&str]| -> (Value, String) {
+        let out = folder.join(name);
+        let usual = ["--algorithms", "soba", "--steps", "0.01,0.01,0.01", "--iterations", "2"];
+        let (code, printed, errors) = race(on, &out, &[&usual[..], more].concat());
+        assert_eq!((code, errors.as_str()), (0, ""), "{printed}");
+        let json: Value = serde_json::from_str(&std::fs::read_to_string(out.join("race.json")).unwrap()).unwrap();
+        (json["settings"].clone(), printed)
+    };
+    let most = u64::MAX.to_string();
+    let (simulated, _) = settings("simulated", "quadratic", &["--rows", "100", "--batch", &most]);
+    let (rows, _) = settings("rows", text(&heart), &["--sampling", "rows", "--batch", &most]);
+    assert_eq!(simulated["batch"], serde_json::json!({"rows": 100}));
+    assert!(rows["batch"]["rows"].as_u64().unwrap() <= rows["rows"].as_u64().unwrap(), "{rows}");
+    let (_, printed) = settings("far", text(&heart), &["--at", "1000"]);
+    assert!(printed.contains("penalty 1000, brought into the box from 1e-8 to 100"), "{printed}");
 }
 
 /// The other simulated problems and a softmax with a penalty for each class, by the algorithm that needs no steps.

@@ -15,7 +15,7 @@ use bilevel::work::Work;
 use bilevel::{Error, Result, vector};
 
 use super::InspectArgs;
-use crate::at::At;
+use crate::at::{At, Opened};
 use crate::mapped::Verify;
 use crate::table::TextTable;
 use crate::{at, numbers, output};
@@ -36,19 +36,29 @@ struct Found {
 
 pub fn run(args: &InspectArgs, text: &str) -> Result<ExitCode> {
     let at = At::parse(text)?;
-    let (problem, _) = at::open(&args.problem, Some(&at), Verify::All, |_| {})?;
+    let Opened { problem, notes, .. } = at::open(&args.problem, Some(&at), Verify::All, |_| {})?;
     let lambda = at.log_penalties(problem.hyperparameters())?;
     let started = Instant::now();
     let lower = problem.lower();
     let mut w = lower.risk().null_parameters();
     let solved = Newton::default().solve(&lower, &lambda, &mut w)?.usable("lower level")?;
-    let found = measure(args, &problem, &lower, &w, &lambda)?;
+    // More rows than there are would be drawn again and again.
+    let batch = (args.batch as usize).min(lower.risk().len());
+    let found = measure(args, batch, &problem, &lower, &w, &lambda)?;
     let work = solved.work + found.curvature.work + found.noise.work + found.bounds.work;
-    output::print(&report(&found, &lower, args.batch, work, started.elapsed().as_secs_f64()))?;
+    let report = report(&found, &lower, batch, work, started.elapsed().as_secs_f64());
+    output::print(&(report + &Opened::notes_text(&notes)))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(args: &InspectArgs, problem: &GlmProblem, lower: &Glm<'_>, w: &[f64], lambda: &[f64]) -> Result<Found> {
+fn measure(
+    args: &InspectArgs,
+    batch: usize,
+    problem: &GlmProblem,
+    lower: &Glm<'_>,
+    w: &[f64],
+    lambda: &[f64],
+) -> Result<Found> {
     let rows = lower.risk().len();
     let seed = args.problem.seed;
     let curvature = loss_constants(&*lower.curvature(w, lambda), w.len(), rows, LANCZOS, seed)?;
@@ -58,14 +68,9 @@ fn measure(args: &InspectArgs, problem: &GlmProblem, lower: &Glm<'_>, w: &[f64],
         return Err(no_contraction(problem, lower, w, lambda, map_step, &curvature, seed)?);
     }
     let map = GradientMap { loss: lower, map_step };
-    let noise = NoiseEstimate { batch: args.batch as usize, samples: SAMPLES, seed }.estimate(&map, w, lambda)?;
-    let options = GlmBallOptions {
-        map_step,
-        batch: args.batch as usize,
-        radius: args.radius.unwrap_or(vector::norm(w)),
-        steps: LANCZOS,
-        seed,
-    };
+    let noise = NoiseEstimate { batch, samples: SAMPLES, seed }.estimate(&map, w, lambda)?;
+    let options =
+        GlmBallOptions { map_step, batch, radius: args.radius.unwrap_or(vector::norm(w)), steps: LANCZOS, seed };
     let bounds = GlmBounds::around(lower, &problem.upper(), w, lambda, &options)?;
     Ok(Found { curvature, map_step, contraction, noise, bounds })
 }
@@ -104,7 +109,7 @@ fn parameter_name(problem: &GlmProblem, lower: &Glm<'_>, i: usize) -> String {
     if outputs == 1 { name } else { format!("{name} of class {}", i % outputs) }
 }
 
-fn report(found: &Found, lower: &Glm<'_>, batch: u32, work: Work, seconds: f64) -> String {
+fn report(found: &Found, lower: &Glm<'_>, batch: usize, work: Work, seconds: f64) -> String {
     let Found { curvature, noise, bounds, .. } = found;
     let short = |x: f64| numbers::short(x);
     let bound = |x: Option<f64>| x.map_or(numbers::NONE.into(), |x| format!("≤ {}", numbers::short(x)));
@@ -131,9 +136,10 @@ fn report(found: &Found, lower: &Glm<'_>, batch: u32, work: Work, seconds: f64) 
     row("L_Phi", None, "formula", bound(Some(bounds.l_phi)), "|d2Phi|");
     let mut text = table.render();
     text += &format!(
-        "\nFormulas hold in the ball of radius {} around w(lambda); noise is that of batches of {batch} rows. A value at \
+        "\nFormulas hold in the ball of radius {} around w(lambda); noise is that of batches of {}. A value at \
          w(lambda) that was sampled is a lower estimate.\n",
-        short(bounds.radius)
+        short(bounds.radius),
+        numbers::counted(batch, "row", "rows")
     );
     if curvature.mu_error > 1e-3 * curvature.mu || curvature.l_error > 1e-3 * curvature.l {
         text += &format!(

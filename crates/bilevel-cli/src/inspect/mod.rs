@@ -22,7 +22,7 @@ pub struct InspectArgs {
     /// Print the constants of the bilevel problem at these penalties: a number, numbers with commas, or a model file.
     #[arg(long, value_name = "LAMBDA", help_heading = "Constants")]
     pub at: Option<String>,
-    /// Rows of a minibatch, for the noise.
+    /// Rows of a minibatch, for the noise; not more than there are.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 64)]
     #[arg(requires = "at", help_heading = "Constants")]
     pub batch: u32,

@@ -37,14 +37,15 @@ pub struct RaceArgs {
     /// What the hyperparameters of a data file are.
     #[arg(long = "problem", value_enum, value_name = "WHAT", default_value_t, help_heading = "Race")]
     pub unknowns: Unknowns,
-    /// The penalty where all start: a number for all, a list, or a model file [default: 0.1].
+    /// The penalty where all start: a number for all, a list, or a model file; brought into the
+    /// box from 1e-8 to 100 [default: 0.1].
     #[arg(long, value_name = "LAMBDA", help_heading = "Race")]
     pub at: Option<String>,
     /// Who races [default: all].
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Race")]
     #[arg(value_parser = names::parser::<Algorithm>(ALGORITHMS))]
     pub algorithms: Vec<Algorithm>,
-    /// Rows of each sample, or `all`.
+    /// Rows of each sample, but not more than the larger level has, or `all`.
     #[arg(long, value_name = "N", default_value = "64", value_parser = batch, help_heading = "Race")]
     pub batch: Batch,
     /// Stop each run after this time, exact values apart [default: 5, where no other limit is given].

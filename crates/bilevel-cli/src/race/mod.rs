@@ -9,19 +9,19 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bilevel::Result;
 use bilevel::algorithms::{Algorithm, Point};
 use bilevel::domain::Domain;
 use bilevel::lower::StochasticLoss;
 use bilevel::newton::Newton;
 use bilevel::problems::glm::{Glm, Penalty, Reweighting};
 use bilevel::race::{Budget, Contest, Contestant, End, Grid, Judge, compete, screen};
-use bilevel::sample::Sample;
+use bilevel::sample::{Batch, Sample};
 use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Observer};
+use bilevel::{Error, Result};
 use serde_json::{Map, Value, json};
 
-use crate::at::At;
+use crate::at::{At, Opened};
 use crate::mapped::Verify;
 use crate::progress::Progress;
 use crate::report::charts::escape;
@@ -64,19 +64,26 @@ pub fn run(args: &RaceArgs) -> Result<ExitCode> {
     let start = args.at.as_deref().unwrap_or(START);
     let at = At::parse(start)?;
     let mut progress = Progress::new(args.quiet, 1);
-    let (problem, description) = at::open(&args.problem, Some(&at), Verify::All, |phase| progress.phase(phase))?;
+    let Opened { problem, description, .. } =
+        at::open(&args.problem, Some(&at), Verify::All, |phase| progress.phase(phase))?;
     progress.finish();
     if args.unknowns == Unknowns::Cleaning {
         return clean(args, &problem, description, steps);
     }
-    let lambda = at.log_penalties(problem.hyperparameters())?;
+    let mut lambda = at.log_penalties(problem.hyperparameters())?;
     let [low, high] = PENALTIES.map(f64::ln);
     let domain = Domain::uniform(lambda.len(), low, high)?;
+    let mut start = format!("penalty {start}");
+    if !domain.contains(&lambda) {
+        domain.project(&mut lambda);
+        let [low, high] = PENALTIES.map(numbers::short);
+        start += &format!(", brought into the box from {low} to {high}");
+    }
     let (lower, upper) = (problem.lower(), problem.upper());
     let w = lower.risk().null_parameters();
     let start_point = Point::new(&w, &vec![0.0; w.len()], &lambda);
     let contest = Contest { lower: &lower, upper: &upper, domain: &domain, start: start_point };
-    Race { args, contest, steps }.run(description, &format!("penalty {start}"))
+    Race { args, contest, steps }.run(description, &start)
 }
 
 /// A race on the weights of the training rows.
@@ -89,10 +96,8 @@ fn clean(
     let of_penalties =
         [("--at", args.at.is_some()), ("--penalties", args.problem.penalties != bilevel::tune::Penalties::Auto)];
     if let Some((name, _)) = of_penalties.iter().find(|(_, given)| *given) {
-        return Err(bilevel::Error::input(format!(
-            "{name} is about penalties, and --problem cleaning holds the penalty"
-        ))
-        .remedy("leave it out; all rows start at the weight 1/2"));
+        return Err(Error::input(format!("{name} is about penalties, and --problem cleaning holds the penalty"))
+            .remedy("leave it out; all rows start at the weight 1/2"));
     }
     let risk = problem.lower().risk().clone();
     let w = risk.null_parameters();
@@ -164,7 +169,7 @@ impl Race<'_> {
     }
 
     fn compete_all(&self, missing: &[(Algorithm, u64)], file: &mut RaceFile, progress: &mut Progress) -> Result<()> {
-        let (batch, first) = (self.args.batch, self.args.problem.seed);
+        let (batch, first) = (self.batch(), self.args.problem.seed);
         let stop = StopSignal::new(None, Some(interrupt::flag()));
         let budget = self.budget();
         let grid = self.args.grid();
@@ -224,6 +229,15 @@ impl Race<'_> {
         self.contest.lower.size(&Sample::Full)
     }
 
+    /// Rows of a sample. Where they are drawn with replacement, more than there are would take time and memory without end.
+    fn batch(&self) -> Batch {
+        let most = self.rows().max(self.contest.upper.size(&Sample::Full));
+        match self.args.batch {
+            Batch::Rows(rows) => Batch::Rows(rows.min(most)),
+            Batch::All => Batch::All,
+        }
+    }
+
     fn budget(&self) -> Budget {
         self.args.budget(self.rows())
     }
@@ -240,7 +254,7 @@ impl Race<'_> {
             "rows": self.rows(),
             "hyperparameters": self.contest.start.lambda().len(),
             "problem": settings::fingerprint(numbers.iter().chain(self.contest.start.lambda())),
-            "batch": self.args.batch,
+            "batch": self.batch(),
             "seconds": limit(budget.seconds),
             "passes": self.args.passes,
             "iterations": self.args.iterations,
@@ -268,9 +282,9 @@ impl Race<'_> {
         }
         limits.extend(self.args.passes.map(numbers::passes));
         limits.extend(self.args.iterations.map(|n| numbers::counted(n as usize, "iteration", "iterations")));
-        let batch = match self.args.batch {
-            bilevel::sample::Batch::All => "all rows".into(),
-            bilevel::sample::Batch::Rows(rows) => numbers::counted(rows, "row", "rows"),
+        let batch = match self.batch() {
+            Batch::All => "all rows".into(),
+            Batch::Rows(rows) => numbers::counted(rows, "row", "rows"),
         };
         let steps = match self.steps {
             Some(steps) => format!("given: {}", steps.map(numbers::short).join(", ")),

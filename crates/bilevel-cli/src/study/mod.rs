@@ -11,14 +11,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bilevel::Result;
 use bilevel::sample::Batch;
 use bilevel::stop::StopSignal;
 use bilevel::study::{Curve, CurveKind, Job, Replicate, StepLimits, StudySettings, Subject, choose_curves, summarize};
 use bilevel::tune::Observer;
+use bilevel::{Error, Result};
 use serde_json::{Map, Value, json};
 
-use crate::at::At;
+use crate::at::{At, Opened};
 use crate::mapped::Verify;
 use crate::progress::Progress;
 use crate::report::page;
@@ -51,7 +51,8 @@ pub fn run(args: &StudyArgs) -> Result<ExitCode> {
     let text = simulated::place_in_file(args)?;
     let at = At::parse(text)?;
     let mut progress = Progress::new(args.quiet, 1);
-    let (problem, description) = at::open(&args.problem, Some(&at), Verify::All, |phase| progress.phase(phase))?;
+    let Opened { problem, description, .. } =
+        at::open(&args.problem, Some(&at), Verify::All, |phase| progress.phase(phase))?;
     if !args.quiet {
         progress.pause(|| output::print(&description_text(&description)))?;
     }
@@ -85,6 +86,11 @@ pub struct Studied<'a> {
 fn measured(args: &StudyArgs, studied: Studied<'_>) -> Result<ExitCode> {
     let Studied { name, subject, settings, usual, limits, mut identity, mut facts } = studied;
     let curves = choose_curves(&args.kinds(usual), &args.eta, &limits)?;
+    if !args.eta.is_empty() && curves.iter().all(|curve| curve.eta().is_none()) {
+        let names = args.kinds(usual).iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        return Err(Error::input(format!("--eta gives constant steps, and there are none in {names}"))
+            .remedy("leave it out, or compare a method with constant steps, such as sid-constant"));
+    }
     settings.check_reached(&curves, subject.rows, subject.cross_rows())?;
     facts.extend(decreasing_steps(&curves));
     identity.extend(given(&args.problem, args.at.as_deref()));

@@ -95,7 +95,7 @@ pub(super) fn unsettled_bias(left: f64, variance: f64, norm: f64) -> f64 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PreciseHypergradient {
     /// The mean over the replicates with its standard errors; its status is `Converged` where the precision was reached,
-    /// else `StepLimit`. The work is that of everything, trials included.
+    /// else `StepLimit`, also where a fraction of a norm of 0 was asked for. The work is that of everything, trials included.
     ///
     /// The standard errors are those of the noise; of an estimate that was cut short, whose bias may be larger than that, each is
     /// the root of its square and that of `bias`.
@@ -136,8 +136,12 @@ impl PreciseHypergradient {
         noise.hypot(self.unseen() * vector::norm(direction))
     }
 
-    /// Fills in the standard errors of the components.
+    /// Fills in the standard errors of the components, once it is settled whether the precision was reached.
     pub(super) fn with_std_errors(mut self) -> Self {
+        // A fraction of no norm is no error that could be reached, and that of an infinite one bounds nothing.
+        if !(self.allowed > 0.0 && self.allowed.is_finite()) {
+            self.estimate.status = Status::StepLimit;
+        }
         let unseen = self.unseen();
         let error = |j: usize| self.std_error_of(|replicate| replicate[j]).0.hypot(unseen);
         self.estimate.std_error = Some((0..self.estimate.value.len()).map(error).collect());
