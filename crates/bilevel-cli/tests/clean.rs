@@ -114,3 +114,23 @@ fn an_interrupt_keeps_the_weights_there_are() {
     }
     assert!(end.took < std::time::Duration::from_secs(20), "{:?}", end.took);
 }
+
+/// The end was called "monitor", and a share without rows was passed over.
+#[test]
+fn rows_that_look_on_are_spoken_of() {
+    let folder = Scratch::new();
+    let train = folder.write("train.svm", digits(0, 300, 100));
+    let trusted = folder.write("trusted.svm", digits(600, 100, 0));
+    let out = folder.join("out");
+    let clean = |more: [&str; 2]| {
+        let arguments = ["clean", text(&train), "--trusted", text(&trusted), "--out", text(&out)];
+        let output = bilevel().args(arguments).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (printed, served) = (clean(["--max-iterations", "40"]), "the rows that look on were served best by step");
+    assert!(printed.contains(&format!("stopped ({served}")), "{printed}");
+    assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains(served));
+    let printed = clean(["--monitor", "0.001"]);
+    assert!(printed.contains("100 trusted rows are too few for a share of 0.001"), "{printed}");
+}

@@ -128,8 +128,8 @@ fn mistakes_are_refused() {
 
 /// A column that one stray text turns into categories.
 fn stray() -> String {
-    let rows =
-        (0..80).map(|i| format!("{}.5,{},{}\n", i % 9, i % 7, if (i * 5) % 11 + i % 3 > 6 { "yes" } else { "no" }));
+    let class = |i: usize| if (i * 5) % 11 + i % 3 > 6 { "yes" } else { "no" };
+    let rows = (0..80).map(|i| format!("{i}.5,{},{}\n", i % 7, class(i)));
     format!("a,b,y\n{}stray,1,yes\n", rows.collect::<String>())
 }
 

@@ -94,7 +94,7 @@ fn ended(cleaned: &Cleaned, args: &CleanArgs) -> String {
         (Ending::IterationLimit, None) => format!("{} as planned", numbers::counted(steps, "step", "steps")),
         (Ending::IterationLimit, Some(_)) => format!("{} as asked", numbers::counted(steps, "step", "steps")),
         (Ending::Monitor, _) => {
-            format!("stopped: the rows that look on were served best by step {}", numbers::count(cleaned.kept))
+            format!("stopped (the rows that look on were served best by step {})", numbers::count(cleaned.kept))
         }
         (other, _) => other.to_string(),
     }
