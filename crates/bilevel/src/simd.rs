@@ -4,6 +4,7 @@
 //! instruction set (AVX-512, AVX2 with FMA, NEON, portable) and picks the best that the processor has.
 
 use pulp::Arch;
+pub(crate) use pulp::bytemuck::cast as same_bits;
 pub(crate) use pulp::{Simd, WithSimd};
 
 struct Kernel<F>(F);
@@ -51,7 +52,6 @@ pub(crate) trait Vectors: Copy + Default {
     type Vector<S: Simd>: Copy;
     fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
     fn total<S: Simd>(simd: S, lanes: Self::Vector<S>) -> Self;
-    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `sums + w x`.
     fn plus_multiple<S: Simd>(
         simd: S,
@@ -65,7 +65,7 @@ pub(crate) trait Vectors: Copy + Default {
 }
 
 macro_rules! vectors {
-    ($number:ty, $vector:ident, $splat:ident, $add:ident, $total:ident, $mul_add:ident, $of:ident, $of_mut:ident) => {
+    ($number:ty, $vector:ident, $splat:ident, $total:ident, $mul_add:ident, $of:ident, $of_mut:ident) => {
         impl Vectors for $number {
             type Vector<S: Simd> = S::$vector;
 
@@ -76,10 +76,6 @@ macro_rules! vectors {
             #[inline(always)]
             fn total<S: Simd>(simd: S, lanes: S::$vector) -> Self {
                 simd.$total(lanes)
-            }
-            #[inline(always)]
-            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
-                simd.$add(a, b)
             }
             #[inline(always)]
             fn plus_multiple<S: Simd>(simd: S, sums: S::$vector, w: S::$vector, x: S::$vector) -> S::$vector {
@@ -98,8 +94,18 @@ macro_rules! vectors {
     };
 }
 
-vectors!(f32, f32s, splat_f32s, add_f32s, reduce_sum_f32s, mul_add_f32s, as_simd_f32s, as_mut_simd_f32s);
-vectors!(f64, f64s, splat_f64s, add_f64s, reduce_sum_f64s, mul_add_f64s, as_simd_f64s, as_mut_simd_f64s);
+vectors!(f32, f32s, splat_f32s, reduce_sum_f32s, mul_add_f32s, as_simd_f32s, as_mut_simd_f32s);
+vectors!(f64, f64s, splat_f64s, reduce_sum_f64s, mul_add_f64s, as_simd_f64s, as_mut_simd_f64s);
+
+/// `pair` over and over, in the vector that is number `vector` of those that hold it.
+#[inline(always)]
+pub(crate) fn splat_pair<S: Simd>(simd: S, pair: &[f32; 2], vector: usize) -> S::f32s {
+    if size_of::<S::f32s>() < size_of_val(pair) {
+        return simd.splat_f32s(pair[vector % 2]);
+    }
+    // Two numbers in single precision as one in double precision.
+    same_bits(simd.splat_f64s(same_bits(*pair)))
+}
 
 /// Numbers in a vector.
 #[inline(always)]

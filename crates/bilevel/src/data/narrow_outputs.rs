@@ -6,21 +6,25 @@ use std::ops::Range;
 use super::coded::CodedMatrix;
 use super::dense::DenseMatrix;
 use super::design::RowPick;
-use super::output_lanes::{add_transposed, add_unpacked, margins, pack, unpack};
+use super::output_lanes::{
+    COPIED, LANES, lines, margins, pack_columns, pack_rows, pairs, transposed, unpack_columns, unpack_rows,
+};
 use super::sampled::{GROUP, Transform};
 use crate::scratch::scratch;
-use crate::simd::prefetch;
+use crate::simd::{prefetch, vectorize};
+use crate::vector;
 
 /// Rows with fewer columns are narrow. With 7 and 10 outputs and 64 rows the two ways take the same time somewhere between 100 and
 /// 250 columns, each for some of the products.
 pub(super) const WIDE: usize = 160;
 /// Rows between the one that is multiplied and the one that is fetched.
-const AHEAD: usize = 8;
-/// Numbers of a line.
-const LANES: usize = 16;
+const AHEAD: usize = 16;
 
 /// Rows in single precision.
 pub(super) trait SingleRows {
+    /// Numbers of a row.
+    fn width(&self) -> usize;
+
     /// Numbers that so many rows are converted to, none where they are used as they are stored.
     fn converted(&self, rows: usize) -> usize;
 
@@ -29,6 +33,10 @@ pub(super) trait SingleRows {
 }
 
 impl SingleRows for DenseMatrix<f32> {
+    fn width(&self) -> usize {
+        self.cols()
+    }
+
     fn converted(&self, _: usize) -> usize {
         0
     }
@@ -39,6 +47,10 @@ impl SingleRows for DenseMatrix<f32> {
 }
 
 impl SingleRows for CodedMatrix {
+    fn width(&self) -> usize {
+        self.cols()
+    }
+
     fn converted(&self, rows: usize) -> usize {
         rows * self.cols()
     }
@@ -60,37 +72,57 @@ pub(super) fn narrow_pass<M: SingleRows, const IN: usize, const OUT: usize>(
     mut out: [&mut [f64]; OUT],
     transform: Transform<'_, IN>,
 ) {
-    let height = weights[0].len() / outputs;
-    let [lines, lines_out] = [IN, OUT].map(|parts| (parts * outputs).div_ceil(LANES));
-    let packed = (lines + lines_out) * height + lines * GROUP;
-    scratch(IN * GROUP * outputs, |wide: &mut [f64]| {
-        scratch(packed * LANES + matrix.converted(GROUP), |buffer: &mut [f32]| {
-            let (packed, tile) = buffer.split_at_mut(packed * LANES);
-            let (inputs, rest) = packed.as_chunks_mut::<LANES>().0.split_at_mut(lines * height);
-            let (sums, of_rows) = rest.split_at_mut(lines_out * height);
-            pack(&weights, outputs, inputs);
+    let pairs = pairs(matrix.width());
+    let [lines_in, lines_out] = [IN, OUT].map(|parts| lines(parts * outputs));
+    // What is copied at a time may be more than there is.
+    let [of_weights, of_sums, of_rows] = [lines_in * pairs, lines_out * pairs, lines_in * GROUP].map(|lines| lines + 1);
+    let (columns, margins_of) = (2 * pairs * outputs + COPIED, GROUP * outputs + COPIED);
+    scratch(IN * (margins_of + columns), |wide: &mut [f64]| {
+        let (wide, room) = wide.split_at_mut(IN * margins_of);
+        scratch((of_weights + of_sums + of_rows) * LANES + matrix.converted(GROUP), |buffer: &mut [f32]| {
+            let (packed, tile) = buffer.split_at_mut((of_weights + of_sums + of_rows) * LANES);
+            let (packed_weights, rest) = packed.as_chunks_mut().0.split_at_mut(of_weights);
+            let (sums, of_rows) = rest.split_at_mut(of_sums);
             for first in (0..rows.len()).step_by(GROUP) {
                 let positions = first..(first + GROUP).min(rows.len());
                 let count = positions.len();
                 let numbers = &matrix.numbers(rows, positions.clone(), tile)[..count];
-                let of_rows = &mut of_rows[..count * lines];
-                margins(numbers, inputs, of_rows, IN * outputs, |block| {
+                numbers.iter().take(AHEAD).for_each(|row| prefetch(row));
+                if first == 0 {
+                    // While the first rows arrive.
+                    vectorize(
+                        #[inline(always)]
+                        || pack_columns(&weights, outputs, packed_weights, room),
+                    );
+                }
+                margins(numbers, packed_weights, &mut of_rows[..count * lines_in], IN * outputs, |block| {
                     numbers[(block.start + AHEAD).min(count)..(block.end + AHEAD).min(count)]
                         .iter()
                         .for_each(|row| prefetch(row));
                 });
-                let mut parts = wide.chunks_exact_mut(GROUP * outputs);
-                let mut margins: [&mut [f64]; IN] =
-                    array::from_fn(|_| &mut parts.next().expect("one part for each of the weights")[..count * outputs]);
-                unpack(of_rows, outputs, &mut margins);
+                let mut parts = wide.chunks_exact_mut(margins_of);
+                let mut whole: [&mut [f64]; IN] =
+                    array::from_fn(|_| parts.next().expect("one part for each of the weights"));
+                vectorize(
+                    #[inline(always)]
+                    || unpack_rows(&of_rows[..=count * lines_in], outputs, &mut whole),
+                );
+                let mut margins = whole.each_mut().map(|margins| &mut margins[..count * outputs]);
                 transform(positions, &mut margins);
                 if OUT > 0 {
-                    let of_rows = &mut of_rows[..count * lines_out];
-                    let g: [&[f64]; OUT] = array::from_fn(|k| &*margins[k]);
-                    pack(&g, outputs, of_rows);
-                    sums.as_flattened_mut().fill(0.0);
-                    add_transposed(numbers, of_rows, sums, OUT * outputs);
-                    add_unpacked(sums, outputs, &mut out);
+                    let g: [&[f64]; OUT] = array::from_fn(|k| &*whole[k]);
+                    vectorize(
+                        #[inline(always)]
+                        || pack_rows(&g, outputs, &mut of_rows[..=count * lines_out]),
+                    );
+                    transposed(numbers, &of_rows[..count * lines_out], sums, OUT * outputs);
+                    for (k, out) in out.iter_mut().enumerate() {
+                        vectorize(
+                            #[inline(always)]
+                            || unpack_columns::<OUT>(sums, k, outputs, room),
+                        );
+                        vector::axpy(1.0, &room[..out.len()], out);
+                    }
                 }
             }
         });

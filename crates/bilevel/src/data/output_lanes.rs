@@ -1,289 +1,346 @@
 //! Products of narrow rows with a matrix of several columns, and of their transpose with another, one sample at a time.
 //!
-//! The lanes of a vector are outputs: a number of a row meets a whole line of weights at once. So nothing is added across the
-//! lanes and nothing is transposed, which on a few short rows takes longer than the products. Matrices of one shape lie side by side
-//! in the lanes: products of rows with two of them read the rows once. Idle lanes are the price, and where rows are wide
-//! [`Panels`](super::panels::Panels) are faster.
+//! The lanes of a vector are outputs, of two neighbouring columns in turn: two numbers of a row meet a whole line of weights at once,
+//! and a pair of numbers is as quickly in all lanes as one. So nothing is transposed and hardly anything added across the lanes, which
+//! on a few short rows takes longer than the products. Matrices of one shape lie side by side in the lanes: products of rows with two
+//! of them read the rows once. Idle lanes are the price, and where rows are wide [`Panels`](super::panels::Panels) are faster.
+//!
+//! Rows end with a 1, which the intercepts belong to, and with a 0 where that makes them even.
 
 use std::ops::Range;
 
-use super::lanes::Number;
-use crate::simd::{Simd, Vectors, WithSimd, dispatch, lanes, vectorize};
+use crate::simd::{Simd, WithSimd, dispatch, lanes, same_bits, splat_pair};
 
-/// Rows, or columns, that are multiplied with a line at a time: so many sums hide the latency of the processor.
-const AT_ONCE: usize = 8;
+/// Lanes of a line.
+pub(super) const LANES: usize = 16;
 
-/// Lanes of whole lines that hold `width` numbers.
-fn stride<const L: usize>(width: usize) -> usize {
-    width.next_multiple_of(L)
+/// Numbers of two columns, or two times those of a row.
+pub(super) type Line = [f32; LANES];
+
+/// Numbers that are copied at a time: more than the outputs as a rule, and what is copied too much is overwritten by what is copied
+/// next. Of a length that the compiler does not know, copies would take longer than the products.
+pub(super) const COPIED: usize = LANES / 2;
+
+/// Rows that are multiplied with a line at a time: so many sums hide the latency of the processor, and there are addresses of no more.
+const ROWS: usize = 8;
+/// Pairs of columns of which sums over the rows are taken at a time, and where there are few registers.
+const PAIRS: usize = 14;
+const FEW_PAIRS: usize = 8;
+
+/// Lines that hold `width` numbers twice.
+pub(super) fn lines(width: usize) -> usize {
+    (2 * width).div_ceil(LANES)
 }
 
-/// Puts `parts`, of `outputs` numbers for each of some rows, side by side into as many lines for each row as they fill; idle lanes
-/// hold anything.
-pub(super) fn pack<N: Number, const L: usize, const P: usize>(
-    parts: &[&[f64]; P],
-    outputs: usize,
-    packed: &mut [[N; L]],
-) {
-    let (packed, stride) = (packed.as_flattened_mut(), stride::<L>(P * outputs));
-    vectorize(
-        #[inline(always)]
-        || {
-            for_each_part::<P>(
-                packed.len() / stride,
-                outputs,
-                #[inline(always)]
-                |row, k, wide| {
-                    let (from, to) = (&parts[k][row * outputs..], &mut packed[row * stride + k * outputs..]);
-                    copy(outputs, wide, from, to, N::narrowed);
-                },
-            );
-        },
-    );
+/// Pairs of the numbers of a row of `cols` columns and what it ends with.
+pub(super) fn pairs(cols: usize) -> usize {
+    cols / 2 + 1
 }
 
-/// Copies the numbers of `packed` back to where [`pack`] takes them from.
-pub(super) fn unpack<N: Number, const L: usize, const P: usize>(
-    packed: &[[N; L]],
-    outputs: usize,
-    parts: &mut [&mut [f64]; P],
-) {
-    let (packed, stride) = (packed.as_flattened(), stride::<L>(P * outputs));
-    vectorize(
-        #[inline(always)]
-        || {
-            for_each_part::<P>(
-                packed.len() / stride,
-                outputs,
-                #[inline(always)]
-                |row, k, wide| {
-                    let (from, to) = (&packed[row * stride + k * outputs..], &mut parts[k][row * outputs..]);
-                    copy(outputs, wide, from, to, N::widened);
-                },
-            );
-        },
-    );
-}
-
-/// Numbers that are copied at a time.
-const WIDTH: usize = 8;
-
-/// Calls `visit(row, k, wide)` for each of `P` parts of each row; `wide` where enough numbers follow that [`copy`] may take more than
-/// it is asked for: what is copied too much is overwritten by what is copied next.
+/// Puts the numbers of columns side by side into as many lines for each pair of columns as they fill: `parts`, of `outputs` numbers for
+/// each column; zeros for those that they have not. Behind the last line one more is written. `room` is for what [`unpack_columns`]
+/// writes, of each part.
 #[inline(always)]
-fn for_each_part<const P: usize>(rows: usize, outputs: usize, mut visit: impl FnMut(usize, usize, bool)) {
-    let excess = outputs.next_multiple_of(WIDTH) - outputs;
-    let wide = rows.saturating_sub(excess.div_ceil(outputs));
-    for row in 0..wide {
+pub(super) fn pack_columns<const P: usize>(parts: &[&[f64]; P], outputs: usize, packed: &mut [Line], room: &mut [f64]) {
+    let (count, stride) = shape(packed, P * outputs);
+    // The last columns, behind which there is less than what is copied, from a copy with zeros behind it.
+    let copied = outputs + outputs.next_multiple_of(COPIED);
+    let whole = parts[0].len().checked_sub(copied).map_or(0, |last| (last / (2 * outputs) + 1).min(count));
+    let mut copies = room.chunks_exact_mut(room.len() / P);
+    let ends: [&[f64]; P] = parts.map(|part| {
+        let (copy, end) = (copies.next().expect("room for each part"), &part[2 * whole * outputs..]);
+        copy[..end.len()].copy_from_slice(end);
+        copy[end.len()..2 * (count - whole) * outputs + COPIED].fill(0.0);
+        &*copy
+    });
+    let packed = packed.as_flattened_mut();
+    for pair in 0..count {
         for k in 0..P {
-            visit(row, k, true);
-        }
-    }
-    for row in wide..rows {
-        for k in 0..P {
-            visit(row, k, false);
+            let part =
+                if pair < whole { &parts[k][2 * pair * outputs..] } else { &ends[k][2 * (pair - whole) * outputs..] };
+            for first in (0..outputs).step_by(COPIED) {
+                let [even, odd] = [numbers(part, first), numbers(part, outputs + first)].map(narrowed);
+                *line_at(packed, pair * stride + 2 * (k * outputs + first)) = in_turn(&even, &odd);
+            }
         }
     }
 }
 
-/// Copies `count` numbers; `wide` always [`WIDTH`] at a time: a copy of few, of a length that the compiler does not know, would take
-/// longer than the products.
+/// The numbers of `packed` at the places that [`pack_columns`] takes the `k`-th of `P` parts from.
 #[inline(always)]
-fn copy<A: Copy, B>(count: usize, wide: bool, from: &[A], to: &mut [B], convert: impl Fn(A) -> B) {
-    if !wide {
-        to[..count].iter_mut().zip(from).for_each(|(to, &from)| *to = convert(from));
-        return;
-    }
-    let mut start = 0;
-    while start < count {
-        let from: &[A; WIDTH] = from[start..].first_chunk().expect("more numbers follow");
-        let to: &mut [B; WIDTH] = to[start..].first_chunk_mut().expect("more numbers follow");
-        for lane in 0..WIDTH {
-            to[lane] = convert(from[lane]);
+pub(super) fn unpack_columns<const P: usize>(packed: &[Line], k: usize, outputs: usize, part: &mut [f64]) {
+    let (count, stride) = shape(packed, P * outputs);
+    let packed = packed.as_flattened();
+    for pair in 0..count {
+        let part = &mut part[2 * pair * outputs..];
+        for parity in 0..2 {
+            for first in (0..outputs).step_by(COPIED) {
+                let line: &Line = numbers(packed, pair * stride + 2 * (k * outputs + first));
+                let out: &mut [f64; COPIED] =
+                    part[parity * outputs + first..].first_chunk_mut().expect("numbers follow");
+                *out = parted(line)[parity].map(f64::from);
+            }
         }
-        start += WIDTH;
     }
 }
 
-/// Adds the numbers of `packed` there.
-pub(super) fn add_unpacked<N: Number, const L: usize, const P: usize>(
-    packed: &[[N; L]],
-    outputs: usize,
-    parts: &mut [&mut [f64]; P],
-) {
-    let (packed, stride) = (packed.as_flattened(), stride::<L>(P * outputs));
-    vectorize(
-        #[inline(always)]
-        || {
-            for (row, lanes) in packed.chunks_exact(stride).enumerate() {
-                for (k, part) in parts.iter_mut().enumerate() {
-                    let numbers = &mut part[row * outputs..(row + 1) * outputs];
-                    numbers.iter_mut().zip(&lanes[k * outputs..]).for_each(|(x, lane)| *x += lane.widened());
+/// Puts `parts`, of `outputs` numbers for each of some rows and [`COPIED`] more, side by side into lines, each number twice. Behind
+/// the last line one more is written.
+#[inline(always)]
+pub(super) fn pack_rows<const P: usize>(parts: &[&[f64]; P], outputs: usize, packed: &mut [Line]) {
+    let (count, stride) = shape(packed, P * outputs);
+    let packed = packed.as_flattened_mut();
+    for row in 0..count {
+        for (k, part) in parts.iter().enumerate() {
+            for first in (0..outputs).step_by(COPIED) {
+                let from: &[f64; COPIED] = numbers(part, row * outputs + first);
+                let numbers = narrowed(from);
+                *line_at(packed, row * stride + 2 * (k * outputs + first)) = in_turn(&numbers, &numbers);
+            }
+        }
+    }
+}
+
+/// Adds the two numbers of each output in the lines of rows and puts them there.
+#[inline(always)]
+pub(super) fn unpack_rows<const P: usize>(packed: &[Line], outputs: usize, parts: &mut [&mut [f64]; P]) {
+    let (count, stride) = shape(packed, P * outputs);
+    let packed = packed.as_flattened();
+    for row in 0..count {
+        for (k, part) in parts.iter_mut().enumerate() {
+            for first in (0..outputs).step_by(COPIED) {
+                let line: &Line = numbers(packed, row * stride + 2 * (k * outputs + first));
+                let out: &mut [f64; COPIED] = part[row * outputs + first..].first_chunk_mut().expect("numbers follow");
+                let [even, odd] = parted(line);
+                for lane in 0..COPIED {
+                    out[lane] = f64::from(even[lane] + odd[lane]);
                 }
             }
-        },
-    );
+        }
+    }
 }
 
-/// `margins = X W` for rows of `X`: as many lines for each row as `weights` has for each column, `width` lanes in use. Weights
-/// behind those of the columns are added to the margins of every row. Before some of the rows calls `fetch` with their positions.
-pub(super) fn margins<N: Number + Vectors, const L: usize>(
-    rows: &[&[N]],
-    weights: &[[N; L]],
-    margins: &mut [[N; L]],
+#[inline(always)]
+fn narrowed(wide: &[f64; COPIED]) -> [f32; COPIED] {
+    let mut numbers = [0.0; COPIED];
+    for lane in 0..COPIED {
+        numbers[lane] = wide[lane] as f32;
+    }
+    numbers
+}
+
+/// Numbers of two kinds in turn. As halves of longer numbers, since the compiler would move them one by one.
+#[inline(always)]
+fn in_turn(even: &[f32; COPIED], odd: &[f32; COPIED]) -> Line {
+    let mut both = [0; COPIED];
+    for lane in 0..COPIED {
+        let [low, high] =
+            if cfg!(target_endian = "little") { [even[lane], odd[lane]] } else { [odd[lane], even[lane]] };
+        both[lane] = u64::from(low.to_bits()) | u64::from(high.to_bits()) << 32;
+    }
+    same_bits(both)
+}
+
+/// The numbers at even and at odd places of a line.
+#[inline(always)]
+fn parted(line: &Line) -> [[f32; COPIED]; 2] {
+    let both: [u64; COPIED] = same_bits(*line);
+    let mut parts = [[0.0; COPIED]; 2];
+    for lane in 0..COPIED {
+        let [low, high] = [both[lane] as u32, (both[lane] >> 32) as u32].map(f32::from_bits);
+        let [even, odd] = if cfg!(target_endian = "little") { [low, high] } else { [high, low] };
+        (parts[0][lane], parts[1][lane]) = (even, odd);
+    }
+    parts
+}
+
+/// Of lines with one more behind them, how many rows or pairs of columns they belong to, and the lanes of each.
+fn shape(packed: &[Line], width: usize) -> (usize, usize) {
+    ((packed.len() - 1) / lines(width), lines(width) * LANES)
+}
+
+#[inline(always)]
+fn numbers<N, const K: usize>(all: &[N], first: usize) -> &[N; K] {
+    all[first..].first_chunk().expect("numbers follow")
+}
+
+#[inline(always)]
+fn line_at(all: &mut [f32], first: usize) -> &mut Line {
+    all[first..].first_chunk_mut().expect("a line follows")
+}
+
+/// What a row ends with: its last number where that is no second one of a pair, then 1.
+#[inline(always)]
+fn end(row: &[f32]) -> [f32; 2] {
+    match row.as_chunks::<2>().1 {
+        [last] => [*last, 1.0],
+        _ => [1.0, 0.0],
+    }
+}
+
+/// `margins = X W` for rows of `X`: as many lines for each row as `weights` has for each pair of columns, `width` numbers in use.
+/// Before some of the rows calls `fetch` with their positions.
+pub(super) fn margins(
+    rows: &[&[f32]],
+    weights: &[Line],
+    margins: &mut [Line],
     width: usize,
     fetch: impl Fn(Range<usize>),
 ) {
-    let (weights, margins) = (weights.as_flattened(), margins.as_flattened_mut());
-    dispatch(Margins { rows, weights, margins, width, stride: stride::<L>(width), fetch });
+    dispatch(Margins { rows, weights, margins, width, fetch });
 }
 
-struct Margins<'m, N, F> {
-    rows: &'m [&'m [N]],
-    weights: &'m [N],
-    margins: &'m mut [N],
-    /// Lanes that are in use.
+struct Margins<'m, F> {
+    rows: &'m [&'m [f32]],
+    weights: &'m [Line],
+    margins: &'m mut [Line],
     width: usize,
-    /// Lanes of a row of the margins, and of a column's weights.
-    stride: usize,
     fetch: F,
 }
 
-impl<N: Number + Vectors, F: Fn(Range<usize>)> WithSimd for Margins<'_, N, F> {
+impl<F: Fn(Range<usize>)> WithSimd for Margins<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Margins { rows, width, fetch, .. } = self;
-        let (weights, margins) = (N::vectors::<S>(self.weights), N::vectors_mut::<S>(self.margins));
-        let (used, stride) = (width.div_ceil(lanes::<S, N>()), self.stride / lanes::<S, N>());
-        let (blocks, rest) = rows.as_chunks::<AT_ONCE>();
-        let (of_blocks, of_rest) = margins.split_at_mut(blocks.len() * AT_ONCE * stride);
-        for (block, (rows, margins)) in blocks.iter().zip(of_blocks.chunks_exact_mut(AT_ONCE * stride)).enumerate() {
-            fetch(block * AT_ONCE..(block + 1) * AT_ONCE);
-            for vector in 0..used {
-                let sums = multiply_rows(simd, rows, weights, stride, vector);
-                for (margins, sum) in margins.chunks_exact_mut(stride).zip(sums) {
-                    margins[vector] = sum;
-                }
-            }
-        }
-        for (row, margins) in rest.iter().zip(of_rest.chunks_exact_mut(stride)) {
-            for (vector, margins) in margins[..used].iter_mut().enumerate() {
-                [*margins] = multiply_rows(simd, &[*row], weights, stride, vector);
-            }
+        let Margins { rows, weights, margins, width, fetch } = self;
+        let product = Product::<S>::new(simd, width);
+        let (weights, margins) =
+            (S::as_simd_f32s(weights.as_flattened()).0, S::as_mut_simd_f32s(margins.as_flattened_mut()).0);
+        let done = product.margins::<ROWS>(rows, 0, weights, margins, &fetch);
+        product.margins::<1>(rows, done, weights, margins, &|_| {});
+    }
+}
+
+/// `sums = X^T G` for rows of `X`: as many lines for each pair of columns as `g` has for each row, `width` numbers in use.
+pub(super) fn transposed(rows: &[&[f32]], g: &[Line], sums: &mut [Line], width: usize) {
+    dispatch(Transposed { rows, g, sums, width });
+}
+
+struct Transposed<'t> {
+    rows: &'t [&'t [f32]],
+    g: &'t [Line],
+    sums: &'t mut [Line],
+    width: usize,
+}
+
+impl WithSimd for Transposed<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Transposed { rows, g, sums, width } = self;
+        let product = Product::<S>::new(simd, width);
+        let (g, sums) = (S::as_simd_f32s(g.as_flattened()).0, S::as_mut_simd_f32s(sums.as_flattened_mut()).0);
+        let whole = rows.first().map_or(0, |row| row.len() / 2);
+        product.closing_sums(rows, g, &mut sums[whole * product.stride..]);
+        let most = if S::REGISTER_COUNT < 32 { FEW_PAIRS } else { PAIRS };
+        let even = whole.div_ceil(whole.div_ceil(most).max(1));
+        match even.next_multiple_of(2).min(whole) {
+            PAIRS.. => product.sums::<PAIRS>(rows, g, whole, sums),
+            12.. => product.sums::<12>(rows, g, whole, sums),
+            10.. => product.sums::<10>(rows, g, whole, sums),
+            FEW_PAIRS.. => product.sums::<FEW_PAIRS>(rows, g, whole, sums),
+            4.. => product.sums::<4>(rows, g, whole, sums),
+            _ => product.sums::<1>(rows, g, whole, sums),
         }
     }
 }
 
-/// One vector of the margins of `R` rows.
-#[inline(always)]
-fn multiply_rows<S: Simd, N: Number + Vectors, const R: usize>(
+/// Products with vectors of the kind `S`.
+#[derive(Clone, Copy)]
+struct Product<S> {
     simd: S,
-    rows: &[&[N]; R],
-    weights: &[N::Vector<S>],
+    /// Vectors of a row, or of a pair of columns, and how many of them are in use.
     stride: usize,
-    vector: usize,
-) -> [N::Vector<S>; R] {
-    let cols = rows[0].len();
-    let rows = rows.map(|row| &row[..cols]);
-    let (weights, intercept) = weights.split_at(cols * stride);
-    let mut sums = [intercept.get(vector).copied().unwrap_or(N::splat(simd, N::default())); R];
-    for (j, weights) in weights.chunks_exact(stride).enumerate() {
+    used: usize,
+}
+
+impl<S: Simd> Product<S> {
+    #[inline(always)]
+    fn new(simd: S, width: usize) -> Self {
+        let lanes = lanes::<S, f32>();
+        Product { simd, stride: lines(width) * LANES / lanes, used: (2 * width).div_ceil(lanes) }
+    }
+
+    /// The margins of as many blocks of `R` rows from `first` on as there are; returns where they end.
+    #[inline(always)]
+    fn margins<const R: usize>(
+        self,
+        rows: &[&[f32]],
+        first: usize,
+        weights: &[S::f32s],
+        margins: &mut [S::f32s],
+        fetch: &impl Fn(Range<usize>),
+    ) -> usize {
+        let Product { stride, used, .. } = self;
+        let (blocks, rest) = rows[first..].as_chunks::<R>();
+        let margins = margins[first * stride..].chunks_exact_mut(R * stride);
+        for (block, (rows, margins)) in blocks.iter().zip(margins).enumerate() {
+            fetch(first + block * R..first + (block + 1) * R);
+            for vector in 0..used {
+                let sums = self.multiply_rows::<R>(rows, &weights[vector..], vector);
+                margins.chunks_exact_mut(stride).zip(sums).for_each(|(margins, sum)| margins[vector] = sum);
+            }
+        }
+        rows.len() - rest.len()
+    }
+
+    /// One vector of the margins of `R` rows.
+    #[inline(always)]
+    fn multiply_rows<const R: usize>(self, rows: &[&[f32]; R], weights: &[S::f32s], vector: usize) -> [S::f32s; R] {
+        let Product { simd, stride, .. } = self;
+        let whole = rows[0].len() / 2;
+        let pairs = rows.map(|row| &row.as_chunks::<2>().0[..whole]);
+        let mut sums = [simd.splat_f32s(0.0); R];
+        for pair in 0..whole {
+            let weights = weights[pair * stride];
+            for r in 0..R {
+                sums[r] = simd.mul_add_f32s(weights, splat_pair(simd, &pairs[r][pair], vector), sums[r]);
+            }
+        }
+        let weights = weights[whole * stride];
         for r in 0..R {
-            sums[r] = N::plus_multiple(simd, sums[r], weights[vector], N::splat(simd, rows[r][j]));
+            sums[r] = simd.mul_add_f32s(weights, splat_pair(simd, &end(rows[r]), vector), sums[r]);
         }
+        sums
     }
-    sums
-}
 
-/// `sums += X^T G` for rows of `X`: as many lines for each column as `g` has for each row, `width` lanes in use. To sums behind those
-/// of the columns the rows of `g` are added as they are.
-pub(super) fn add_transposed<N: Number + Vectors, const L: usize>(
-    rows: &[&[N]],
-    g: &[[N; L]],
-    sums: &mut [[N; L]],
-    width: usize,
-) {
-    let (g, sums) = (g.as_flattened(), sums.as_flattened_mut());
-    dispatch(Transposed { rows, g, sums, width, stride: stride::<L>(width) });
-}
-
-struct Transposed<'t, N> {
-    rows: &'t [&'t [N]],
-    g: &'t [N],
-    sums: &'t mut [N],
-    width: usize,
-    stride: usize,
-}
-
-impl<N: Number + Vectors> WithSimd for Transposed<'_, N> {
-    type Output = ();
-
+    /// The sums over the rows for the `whole` pairs of columns, `K` of them at a time; the last ones together with some before them.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (rows, width) = (self.rows, self.width);
-        let (g, sums) = (N::vectors::<S>(self.g), N::vectors_mut::<S>(self.sums));
-        let (used, stride) = (width.div_ceil(lanes::<S, N>()), self.stride / lanes::<S, N>());
-        let Some(first_row) = rows.first() else { return };
-        let cols = first_row.len();
-        let (sums, intercept) = sums.split_at_mut(cols * stride);
-        for (vector, sum) in intercept.iter_mut().enumerate() {
-            // Several sums do not wait for each other.
-            let mut parts = [N::splat(simd, N::default()); AT_ONCE];
-            for block in g.chunks(AT_ONCE * stride) {
-                for (part, g) in parts.iter_mut().zip(block.chunks_exact(stride)) {
-                    *part = N::plus(simd, *part, g[vector]);
-                }
-            }
-            *sum = parts.into_iter().fold(*sum, |sum, part| N::plus(simd, sum, part));
-        }
-        let whole = cols / AT_ONCE * AT_ONCE;
-        for first in (0..whole).step_by(AT_ONCE) {
-            let sums = &mut sums[first * stride..(first + AT_ONCE) * stride];
+    fn sums<const K: usize>(self, rows: &[&[f32]], g: &[S::f32s], whole: usize, sums: &mut [S::f32s]) {
+        let Product { simd, stride, used } = self;
+        for first in (0..whole).step_by(K) {
+            let first = first.min(whole - K);
             for vector in 0..used {
-                let mut at = [N::splat(simd, N::default()); AT_ONCE];
-                at.iter_mut().zip(sums.chunks_exact(stride)).for_each(|(at, sums)| *at = sums[vector]);
-                let at = multiply_columns(simd, at, rows, first, g, stride, vector);
-                sums.chunks_exact_mut(stride).zip(at).for_each(|(sums, at)| sums[vector] = at);
-            }
-        }
-        if whole < cols && cols >= AT_ONCE {
-            // Together with some of the columns before, whose products are dropped.
-            let first = cols - AT_ONCE;
-            for vector in 0..used {
-                let none = [N::splat(simd, N::default()); AT_ONCE];
-                let products = multiply_columns(simd, none, rows, first, g, stride, vector);
-                for (sums, product) in sums.chunks_exact_mut(stride).skip(first).zip(products).skip(whole - first) {
-                    sums[vector] = N::plus(simd, sums[vector], product);
+                let mut at = [simd.splat_f32s(0.0); K];
+                for (row, g) in rows.iter().zip(g.chunks_exact(stride)) {
+                    let pairs: &[[f32; 2]; K] = row.as_chunks::<2>().0[first..].first_chunk().expect("pairs of a row");
+                    for k in 0..K {
+                        at[k] = simd.mul_add_f32s(g[vector], splat_pair(simd, &pairs[k], vector), at[k]);
+                    }
                 }
-            }
-            return;
-        }
-        for (column, sums) in sums.chunks_exact_mut(stride).enumerate().skip(whole) {
-            for (vector, sum) in sums[..used].iter_mut().enumerate() {
-                [*sum] = multiply_columns(simd, [*sum], rows, column, g, stride, vector);
+                for k in 0..K {
+                    sums[(first + k) * stride + vector] = at[k];
+                }
             }
         }
     }
-}
 
-/// One vector of `sums + X^T G`, for `K` columns of `X`.
-#[inline(always)]
-fn multiply_columns<S: Simd, N: Number + Vectors, const K: usize>(
-    simd: S,
-    mut sums: [N::Vector<S>; K],
-    rows: &[&[N]],
-    first: usize,
-    g: &[N::Vector<S>],
-    stride: usize,
-    vector: usize,
-) -> [N::Vector<S>; K] {
-    for (row, g) in rows.iter().zip(g.chunks_exact(stride)) {
-        let x: &[N; K] = row[first..].first_chunk().expect("columns lie within the row");
-        for k in 0..K {
-            sums[k] = N::plus_multiple(simd, sums[k], g[vector], N::splat(simd, x[k]));
+    /// Those for what the rows end with.
+    #[inline(always)]
+    fn closing_sums(self, rows: &[&[f32]], g: &[S::f32s], sums: &mut [S::f32s]) {
+        const ONCE: usize = 8;
+        let Product { simd, stride, used } = self;
+        for vector in 0..used {
+            // Several sums do not wait for each other.
+            let mut parts = [simd.splat_f32s(0.0); ONCE];
+            for (rows, g) in rows.chunks(ONCE).zip(g.chunks(ONCE * stride)) {
+                for ((part, row), g) in parts.iter_mut().zip(rows).zip(g.chunks_exact(stride)) {
+                    *part = simd.mul_add_f32s(g[vector], splat_pair(simd, &end(row), vector), *part);
+                }
+            }
+            sums[vector] = parts.into_iter().fold(simd.splat_f32s(0.0), |sum, part| simd.add_f32s(sum, part));
         }
     }
-    sums
 }

@@ -56,10 +56,8 @@ fn subtract_largest(margins: &mut [f64], y: &[f64], own: &mut [f64], classes: us
 /// Divides each row by its sum, which goes into `totals`.
 #[inline(always)]
 fn normalise(exponentials: &mut [f64], totals: &mut [f64], classes: usize) {
-    for (row, total) in exponentials.chunks_exact(classes).zip(&mut *totals) {
-        *total = row.iter().sum();
-    }
     for (row, total) in exponentials.chunks_exact_mut(classes).zip(totals) {
+        *total = row.iter().sum();
         let inverse = 1.0 / *total;
         row.iter_mut().for_each(|m| *m *= inverse);
     }
