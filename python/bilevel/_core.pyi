@@ -69,6 +69,7 @@ class CandidateRecord(TypedDict):
     penalties: str
     law: str
     hyperparameters: int
+    rows: int
     train_loss: float
     validation_loss: float
     validation_std_error: float | None

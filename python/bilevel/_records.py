@@ -104,6 +104,9 @@ class Candidate(NamedTuple):
         How freely the penalties were tuned.
     n_hyperparameters : int
         Number of hyperparameters.
+    n_rows : int
+        Number of rows that its fit is on: all, or those on which the candidates were compared, where a
+        candidate was ruled out there and tuning it once more would have taken long.
     train_loss : float
         Mean loss on the training rows.
     validation_loss : float
@@ -122,6 +125,7 @@ class Candidate(NamedTuple):
     penalties: str
     law: str
     n_hyperparameters: int
+    n_rows: int
     train_loss: float
     validation_loss: float
     validation_std_error: float
@@ -149,6 +153,7 @@ def candidate(record: _core.CandidateRecord) -> Candidate:
         penalties=record["penalties"],
         law=record["law"],
         n_hyperparameters=record["hyperparameters"],
+        n_rows=record["rows"],
         train_loss=record["train_loss"],
         validation_loss=record["validation_loss"],
         validation_std_error=float("nan") if error is None else error,

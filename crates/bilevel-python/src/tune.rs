@@ -143,6 +143,7 @@ fn candidate<'py>(py: Python<'py>, candidate: &Candidate) -> PyResult<Bound<'py,
     record.set_item("penalties", candidate.penalties.name())?;
     record.set_item("law", candidate.law.to_string())?;
     record.set_item("hyperparameters", candidate.hyperparameters)?;
+    record.set_item("rows", candidate.rows)?;
     record.set_item("train_loss", candidate.train.loss)?;
     record.set_item("validation_loss", candidate.validation.loss)?;
     record.set_item("validation_std_error", candidate.validation.std_error)?;

@@ -63,6 +63,8 @@ impl Default for Newton {
 const LONGEST: f64 = 1e9;
 /// Steps of conjugate gradients above which their preconditioner is made anew.
 const NEAR_STEPS: usize = 20;
+/// Fraction of the loss below which a predicted decrease may be lost in the precision of values, single at least.
+const IMPRECISION: f64 = 1e-4;
 /// Halvings of a step before the line search gives up.
 const BACKTRACKS: usize = 40;
 
@@ -94,10 +96,13 @@ impl Newton {
             return Err(Error::numeric("the lower-level loss is not finite at the starting point")
                 .remedy("check the data for huge values, or standardise the features"));
         }
-        let (first_norm, first_value) = (vector::norm(&gradient), value);
+        let first_norm = vector::norm(&gradient);
+        let mut previous_value = value;
         let mut kept = nearby;
         let mut status = Status::StepLimit;
         let mut iterations = 0;
+        // Whether no step along the last direction lowered the loss, so that the next one is damped.
+        let mut refused = false;
         while iterations < self.iterations {
             stop.check()?;
             let norm = vector::norm(&gradient);
@@ -108,8 +113,12 @@ impl Newton {
             let curvature = loss.curvature(w, lambda);
             work += Work::hessian_product(rows);
             let forcing = (norm / first_norm).sqrt();
-            let (spent, damped) =
-                self.step_direction(&*curvature, &gradient, forcing, rows, &mut kept, &mut step, &mut workspace, stop)?;
+            let system = System { curvature: &*curvature, gradient: &gradient, rows, stop };
+            let (spent, damped) = if refused {
+                (self.damped_direction(&system, forcing, &mut step, &mut workspace)?, true)
+            } else {
+                self.direction(&system, forcing, &mut kept, &mut step, &mut workspace)?
+            };
             work += spent;
             drop(curvature);
             let decrease = 0.5 * vector::dot(&gradient, &step);
@@ -118,8 +127,8 @@ impl Newton {
                     .remedy("raise the smallest penalty (--lambda-min) or standardise the features"));
             }
             iterations += 1;
-            // Where the least value is 0, rounding is relative to what it was, and to `w`.
-            let scale = value.abs().max(f64::EPSILON * first_value.abs()).max(f64::MIN_POSITIVE);
+            // Where the least value is 0, rounding is relative to what it was before, and to `w`.
+            let scale = value.abs().max(f64::EPSILON * previous_value.abs()).max(f64::MIN_POSITIVE);
             let unmoved = vector::norm(&step) <= f64::EPSILON * vector::norm(w);
             let small = !damped && (decrease <= self.tolerance * scale || unmoved);
             let mut length = 1.0;
@@ -141,7 +150,7 @@ impl Newton {
                 if trial_value <= value - 2e-4 * length * decrease + rounding && vector::all_finite(&trial_gradient) {
                     w.copy_from_slice(&trial);
                     std::mem::swap(&mut gradient, &mut trial_gradient);
-                    value = trial_value;
+                    previous_value = std::mem::replace(&mut value, trial_value);
                     accepted = true;
                     break;
                 }
@@ -167,9 +176,16 @@ impl Newton {
                 status = Status::Converged;
                 break;
             }
-            if !accepted {
+            if accepted {
+                refused = false;
+            } else if decrease <= IMPRECISION * scale {
                 status = Status::Stagnated;
                 break;
+            } else if damped {
+                return Err(Error::numeric("no step along the gradient of the lower level lowers its loss")
+                    .remedy("check that value and gradient belong together, or standardise the features"));
+            } else {
+                refused = true;
             }
         }
         let info = Info { status, steps: iterations, residual: Some(vector::norm(&gradient)), work };
@@ -177,82 +193,55 @@ impl Newton {
     }
 
     /// `step = H^{-1} gradient`: by conjugate gradients with the factorisation at hand where they converge for half the
-    /// cost of a new one, else by a new one, else by conjugate gradients with the diagonal. Where `H` is singular, the step
-    /// of `H + |gradient| I`, and true beside the work.
-    #[allow(clippy::too_many_arguments)]
-    fn step_direction(
+    /// cost of a new one, else by a new one, else by conjugate gradients with the diagonal. Where `H` is singular, the damped
+    /// direction, and true beside the work.
+    fn direction(
         &self,
-        curvature: &dyn Curvature,
-        gradient: &[f64],
+        system: &System<'_>,
         forcing: f64,
-        rows: usize,
         kept: &mut Option<Box<dyn Factorization>>,
         step: &mut [f64],
         workspace: &mut CgWorkspace,
-        stop: &StopSignal,
     ) -> Result<(Work, bool)> {
+        let System { curvature, stop, .. } = *system;
         let mut work = Work::default();
-        let mut damping = 0.0;
-        let mut solve = |steps, tolerance, preconditioner: Preconditioner<'_>, damping: f64, step: &mut [f64]| {
-            step.fill(0.0);
-            let product = |v: &[f64], out: &mut [f64]| {
-                curvature.product(v, out);
-                if damping > 0.0 {
-                    vector::axpy(damping, v, out);
+        if self.direction == NewtonDirection::Factorized {
+            let affordable = (curvature.factorization_cost() / 2.0) as usize;
+            if let Some(factorization) = kept.as_deref().filter(|_| affordable >= 2) {
+                let cg = ConjugateGradient { steps: affordable, tolerance: forcing.clamp(1e-4, 0.05) };
+                let info = system.solve(cg, Preconditioner::Factorized(factorization), 0.0, step, workspace)?;
+                work += info.work;
+                if info.status == Status::Converged {
+                    return Ok((work, false));
                 }
-            };
-            ConjugateGradient { steps, tolerance }.solve_until(
-                product,
-                preconditioner,
-                gradient,
-                step,
-                rows,
-                workspace,
-                stop,
-            )
-        };
-        let steps = match self.direction {
-            NewtonDirection::ConjugateGradients { steps } => steps,
-            NewtonDirection::Factorized => {
-                let affordable = (curvature.factorization_cost() / 2.0) as usize;
-                if let Some(factorization) = kept.as_deref().filter(|_| affordable >= 2) {
-                    let nearby = Preconditioner::Factorized(factorization);
-                    let info = solve(affordable, forcing.clamp(1e-4, 0.05), nearby, 0.0, step)?;
-                    work += info.work;
-                    if info.status == Status::Converged {
+            }
+            *kept = None;
+            let singular = match curvature.factorize(stop) {
+                Some(Ok(factorization)) => {
+                    step.copy_from_slice(system.gradient);
+                    factorization.solve_in_place(step);
+                    work += Work { factorizations: 1, ..Work::default() };
+                    let along = vector::dot(system.gradient, step);
+                    if along.is_finite() && along > 0.0 {
+                        *kept = Some(factorization);
                         return Ok((work, false));
                     }
+                    // But for rounding.
+                    true
                 }
-                *kept = None;
-                match curvature.factorize(stop) {
-                    Some(Ok(factorization)) => {
-                        step.copy_from_slice(gradient);
-                        factorization.solve_in_place(step);
-                        work += Work { factorizations: 1, ..Work::default() };
-                        let along = vector::dot(gradient, step);
-                        if along.is_finite() && along > 0.0 {
-                            *kept = Some(factorization);
-                            return Ok((work, false));
-                        }
-                        // Singular but for rounding.
-                        damping = vector::norm(gradient);
-                    }
-                    Some(Err(error)) if !error.is_numeric() => return Err(error),
-                    Some(Err(_)) => damping = vector::norm(gradient),
-                    None => {}
-                }
-                10 * step.len() + 100
+                Some(Err(error)) if !error.is_numeric() => return Err(error),
+                Some(Err(_)) => true,
+                None => false,
+            };
+            if singular {
+                return Ok((work + self.damped_direction(system, forcing, step, workspace)?, true));
             }
-        };
-        let mut diagonal = vec![0.0; step.len()];
-        curvature.diagonal(&mut diagonal);
-        let tolerance = forcing.clamp(1e-6, 0.1);
+        }
+        let cg = self.conjugate_gradient(forcing, step.len());
         // Where the Hessian is factorised, what was kept has served already, and none is left.
-        if damping == 0.0
-            && let Some(near) = kept.take().map(Ok).or_else(|| curvature.preconditioner(stop))
-        {
+        if let Some(near) = kept.take().map(Ok).or_else(|| curvature.preconditioner(stop)) {
             let near = near?;
-            let info = solve(steps, tolerance, Preconditioner::Factorized(&*near), 0.0, step)?;
+            let info = system.solve(cg, Preconditioner::Factorized(&*near), 0.0, step, workspace)?;
             work += info.work;
             // A new one next time where this one has become a poor one.
             if info.steps <= NEAR_STEPS {
@@ -262,18 +251,70 @@ impl Newton {
                 return Ok((work, false));
             }
         }
-        if damping == 0.0 {
-            let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), 0.0, step)?;
-            work += info.work;
-            if info.status.is_usable() {
-                return Ok((work, false));
-            }
-            damping = vector::norm(gradient);
+        let mut diagonal = vec![0.0; step.len()];
+        curvature.diagonal(&mut diagonal);
+        let info = system.solve(cg, Preconditioner::Diagonal(&diagonal), 0.0, step, workspace)?;
+        work += info.work;
+        if info.status.is_usable() {
+            return Ok((work, false));
         }
+        Ok((work + self.damped_direction(system, forcing, step, workspace)?, true))
+    }
+
+    /// `step = (H + |gradient| I)^{-1} gradient`, which is no longer than 1.
+    fn damped_direction(
+        &self,
+        system: &System<'_>,
+        forcing: f64,
+        step: &mut [f64],
+        workspace: &mut CgWorkspace,
+    ) -> Result<Work> {
+        let damping = vector::norm(system.gradient);
+        let mut diagonal = vec![0.0; step.len()];
+        system.curvature.diagonal(&mut diagonal);
         diagonal.iter_mut().for_each(|h| *h += damping);
-        let info = solve(steps, tolerance, Preconditioner::Diagonal(&diagonal), damping, step)?;
-        work += info.usable("Newton direction of the lower level")?.work;
-        Ok((work, true))
+        let cg = self.conjugate_gradient(forcing, step.len());
+        let info = system.solve(cg, Preconditioner::Diagonal(&diagonal), damping, step, workspace)?;
+        Ok(info.usable("Newton direction of the lower level")?.work)
+    }
+
+    fn conjugate_gradient(&self, forcing: f64, dim: usize) -> ConjugateGradient {
+        let steps = match self.direction {
+            NewtonDirection::ConjugateGradients { steps } => steps,
+            NewtonDirection::Factorized => 10 * dim + 100,
+        };
+        ConjugateGradient { steps, tolerance: forcing.clamp(1e-6, 0.1) }
+    }
+}
+
+/// The system `H step = gradient` at one iterate.
+#[derive(Clone, Copy)]
+struct System<'a> {
+    curvature: &'a dyn Curvature,
+    gradient: &'a [f64],
+    /// Rows that a product with `H` visits.
+    rows: usize,
+    stop: &'a StopSignal,
+}
+
+impl System<'_> {
+    /// Solves `(H + damping I) step = gradient` from zero.
+    fn solve(
+        &self,
+        cg: ConjugateGradient,
+        preconditioner: Preconditioner<'_>,
+        damping: f64,
+        step: &mut [f64],
+        workspace: &mut CgWorkspace,
+    ) -> Result<Info> {
+        step.fill(0.0);
+        let product = |v: &[f64], out: &mut [f64]| {
+            self.curvature.product(v, out);
+            if damping > 0.0 {
+                vector::axpy(damping, v, out);
+            }
+        };
+        cg.solve_until(product, preconditioner, self.gradient, step, self.rows, workspace, self.stop)
     }
 }
 

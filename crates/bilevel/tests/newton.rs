@@ -160,3 +160,52 @@ fn many_outputs_are_preconditioned_by_blocks() {
     let products = minimum.info.work.hessian_products as f64 / n as f64;
     assert!(products < 400.0, "{products} products in {} iterations", minimum.info.steps);
 }
+
+/// Most rows are fitted with certainty: a few make up the Hessian, and are those that the blocks are made of. What all classes have
+/// in common only the penalty holds.
+#[test]
+fn blocks_know_the_rows_that_count() {
+    let (n, p, classes) = (6000, 650, 10);
+    let mut rng = Rng::stream(4, Purpose::Start, 0);
+    let values: Vec<f32> = (0..n * p).map(|_| rng.normal() as f32).collect();
+    let truth: Vec<f64> = (0..p * classes).map(|_| rng.normal()).collect();
+    let margin =
+        |i: usize, c: usize| (0..p).map(|j| f64::from(values[i * p + j]) * truth[j * classes + c]).sum::<f64>();
+    let y: Vec<f64> = (0..n)
+        .map(|i| (0..classes).max_by(|&a, &b| margin(i, a).total_cmp(&margin(i, b))).unwrap_or(0) as f64)
+        .collect();
+    let design = DesignMatrix::DenseF32(DenseMatrix::new(n, p, values));
+    let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(n), Loss::Softmax { classes }, true);
+    let glm = Glm::new(risk, Penalty::PerClass { outputs: classes });
+    let lambda: Vec<f64> = (0..classes).map(|c| -10.0 + 0.1 * c as f64).collect();
+    let direction = NewtonDirection::ConjugateGradients { steps: 2000 };
+    let newton = Newton { direction, tolerance: 1e-8, ..Newton::default() };
+    let mut w = vec![0.0; glm.dims().w];
+    let minimum = newton.minimize(&glm, &lambda, &mut w, None, &StopSignal::never()).unwrap();
+    let products = minimum.info.work.hessian_products as f64 / n as f64;
+    assert!(products < 350.0, "{products} products in {} iterations", minimum.info.steps);
+}
+
+/// Far from the minimum rows are certain and wrong, or their loss is beyond all measure: the Hessian says nothing of where it is.
+#[test]
+fn a_start_without_curvature_leads_to_the_minimum() {
+    for (loss, name, rows, lambda, size) in [
+        (Loss::Logistic, "heart_scale.gz", 270, -8.0, 500.0),
+        (Loss::Logistic, "heart_scale.gz", 270, -14.0, -3000.0),
+        (Loss::Softmax { classes: 10 }, "pendigits.gz", 500, -6.0, 100.0),
+        (Loss::Poisson, "abalone_scale.bz2", 1000, -6.0, 40.0),
+    ] {
+        let data = Bundled::read(name, rows);
+        let glm = Glm::new(data.risk(0..rows, loss, true), Penalty::Shared);
+        let solve = |mut w: Vec<f64>| {
+            let minimum = Newton::default().minimize(&glm, &[lambda], &mut w, None, &StopSignal::never());
+            let minimum = minimum.unwrap_or_else(|error| panic!("{loss:?} from {size}: {error}"));
+            assert_eq!(minimum.info.status, Status::Converged, "{loss:?} from {size}");
+            w
+        };
+        let near = solve(vec![0.0; glm.dims().w]);
+        let far = solve((0..glm.dims().w).map(|j| if j % 3 == 0 { size } else { 0.5 * size }).collect());
+        let apart = vector::distance(&near, &far) / vector::norm(&near);
+        assert!(apart < 1e-5, "{loss:?} from {size}: {apart}");
+    }
+}

@@ -97,3 +97,25 @@ fn the_answer_depends_on_the_seed_and_not_on_the_threads() {
     }
     assert_ne!(one.lambda, in_pool(1, 4).lambda);
 }
+
+/// Where fits take long, what the comparison ruled out is not tuned again; the first of the comparison is where the rest
+/// begins, which finds what a search over all penalties finds.
+#[test]
+fn what_was_ruled_out_is_not_tuned_again_where_fits_take_long() {
+    let data = dataset("pendigits.gz", 1500);
+    let held_out = Criterion::HeldOut(0.3);
+    let auto = tuned(&data, Method::AidCg, Penalties::Auto, held_out.clone());
+    let of_all: Vec<_> = auto.candidates.iter().filter(|c| c.rows == auto.rows).collect();
+    let of_part: Vec<_> = auto.candidates.iter().filter(|c| c.rows < auto.rows).collect();
+    assert!(of_all.iter().any(|c| c.chosen) && !of_part.is_empty(), "{:?}", auto.candidates);
+    assert!(auto.notes.iter().any(|note| note.contains("ruled out")), "{:?}", auto.notes);
+    assert!(auto.candidates[0].label() == "untuned" && auto.candidates[1].label() == "shared");
+
+    let exact = tuned(&data, Method::Exact, Penalties::Auto, held_out.clone());
+    let labels = |tuned: &Tuned| tuned.candidates.iter().map(|c| c.label()).collect::<Vec<_>>();
+    assert_eq!(labels(&auto), labels(&exact));
+    assert!(exact.candidates.iter().all(|c| c.rows == exact.rows));
+    let shared = tuned(&data, Method::Exact, Penalties::Shared, held_out);
+    let found = auto.best_shared().unwrap().validation.loss;
+    assert!((found / criterion(&shared) - 1.0).abs() < 1e-5, "{found} against {}", criterion(&shared));
+}

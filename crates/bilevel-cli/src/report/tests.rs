@@ -26,6 +26,7 @@ fn tuned(kind: Loss, features: usize, monitored: bool) -> Tuned {
         penalties,
         law,
         hyperparameters,
+        rows: 100,
         train: metrics(loss - 0.02, kind),
         validation: metrics(loss, kind),
         monitor_loss: monitored.then_some(loss + 0.001),

@@ -25,7 +25,8 @@ pub struct BoundedLbfgs {
     pub iterations: usize,
     /// Stop when the largest component of the projected gradient of the objective, divided by its value, is below this.
     pub tolerance: f64,
-    /// Stop when five iterations together lower the objective by less than this fraction.
+    /// Stop when five iterations together lower the objective by less than this fraction. Steps that promise less than a fifth
+    /// of that are not tried.
     pub stall: f64,
     /// Largest change of any coordinate in one iteration.
     pub largest_move: f64,
@@ -43,6 +44,8 @@ impl Default for BoundedLbfgs {
 
 /// Iterations over which a stall is judged.
 const STALL_WINDOW: usize = 5;
+/// Part of the decrease that is a stall which a step must promise to be tried: with less, a window of them is one.
+const NEGLIGIBLE: f64 = 0.2;
 /// Shortenings of a step before the search gives up.
 const BACKTRACKS: usize = 20;
 
@@ -141,7 +144,8 @@ impl BoundedLbfgs {
                 }
                 domain.project(&mut trial);
                 let slope: f64 = (0..m).map(|j| gradient[j] * (trial[j] - lambda[j])).sum();
-                if slope >= 0.0 {
+                // Nor is there anything to gain from steps that would promise less than what counts as a stall.
+                if slope >= 0.0 || -slope < NEGLIGIBLE * self.stall * value.abs() {
                     break;
                 }
                 match evaluate(&trial, &mut work) {

@@ -92,6 +92,7 @@ pub(super) fn candidate(
         penalties: tried.spec.penalties,
         law: tried.spec.law,
         hyperparameters: tried.lambda.len(),
+        rows: division.refit.len(),
         train: metrics(&division.refit, loss, &w, room),
         validation: fold_metrics(division, loss, &tried.fold_w, room),
         monitor_loss: monitor.map(|j| j.loss),
@@ -101,33 +102,38 @@ pub(super) fn candidate(
     }
 }
 
-/// The usual penalty, fitted, and as the user is shown it.
+/// The usual penalty, fitted, and as the user is shown it. Where fits take long, they begin at those of `kept`.
 ///
 /// # Errors
 /// Interrupted, when the user asks to stop.
 pub(super) fn untuned<'a>(
     division: &Division<'a>,
     model: &Model<'_>,
+    kept: &Tried<'a>,
     test: Option<&EmpiricalRisk<'_>>,
     context: &mut Context<'_>,
 ) -> Result<(Tried<'a>, Candidate)> {
     let lambda = [untuned_lambda(division.refit.len(), context.bounds)];
     let loss = division.refit.loss();
-    let solving = context.afterwards(model.engine).ok_or_else(Error::interrupted)?;
-    let mut fit_rows = |risk: &EmpiricalRisk<'a>| -> Result<Fitted<'a>> {
-        let (w, info) = fit(risk, &Penalty::Shared, &lambda, &solving, None)?;
+    let solving = context.afterwards(model.engine.for_comparison()).ok_or_else(Error::interrupted)?;
+    let mut fit_rows = |risk: &EmpiricalRisk<'a>, near: Option<&Fitted<'a>>| -> Result<Fitted<'a>> {
+        let near = near.filter(|_| !model.engine.is_cheap());
+        let (w, info) = fit(risk, &Penalty::Shared, &lambda, &solving, near)?;
         context.work += info.ok_or_else(Error::interrupted)?.work;
         Ok(w)
     };
-    let fitted = fit_rows(&division.refit)?;
+    let fitted = fit_rows(&division.refit, kept.w.as_ref())?;
     let room = &mut Vec::new();
-    let fold_w = division.folds.iter().map(|fold| fit_rows(&fold.fitted)).collect::<Result<Vec<_>>>()?;
+    let fold_w = (division.folds.iter().enumerate())
+        .map(|(k, fold)| fit_rows(&fold.fitted, kept.fold_w.get(k)))
+        .collect::<Result<Vec<_>>>()?;
     let w = fitted.parameters();
     let candidate = Candidate {
         role: CandidateRole::Untuned,
         penalties: Penalties::Shared,
         law: Law::Free,
         hyperparameters: 1,
+        rows: division.refit.len(),
         train: metrics(&division.refit, loss, &w, room),
         validation: fold_metrics(division, loss, &fold_w, room),
         monitor_loss: None,

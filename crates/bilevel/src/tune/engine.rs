@@ -29,6 +29,10 @@ const DUAL_TOLERANCE: f64 = 1e-4;
 const DUAL_ITERATIONS: usize = 15;
 /// Relative accuracy of hypergradients that comes of both.
 const DUAL_ACCURACY: f64 = 1e-3;
+/// Relative accuracy of hypergradients by conjugate gradients.
+const ITERATIVE_ACCURACY: f64 = 1e-4;
+/// Newton's tolerance where figures are only compared with.
+const COMPARED: f64 = 1e-3;
 /// Iterations, and products in each, of a fit once time is over: enough for a usable model from a warm start.
 const HURRIED: (usize, usize) = (2, 20);
 /// Iterations, and products in each, while there is time.
@@ -57,7 +61,11 @@ impl Engine {
 
     /// Slopes below this fraction of the value cannot be told from zero.
     pub(super) fn accuracy(self) -> f64 {
-        if let Engine::Dual { .. } = self { DUAL_ACCURACY } else { 0.0 }
+        match self {
+            Engine::Direct { .. } => 0.0,
+            Engine::Iterative { .. } => ITERATIVE_ACCURACY,
+            Engine::Dual { .. } => DUAL_ACCURACY,
+        }
     }
 
     /// Passes of the shortest fit from a near start that is worth beginning.
@@ -66,6 +74,20 @@ impl Engine {
             Engine::Direct { .. } | Engine::Iterative { .. } => 6.0,
             // A basis and a preconditioner first.
             Engine::Dual { .. } => 40.0,
+        }
+    }
+
+    /// Whether a fit is cheap enough to be made for candidates that are known not to be chosen.
+    pub(super) fn is_cheap(self) -> bool {
+        matches!(self, Engine::Direct { .. })
+    }
+
+    /// The same engine for figures that are only compared with: to the digits that are shown.
+    pub(super) fn for_comparison(self) -> Engine {
+        match self {
+            Engine::Direct { .. } => self,
+            Engine::Iterative { tolerance } => Engine::Iterative { tolerance: tolerance.max(COMPARED) },
+            Engine::Dual { tolerance } => Engine::Dual { tolerance: tolerance.max(COMPARED) },
         }
     }
 

@@ -1,15 +1,18 @@
 //! Which kinds of penalty are tried, and how they are told apart: by rows that steered none of them.
 
+use super::compare::candidate;
 use super::context::{Context, Spec};
 use super::judging::lacking_class;
 use super::options::Penalties;
-use super::outcome::Law;
+use super::outcome::{Candidate, CandidateRole, Law};
 use super::partition::{Judges, Partition};
 use super::path::{Division, Model, Tried, run_path};
-use super::select::{Judged, Watched, judge};
+use super::select::{Judged, Watched, choose, judge};
 use crate::Error;
 use crate::data::Dataset;
-use crate::problems::glm::Loss;
+use crate::problems::glm::{EmpiricalRisk, Loss};
+use crate::sample::Sample;
+use crate::upper::UpperObjective;
 
 /// Rows of which a single monitor part is representative enough; fewer are rotated through four parts.
 const ONE_MONITOR_FROM: usize = 10_000;
@@ -44,6 +47,16 @@ pub(super) fn specs(penalties: Penalties, data: &Dataset, loss: Loss) -> Vec<Spe
     specs
 }
 
+/// The log-penalties `start` as those of the candidates they are for: their mean for a shared one, and if there are several,
+/// themselves for the kind that was asked for.
+pub(super) fn given(start: &[f64], penalties: Penalties) -> Vec<(Spec, Vec<f64>)> {
+    let mut known = vec![(Spec::SHARED, vec![start.iter().sum::<f64>() / start.len().max(1) as f64])];
+    if start.len() > 1 {
+        known.push((Spec { penalties, law: Law::Free }, start.to_vec()));
+    }
+    known
+}
+
 /// What was tried on parts of the rows while others looked on.
 #[derive(Default)]
 pub(super) struct Comparison<'a> {
@@ -58,6 +71,41 @@ pub(super) struct Comparison<'a> {
 impl Comparison<'_> {
     pub(super) fn judged(&self) -> Vec<Judged> {
         judge(&self.paths.iter().map(|(part, path)| Watched::new(part, path)).collect::<Vec<_>>())
+    }
+
+    /// The candidate that the rows that looked on prefer.
+    pub(super) fn preferred(&self, judged: &[Judged], whole: &Division<'_>) -> Spec {
+        let constant = UpperObjective::value(&whole.refit, &whole.refit.null_parameters(), &[], &Sample::Full);
+        // All losses are 0 at best.
+        let gain = self.paths.iter().map(|(_, path)| path[0].criterion).sum::<f64>() / self.paths.len().max(1) as f64;
+        choose(judged, constant, gain)
+    }
+
+    /// Adds those that were not tuned again to `candidates`, as they were in the comparison, and puts all in the order of `specs`.
+    /// Says so where there are any.
+    pub(super) fn add_ruled_out(
+        &self,
+        judged: &[Judged],
+        specs: &[Spec],
+        test: Option<&EmpiricalRisk<'_>>,
+        candidates: &mut Vec<Candidate>,
+    ) -> Option<String> {
+        let (part, path) = self.paths.first()?;
+        let is = |of: &Candidate, spec: Spec| {
+            of.role == CandidateRole::Tuned && (of.penalties, of.law) == (spec.penalties, spec.law)
+        };
+        let left: Vec<Candidate> = path
+            .iter()
+            .filter(|tried| !candidates.iter().any(|of| is(of, tried.spec)))
+            .map(|tried| candidate(tried, part, judged, test, false))
+            .collect();
+        if left.is_empty() {
+            return None;
+        }
+        candidates.extend(left);
+        candidates.sort_by_key(|of| specs.iter().position(|&spec| is(of, spec)));
+        let rows = part.refit.len();
+        Some(format!("candidates that were ruled out were tuned on {rows} rows and not on all again"))
     }
 }
 

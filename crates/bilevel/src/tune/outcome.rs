@@ -70,7 +70,10 @@ pub struct Candidate {
     pub law: Law,
     /// Number of hyperparameters.
     pub hyperparameters: usize,
-    /// Figures on the training rows.
+    /// Rows that its fit is on: all, or those on which the candidates were compared, where a candidate was ruled out there and
+    /// tuning it once more would have taken long.
+    pub rows: usize,
+    /// Figures on these rows.
     pub train: Metrics,
     /// Figures on the rows that steered the tuning (mean over folds).
     pub validation: Metrics,

@@ -133,11 +133,18 @@ pub(super) struct Model<'m> {
     pub engine: Engine,
     /// Scale of the criterion as a negative log-likelihood: 1 where it is one.
     pub likelihood: bool,
+    /// Log-penalties near which the search of a candidate begins, where some are known.
+    pub known: Vec<(Spec, Vec<f64>)>,
 }
 
 impl Model<'_> {
     pub(super) fn penalty(&self, penalties: Penalties) -> Penalty {
         penalty_of(penalties, self.groups, self.features, self.outputs)
+    }
+
+    /// The log-penalties near which the search of `spec` begins, where some are known.
+    fn known(&self, spec: Spec) -> Option<&[f64]> {
+        self.known.iter().find(|(of, _)| *of == spec).map(|(_, lambda)| &lambda[..])
     }
 
     /// The last candidate that one with free or shrunk penalties of this kind refines.
@@ -182,13 +189,14 @@ pub(super) fn run_path<'a>(
             objective.start_from(before);
         }
         let sampled = sampled_method(context.options.method);
+        let known = model.known(spec);
         let outcome = match (tried.first(), spec.law) {
             (None, _) => match sampled {
                 Some(method) => {
-                    let starts = scan_starts(context.bounds);
+                    let starts = known.map_or_else(|| scan_starts(context.bounds), |known| vec![known.to_vec()]);
                     descend_stochastic(&mut objective, division, &penalty, spec, starts, None, method, context)
                 }
-                None => best_shared(&mut objective, context).map(|found| {
+                None => best_shared(&mut objective, known.map(|known| known[0]), context).map(|found| {
                     knees = found.knees;
                     (vec![found.lambda], found.reason)
                 }),
@@ -202,11 +210,8 @@ pub(super) fn run_path<'a>(
             }
             (Some(shared), _) => {
                 let start = model.coarser(&tried, spec.penalties).unwrap_or(shared);
-                let asked = context.options.start.as_ref().filter(|_| context.options.penalties == spec.penalties);
-                let given = asked.filter(|start| start.len() == penalty.hyperparameters()).cloned();
-                let known = given.is_some();
-                let mut starts = vec![given.unwrap_or_else(|| model.refine(start, &penalty))];
-                if !known && start.spec == Spec::SHARED && !objective.engine().is_steep() {
+                let mut starts = vec![known.map_or_else(|| model.refine(start, &penalty), <[f64]>::to_vec)];
+                if known.is_none() && start.spec == Spec::SHARED && !objective.engine().is_steep() {
                     let stronger = knees.iter().filter(|knee| **knee > shared.lambda[0] + 1.0);
                     starts.extend(stronger.map(|&knee| vec![knee; penalty.hyperparameters()]));
                 }

@@ -46,7 +46,7 @@ pub(super) fn refit<'a>(
     // Whoever interrupts waits: then nothing is fitted that would only be compared with.
     let interrupted = context.must_stop() && context.stopped() == Some(Stop::Interrupted);
     if !interrupted {
-        match untuned(whole, model, test, context) {
+        match untuned(whole, model, usual.as_ref().unwrap_or(&tried[chosen]), test, context) {
             Ok((fitted, mut candidate)) => {
                 let better = fitted.criterion < tried[chosen].criterion;
                 if usual.is_some() || (context.stopped() == Some(Stop::Time) && better) {

@@ -12,7 +12,7 @@ use super::ending::Ending;
 use super::engine::engine_for;
 use super::fitted::Fitted;
 use super::judging::{check_fits, judges};
-use super::kinds::{Comparison, compare_kinds, specs};
+use super::kinds::{Comparison, compare_kinds, given, specs};
 use super::model::target_numbers;
 use super::options::{Penalties, TuneOptions};
 use super::outcome::{Candidate, Tuned};
@@ -21,11 +21,8 @@ use super::path::{Division, Model, Tried, run_path};
 use super::problem::{Arranged, lambda_names, prepared};
 use super::progress::Observer;
 use super::refit::{Refitted, refit};
-use super::select::{Judged, choose};
 use crate::data::{Buffer, Dataset, RowRanges, Target};
 use crate::problems::glm::{EmpiricalRisk, Loss};
-use crate::sample::Sample;
-use crate::upper::UpperObjective;
 use crate::{Error, Result};
 
 pub(super) fn run(
@@ -62,12 +59,13 @@ pub(super) fn run(
 
     let division = partition.divide(None);
     check_fits(&division, &partition.rare, &data)?;
-    let model = Model {
+    let mut model = Model {
         groups: &data.groups,
         features: data.features(),
         outputs: loss.outputs(),
         engine: engine_for(options.method, &division.folds[0].fitted, 1e-6),
         likelihood: matches!(loss, Loss::Logistic | Loss::Softmax { .. } | Loss::Poisson),
+        known: options.start.as_deref().map(|start| given(start, options.penalties)).unwrap_or_default(),
     };
     let specs = specs(options.penalties, &data, loss);
     let mut notes = Vec::new();
@@ -78,17 +76,28 @@ pub(super) fn run(
     };
     notes.extend(comparison.note.take());
     let judged = comparison.judged();
-    let (whole, tried) = tune_all_rows(division, comparison, &specs, &model, &mut context, &mut notes)?;
-    context.end_search();
     let wanted = match options.penalties {
-        Penalties::Auto => preferred(&judged, &whole, &tried),
+        Penalties::Auto => comparison.preferred(&judged, &division),
         _ => specs[specs.len() - 1],
     };
+    // Where fits take long, what was ruled out is not tuned again, and the rest begins where it ended before.
+    let again: Vec<Spec> = match comparison.paths.first() {
+        Some((_, path)) if !model.engine.is_cheap() => {
+            model.known = path.iter().map(|tried| (tried.spec, tried.lambda.clone())).collect();
+            specs.iter().copied().filter(|spec| *spec == Spec::SHARED || *spec == wanted).collect()
+        }
+        _ => specs.clone(),
+    };
+    let (whole, tried) = tune_all_rows(division, &mut comparison, &again, &model, &mut context, &mut notes)?;
+    context.end_search();
     let chosen = tried.iter().position(|tried| tried.spec == wanted).unwrap_or(0);
 
     context.phase("fitting on all rows");
     let refitted = refit(&whole, &model, tried, chosen, test_risk.as_ref(), &mut context)?;
-    let candidates = refitted.candidates(&whole, &judged, test_risk.as_ref(), &mut context);
+    let mut candidates = refitted.candidates(&whole, &judged, test_risk.as_ref(), &mut context);
+    if context.stopped() != Some(Stop::Interrupted) {
+        notes.extend(comparison.add_ruled_out(&judged, &specs, test_risk.as_ref(), &mut candidates));
+    }
     let kept = refitted.kept();
     notes.extend(remarks(&refitted, &candidates, &whole, &context));
     let diagnostics = diagnostics(kept, &whole, test_risk.as_ref());
@@ -125,13 +134,14 @@ pub(super) fn run(
 /// Tunes the candidates on all rows. A tuning that was cut short before keeps what was last found on part of them.
 fn tune_all_rows<'a>(
     division: Division<'a>,
-    comparison: Comparison<'a>,
+    comparison: &mut Comparison<'a>,
     specs: &[Spec],
     model: &Model<'_>,
     context: &mut Context<'_>,
     notes: &mut Vec<String>,
 ) -> Result<(Division<'a>, Vec<Tried<'a>>)> {
-    let Comparison { mut paths, mut ended, .. } = comparison;
+    let Comparison { paths, ended, .. } = comparison;
+    let mut ended = ended.take();
     if ended.is_none() && (paths.is_empty() || !context.must_stop()) {
         context.phase("tuning on all rows");
         match run_path(&division, specs, model, context) {
@@ -152,13 +162,6 @@ fn tune_all_rows<'a>(
         (_, Some(error)) => Err(error),
         (_, None) => Err(Error::interrupted()),
     }
-}
-
-/// The candidate that the rows that looked on prefer.
-fn preferred(judged: &[Judged], whole: &Division<'_>, tried: &[Tried<'_>]) -> Spec {
-    let constant = UpperObjective::value(&whole.refit, &whole.refit.null_parameters(), &[], &Sample::Full);
-    // All losses are 0 at best.
-    choose(judged, constant, tried[0].criterion)
 }
 
 /// Predictions of what is kept against the truth: on the test rows, else on those that its folds did not fit.

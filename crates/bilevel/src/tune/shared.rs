@@ -50,13 +50,16 @@ pub(super) struct SharedOptimum {
 /// How much worse than the best the criterion may be at a knee.
 const KNEES: [f64; 2] = [0.01, 0.1];
 
-/// The minimum of `objective` over one log-penalty in the box; with a start of [`TuneOptions`] a local one near it.
-///
-/// [`TuneOptions`]: super::options::TuneOptions
-pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'_>) -> Result<SharedOptimum> {
+/// The minimum of `objective` over one log-penalty in the box; a local one near the log-penalty `near`, where that is given.
+pub(super) fn best_shared(
+    objective: &mut Objective<'_>,
+    near: Option<f64>,
+    context: &mut Context<'_>,
+) -> Result<SharedOptimum> {
     let (low, high) = context.bounds;
-    let (accuracy, steep) = (objective.engine().accuracy(), objective.engine().is_steep());
-    let (patience, worse) = match objective.engine() {
+    let engine = objective.engine();
+    let (accuracy, cheap, steep) = (engine.accuracy(), engine.is_cheap(), engine.is_steep());
+    let (patience, worse) = match engine {
         Engine::Direct { .. } => HOPELESS,
         Engine::Iterative { .. } => HOPELESS_ITERATIVE,
         Engine::Dual { .. } => HOPELESS_DUAL,
@@ -85,9 +88,8 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         Ok((Point { lambda, value, slope: slope[0] }, flow.is_break()))
     };
     let mut points: Vec<Point> = Vec::new();
-    if let Some(start) = &context.options.start {
-        let mean = start.iter().sum::<f64>() / start.len().max(1) as f64;
-        points = bracket(mean, (low, high), |lambda| evaluate(lambda, context))?;
+    if let Some(near) = near {
+        points = bracket(near, (low, high), |lambda| evaluate(lambda, context))?;
     }
     // From strong to weak penalties: each solution is a good start for the next.
     let count = if points.is_empty() { ((high - low) / SCAN_STEP).ceil().max(1.0) } else { -1.0 };
@@ -104,9 +106,11 @@ pub(super) fn best_shared(objective: &mut Objective<'_>, context: &mut Context<'
         points.push(point);
         best = best.min(point.value);
         hopeless = if point.value > best + worse * best.abs() { hopeless + 1 } else { 0 };
-        let flat =
-            steep && point.value < 0.9 * points[0].value && point.slope.abs() <= 10.0 * accuracy * point.value.abs();
-        if stop || flat || hopeless > patience {
+        let fallen = point.value < 0.9 * points[0].value;
+        let flat = steep && point.slope.abs() <= 10.0 * accuracy * point.value.abs();
+        // Past a minimum; beyond it fits only take longer.
+        let rising = !cheap && point.slope < 0.0;
+        if stop || (fallen && (flat || rising)) || hopeless > patience {
             break;
         }
     }

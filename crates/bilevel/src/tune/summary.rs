@@ -69,7 +69,9 @@ pub struct CandidateSummary {
     pub law: String,
     /// Number of hyperparameters.
     pub hyperparameters: usize,
-    /// Loss on the training rows.
+    /// Rows that its fit is on.
+    pub rows: usize,
+    /// Loss on these rows.
     pub train_loss: Option<f64>,
     /// Loss on the rows that steered.
     pub validation_loss: Option<f64>,
@@ -127,6 +129,7 @@ impl CandidateSummary {
             penalties: candidate.penalties,
             law: candidate.law.to_string(),
             hyperparameters: candidate.hyperparameters,
+            rows: candidate.rows,
             train_loss: finite(candidate.train.loss),
             validation_loss: finite(candidate.validation.loss),
             validation_accuracy: candidate.validation.accuracy,

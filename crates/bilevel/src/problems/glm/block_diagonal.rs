@@ -16,9 +16,14 @@ use crate::{Error, Result};
 /// Rows for each feature.
 const ROWS_PER_FEATURE: usize = 6;
 
-/// Cholesky factors of one block for each output.
+/// Rows whose second derivatives are looked at together.
+const CHUNK: usize = 4096;
+
+/// Cholesky factors of one block for each output, and what the penalty alone holds.
 struct BlockDiagonal {
     blocks: Vec<PackedCholesky>,
+    /// Strength `s_jc` of the penalty on each parameter.
+    strengths: Vec<f64>,
 }
 
 /// One block after the other: together they would take many times the memory of their factors.
@@ -33,25 +38,16 @@ pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal
     let mut diagonal = vec![0.0; risk.parameters()];
     curvature.diagonal(&mut diagonal);
     let penalty = curvature.penalty_diagonal();
-    let scale = risk.scale * risk.len() as f64 / rows as f64;
     let blocks = (0..outputs).map(|output| {
         stop.check()?;
+        let Picked { rows, weights } = Picked::new(curvature, output, rows);
         let mut block = Vec::with_capacity(size * size);
         block.resize(p * p, 0.0);
-        let (mut sums, mut total) = (vec![0.0; p], 0.0);
-        let mut position = 0;
-        for range in risk.rows.ranges() {
-            let span = range.start..range.end.min(range.start + rows - position);
-            let mut d = vec![0.0; span.len() * outputs];
-            let own = curvature.of_rows(position, span.len());
-            risk.loss.curvature_diagonal(own, curvature.weighting().of(span.clone()), &mut d);
-            let d: Vec<f64> = d.iter().skip(output).step_by(outputs).copied().collect();
-            position += span.len();
-            let pick = RowPick::Span(span);
-            risk.design.add_block_gram(&pick, &d, &mut block);
-            risk.design.add_block_transpose(&pick, &d, 1, &mut sums);
-            total += d.iter().sum::<f64>();
-        }
+        let mut sums = vec![0.0; p];
+        let pick = RowPick::List(&rows);
+        risk.design.add_block_gram(&pick, &weights, &mut block);
+        risk.design.add_block_transpose(&pick, &weights, 1, &mut sums);
+        let total: f64 = weights.iter().sum();
         stop.check()?;
         // Row after row, and each a little longer than in the Gram matrix: in its place, from the end.
         block.resize(size * size, 0.0);
@@ -60,14 +56,14 @@ pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal
         }
         for j in 0..p {
             let row = &mut block[j * size..][..=j];
-            row.iter_mut().for_each(|x| *x *= scale);
+            row.iter_mut().for_each(|x| *x *= risk.scale);
             let at = j * outputs + output;
             row[j] = diagonal[at].max(row[j] + penalty[at]);
         }
         if risk.intercept {
             let row = &mut block[p * size..];
-            row.iter_mut().zip(&sums).for_each(|(x, sum)| *x = sum * scale);
-            row[p] = total * scale + 1.0 / outputs as f64;
+            row.iter_mut().zip(&sums).for_each(|(x, sum)| *x = sum * risk.scale);
+            row[p] = total * risk.scale + 1.0 / outputs as f64;
         }
         // Column after column.
         for j in 0..size {
@@ -77,12 +73,68 @@ pub(super) fn block_diagonal(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal
         let factors = factors.ok_or_else(|| Error::numeric("a block of the Hessian is not positive definite"))?;
         Ok(factors.packed())
     });
-    Ok(Box::new(BlockDiagonal { blocks: blocks.collect::<Result<_>>()? }))
+    let blocks = blocks.collect::<Result<_>>()?;
+    let mut strengths = penalty;
+    // The gauge of the intercepts acts on what all have in common as a penalty of one on each would.
+    strengths[p * outputs..].fill(1.0);
+    Ok(Box::new(BlockDiagonal { blocks, strengths }))
+}
+
+/// Rows that stand for all in the block of one output.
+struct Picked {
+    rows: Vec<u32>,
+    /// What they count: about as many rows each, in second derivatives.
+    weights: Vec<f64>,
+}
+
+impl Picked {
+    /// At most `count` rows, each drawn with a probability in proportion to its second derivative `d_ic`: where most rows are
+    /// fitted with certainty, a few make up the Hessian. Systematic sampling over the rows in their order; all rows as they
+    /// are where there are no more.
+    fn new(curvature: &GlmCurvature<'_, '_>, output: usize, count: usize) -> Self {
+        let risk = &curvature.glm.risk;
+        let mut own = Vec::with_capacity(risk.len());
+        for range in risk.rows.ranges() {
+            for first in range.clone().step_by(CHUNK) {
+                let span = first..range.end.min(first + CHUNK);
+                let mut d = vec![0.0; span.len() * risk.outputs()];
+                let rows = curvature.of_rows(own.len(), span.len());
+                risk.loss.curvature_diagonal(rows, curvature.weighting().of(span).as_deref(), &mut d);
+                own.extend(d.iter().skip(output).step_by(risk.outputs()));
+            }
+        }
+        let all = risk.rows.ranges().iter().cloned().flatten();
+        if count >= own.len() {
+            return Picked { rows: all.map(|row| row as u32).collect(), weights: own };
+        }
+        let each = own.iter().sum::<f64>() / count as f64;
+        let mut picked = Picked { rows: Vec::with_capacity(count), weights: Vec::with_capacity(count) };
+        let (mut passed, mut drawn) = (0.0, 0.0);
+        for (row, d) in all.zip(own) {
+            passed += d;
+            let until = (passed / each + 0.5).floor();
+            if until > drawn {
+                picked.rows.push(row as u32);
+                picked.weights.push((until - drawn) * each);
+                drawn = until;
+            }
+        }
+        picked
+    }
 }
 
 impl Factorization for BlockDiagonal {
     fn solve_in_place(&self, b: &mut [f64]) {
         let outputs = self.blocks.len();
+        let shares: Vec<f64> = b
+            .chunks_exact_mut(outputs)
+            .zip(self.strengths.chunks_exact(outputs))
+            .map(|(b, s)| {
+                let share = b.iter().sum::<f64>() / s.iter().sum::<f64>();
+                b.iter_mut().zip(s).for_each(|(b, s)| *b -= share * s);
+                share
+            })
+            .collect();
         let solved: Vec<Vec<f64>> = self
             .blocks
             .par_iter()
@@ -95,6 +147,10 @@ impl Factorization for BlockDiagonal {
             .collect();
         for (output, own) in solved.iter().enumerate() {
             b.iter_mut().skip(output).step_by(outputs).zip(own).for_each(|(b, x)| *b = *x);
+        }
+        for ((b, s), share) in b.chunks_exact_mut(outputs).zip(self.strengths.chunks_exact(outputs)).zip(shares) {
+            let common = crate::vector::dot(s, b) / s.iter().sum::<f64>();
+            b.iter_mut().for_each(|b| *b += share - common);
         }
     }
 }
