@@ -72,7 +72,8 @@ class MinimizeResult:
     hypergradient : ndarray, structure or None
         The hypergradient there, where it was computed.
     success : bool
-        Whether the method came to rest by itself.
+        Whether the method came to rest by itself; not where no step from the start lowered the objective although
+        the hypergradient says so.
     status : str
         ``"stationary"``, ``"stalled"``, ``"iteration-limit"``, ``"time-limit"`` or ``"interrupted"``.
     message : str
@@ -269,7 +270,7 @@ def minimize(
             w=arranged(record["w"], lower.w_structure),
             objective=record["objective"],
             hypergradient=arranged(record["gradient"], lower.lam_structure),
-            success=record["status"] in ("stationary", "stalled"),
+            success=record["status"] == "stationary" or (record["status"] == "stalled" and record["iterations"] > 0),
             status=record["status"],
             message=record["message"],
             n_iter=record["iterations"],

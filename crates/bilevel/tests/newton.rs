@@ -193,7 +193,7 @@ fn a_start_without_curvature_leads_to_the_minimum() {
         (Loss::Logistic, "heart_scale.gz", 270, -8.0, 500.0),
         (Loss::Logistic, "heart_scale.gz", 270, -14.0, -3000.0),
         (Loss::Softmax { classes: 10 }, "pendigits.gz", 500, -6.0, 100.0),
-        (Loss::Poisson, "abalone_scale.bz2", 1000, -6.0, 40.0),
+        (Loss::Poisson, "abalone_scale.bz2", 1000, -6.0, 12.0),
     ] {
         let data = Bundled::read(name, rows);
         let glm = Glm::new(data.risk(0..rows, loss, true), Penalty::Shared);
