@@ -65,6 +65,9 @@ const LONGEST: f64 = 1e9;
 const NEAR_STEPS: usize = 20;
 /// Fraction of the loss below which a predicted decrease may be lost in the precision of values, single at least.
 const IMPRECISION: f64 = 1e-4;
+/// Steps relative to `w` below which what is left of the loss may be rounding of what it was: from a start with a huge loss, such
+/// as an exponential one, a long way may be left when that has fallen by many powers of ten.
+const NEARLY_THERE: f64 = 1e-6;
 /// Halvings of a step before the line search gives up.
 const BACKTRACKS: usize = 40;
 
@@ -96,8 +99,7 @@ impl Newton {
             return Err(Error::numeric("the lower-level loss is not finite at the starting point")
                 .remedy("check the data for huge values, or standardise the features"));
         }
-        let first_norm = vector::norm(&gradient);
-        let mut previous_value = value;
+        let (first_norm, first_value) = (vector::norm(&gradient), value);
         let mut kept = nearby;
         let mut status = Status::StepLimit;
         let mut iterations = 0;
@@ -127,9 +129,11 @@ impl Newton {
                     .remedy("raise the smallest penalty (--lambda-min) or standardise the features"));
             }
             iterations += 1;
-            // Where the least value is 0, rounding is relative to what it was before, and to `w`.
-            let scale = value.abs().max(f64::EPSILON * previous_value.abs()).max(f64::MIN_POSITIVE);
-            let unmoved = vector::norm(&step) <= f64::EPSILON * vector::norm(w);
+            // Where the least value is 0, rounding is relative to what it was, and to `w`.
+            let moved = vector::norm(&step) / vector::norm(w);
+            let lost = if moved <= NEARLY_THERE { f64::EPSILON * first_value.abs() } else { 0.0 };
+            let scale = value.abs().max(lost).max(f64::MIN_POSITIVE);
+            let unmoved = moved <= f64::EPSILON;
             let small = !damped && (decrease <= self.tolerance * scale || unmoved);
             let mut length = 1.0;
             let mut accepted = false;
@@ -150,7 +154,7 @@ impl Newton {
                 if trial_value <= value - 2e-4 * length * decrease + rounding && vector::all_finite(&trial_gradient) {
                     w.copy_from_slice(&trial);
                     std::mem::swap(&mut gradient, &mut trial_gradient);
-                    previous_value = std::mem::replace(&mut value, trial_value);
+                    value = trial_value;
                     accepted = true;
                     break;
                 }

@@ -203,8 +203,11 @@ fn remarks(
 fn flattering(chosen: &Candidate, whole: &Division<'_>) -> Option<String> {
     let rows: usize = whole.folds.iter().map(|fold| fold.judging.len()).sum();
     let more = if chosen.test.is_some() { "" } else { "; judge it by test rows" };
-    let penalties = chosen.steered();
+    let penalties = match chosen.steered() {
+        1 => "a penalty".into(),
+        many => format!("{many} penalties"),
+    };
     chosen
         .is_flattered_by(rows)
-        .then(|| format!("{rows} rows chose {penalties} penalties: validation figures flatter the model{more}"))
+        .then(|| format!("{rows} rows chose {penalties}: validation figures flatter the model{more}"))
 }

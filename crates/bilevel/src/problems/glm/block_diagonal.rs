@@ -99,7 +99,7 @@ impl Picked {
                 let span = first..range.end.min(first + CHUNK);
                 let mut d = vec![0.0; span.len() * risk.outputs()];
                 let rows = curvature.of_rows(own.len(), span.len());
-                risk.loss.curvature_diagonal(rows, curvature.weighting().of(span).as_deref(), &mut d);
+                risk.loss.curvature_diagonal(rows, curvature.weighting().of(span), &mut d);
                 own.extend(d.iter().skip(output).step_by(risk.outputs()));
             }
         }
