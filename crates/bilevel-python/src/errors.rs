@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 
 /// What the command's options, which remedies and notes name, are called in Python; what has no counterpart is left out. Whole
 /// phrases come before the options in them.
-const WORDS: [(&str, &str); 21] = [
+const WORDS: [(&str, &str); 22] = [
     ("(--validation, --folds)", "(X_val and y_val, cv)"),
     ("judge by --validation", "judge by X_val and y_val"),
     ("give a validation file", "give X_val and y_val"),
@@ -25,6 +25,7 @@ const WORDS: [(&str, &str); 21] = [
     ("with --labels FILE", "with labels="),
     ("give --labels FILE", "give labels="),
     ("use --dtype f64", "use dtype=numpy.float64"),
+    ("(--dtype f64)", "(dtype=numpy.float64)"),
     ("--max-time", "max_time"),
     ("--lambda-min", "penalty_range"),
     ("--folds", "cv ="),

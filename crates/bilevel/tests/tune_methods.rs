@@ -102,7 +102,7 @@ fn the_answer_depends_on_the_seed_and_not_on_the_threads() {
 /// begins, which finds what a search over all penalties finds.
 #[test]
 fn what_was_ruled_out_is_not_tuned_again_where_fits_take_long() {
-    let data = dataset("pendigits.gz", 1500);
+    let data = dataset("pendigits.gz", 700);
     let held_out = Criterion::HeldOut(0.3);
     let auto = tuned(&data, Method::AidCg, Penalties::Auto, held_out.clone());
     let of_all: Vec<_> = auto.candidates.iter().filter(|c| c.rows == auto.rows).collect();

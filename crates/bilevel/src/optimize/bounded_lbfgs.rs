@@ -25,9 +25,10 @@ pub struct BoundedLbfgs {
     pub iterations: usize,
     /// Stop when the largest component of the projected gradient of the objective, divided by its value, is below this.
     pub tolerance: f64,
-    /// Stop when five iterations together lower the objective by less than this fraction. Steps that promise less than a fifth
-    /// of that are not tried.
+    /// Stop when five iterations together lower the objective by less than this fraction.
     pub stall: f64,
+    /// Relative accuracy of the objective: steps that promise a decrease below that are not tried, since it could not be seen.
+    pub accuracy: f64,
     /// Largest change of any coordinate in one iteration.
     pub largest_move: f64,
     /// The first model of the Hessian: the unit matrix, or with a floor `r` the diagonal `|g_j| + r max |g|` of the
@@ -38,14 +39,20 @@ pub struct BoundedLbfgs {
 
 impl Default for BoundedLbfgs {
     fn default() -> Self {
-        BoundedLbfgs { memory: 20, iterations: 200, tolerance: 1e-5, stall: 1e-5, largest_move: 3.0, first_scale: None }
+        BoundedLbfgs {
+            memory: 20,
+            iterations: 200,
+            tolerance: 1e-5,
+            stall: 1e-5,
+            accuracy: 0.0,
+            largest_move: 3.0,
+            first_scale: None,
+        }
     }
 }
 
 /// Iterations over which a stall is judged.
 const STALL_WINDOW: usize = 5;
-/// Part of the decrease that is a stall which a step must promise to be tried: with less, a window of them is one.
-const NEGLIGIBLE: f64 = 0.2;
 /// Shortenings of a step before the search gives up.
 const BACKTRACKS: usize = 20;
 
@@ -144,8 +151,7 @@ impl BoundedLbfgs {
                 }
                 domain.project(&mut trial);
                 let slope: f64 = (0..m).map(|j| gradient[j] * (trial[j] - lambda[j])).sum();
-                // Nor is there anything to gain from steps that would promise less than what counts as a stall.
-                if slope >= 0.0 || -slope < NEGLIGIBLE * self.stall * value.abs() {
+                if slope >= 0.0 || -slope < self.accuracy * value.abs() {
                     break;
                 }
                 match evaluate(&trial, &mut work) {

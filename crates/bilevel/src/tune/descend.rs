@@ -1,6 +1,7 @@
 //! The upper level of a tuning: bounded quasi-Newton on the criterion, free or along a law.
 
 use super::context::{Context, Spec, Step};
+use super::engine::Engine;
 use super::objective::Objective;
 use super::options::Penalties;
 use super::outcome::Law;
@@ -32,7 +33,7 @@ pub(super) fn descend(
     let (low, high) = context.bounds;
     let domain = Domain::uniform(starts[0].len(), low, high)?;
     let first_scale = (starts[0].len() >= MANY).then_some(SCALE_FLOOR);
-    let lbfgs = BoundedLbfgs { first_scale, ..settings(spec, context) };
+    let lbfgs = BoundedLbfgs { first_scale, ..settings(spec, objective.engine(), context) };
     // Of all starts: what is kept is the best that was seen.
     let mut least = f64::INFINITY;
     let mut run = |lbfgs: BoundedLbfgs, start: &[f64]| {
@@ -78,24 +79,26 @@ pub(super) fn descend_law(
 ) -> Result<(Vec<f64>, StopReason)> {
     let (low, high) = context.bounds;
     let domain = Domain::bounded(vec![low, 0.0], vec![high, LARGEST_EXPONENT])?;
-    let lbfgs = BoundedLbfgs { largest_move: 1.0, ..settings(spec, context) };
+    let lbfgs = BoundedLbfgs { largest_move: 1.0, ..settings(spec, objective.engine(), context) };
     let mut least = f64::INFINITY;
     let outcome = minimize(lbfgs, objective, &domain, &[level, 0.5], spec, context, &mut least, |_, _| 0.0)?;
     Ok((outcome.lambda, outcome.reason))
 }
 
 /// A candidate among many is tuned less finely than the one that was asked for.
-fn settings(spec: Spec, context: &Context<'_>) -> BoundedLbfgs {
+fn settings(spec: Spec, engine: Engine, context: &Context<'_>) -> BoundedLbfgs {
+    let accuracy = engine.value_accuracy();
     let limits = context.options.limits;
     let asked_for = spec.law == Law::Free && context.options.penalties != Penalties::Auto;
     if asked_for {
         let (iterations, tolerance, usual) = (limits.iterations, limits.tolerance, BoundedLbfgs::default());
-        BoundedLbfgs { iterations, tolerance, stall: usual.stall.min(tolerance), ..usual }
+        BoundedLbfgs { iterations, tolerance, stall: usual.stall.min(tolerance), accuracy, ..usual }
     } else {
         BoundedLbfgs {
             iterations: limits.iterations.min(CANDIDATE_ITERATIONS),
             tolerance: limits.tolerance * 10.0,
             stall: 1e-5,
+            accuracy,
             ..BoundedLbfgs::default()
         }
     }

@@ -68,6 +68,14 @@ impl Engine {
         }
     }
 
+    /// Relative accuracy of the criterion in descents over many penalties.
+    pub(super) fn value_accuracy(self) -> f64 {
+        match self {
+            Engine::Direct { .. } | Engine::Dual { .. } => 0.0,
+            Engine::Iterative { tolerance } => tolerance,
+        }
+    }
+
     /// Passes of the shortest fit from a near start that is worth beginning.
     pub(super) fn shortest_fit(self) -> f64 {
         match self {

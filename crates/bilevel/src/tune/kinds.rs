@@ -73,12 +73,9 @@ impl Comparison<'_> {
         judge(&self.paths.iter().map(|(part, path)| Watched::new(part, path)).collect::<Vec<_>>())
     }
 
-    /// The candidate that the rows that looked on prefer.
-    pub(super) fn preferred(&self, judged: &[Judged], whole: &Division<'_>) -> Spec {
-        let constant = UpperObjective::value(&whole.refit, &whole.refit.null_parameters(), &[], &Sample::Full);
-        // All losses are 0 at best.
-        let gain = self.paths.iter().map(|(_, path)| path[0].criterion).sum::<f64>() / self.paths.len().max(1) as f64;
-        choose(judged, constant, gain)
+    /// The criterion of the shared penalty, the mean over the parts that looked on.
+    pub(super) fn shared_criterion(&self) -> f64 {
+        self.paths.iter().map(|(_, path)| path[0].criterion).sum::<f64>() / self.paths.len() as f64
     }
 
     /// Adds those that were not tuned again to `candidates`, as they were in the comparison, and puts all in the order of `specs`.
@@ -107,6 +104,13 @@ impl Comparison<'_> {
         let rows = part.refit.len();
         Some(format!("candidates that were ruled out were tuned on {rows} rows and not on all again"))
     }
+}
+
+/// The candidate that the rows that looked on prefer, where the shared penalty leaves the criterion `shared`.
+pub(super) fn preferred(judged: &[Judged], whole: &Division<'_>, shared: f64) -> Spec {
+    let constant = UpperObjective::value(&whole.refit, &whole.refit.null_parameters(), &[], &Sample::Full);
+    // All losses are 0 at best.
+    choose(judged, constant, shared)
 }
 
 /// Paths with a monitor part each, for the choice between candidates.

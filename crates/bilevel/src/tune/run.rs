@@ -12,7 +12,7 @@ use super::ending::Ending;
 use super::engine::engine_for;
 use super::fitted::Fitted;
 use super::judging::{check_fits, judges};
-use super::kinds::{Comparison, compare_kinds, given, specs};
+use super::kinds::{Comparison, compare_kinds, given, preferred, specs};
 use super::model::target_numbers;
 use super::options::{Penalties, TuneOptions};
 use super::outcome::{Candidate, Tuned};
@@ -76,20 +76,26 @@ pub(super) fn run(
     };
     notes.extend(comparison.note.take());
     let judged = comparison.judged();
-    let wanted = match options.penalties {
-        Penalties::Auto => comparison.preferred(&judged, &division),
-        _ => specs[specs.len() - 1],
-    };
-    // Where fits take long, what was ruled out is not tuned again, and the rest begins where it ended before.
-    let again: Vec<Spec> = match comparison.paths.first() {
+    // Where fits take long, the choice comes first: what was ruled out is not tuned again, and the rest begins where it ended
+    // before.
+    let decided = match comparison.paths.first() {
         Some((_, path)) if !model.engine.is_cheap() => {
             model.known = path.iter().map(|tried| (tried.spec, tried.lambda.clone())).collect();
-            specs.iter().copied().filter(|spec| *spec == Spec::SHARED || *spec == wanted).collect()
+            Some(preferred(&judged, &division, comparison.shared_criterion()))
         }
-        _ => specs.clone(),
+        _ => None,
+    };
+    let again: Vec<Spec> = match decided {
+        Some(wanted) => specs.iter().copied().filter(|spec| *spec == Spec::SHARED || *spec == wanted).collect(),
+        None => specs.clone(),
     };
     let (whole, tried) = tune_all_rows(division, &mut comparison, &again, &model, &mut context, &mut notes)?;
     context.end_search();
+    let wanted = match (decided, options.penalties) {
+        (Some(wanted), _) => wanted,
+        (None, Penalties::Auto) => preferred(&judged, &whole, tried[0].criterion),
+        (None, _) => specs[specs.len() - 1],
+    };
     let chosen = tried.iter().position(|tried| tried.spec == wanted).unwrap_or(0);
 
     context.phase("fitting on all rows");
