@@ -10,8 +10,8 @@
 //! doubled as long as that lowers the loss.
 
 use crate::fixed_point::LowerSolver;
-use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
-use crate::lower::{Curvature, Curved, Factorization};
+use crate::linear_system::{CgWorkspace, ConjugateGradient, HessianSystem, Preconditioner};
+use crate::lower::{Curved, Factorization};
 use crate::sample::Sample;
 use crate::status::{Info, Status};
 use crate::stop::StopSignal;
@@ -115,7 +115,7 @@ impl Newton {
             let curvature = loss.curvature(w, lambda);
             work += Work::hessian_product(rows);
             let forcing = (norm / first_norm).sqrt();
-            let system = System { curvature: &*curvature, gradient: &gradient, rows, stop };
+            let system = HessianSystem { hessian: &*curvature, b: &gradient, rows, stop };
             let (spent, damped) = if refused {
                 (self.damped_direction(&system, forcing, &mut step, &mut workspace)?, true)
             } else {
@@ -201,18 +201,19 @@ impl Newton {
     /// direction, and true beside the work.
     fn direction(
         &self,
-        system: &System<'_>,
+        system: &HessianSystem<'_>,
         forcing: f64,
         kept: &mut Option<Box<dyn Factorization>>,
         step: &mut [f64],
         workspace: &mut CgWorkspace,
     ) -> Result<(Work, bool)> {
-        let System { curvature, stop, .. } = *system;
+        let HessianSystem { hessian, b, stop, .. } = *system;
         let mut work = Work::default();
         if self.direction == NewtonDirection::Factorized {
-            let affordable = (curvature.factorization_cost() / 2.0) as usize;
+            let affordable = (hessian.factorization_cost() / 2.0) as usize;
             if let Some(factorization) = kept.as_deref().filter(|_| affordable >= 2) {
                 let cg = ConjugateGradient { steps: affordable, tolerance: forcing.clamp(1e-4, 0.05) };
+                step.fill(0.0);
                 let info = system.solve(cg, Preconditioner::Factorized(factorization), 0.0, step, workspace)?;
                 work += info.work;
                 if info.status == Status::Converged {
@@ -220,12 +221,12 @@ impl Newton {
                 }
             }
             *kept = None;
-            let singular = match curvature.factorize(stop) {
+            let singular = match hessian.factorize(stop) {
                 Some(Ok(factorization)) => {
-                    step.copy_from_slice(system.gradient);
+                    step.copy_from_slice(b);
                     factorization.solve_in_place(step);
                     work += Work { factorizations: 1, ..Work::default() };
-                    let along = vector::dot(system.gradient, step);
+                    let along = vector::dot(b, step);
                     if along.is_finite() && along > 0.0 {
                         *kept = Some(factorization);
                         return Ok((work, false));
@@ -243,8 +244,9 @@ impl Newton {
         }
         let cg = self.conjugate_gradient(forcing, step.len());
         // Where the Hessian is factorised, what was kept has served already, and none is left.
-        if let Some(near) = kept.take().map(Ok).or_else(|| curvature.preconditioner(stop)) {
+        if let Some(near) = kept.take().map(Ok).or_else(|| hessian.preconditioner(stop)) {
             let near = near?;
+            step.fill(0.0);
             let info = system.solve(cg, Preconditioner::Factorized(&*near), 0.0, step, workspace)?;
             work += info.work;
             // A new one next time where this one has become a poor one.
@@ -256,7 +258,8 @@ impl Newton {
             }
         }
         let mut diagonal = vec![0.0; step.len()];
-        curvature.diagonal(&mut diagonal);
+        hessian.diagonal(&mut diagonal);
+        step.fill(0.0);
         let info = system.solve(cg, Preconditioner::Diagonal(&diagonal), 0.0, step, workspace)?;
         work += info.work;
         if info.status.is_usable() {
@@ -268,16 +271,17 @@ impl Newton {
     /// `step = (H + |gradient| I)^{-1} gradient`, which is no longer than 1.
     fn damped_direction(
         &self,
-        system: &System<'_>,
+        system: &HessianSystem<'_>,
         forcing: f64,
         step: &mut [f64],
         workspace: &mut CgWorkspace,
     ) -> Result<Work> {
-        let damping = vector::norm(system.gradient);
+        let damping = vector::norm(system.b);
         let mut diagonal = vec![0.0; step.len()];
-        system.curvature.diagonal(&mut diagonal);
+        system.hessian.diagonal(&mut diagonal);
         diagonal.iter_mut().for_each(|h| *h += damping);
         let cg = self.conjugate_gradient(forcing, step.len());
+        step.fill(0.0);
         let info = system.solve(cg, Preconditioner::Diagonal(&diagonal), damping, step, workspace)?;
         Ok(info.usable("Newton direction of the lower level")?.work)
     }
@@ -288,37 +292,6 @@ impl Newton {
             NewtonDirection::Factorized => 10 * dim + 100,
         };
         ConjugateGradient { steps, tolerance: forcing.clamp(1e-6, 0.1) }
-    }
-}
-
-/// The system `H step = gradient` at one iterate.
-#[derive(Clone, Copy)]
-struct System<'a> {
-    curvature: &'a dyn Curvature,
-    gradient: &'a [f64],
-    /// Rows that a product with `H` visits.
-    rows: usize,
-    stop: &'a StopSignal,
-}
-
-impl System<'_> {
-    /// Solves `(H + damping I) step = gradient` from zero.
-    fn solve(
-        &self,
-        cg: ConjugateGradient,
-        preconditioner: Preconditioner<'_>,
-        damping: f64,
-        step: &mut [f64],
-        workspace: &mut CgWorkspace,
-    ) -> Result<Info> {
-        step.fill(0.0);
-        let product = |v: &[f64], out: &mut [f64]| {
-            self.curvature.product(v, out);
-            if damping > 0.0 {
-                vector::axpy(damping, v, out);
-            }
-        };
-        cg.solve_until(product, preconditioner, self.gradient, step, self.rows, workspace, self.stop)
     }
 }
 

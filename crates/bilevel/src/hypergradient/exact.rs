@@ -15,8 +15,8 @@ use super::parts::{Sampled, Upper, check_sizes};
 use super::{Hypergradient, WarmStart};
 use crate::error::Result;
 use crate::fixed_point::LowerSolver;
-use crate::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
-use crate::lower::{Curvature, Curved, Factorization};
+use crate::linear_system::{CgWorkspace, ConjugateGradient, HessianSystem, Preconditioner};
+use crate::lower::{Curved, Factorization};
 use crate::sample::Sample;
 use crate::status::{Info, Status};
 use crate::stop::StopSignal;
@@ -105,7 +105,7 @@ impl Implicit {
         assert!(w.len() == loss.dims().w && u.len() == w.len(), "w and u must have the length of the lower variable");
         let at = Upper::at(upper, w, lambda, Sampled::all())?;
         let rows = loss.size(&Sample::Full);
-        let system = System { hessian: &*loss.curvature(w, lambda), b: &at.grad_w, rows, stop };
+        let system = HessianSystem { hessian: &*loss.curvature(w, lambda), b: &at.grad_w, rows, stop };
         let linear = self.solve(&system, u, nearby)?;
 
         let mut cross = vec![0.0; lambda.len()];
@@ -113,7 +113,7 @@ impl Implicit {
         at.assemble(-1.0, &cross, linear.status, linear.work + Work::cross_product(loss.cross_size(&Sample::Full)))
     }
 
-    fn solve(&self, system: &System<'_>, u: &mut [f64], nearby: Option<&dyn Factorization>) -> Result<Info> {
+    fn solve(&self, system: &HessianSystem<'_>, u: &mut [f64], nearby: Option<&dyn Factorization>) -> Result<Info> {
         match (self.linear, nearby) {
             (ExactLinear::Factorize(cg), None) => system.factorized(cg, u),
             (ExactLinear::ConjugateGradient(cg), None) => system.iterated(cg, u),
@@ -138,16 +138,7 @@ impl Implicit {
     }
 }
 
-/// The system `H u = b`.
-struct System<'a> {
-    hessian: &'a dyn Curvature,
-    b: &'a [f64],
-    /// Rows that a product with `H` visits.
-    rows: usize,
-    stop: &'a StopSignal,
-}
-
-impl System<'_> {
+impl HessianSystem<'_> {
     /// By a factorisation of `H` where the problem offers one.
     fn factorized(&self, otherwise: ConjugateGradient, u: &mut [f64]) -> Result<Info> {
         let Some(factorization) = self.hessian.factorize(self.stop) else { return self.iterated(otherwise, u) };
@@ -174,14 +165,13 @@ impl System<'_> {
         u: &mut [f64],
     ) -> Result<Info> {
         cg.validate()?;
-        let product = |p: &[f64], out: &mut [f64]| self.hessian.product(p, out);
-        cg.solve_until(product, preconditioner, self.b, u, self.rows, &mut CgWorkspace::new(u.len()), self.stop)
+        self.solve(cg, preconditioner, 0.0, u, &mut CgWorkspace::new(u.len()))
     }
 }
 
 /// `u = H^{-1} b` by a factorisation and iterative refinement on products with `H`.
-fn refine(system: &System<'_>, solve: impl Fn(&mut [f64]), u: &mut [f64]) -> Info {
-    let System { hessian, b, rows, .. } = *system;
+fn refine(system: &HessianSystem<'_>, solve: impl Fn(&mut [f64]), u: &mut [f64]) -> Info {
+    let HessianSystem { hessian, b, rows, .. } = *system;
     let mut work = Work { rows: rows as u64, factorizations: 1, ..Work::default() };
     let (mut residual, mut image) = (b.to_vec(), vec![0.0; b.len()]);
     let target = REFINED * vector::norm(b);

@@ -11,9 +11,11 @@
 
 mod conjugate_gradient;
 mod gmres;
+mod hessian_system;
 mod normal_equations;
 mod residual;
 
 pub use conjugate_gradient::{CgWorkspace, ConjugateGradient, Preconditioner};
 pub use gmres::Gmres;
+pub(crate) use hessian_system::HessianSystem;
 pub use normal_equations::NormalEquations;
