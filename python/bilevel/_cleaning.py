@@ -70,7 +70,7 @@ class SampleWeightTuner(BaseEstimator):
 
     Each training row gets a weight in (0, 1), such that the model fitted with these weights serves the trusted rows. Rows
     whose labels do not go with the trusted rows are weighed down. The weights follow the hypergradient of the loss on
-    the trusted rows; a part of these only looks on and says when to stop.
+    the trusted rows; a part of these (monitor rows) does not steer and says when to stop.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class SampleWeightTuner(BaseEstimator):
     start : {"trusted", "uniform"}, default="trusted"
         Where the weights begin: at how well each label goes with a model of the trusted rows, or at one half.
     monitor : float, default=0.2
-        Share of the trusted rows that only looks on; with 0 all of them steer.
+        Share of the trusted rows kept as monitor rows, which do not steer; with 0 all of them do.
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is never penalised.
     standardize : bool, default=True
@@ -101,7 +101,7 @@ class SampleWeightTuner(BaseEstimator):
     max_time : float, default=None
         Seconds after which the learning ends with the best so far.
     random_state : int, RandomState or None, default=0
-        What the order of the rows and the trusted rows that look on follow from.
+        What the order of the rows and the choice of monitor rows follow from.
     n_jobs : int, default=None
         Number of threads. None is one per core, or as many as ``OMP_NUM_THREADS`` allows; -1 is one per core.
     callbacks : sequence of callable, default=None
@@ -127,7 +127,7 @@ class SampleWeightTuner(BaseEstimator):
     penalty_ : float
         The strength of the penalty, on the scale of the fit.
     status_ : str
-        Why the learning ended: ``"converged"``, ``"stalled"``, ``"monitor"`` (the rows that look on were served best by
+        Why the learning ended: ``"converged"``, ``"stalled"``, ``"monitor"`` (the loss on the monitor rows was lowest for
         earlier weights, which were kept), ``"iteration-limit"``, ``"time-limit"``, ``"interrupted"``.
     history_ : list of CleaningStep
         Every step of the weights.

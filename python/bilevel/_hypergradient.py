@@ -237,7 +237,7 @@ def hypergradient(
     probability : float, default=None
         How sure the error must be below `precision`, 0.95 by default.
     max_samples : int, default=None
-        With a precision, no longer estimate is begun that would visit more rows. The first one, of some hundred steps a
+        With a precision, a longer estimate that would visit more rows is never started. The first one, of some hundred steps a
         replicate, is made in any case; it may visit up to millions.
     start : Hypergradient, array-like or structure, default=None
         An earlier result, or a lower variable, to start from; zeros by default.

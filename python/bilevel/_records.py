@@ -63,7 +63,7 @@ class CleaningStep(NamedTuple):
     trusted_loss : float
         Mean loss on the trusted rows that steer.
     monitor_loss : float or None
-        The same on those that only look on, where there are any.
+        The same on the monitor rows, where there are any.
     mean_weight : float
         Mean weight of the rows.
     gradient : float

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 T = TypeVar("T")
 
 
-def whole(value: Any, name: str, *, least: int = 1) -> int:
+def whole(value: Any, name: str, *, least: int = 1, most: int | None = None) -> int:
     """Check a whole number.
 
     Parameters
@@ -24,15 +24,19 @@ def whole(value: Any, name: str, *, least: int = 1) -> int:
         Name of the argument.
     least : int, default=1
         The smallest that is allowed.
+    most : int, optional
+        The largest that is allowed.
 
     Returns
     -------
     int
         The number.
     """
-    if isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_)) and int(value) >= least:
-        return int(value)
-    raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
+    if isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_)):
+        if least <= int(value) and (most is None or int(value) <= most):
+            return int(value)
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+    raise ValueError(f"{name}={value!r} must be a whole number {bounds}")
 
 
 def real(value: Any, name: str, low: float, high: float, what: str, *, closed: bool = False) -> float:

@@ -137,7 +137,7 @@ def study(
         "at": [math.log(strength) for strength in _settings.each(at, "at", partial(positive, name="at"))],
         "methods": _settings.each(methods, "methods", partial(_settings.choice, name="methods")),
         "etas": [] if eta is None else _settings.each(eta, "eta", partial(positive, name="eta")),
-        "replicates": _settings.whole(replicates, "replicates"),
+        "replicates": _settings.whole(replicates, "replicates", most=1_000_000),
         "batch": _settings.whole(batch, "batch"),
         "cross_batch": _settings.batch(cross_batch, "cross_batch"),
         "max_epochs": positive(max_epochs, "max_epochs"),

@@ -173,6 +173,7 @@ def test_study(heart: Any) -> None:
         {"cross_batch": 0},
         {"max_epochs": "long"},
         {"checkpoints": [1, 2.5]},
+        {"replicates": 10**12},
         {"fit_intercept": "no"},
         {"standardize": 2},
         {"penalties": 1},
@@ -190,6 +191,8 @@ def test_study(heart: Any) -> None:
     alone = bilevel.study(X, y, eta=0.1, cross_batch="all", **one)
     assert set(alone["eta"]) == {0.1} and (alone["mse"] == bilevel.study(X, y, eta=[0.1], cross_batch=203, **one)["mse"]).all()
     assert list(bilevel.study(X, y, eta=0.1, checkpoints=np.array([2, 7]), **one)["t"]) == [2, 7]
+    with pytest.raises(ValueError, match="no method comes to 9000 steps"):
+        bilevel.study(X, y, eta=0.1, checkpoints=[2, 9000], **one)
     short = {"at": 0.1, "methods": "aid-fp", "max_epochs": 5}
     dense = bilevel.study(X[:200], y[:200], X_val=X[200:], y_val=y[200:], **short)
     mixed = bilevel.study(X[:200], y[:200], X_val=sparse.csr_array(X[200:]), y_val=y[200:], **short)

@@ -81,7 +81,7 @@ pub struct HypergradientArgs {
     #[arg(long, value_parser = names::parser::<PreciseMethod>(PRECISE_METHODS), default_value = "auto")]
     #[arg(help_heading = "Hypergradient")]
     pub method: PreciseMethod,
-    /// Begin no longer estimate that would visit more rows than this; the first one is made in any case.
+    /// Never start a longer estimate that would visit more rows than this; the first one always runs.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Hypergradient")]
     pub max_rows: Option<u64>,
     /// Compare the checksums of a converted file first, which reads all of it (other commands always do).

@@ -50,6 +50,7 @@ fn cases() -> Vec<Case> {
     vec![
         case("missing file", vec![], "tune @/none.csv", &["none.csv", "no such file"]),
         case("a directory", vec![], "tune @", &["directory"]),
+        case("no folder to write to", vec![("a.csv", csv())], "tune @/a.csv --out -", &["--out", "several files"]),
         case("an empty file", vec![("a.csv", vec![])], "tune @/a.csv", &["a.csv", "empty"]),
         case("a truncated archive", vec![("a.csv.gz", truncated)], "tune @/a.csv.gz", &["damaged or cut short"]),
         case("binary junk", vec![("a.csv", junk)], "tune @/a.csv", &["a.csv"]),

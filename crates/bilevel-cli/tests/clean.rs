@@ -42,7 +42,7 @@ fn changed_labels_are_listed() {
         "weighted rows",
         "weigh less than one half",
         "weights.csv",
-        "fitted by one of the models",
+        "to fit one of the models",
         "3 steps as planned in",
     ] {
         assert!(printed.contains(expected), "'{expected}' is missing in\n{printed}");
@@ -115,9 +115,47 @@ fn an_interrupt_keeps_the_weights_there_are() {
     assert!(end.took < std::time::Duration::from_secs(20), "{:?}", end.took);
 }
 
+/// The figures of the README, on its data: which of the lightest rows have wrong labels, and how well the models predict.
+#[test]
+fn labels_drawn_anew_are_found() {
+    let folder = Scratch::new();
+    let out = folder.join("out");
+    let files = ["digits-noisy.csv.gz", "digits-trusted.csv.gz", "digits-test.csv.gz"].map(data);
+    let [noisy, trusted, test] = files.each_ref().map(|path| text(path));
+    let columns = ["--target", "digit", "--exclude", "true_digit"];
+    let arguments = ["clean", noisy, "--trusted", trusted, "--test", test, "--out", text(&out)];
+    let output = bilevel().args(arguments).args(columns).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let mut table = String::new();
+    let mut reader = flate2::read::GzDecoder::new(std::fs::File::open(noisy).unwrap());
+    std::io::Read::read_to_string(&mut reader, &mut table).unwrap();
+    let wrong: Vec<bool> = (table.lines().skip(1))
+        .map(|line| {
+            let [truth, given] = line.rsplitn(3, ',').take(2).collect::<Vec<_>>()[..] else { panic!("{line}") };
+            truth != given
+        })
+        .collect();
+    let weights = std::fs::read_to_string(out.join("weights.csv")).unwrap();
+    let ranked = |line: &str| -> (usize, usize) {
+        let cells: Vec<&str> = line.split(',').collect();
+        (cells[3].parse().unwrap(), cells[0].parse().unwrap())
+    };
+    let mut ranks: Vec<(usize, usize)> = weights.lines().skip(1).map(ranked).collect();
+    ranks.sort_unstable();
+    let found = ranks[..300].iter().filter(|&&(_, row)| wrong[row - 1]).count();
+    assert!(found >= 295, "of the 300 lightest rows {found} have wrong labels");
+
+    let summary: Value = serde_json::from_str(&std::fs::read_to_string(out.join("summary.json")).unwrap()).unwrap();
+    let fits = summary["fits"].as_array().unwrap();
+    let accuracies: Vec<f64> = fits.iter().map(|fit| fit["test"]["accuracy"].as_f64().unwrap()).collect();
+    // Of all rows alike, of the trusted rows alone, of the weighted rows.
+    assert!(accuracies.len() == 3 && accuracies.is_sorted(), "{accuracies:?}");
+}
+
 /// The end was called "monitor", and a share without rows was passed over.
 #[test]
-fn rows_that_look_on_are_spoken_of() {
+fn monitor_rows_are_spoken_of() {
     let folder = Scratch::new();
     let train = folder.write("train.svm", digits(0, 300, 100));
     let trusted = folder.write("trusted.svm", digits(600, 100, 0));
@@ -128,7 +166,7 @@ fn rows_that_look_on_are_spoken_of() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    let (printed, served) = (clean(["--max-iterations", "40"]), "the rows that look on were served best by step");
+    let (printed, served) = (clean(["--max-iterations", "40"]), "the loss on the monitor rows was lowest at step");
     assert!(printed.contains(&format!("stopped ({served}")), "{printed}");
     assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains(served));
     let printed = clean(["--monitor", "0.001"]);

@@ -117,10 +117,11 @@ fn measure(
     debug_assert_eq!(map.dims().lambda, lambda.len());
     let limits = StepLimits::of_loss(&map, &reference, &lambda, settings.batch, options.seed)?;
     let curves = choose_curves(&kinds, &asked.etas, &limits)?;
-    let jobs = Job::all(&curves, asked.replicates);
-    let (mut done, mut failed, mut first) = (Vec::with_capacity(jobs.len()), Vec::new(), None);
     let map = Capable::gradient_step(&map).jvp_lambda(&map);
     let subject = Subject { map, upper: &upper, lambda: &lambda, rows, reference: &reference.hypergradient };
+    settings.check_reached(&curves, subject.rows, subject.cross_rows())?;
+    let jobs = Job::all(&curves, asked.replicates);
+    let (mut done, mut failed, mut first) = (Vec::with_capacity(jobs.len()), Vec::new(), None);
     run(&subject, &settings, &jobs, threads, signal, |job, measurements| {
         let Job { curve, replicate } = *job;
         match measurements {

@@ -126,7 +126,7 @@ impl Newton {
             let decrease = 0.5 * vector::dot(&gradient, &step);
             if !decrease.is_finite() || decrease < 0.0 {
                 return Err(Error::numeric("the Hessian of the lower level is not positive definite")
-                    .remedy("raise the smallest penalty (--lambda-min) or standardise the features"));
+                    .remedy("raise the penalty (of a tuning the smallest, --lambda-min) or standardise the features"));
             }
             iterations += 1;
             // Where the least value is 0, rounding is relative to what it was, and to `w`.

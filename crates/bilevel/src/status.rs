@@ -71,7 +71,7 @@ impl Status {
             ),
             Status::NotContraction => Some(
                 "of a loss use a smaller map_step (below 2/L where its gradient is L-Lipschitz), or make the lower level \
-                 strongly convex, for example with a larger penalty; a map must contract by itself",
+                 strongly convex, for example with a larger penalty; no setting can fix a map that does not contract",
             ),
         }
     }

@@ -87,7 +87,7 @@ fn a_class_that_a_fit_would_lack_is_named() {
         }
     }
     assert!((1..20).contains(&refused), "{refused} of 20");
-    // Two rows of class 1: with one of them among the rows that only look on, a fold lacks it.
+    // Two rows of class 1: with one of them among the monitor rows, a fold lacks it.
     let mut codes = vec![0; 40];
     (codes[3], codes[20]) = (1, 1);
     let data = dataset(&x[..40 * FEATURES], classes(codes));

@@ -33,7 +33,7 @@ pub struct CleanArgs {
     /// Labels of the trusted rows, where they are in a file of their own.
     #[arg(long, value_name = "FILE", value_parser = rows_file(), help_heading = "Judging")]
     pub trusted_labels: Option<PathBuf>,
-    /// Share of the trusted rows that only looks on and says when to stop; 0 lets all of them steer.
+    /// Share of the trusted rows kept as monitor rows, which do not steer and say when to stop; 0 lets all of them steer.
     #[arg(long, value_name = "FRACTION", value_parser = share, default_value_t = 0.2, help_heading = "Judging")]
     pub monitor: f64,
     /// Rows that are only looked at to report on the models.

@@ -84,8 +84,8 @@ fn weighed_down(cleaned: &Cleaned) -> usize {
 }
 
 /// What losses on the trusted rows are worth.
-const FLATTERED: &str = "The trusted rows were fitted by one of the models (trusted rows alone) and steered another (weighted \
-                         rows), so that their loss flatters these two; test rows compare all three.";
+const FLATTERED: &str = "Trusted rows were used to fit one of the models (trusted rows alone) and to steer another (weighted rows), so \
+                         their losses there are optimistic; test rows (--test) compare all three fairly.";
 
 /// How the cleaning ended; its planned steps are no limit that was hit.
 fn ended(cleaned: &Cleaned, args: &CleanArgs) -> String {
@@ -94,7 +94,7 @@ fn ended(cleaned: &Cleaned, args: &CleanArgs) -> String {
         (Ending::IterationLimit, None) => format!("{} as planned", numbers::counted(steps, "step", "steps")),
         (Ending::IterationLimit, Some(_)) => format!("{} as asked", numbers::counted(steps, "step", "steps")),
         (Ending::Monitor, _) => {
-            format!("stopped (the rows that look on were served best by step {})", numbers::count(cleaned.kept))
+            format!("stopped (the loss on the monitor rows was lowest at step {})", numbers::count(cleaned.kept))
         }
         (other, _) => other.to_string(),
     }

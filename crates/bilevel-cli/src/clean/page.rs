@@ -96,7 +96,7 @@ impl Page<'_> {
         };
         let lines = [
             line("c0", "trusted rows that steer", |step| Some(step.trusted_loss)),
-            line("c1", "trusted rows that only look on", |step| step.monitor_loss),
+            line("c1", "trusted rows that do not steer (monitor)", |step| step.monitor_loss),
         ];
         let legend: String = (lines.iter())
             .filter(|line| !line.points.is_empty())

@@ -178,7 +178,7 @@ pub fn choice(tuned: &Tuned) -> String {
         .min_by(|a, b| judged(a).total_cmp(&judged(b)));
     match best_other {
         Some(other) => format!(
-            "Chosen: one shared penalty. None of the finer candidates did better on {rows} beyond doubt: the best of \
+            "Chosen: one shared penalty. No finer candidate was clearly better on {rows}: the best of \
              them ({}) has a loss of {} there, the shared penalty {}.",
             other.label(),
             numbers::loss(judged(other)),

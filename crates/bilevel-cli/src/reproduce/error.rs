@@ -81,7 +81,7 @@ pub fn run(
     })
 }
 
-/// The expected picture, point by point (theory, section 6).
+/// The expected picture, point by point (`docs/study.md`).
 fn verdicts(summaries: &[CurveSummary]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let of = |kind| summaries.iter().find(move |s: &&CurveSummary| s.kind == kind);

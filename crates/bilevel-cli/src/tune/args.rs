@@ -53,7 +53,7 @@ pub struct TuneArgs {
     /// Largest penalty [default: 3000 times the mean variance of the features].
     #[arg(long, value_name = "X", value_parser = positive, help_heading = "Tuning")]
     pub lambda_max: Option<f64>,
-    /// Stop after this time with the best so far: `30s`, `5m`, `2h`, or seconds; reading comes on top.
+    /// Stop after this time with the best so far: `30s`, `5m`, `2h`, or seconds; not counting the time to read the file.
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Tuning")]
     pub max_time: Option<Duration>,
     /// Stop each candidate after this many steps of the penalties [default: 200].

@@ -1,4 +1,4 @@
-//! The stochastic bilevel algorithms of the literature, as recipes over one loop (theory, section 7).
+//! The stochastic bilevel algorithms of the literature, as recipes over one loop (`docs/algorithms.md`).
 //!
 //! With the lower level `w(lambda) = argmin_w g(w, lambda)` as a loss and the upper objective `E(w, lambda)`, all of them move
 //! `x = (w, v, lambda)` along estimates of

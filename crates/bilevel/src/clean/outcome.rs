@@ -13,7 +13,7 @@ pub struct Step {
     pub seconds: f64,
     /// Mean loss on the trusted rows that steer.
     pub trusted_loss: f64,
-    /// The same on those that only look on, where there are any.
+    /// The same on the monitor rows, where there are any.
     pub monitor_loss: Option<f64>,
     /// Mean weight of the rows.
     pub mean_weight: f64,

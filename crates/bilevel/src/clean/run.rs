@@ -85,7 +85,7 @@ pub(super) fn run(
     let (first, w) = match options.start {
         Start::Uniform => (vec![0.0; n], of_all.clone()),
         Start::Trusted => {
-            // Rows that only look on have no part in the start either.
+            // Monitor rows have no part in the start either.
             let mut w = alone.clone();
             if monitor.is_some() {
                 let lower = held(steering.clone());
@@ -171,7 +171,7 @@ fn check(train: &Dataset, trusted: &Dataset, test: Option<&Dataset>, options: &C
         }
     }
     if !(0.0..1.0).contains(&options.monitor) {
-        return Err(Error::input(format!("a share of {} of the trusted rows cannot only look on", options.monitor))
+        return Err(Error::input(format!("a share of {} of the trusted rows cannot be monitor rows", options.monitor))
             .remedy("use a number from 0 to below 1"));
     }
     if let Strength::Fixed(strength) = options.strength
@@ -215,7 +215,7 @@ struct Descent {
     work: Work,
 }
 
-/// The best weights so far, in the eyes of the rows that look on; without such rows the last ones.
+/// The best weights so far, by the loss on the monitor rows; without any the last ones.
 struct Best {
     judged: f64,
     lambda: Vec<f64>,

@@ -1,16 +1,16 @@
-//! The trusted rows that steer and those that only look on, and what they know of the classes.
+//! The trusted rows that steer and the monitor rows among them, and what they know of the classes.
 
 use crate::data::{Dataset, RowRanges, Target};
 use crate::problems::glm::EmpiricalRisk;
 
-/// Trusted rows below which none can be spared to look on.
+/// Trusted rows below which none can be spared as monitor rows.
 const FEWEST_FOR_A_MONITOR: usize = 50;
 /// A class is too rare among the trusted rows where it is this many times rarer than among the training rows, and by chance alone
 /// would be so with a probability below 0.2 %.
 const RARER: f64 = 4.0;
 const DEVIATIONS: f64 = 3.0;
 
-/// The trusted rows that steer and those that only look on. These are the last ones, without the first row of each class that
+/// The trusted rows that steer and the monitor rows. These are the last ones, without the first row of each class that
 /// none of the others has.
 pub(super) fn divide<'a>(
     upper: &EmpiricalRisk<'a>,
@@ -24,7 +24,7 @@ pub(super) fn divide<'a>(
     let spared = (share * n as f64).round() as usize;
     if spared == 0 || n < FEWEST_FOR_A_MONITOR {
         let part = if n < FEWEST_FOR_A_MONITOR { "some".into() } else { format!("a share of {share}") };
-        notes.push(format!("{n} trusted rows are too few for {part} of them to only look on: all of them steer"));
+        notes.push(format!("{n} trusted rows are too few to keep {part} of them as monitor rows: all of them steer"));
         return (upper.clone(), None);
     }
     let first = n - spared.clamp(1, n - 1);
@@ -36,7 +36,7 @@ pub(super) fn divide<'a>(
     let (looking, steering): (Vec<usize>, Vec<usize>) =
         (first..n).partition(|&row| std::mem::replace(&mut known[targets[row] as usize], true));
     if looking.is_empty() {
-        notes.push("each trusted row that could only look on is the only one of its class: all of them steer".into());
+        notes.push("each trusted row that could be a monitor row is the only one of its class: all of them steer".into());
         return (upper.clone(), None);
     }
     let one = |row: usize| row..row + 1;

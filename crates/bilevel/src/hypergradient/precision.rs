@@ -40,7 +40,7 @@ impl Precision {
         Precision { tolerance: Tolerance::Absolute(error), ..Precision::relative(1.0) }
     }
 
-    /// The same, beginning no longer estimate that would visit more than `max_rows` rows; the first one is made in any case.
+    /// The same, never starting a longer estimate that would visit more than `max_rows` rows; the first one always runs.
     #[must_use]
     pub fn with_max_rows(self, max_rows: u64) -> Self {
         Precision { max_rows, ..self }

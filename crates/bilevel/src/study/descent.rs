@@ -1,4 +1,4 @@
-//! A whole bilevel optimisation at a given budget: the second experiment of the paper (theory, section 6).
+//! A whole bilevel optimisation at a given budget: the second experiment of the paper (`docs/study.md`).
 //!
 //! Projected gradient steps on `lambda` with hypergradients of one method, both solves started where the last ones ended.
 //! Methods are compared at the samples they took, so the loop ends when the budget is spent and not after a number of

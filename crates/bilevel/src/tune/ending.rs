@@ -14,7 +14,7 @@ pub enum Ending {
     Converged,
     /// The objective no longer improves.
     Stalled,
-    /// The rows that look on were served best by earlier hyperparameters.
+    /// Earlier hyperparameters had a lower loss on the monitor rows.
     Monitor,
     /// All allowed iterations were made.
     IterationLimit,

@@ -16,7 +16,7 @@ use crate::upper::UpperObjective;
 
 /// Rows of which a single monitor part is representative enough; fewer are rotated through four parts.
 const ONE_MONITOR_FROM: usize = 10_000;
-/// Parts of the steering rows, of which one at a time looks on.
+/// Parts of the steering rows, of which one at a time becomes the monitor rows.
 const MONITOR_PARTS: usize = 4;
 /// Laws that are tried for one penalty a group or feature, coarse to fine: two hyperparameters; log-penalties pulled
 /// together with standard deviation 1/2 and 1; free.
@@ -148,7 +148,7 @@ pub(super) fn compare_kinds<'a>(
     comparison
 }
 
-/// The parts `(index, of)` of the steering rows that look on in turn; none where there are few rows, or two given folds, of
+/// The parts `(index, of)` of the steering rows that are the monitor rows in turn; none where there are few rows, or two given folds, of
 /// which none can be spared.
 fn monitors(partition: &Partition<'_>) -> impl Iterator<Item = (usize, usize)> {
     let steering = partition.steering();

@@ -93,7 +93,7 @@ pub enum Method {
     /// By a stated cost model: see `docs/choosing-a-method.md`.
     #[default]
     Auto,
-    /// Newton for `w`, Cholesky or conjugate gradients to 1e-12 for `v`.
+    /// Newton for `w`, Cholesky for `v` (conjugate gradients where a factorisation does not fit), to a relative residual of 1e-6.
     Exact,
     /// Inexact Newton for `w`, conjugate gradients for `v`, tolerances tightened along the way.
     AidCg,

@@ -1,4 +1,4 @@
-//! The parts of the data: which rows are fitted, which steer, which look on.
+//! The parts of the data: which rows are fitted, which steer the penalties, which monitor.
 //!
 //! The rows are put in an order in which every run of consecutive rows has about the class shares of the whole. Then all
 //! parts are ranges of one matrix: folds cost no copies, and contiguous blocks are fair minibatches.
@@ -148,7 +148,7 @@ pub(super) struct Partition<'a> {
 }
 
 impl<'a> Partition<'a> {
-    /// Divides the rows; `monitor` is the part `(index, of)` that only looks on.
+    /// Divides the rows; `monitor` is the part `(index, of)` that does not steer.
     pub(super) fn divide(&self, monitor: Option<(usize, usize)>) -> Division<'a> {
         divide(self.rows, self.judges, monitor, self.loss, self.intercept)
     }
@@ -162,7 +162,7 @@ impl<'a> Partition<'a> {
     }
 }
 
-/// Divides the rows; `monitor` is the part `(index, of)` that only looks on.
+/// Divides the rows; `monitor` is the part `(index, of)` that does not steer.
 fn divide<'a>(
     train: Rows<'a>,
     judges: Judges<'a>,
@@ -231,7 +231,7 @@ pub(super) fn lacking(division: &Division<'_>, rare: &[u32]) -> Option<u32> {
     rare.iter().copied().find(|&class| fits().any(|targets| !targets.contains(&f64::from(class))))
 }
 
-/// As [`divide`]: whole folds look on, the ones whose number is `index` modulo `of`. Whoever gives folds may have kept rows
+/// As [`divide`]: whole folds are monitor rows, the ones whose number is `index` modulo `of`. Whoever gives folds may have kept rows
 /// together that tell of each other, and then a part of a fold is no judge of the rest. At least two folds must steer.
 fn divide_given<'a>(
     train: Rows<'a>,

@@ -19,7 +19,7 @@ use crate::optimize::StopReason;
 use crate::problems::glm::{EmpiricalRisk, Penalty};
 use crate::status::Status;
 
-/// One division of the rows: folds that steer, rows that are fitted in the end, rows that only look on.
+/// One division of the rows: folds that steer, rows that are fitted in the end, monitor rows.
 #[derive(Debug, Clone)]
 pub(super) struct Division<'a> {
     pub folds: Vec<FoldRisks<'a>>,
