@@ -17,7 +17,9 @@ pub fn print(text: &str) -> Result<()> {
 /// them is one of `inputs`. Creates nothing that stays.
 pub fn check_folder<'a>(folder: &Path, names: &[&str], inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
     if folder == Path::new("-") {
-        return Err(Error::input("--out: several files are written, and standard output takes one").remedy("name a folder"));
+        return Err(
+            Error::input("--out: several files are written, and standard output takes one").remedy("name a folder")
+        );
     }
     probe(folder).map_err(|error| error.remedy(OTHER_FOLDER))?;
     let inputs: Vec<&Path> = inputs.into_iter().collect();

@@ -88,18 +88,10 @@ impl Newton {
         nearby: Option<Box<dyn Factorization>>,
         stop: &StopSignal,
     ) -> Result<Minimum> {
-        let rows = loss.size(&Sample::Full);
-        let d = w.len();
-        let (mut gradient, mut step, mut trial, mut trial_gradient) =
-            (vec![0.0; d], vec![0.0; d], vec![0.0; d], vec![0.0; d]);
-        let mut workspace = CgWorkspace::new(d);
-        let mut work = Work::gradient(rows);
-        let mut value = loss.gradient(w, lambda, &Sample::Full, &mut gradient);
-        if !value.is_finite() || !vector::all_finite(&gradient) {
-            return Err(Error::numeric("the lower-level loss is not finite at the starting point")
-                .remedy("check the data for huge values, or standardise the features"));
-        }
-        let (first_norm, first_value) = (vector::norm(&gradient), value);
+        let mut at = Iterate::new(loss, lambda, w, stop)?;
+        let (first_norm, first_value) = (vector::norm(&at.gradient), at.value);
+        let mut step = vec![0.0; at.w.len()];
+        let mut workspace = CgWorkspace::new(step.len());
         let mut kept = nearby;
         let mut status = Status::StepLimit;
         let mut iterations = 0;
@@ -107,91 +99,55 @@ impl Newton {
         let mut refused = false;
         while iterations < self.iterations {
             stop.check()?;
-            let norm = vector::norm(&gradient);
+            let norm = vector::norm(&at.gradient);
             if norm == 0.0 {
                 status = Status::Converged;
                 break;
             }
-            let curvature = loss.curvature(w, lambda);
-            work += Work::hessian_product(rows);
             let forcing = (norm / first_norm).sqrt();
-            let system = HessianSystem { hessian: &*curvature, b: &gradient, rows, stop };
-            let (spent, damped) = if refused {
-                (self.damped_direction(&system, forcing, &mut step, &mut workspace)?, true)
-            } else {
-                self.direction(&system, forcing, &mut kept, &mut step, &mut workspace)?
+            let curvature = loss.curvature(at.w, lambda);
+            let system = HessianSystem { hessian: &*curvature, b: &at.gradient, rows: at.rows, stop };
+            let (spent, damped) = match refused {
+                true => (self.damped_direction(&system, forcing, &mut step, &mut workspace)?, true),
+                false => self.direction(&system, forcing, &mut kept, &mut step, &mut workspace)?,
             };
-            work += spent;
             drop(curvature);
-            let decrease = 0.5 * vector::dot(&gradient, &step);
+            at.work += Work::hessian_product(at.rows) + spent;
+            let decrease = 0.5 * vector::dot(&at.gradient, &step);
             if !decrease.is_finite() || decrease < 0.0 {
                 return Err(Error::numeric("the Hessian of the lower level is not positive definite")
                     .remedy("raise the penalty (of a tuning the smallest, --lambda-min) or standardise the features"));
             }
             iterations += 1;
             // Where the least value is 0, rounding is relative to what it was, and to `w`.
-            let moved = vector::norm(&step) / vector::norm(w);
+            let moved = vector::norm(&step) / vector::norm(at.w);
             let lost = if moved <= NEARLY_THERE { f64::EPSILON * first_value.abs() } else { 0.0 };
-            let scale = value.abs().max(lost).max(f64::MIN_POSITIVE);
-            let unmoved = moved <= f64::EPSILON;
-            let small = !damped && (decrease <= self.tolerance * scale || unmoved);
-            let mut length = 1.0;
-            let mut accepted = false;
-            for _ in 0..BACKTRACKS {
-                for ((t, w), s) in trial.iter_mut().zip(w.iter()).zip(&step) {
-                    *t = w - length * s;
-                }
-                if small {
-                    // The decrease is at the level of rounding: the value cannot judge the step any more.
-                    w.copy_from_slice(&trial);
-                    accepted = true;
-                    break;
-                }
-                stop.check()?;
-                let trial_value = loss.gradient(&trial, lambda, &Sample::Full, &mut trial_gradient);
-                work += Work::gradient(rows);
-                let rounding = 1e-14 * value.abs();
-                if trial_value <= value - 2e-4 * length * decrease + rounding && vector::all_finite(&trial_gradient) {
-                    w.copy_from_slice(&trial);
-                    std::mem::swap(&mut gradient, &mut trial_gradient);
-                    value = trial_value;
-                    accepted = true;
-                    break;
-                }
-                length *= 0.5;
-            }
-            while damped && accepted && (1.0..LONGEST).contains(&length) {
-                // `w` is the point at `length`; go as far again.
-                trial.copy_from_slice(w);
-                vector::axpy(-length, &step, &mut trial);
-                length *= 2.0;
-                stop.check()?;
-                let trial_value = loss.gradient(&trial, lambda, &Sample::Full, &mut trial_gradient);
-                work += Work::gradient(rows);
-                let lower = trial_value < value && vector::all_finite(&trial_gradient);
-                if !lower {
-                    break;
-                }
-                w.copy_from_slice(&trial);
-                std::mem::swap(&mut gradient, &mut trial_gradient);
-                value = trial_value;
-            }
-            if small {
+            let scale = at.value.abs().max(lost).max(f64::MIN_POSITIVE);
+            if !damped && (decrease <= self.tolerance * scale || moved <= f64::EPSILON) {
+                // The decrease is at the level of rounding: the value cannot judge the step any more.
+                vector::axpy(-1.0, &step, at.w);
                 status = Status::Converged;
                 break;
             }
-            if accepted {
-                refused = false;
-            } else if decrease <= IMPRECISION * scale {
-                status = Status::Stagnated;
-                break;
-            } else if damped {
-                return Err(Error::numeric("no step along the gradient of the lower level lowers its loss")
-                    .remedy("check that value and gradient belong together, or standardise the features"));
-            } else {
-                refused = true;
+            match at.backtrack(&step, decrease)? {
+                Some(length) if damped => at.extend(&step, length)?,
+                Some(_) => {}
+                None if decrease <= IMPRECISION * scale => {
+                    status = Status::Stagnated;
+                    break;
+                }
+                None if damped => {
+                    return Err(Error::numeric("no step along the gradient of the lower level lowers its loss")
+                        .remedy("check that value and gradient belong together, or standardise the features"));
+                }
+                None => {
+                    refused = true;
+                    continue;
+                }
             }
+            refused = false;
         }
+        let Iterate { value, gradient, work, .. } = at;
         let info = Info { status, steps: iterations, residual: Some(vector::norm(&gradient)), work };
         Ok(Minimum { info, value, factorization: kept })
     }
@@ -292,6 +248,80 @@ impl Newton {
             NewtonDirection::Factorized => 10 * dim + 100,
         };
         ConjugateGradient { steps, tolerance: forcing.clamp(1e-6, 0.1) }
+    }
+}
+
+/// A point with its loss and gradient, and room for those of the next.
+struct Iterate<'a> {
+    loss: &'a dyn Curved,
+    lambda: &'a [f64],
+    stop: &'a StopSignal,
+    rows: usize,
+    w: &'a mut [f64],
+    value: f64,
+    gradient: Vec<f64>,
+    trial: Vec<f64>,
+    trial_gradient: Vec<f64>,
+    work: Work,
+}
+
+impl<'a> Iterate<'a> {
+    fn new(loss: &'a dyn Curved, lambda: &'a [f64], w: &'a mut [f64], stop: &'a StopSignal) -> Result<Self> {
+        let rows = loss.size(&Sample::Full);
+        let zeros = || vec![0.0; w.len()];
+        let (mut gradient, trial, trial_gradient) = (zeros(), zeros(), zeros());
+        let value = loss.gradient(w, lambda, &Sample::Full, &mut gradient);
+        if !value.is_finite() || !vector::all_finite(&gradient) {
+            return Err(Error::numeric("the lower-level loss is not finite at the starting point")
+                .remedy("check the data for huge values, or standardise the features"));
+        }
+        Ok(Iterate { loss, lambda, stop, rows, w, value, gradient, trial, trial_gradient, work: Work::gradient(rows) })
+    }
+
+    /// The first of the points `w - step`, `w - step/2`, ... that lowers the loss enough (Armijo), and its length.
+    fn backtrack(&mut self, step: &[f64], decrease: f64) -> Result<Option<f64>> {
+        let mut length = 1.0;
+        for _ in 0..BACKTRACKS {
+            let (value, rounding) = (self.look(step, length)?, 1e-14 * self.value.abs());
+            if value <= self.value - 2e-4 * length * decrease + rounding {
+                self.go(value);
+                return Ok(Some(length));
+            }
+            length *= 0.5;
+        }
+        Ok(None)
+    }
+
+    /// From the point at a whole step on, twice as far as long as that lowers the loss.
+    fn extend(&mut self, step: &[f64], mut length: f64) -> Result<()> {
+        while (1.0..LONGEST).contains(&length) {
+            // As far again as `w` has come.
+            let value = self.look(step, length)?;
+            if value.is_nan() || value >= self.value {
+                break;
+            }
+            self.go(value);
+            length *= 2.0;
+        }
+        Ok(())
+    }
+
+    /// The loss at `w - length step`, infinite where its gradient is not finite.
+    fn look(&mut self, step: &[f64], length: f64) -> Result<f64> {
+        self.stop.check()?;
+        for ((trial, w), step) in self.trial.iter_mut().zip(&*self.w).zip(step) {
+            *trial = w - length * step;
+        }
+        let value = self.loss.gradient(&self.trial, self.lambda, &Sample::Full, &mut self.trial_gradient);
+        self.work += Work::gradient(self.rows);
+        Ok(if vector::all_finite(&self.trial_gradient) { value } else { f64::INFINITY })
+    }
+
+    /// Moves to where [`look`](Self::look) was.
+    fn go(&mut self, value: f64) {
+        self.w.copy_from_slice(&self.trial);
+        std::mem::swap(&mut self.gradient, &mut self.trial_gradient);
+        self.value = value;
     }
 }
 

@@ -57,7 +57,8 @@ fn files_that_documents_name_are_there() {
                 wrong.push(format!("{}:{line}: {target}", document.display()));
             }
         }
-        let named = quoted(&text).filter(|(_, name)| name.starts_with("crates/") && !name.contains(['*', '{', '<', ' ']));
+        let named =
+            quoted(&text).filter(|(_, name)| name.starts_with("crates/") && !name.contains(['*', '{', '<', ' ']));
         for (line, name) in named {
             checked += 1;
             if !Path::new(ROOT).join(name).exists() {

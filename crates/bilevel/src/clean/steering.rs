@@ -36,7 +36,9 @@ pub(super) fn divide<'a>(
     let (looking, steering): (Vec<usize>, Vec<usize>) =
         (first..n).partition(|&row| std::mem::replace(&mut known[targets[row] as usize], true));
     if looking.is_empty() {
-        notes.push("each trusted row that could be a monitor row is the only one of its class: all of them steer".into());
+        notes.push(
+            "each trusted row that could be a monitor row is the only one of its class: all of them steer".into(),
+        );
         return (upper.clone(), None);
     }
     let one = |row: usize| row..row + 1;

@@ -56,150 +56,177 @@ pub(super) fn best_shared(
     near: Option<f64>,
     context: &mut Context<'_>,
 ) -> Result<SharedOptimum> {
-    let (low, high) = context.bounds;
-    let engine = objective.engine();
-    let (accuracy, cheap, steep) = (engine.accuracy(), engine.is_cheap(), engine.is_steep());
-    let (patience, worse) = match engine {
-        Engine::Direct { .. } => HOPELESS,
-        Engine::Iterative { .. } => HOPELESS_ITERATIVE,
-        Engine::Dual { .. } => HOPELESS_DUAL,
+    let mut search = Search { bounds: context.bounds, objective, context, iteration: 0, least: f64::INFINITY };
+    let points = match near {
+        Some(near) => search.bracket(near)?,
+        None => search.scan()?,
     };
-    let (mut iteration, mut least) = (0, f64::INFINITY);
-    let mut evaluate = |lambda: f64, context: &mut Context<'_>| -> Result<(Point, bool)> {
-        let mut slope = [0.0];
-        let value = objective.evaluate(&[lambda], &mut slope)?;
-        if value <= least {
-            least = value;
-            objective.keep();
-        }
-        let at_bound = (lambda <= low && slope[0] > 0.0) || (lambda >= high && slope[0] < 0.0);
-        let projected = if at_bound { 0.0 } else { slope[0].abs() };
-        let flow = context.iteration(
-            Spec::SHARED,
-            &Step {
-                iteration,
-                validation_loss: value,
-                train_loss: objective.train_loss(),
-                projected_gradient: projected,
-                work: objective.work(),
-            },
-        );
-        iteration += 1;
-        Ok((Point { lambda, value, slope: slope[0] }, flow.is_break()))
-    };
-    let mut points: Vec<Point> = Vec::new();
-    if let Some(near) = near {
-        points = bracket(near, (low, high), |lambda| evaluate(lambda, context))?;
-    }
-    // From strong to weak penalties: each solution is a good start for the next.
-    let count = if points.is_empty() { ((high - low) / SCAN_STEP).ceil().max(1.0) } else { -1.0 };
-    let mut best = f64::INFINITY;
-    let mut hopeless = 0;
-    for i in (0..).take_while(|&i| f64::from(i) <= count) {
-        let lambda = high + (low - high) * f64::from(i) / count;
-        let (point, stop) = match evaluate(lambda, context) {
-            Ok(evaluated) => evaluated,
-            // Weaker penalties only make a failing solve worse.
-            Err(error) if (error.is_numeric() || error.is_interrupted()) && !points.is_empty() => break,
-            Err(error) => return Err(error),
-        };
-        points.push(point);
-        best = best.min(point.value);
-        hopeless = if point.value > best + worse * best.abs() { hopeless + 1 } else { 0 };
-        let fallen = point.value < 0.9 * points[0].value;
-        let flat = steep && point.slope.abs() <= 10.0 * accuracy * point.value.abs();
-        // Past a minimum; beyond it fits only take longer.
-        let rising = !cheap && point.slope < 0.0;
-        if stop || (fallen && (flat || rising)) || hopeless > patience {
-            break;
-        }
-    }
     let at = (0..points.len()).min_by(|&a, &b| points[a].value.total_cmp(&points[b].value)).unwrap_or(0);
-    let mut best = points[at];
-    // Where finer penalties were asked for, this is only their start.
-    let care = match context.options.penalties {
-        Penalties::Shared | Penalties::Auto => 0.1,
-        _ => 10.0,
-    };
-    let tolerance = (care * context.options.limits.tolerance).max(accuracy) * best.value.abs();
-    // Points go from high to low; the minimum lies where the slope changes sign next to the best point.
-    let neighbour = if best.slope > 0.0 { points.get(at + 1) } else { at.checked_sub(1).map(|i| &points[i]) };
-    let least = best.value;
+    let best = points[at];
     let knees = KNEES
         .iter()
-        .filter_map(|worse| points.iter().find(|p| p.value <= least + worse * least.abs()).map(|p| p.lambda))
+        .filter_map(|worse| points.iter().find(|p| p.value <= best.value + worse * best.value.abs()).map(|p| p.lambda))
         .collect();
-    let settled = |best: Point| {
-        let held = (best.lambda <= low && best.slope > 0.0) || (best.lambda >= high && best.slope < 0.0);
-        held || best.slope.abs() <= tolerance
-    };
-    let Some(mut other) = neighbour.copied() else {
+    // Points go from high to low; the minimum lies where the slope changes sign next to the best point.
+    let neighbour = if best.slope > 0.0 { points.get(at + 1) } else { at.checked_sub(1).map(|i| &points[i]) };
+    let tolerance = search.tolerance(best.value);
+    let (best, reason) = match neighbour {
+        Some(&other) => search.refine(best, other, tolerance)?,
         // Weaker penalties could not be fitted, or were hopeless before.
-        let reason = if steep || settled(best) { StopReason::Stationary } else { StopReason::Stalled };
-        return Ok(SharedOptimum { lambda: best.lambda, knees, reason });
+        None if search.objective.engine().is_steep() => (best, StopReason::Stationary),
+        None => (best, StopReason::Stalled),
     };
-    let refinements = if steep { STEEP_REFINEMENTS } else { REFINEMENTS.min(context.options.limits.iterations) };
-    // Where values are less exact, a few refinements are all that is wanted.
-    let mut reason = if steep { StopReason::Stationary } else { StopReason::IterationLimit };
-    for _ in 0..refinements {
-        if settled(best) || (best.lambda - other.lambda).abs() < 1e-6 || context.must_stop() {
-            reason = StopReason::Stationary;
-            break;
-        }
-        let mut inner = match evaluate(cubic_minimum(best, other), context) {
-            Ok((point, _)) => point,
-            Err(error) if error.is_numeric() || error.is_interrupted() => {
-                reason = StopReason::Stalled;
-                break;
-            }
-            Err(error) => return Err(error),
-        };
-        // Keep a bracket: the better point first, the other end on the side its slope points away from.
-        if inner.value <= best.value {
-            std::mem::swap(&mut inner, &mut best);
-        }
-        let downhill = -best.slope.signum();
-        let candidates = [inner, other];
-        let side = candidates.iter().filter(|p| (p.lambda - best.lambda) * downhill > 0.0);
-        match side.min_by(|a, b| (a.lambda - best.lambda).abs().total_cmp(&(b.lambda - best.lambda).abs())) {
-            Some(point) => other = *point,
-            None => {
-                reason = StopReason::Stalled;
-                break;
-            }
-        }
-    }
-    let reason = if settled(best) { StopReason::Stationary } else { reason };
+    let reason = if search.is_settled(best, tolerance) { StopReason::Stationary } else { reason };
     Ok(SharedOptimum { lambda: best.lambda, knees, reason })
 }
 
-/// Points downhill from `start`, as far as the criterion falls, by falling log-penalty.
-fn bracket(
-    start: f64,
-    (low, high): (f64, f64),
-    mut evaluate: impl FnMut(f64) -> Result<(Point, bool)>,
-) -> Result<Vec<Point>> {
-    let (first, mut stop) = evaluate(start.clamp(low, high))?;
-    let downhill = -first.slope.signum();
-    let mut points = vec![first];
-    let mut step = START_STEP;
-    while let (Some(last), false) = (points.last().copied(), stop) {
-        let next = (last.lambda + downhill * step).clamp(low, high);
-        if last.slope * downhill >= 0.0 || last.value > first.value || next == last.lambda {
-            break;
+/// The criterion of one log-penalty, its history, and the box.
+struct Search<'s, 'o, 'c> {
+    objective: &'s mut Objective<'o>,
+    context: &'s mut Context<'c>,
+    bounds: (f64, f64),
+    iteration: usize,
+    /// The least value so far.
+    least: f64,
+}
+
+impl Search<'_, '_, '_> {
+    /// Value and slope at `lambda`, and whether the search is to end.
+    fn evaluate(&mut self, lambda: f64) -> Result<(Point, bool)> {
+        let mut slope = [0.0];
+        let value = self.objective.evaluate(&[lambda], &mut slope)?;
+        if value <= self.least {
+            self.least = value;
+            self.objective.keep();
         }
-        match evaluate(next) {
-            Ok((point, asked)) => {
-                points.push(point);
-                stop = asked;
-            }
-            Err(error) if error.is_numeric() || error.is_interrupted() => break,
-            Err(error) => return Err(error),
-        }
-        step *= 2.0;
+        let point = Point { lambda, value, slope: slope[0] };
+        let step = Step {
+            iteration: self.iteration,
+            validation_loss: value,
+            train_loss: self.objective.train_loss(),
+            projected_gradient: if self.is_held(point) { 0.0 } else { point.slope.abs() },
+            work: self.objective.work(),
+        };
+        self.iteration += 1;
+        Ok((point, self.context.iteration(Spec::SHARED, &step).is_break()))
     }
-    points.sort_by(|a, b| b.lambda.total_cmp(&a.lambda));
-    Ok(points)
+
+    /// The same; nothing where the solve failed or was interrupted, which a search with points to show for itself survives.
+    fn try_evaluate(&mut self, lambda: f64) -> Result<Option<(Point, bool)>> {
+        match self.evaluate(lambda) {
+            Ok(evaluated) => Ok(Some(evaluated)),
+            Err(error) if error.is_numeric() || error.is_interrupted() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Points downhill from `start`, as far as the criterion falls, by falling log-penalty.
+    fn bracket(&mut self, start: f64) -> Result<Vec<Point>> {
+        let (low, high) = self.bounds;
+        let (first, mut stop) = self.evaluate(start.clamp(low, high))?;
+        let downhill = -first.slope.signum();
+        let mut points = vec![first];
+        let mut step = START_STEP;
+        while let (Some(last), false) = (points.last().copied(), stop) {
+            let next = (last.lambda + downhill * step).clamp(low, high);
+            if last.slope * downhill >= 0.0 || last.value > first.value || next == last.lambda {
+                break;
+            }
+            let Some((point, asked)) = self.try_evaluate(next)? else { break };
+            points.push(point);
+            stop = asked;
+            step *= 2.0;
+        }
+        points.sort_by(|a, b| b.lambda.total_cmp(&a.lambda));
+        Ok(points)
+    }
+
+    /// Points over the whole box, from strong to weak penalties: each solution is a good start for the next.
+    fn scan(&mut self) -> Result<Vec<Point>> {
+        let engine = self.objective.engine();
+        let (accuracy, cheap, steep) = (engine.accuracy(), engine.is_cheap(), engine.is_steep());
+        let (patience, worse) = match engine {
+            Engine::Direct { .. } => HOPELESS,
+            Engine::Iterative { .. } => HOPELESS_ITERATIVE,
+            Engine::Dual { .. } => HOPELESS_DUAL,
+        };
+        let (low, high) = self.bounds;
+        let intervals = ((high - low) / SCAN_STEP).ceil().max(1.0);
+        let (first, mut stop) = self.evaluate(high)?;
+        let (mut points, mut best, mut hopeless) = (vec![first], first.value, 0);
+        for i in (1..).take_while(|&i| f64::from(i) <= intervals) {
+            if stop {
+                break;
+            }
+            // Weaker penalties only make a failing solve worse.
+            let Some((point, asked)) = self.try_evaluate(high + (low - high) * f64::from(i) / intervals)? else {
+                break;
+            };
+            points.push(point);
+            stop = asked;
+            best = best.min(point.value);
+            hopeless = if point.value > best + worse * best.abs() { hopeless + 1 } else { 0 };
+            let fallen = point.value < 0.9 * first.value;
+            let flat = steep && point.slope.abs() <= 10.0 * accuracy * point.value.abs();
+            // Past a minimum; beyond it fits only take longer.
+            let rising = !cheap && point.slope < 0.0;
+            if (fallen && (flat || rising)) || hopeless > patience {
+                break;
+            }
+        }
+        Ok(points)
+    }
+
+    /// The minimum between the best point and its neighbour, or where the search for it ended, and why.
+    fn refine(&mut self, mut best: Point, mut other: Point, tolerance: f64) -> Result<(Point, StopReason)> {
+        let limit = self.context.options.limits.iterations;
+        // Where values are less exact, a few refinements are all that is wanted.
+        let (refinements, exhausted) = match self.objective.engine().is_steep() {
+            true => (STEEP_REFINEMENTS, StopReason::Stationary),
+            false => (REFINEMENTS.min(limit), StopReason::IterationLimit),
+        };
+        for _ in 0..refinements {
+            let narrow = (best.lambda - other.lambda).abs() < 1e-6;
+            if self.is_settled(best, tolerance) || narrow || self.context.must_stop() {
+                return Ok((best, StopReason::Stationary));
+            }
+            let Some((mut inner, _)) = self.try_evaluate(cubic_minimum(best, other))? else {
+                return Ok((best, StopReason::Stalled));
+            };
+            // Keep a bracket: the better point first, the other end on the side its slope points away from.
+            if inner.value <= best.value {
+                std::mem::swap(&mut inner, &mut best);
+            }
+            let downhill = -best.slope.signum();
+            let ends = [inner, other];
+            let side = ends.iter().filter(|end| (end.lambda - best.lambda) * downhill > 0.0);
+            match side.min_by(|a, b| (a.lambda - best.lambda).abs().total_cmp(&(b.lambda - best.lambda).abs())) {
+                Some(end) => other = *end,
+                None => return Ok((best, StopReason::Stalled)),
+            }
+        }
+        Ok((best, exhausted))
+    }
+
+    /// The slope that counts as none, where the least value is `value`.
+    fn tolerance(&self, value: f64) -> f64 {
+        // Where finer penalties were asked for, this is only their start.
+        let care = match self.context.options.penalties {
+            Penalties::Shared | Penalties::Auto => 0.1,
+            _ => 10.0,
+        };
+        (care * self.context.options.limits.tolerance).max(self.objective.engine().accuracy()) * value.abs()
+    }
+
+    fn is_settled(&self, point: Point, tolerance: f64) -> bool {
+        self.is_held(point) || point.slope.abs() <= tolerance
+    }
+
+    /// True at an end of the box beyond which the criterion would fall.
+    fn is_held(&self, point: Point) -> bool {
+        let (low, high) = self.bounds;
+        (point.lambda <= low && point.slope > 0.0) || (point.lambda >= high && point.slope < 0.0)
+    }
 }
 
 /// Minimum of the cubic through values and slopes of two points, kept inside.
