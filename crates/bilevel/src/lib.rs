@@ -65,7 +65,6 @@ pub mod diagnose;
 pub mod domain;
 pub mod dual;
 mod elementary;
-pub mod epochs;
 mod error;
 pub mod fixed_point;
 pub mod hypergradient;

@@ -18,7 +18,6 @@ const FLOORS: &[&[&str]] = &[
         "cholesky",
         "company",
         "elementary",
-        "epochs",
         "plain",
         "sample",
         "scratch",
