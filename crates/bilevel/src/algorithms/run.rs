@@ -14,7 +14,7 @@ use super::point::Point;
 use super::problem::Bilevel;
 use super::recipe::Recipe;
 use super::sampled::{InTurn, Together};
-use super::scheme::{Scheme, Steps};
+use super::scheme::{FirstSteps, Scheme, Steps};
 use super::zeroth_order::ZerothOrder;
 use crate::company::Paced;
 use crate::error::{Error, Result};
@@ -41,13 +41,13 @@ pub struct Settings {
 impl Settings {
     /// [`Algorithm::Auto`] as it is: no steps to choose.
     pub fn recommended(batch: Batch, seed: u64) -> Self {
-        Self::of(Algorithm::Auto, [1.0; 3], batch, seed)
+        Self::of(Algorithm::Auto, FirstSteps::ONES, batch, seed)
     }
 
     /// `algorithm` with the exponents of its paper (on all rows with constant steps) and these first steps.
-    pub fn of(algorithm: Algorithm, first: [f64; 3], batch: Batch, seed: u64) -> Self {
+    pub fn of(algorithm: Algorithm, first: FirstSteps, batch: Batch, seed: u64) -> Self {
         let exponents = if batch == Batch::All { [0.0; 3] } else { algorithm.exponents() };
-        let steps = Steps::falling(first[0], first[1], first[2], exponents);
+        let steps = Steps::falling(first, exponents);
         Settings { recipe: algorithm.recipe(), steps, batch, seed }
     }
 }
