@@ -9,7 +9,7 @@ use bilevel::data::mapped::MappedRows;
 use bilevel::hypergradient::{PreciseHypergradient, Precision, Stage};
 use bilevel::status::Status;
 use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Observer, PreciseMethod};
+use bilevel::tune::{GlmProblem, PreciseMethod};
 use bilevel::{Error, Result, vector};
 use clap::Args;
 use serde::Serialize;

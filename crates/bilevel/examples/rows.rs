@@ -6,13 +6,13 @@
 //! Training rows are drawn from one distribution: 20 normal features, two classes from a logistic model, penalty 0.1 for each
 //! feature; 10 000 other rows judge. Prints CSV; the figures of the samples are means over the seeds.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
 use bilevel::hypergradient::{AidConjugateGradient, Precision};
 use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, GradientMap, StochasticLoss};
+use bilevel::observer::Silent;
 use bilevel::sample::{Purpose, Rng};
 use bilevel::stop::StopSignal;
 use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
@@ -44,9 +44,13 @@ fn main() -> bilevel::Result<()> {
         let (mut sid_rows, mut sid_seconds, mut sid_error) = (0.0, 0.0, 0.0);
         for seed in 0..seeds {
             let clock = Instant::now();
-            let go_on = &mut |_: &_| ControlFlow::Continue(());
-            let sid =
-                problem.hypergradient(&lambda, Precision::relative(precision), seed, go_on, &StopSignal::never())?;
+            let sid = problem.hypergradient(
+                &lambda,
+                Precision::relative(precision),
+                seed,
+                &mut Silent,
+                &StopSignal::never(),
+            )?;
             sid_seconds += clock.elapsed().as_secs_f64() / seeds as f64;
             sid_rows += sid.estimate.work.rows as f64 / seeds as f64;
             sid_error += error(&sid.estimate.value) / seeds as f64;

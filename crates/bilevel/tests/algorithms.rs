@@ -316,7 +316,7 @@ fn recipes_and_starts_that_mean_nothing_are_refused() {
     let problem = Bilevel { lower: &quadratic, upper: quadratic.upper(), domain: &domain };
     let go = |recipe, start| {
         let settings = Settings { recipe, steps: Steps::constant(0.1, 0.1, 0.1), batch: Batch::Rows(8), seed: 0 };
-        run(problem, &settings, start, &mut |at| match at.iterations {
+        run(problem, &settings, start, &mut |at: &Iterate<'_>| match at.iterations {
             5 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(5),
         })

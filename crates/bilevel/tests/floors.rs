@@ -18,6 +18,7 @@ const FLOORS: &[&[&str]] = &[
         "cholesky",
         "company",
         "elementary",
+        "observer",
         "plain",
         "sample",
         "scratch",

@@ -17,7 +17,7 @@ use bilevel::race::{Contest, Contested, Entry, Event, Grid, Judge, Race, StepCho
 use bilevel::row_sums::RowSumObjective;
 use bilevel::sample::{Batch, Sample};
 use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Observer};
+use bilevel::tune::GlmProblem;
 use bilevel::{Error, Result};
 use serde_json::{Map, Value, json};
 

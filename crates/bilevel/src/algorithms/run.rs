@@ -18,6 +18,7 @@ use super::scheme::{FirstSteps, Scheme, Steps};
 use super::zeroth_order::ZerothOrder;
 use crate::company::Paced;
 use crate::error::{Error, Result};
+use crate::observer::Observer;
 use crate::sample::Batch;
 use crate::vector;
 use crate::work::Work;
@@ -90,7 +91,7 @@ pub fn run(
     problem: Bilevel<'_>,
     settings: &Settings,
     start: Point,
-    observer: &mut dyn FnMut(&Iterate<'_>) -> ControlFlow<(), usize>,
+    observer: &mut dyn for<'e> Observer<Iterate<'e>, usize>,
 ) -> Result<Outcome> {
     problem.validate()?;
     settings.recipe.validate()?;
@@ -114,7 +115,7 @@ pub fn run(
     loop {
         if t == next {
             let work = scheme.work();
-            match observer(&Iterate { iterations: t, point: &point, work, elapsed }) {
+            match observer.observe(&Iterate { iterations: t, point: &point, work, elapsed }) {
                 ControlFlow::Break(()) => return Ok(Outcome { point, iterations: t, work, elapsed }),
                 ControlFlow::Continue(number) => next = number.max(t + 1),
             }

@@ -10,11 +10,11 @@
 //! ```
 //! use bilevel::algorithms::{Algorithm, Point};
 //! use bilevel::domain::Domain;
+//! use bilevel::observer::Silent;
 //! use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
-//! use bilevel::race::{Budget, Contest, Event, Race, StepChoice};
+//! use bilevel::race::{Budget, Contest, Race, StepChoice};
 //! use bilevel::sample::Batch;
 //! use bilevel::stop::StopSignal;
-//! use std::ops::ControlFlow;
 //!
 //! let quadratic = Quadratic::random(&QuadraticOptions { rows: 100, w: 5, lambda: 3, ..Default::default() });
 //! let contest = Contest {
@@ -31,7 +31,7 @@
 //!     steps: StepChoice::default(),
 //! };
 //! let mut entries = Vec::new();
-//! race.run(&contest, &mut entries, &StopSignal::never(), &mut |_: &Event<'_>| ControlFlow::Continue(()))?;
+//! race.run(&contest, &mut entries, &StopSignal::never(), &mut Silent)?;
 //! assert_eq!(entries.len(), 4);
 //! for entry in &entries {
 //!     let start = entry.curve[0].judgement.value;

@@ -1,7 +1,6 @@
 //! All contestants, one after another, so that all have the machine alike.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::budget::Budget;
@@ -11,6 +10,7 @@ use super::judge::Judge;
 use super::screening::{StepChoice, screen};
 use crate::algorithms::{Algorithm, FirstSteps};
 use crate::error::Result;
+use crate::observer::Observer;
 use crate::stop::StopSignal;
 
 /// Who races, and how far.
@@ -55,7 +55,7 @@ impl Race {
     ///
     /// Where a run diverges or ends above its start, the next best steps of the screening are tried, and the lowest value counts.
     /// Each run has a judge of its own, so that no figure depends on who ran before. `observer` sees the beginning and the end of
-    /// each, and ends the race by [`ControlFlow::Break`].
+    /// each, and ends the race by `Break`.
     ///
     /// # Errors
     /// Input, for settings that make no sense; numeric, where the lower level cannot be solved at the start; interrupted, once
@@ -65,7 +65,7 @@ impl Race {
         contest: &Contest<'_>,
         entries: &mut Vec<Entry>,
         stop: &StopSignal,
-        observer: &mut dyn FnMut(&Event<'_>) -> ControlFlow<()>,
+        observer: &mut dyn for<'e> Observer<Event<'e>>,
     ) -> Result<()> {
         self.validate()?;
         entries.sort_by_key(Entry::key);
@@ -73,7 +73,7 @@ impl Race {
         // The steps of the grid, once somebody needs them.
         let mut pairs = Vec::new();
         for (number, &(algorithm, seed)) in missing.iter().enumerate() {
-            if observer(&Event::Begun { algorithm, seed, number, of: missing.len() }).is_break() {
+            if observer.observe(&Event::Begun { algorithm, seed, number, of: missing.len() }).is_break() {
                 return Ok(());
             }
             let chosen = entries.iter().find(|entry| entry.contestant.algorithm == algorithm);
@@ -85,7 +85,7 @@ impl Race {
             };
             let at = entries.partition_point(|other| other.key() < entry.key());
             entries.insert(at, entry.of_numbers());
-            if observer(&Event::Ended { entry: &entries[at], entries }).is_break() {
+            if observer.observe(&Event::Ended { entry: &entries[at], entries }).is_break() {
                 return Ok(());
             }
         }

@@ -3,8 +3,6 @@
 //! Some thousand rows are fitted and differentiated exactly; that is where the stochastic solves start, and what tells the
 //! units in which they converge fast.
 
-use std::ops::ControlFlow;
-
 use serde::{Deserialize, Serialize};
 
 use super::problem::GlmProblem;
@@ -16,6 +14,7 @@ use crate::hypergradient::{
 };
 use crate::lower::GradientMap;
 use crate::newton::{Newton, NewtonDirection};
+use crate::observer::Observer;
 use crate::problems::glm::Glm;
 use crate::problems::scaled::Scaled;
 use crate::sample::Batch;
@@ -51,7 +50,7 @@ impl GlmProblem {
         lambda: &[f64],
         precision: Precision,
         seed: u64,
-        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        observer: &mut dyn Observer<Stage>,
         stop: &StopSignal,
     ) -> Result<PreciseHypergradient> {
         precision.validate()?;
@@ -86,7 +85,7 @@ impl GlmProblem {
         lambda: &[f64],
         precision: Precision,
         seed: u64,
-        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        observer: &mut dyn Observer<Stage>,
         stop: &StopSignal,
     ) -> Result<PreciseHypergradient> {
         precision.validate()?;
