@@ -15,7 +15,7 @@ use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::target;
 use bilevel::sample::{Purpose, Rng};
 use bilevel::stop::StopSignal;
-use bilevel::tune::{Criterion, GlmProblem, Penalties, PreciseMethod, TuneOptions};
+use bilevel::tune::{Criterion, GlmProblem, HypergradientOptions, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 
 const PROJECTIONS: u64 = 20;
@@ -58,7 +58,7 @@ fn main() -> bilevel::Result<()> {
                 _ => PreciseMethod::Sid,
             };
             report(number(3, 100.0) as u64, &truth, |seed| {
-                problem.hypergradient_by(method, &lambda, precision, seed, &mut Silent, &StopSignal::never())
+                problem.hypergradient(&lambda, &HypergradientOptions { method, precision, seed }, &mut Silent)
             })
         }
     }

@@ -18,8 +18,7 @@ use bilevel::data::{
 use bilevel::hypergradient::Precision;
 use bilevel::observer::Silent;
 use bilevel::sample::{Purpose, Rng};
-use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
+use bilevel::tune::{GlmProblem, HypergradientOptions, Penalties, PreciseMethod, TuneOptions};
 use bilevel::{Error, Result};
 use rayon::prelude::*;
 
@@ -98,8 +97,9 @@ fn measure(file: &Path, precision: f64, seeds: u64) -> Result<()> {
     let lambda = vec![PENALTY.ln(); problem.hyperparameters()];
     for seed in 0..seeds {
         let clock = Instant::now();
-        let found =
-            problem.hypergradient(&lambda, Precision::relative(precision), seed, &mut Silent, &StopSignal::never())?;
+        let options =
+            HypergradientOptions { method: PreciseMethod::Sid, precision: Precision::relative(precision), seed };
+        let found = problem.hypergradient(&lambda, &options, &mut Silent)?;
         let (seconds, error) = (clock.elapsed().as_secs_f64(), found.relative_error());
         println!("{n},{seed},{opened:.4},{seconds:.3},{},{error:.2e},{}", found.estimate.work.rows, anonymous());
     }

@@ -16,9 +16,13 @@ use bilevel::problems::target;
 use bilevel::sample::{Purpose, Rng, Sampling};
 use bilevel::status::Status;
 use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
+use bilevel::tune::{GlmProblem, HypergradientOptions, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 use models::Bundled;
+
+fn by_samples(precision: Precision, seed: u64) -> HypergradientOptions {
+    HypergradientOptions { method: PreciseMethod::Sid, precision, seed }
+}
 
 const DIMS: Dims = Dims { w: 12, lambda: 6 };
 
@@ -96,7 +100,7 @@ fn intervals_of_a_logistic_problem_cover_the_truth() {
     let lambda = vec![0.03_f64.ln(); problem.hyperparameters()];
     let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
     let (covered, kept) = coverage(30, &truth, |seed| {
-        problem.hypergradient(&lambda, Precision::relative(0.05), seed, &mut Silent, &StopSignal::never()).unwrap()
+        problem.hypergradient(&lambda, &by_samples(Precision::relative(0.05), seed), &mut Silent).unwrap()
     });
     assert!((0.92..=0.99).contains(&covered), "{covered}");
     assert!(kept >= 0.95, "{kept}");
@@ -110,7 +114,7 @@ fn intervals_from_runs_of_blocks_cover_the_truth() {
     let lambda = vec![0.03_f64.ln(); problem.hyperparameters()];
     let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
     let (covered, kept) = coverage(16, &truth, |seed| {
-        problem.hypergradient(&lambda, Precision::relative(0.05), seed, &mut Silent, &StopSignal::never()).unwrap()
+        problem.hypergradient(&lambda, &by_samples(Precision::relative(0.05), seed), &mut Silent).unwrap()
     });
     assert!((0.89..=0.995).contains(&covered), "{covered}");
     assert!(kept >= 0.93, "{kept}");
@@ -147,19 +151,14 @@ fn the_same_bits_on_any_number_of_threads() {
     let lambda = vec![0.03_f64.ln(); problem.hyperparameters()];
     let estimate = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            problem.hypergradient(&lambda, Precision::relative(0.1), 5, &mut Silent, &StopSignal::never()).unwrap()
-        })
+        pool.install(|| problem.hypergradient(&lambda, &by_samples(Precision::relative(0.1), 5), &mut Silent).unwrap())
     };
     let one = estimate(1);
     for threads in [2, 4] {
         assert_eq!(estimate(threads), one, "{threads} threads");
     }
     assert_ne!(
-        problem
-            .hypergradient(&lambda, Precision::relative(0.1), 6, &mut Silent, &StopSignal::never())
-            .unwrap()
-            .estimate,
+        problem.hypergradient(&lambda, &by_samples(Precision::relative(0.1), 6), &mut Silent).unwrap().estimate,
         one.estimate
     );
 }
@@ -359,7 +358,7 @@ fn error_bars_hold_what_single_precision_loses() {
         let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
         for seed in 0..4 {
             let precision = Precision::relative(0.02);
-            let found = problem.hypergradient(&lambda, precision, seed, &mut Silent, &StopSignal::never()).unwrap();
+            let found = problem.hypergradient(&lambda, &by_samples(precision, seed), &mut Silent).unwrap();
             let apart = vector::distance(&found.estimate.value, &truth);
             assert!(apart <= found.error, "{rows} rows, seed {seed}: {apart:e} apart, {:e} allowed", found.error);
             assert!(found.error >= f64::from(f32::EPSILON) * vector::norm(&truth), "{rows} rows, seed {seed}");
@@ -381,9 +380,8 @@ fn the_cost_does_not_grow_with_the_rows() {
         let problem = simulated(n);
         let lambda = vec![0.1_f64.ln(); problem.hyperparameters()];
         let cost = |seed| {
-            let found = problem
-                .hypergradient(&lambda, Precision::relative(0.02), seed, &mut Silent, &StopSignal::never())
-                .unwrap();
+            let found =
+                problem.hypergradient(&lambda, &by_samples(Precision::relative(0.02), seed), &mut Silent).unwrap();
             assert_eq!(found.estimate.status, Status::Converged);
             found.estimate.work.rows as f64
         };

@@ -18,7 +18,9 @@ use bilevel::observer::{Event, Observer};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::stop::StopSignal;
-use bilevel::tune::{Ending, GlmProblem, Limits, Method, Penalties, PreciseMethod, TraceRow, TuneOptions, tune};
+use bilevel::tune::{
+    Ending, GlmProblem, HypergradientOptions, Limits, Method, Penalties, PreciseMethod, TraceRow, TuneOptions, tune,
+};
 use bilevel::vector;
 use models::{Bundled, Numbers, Stored, matrix};
 
@@ -422,6 +424,19 @@ fn what_is_put_aside_is_there_later() {
     assert!(!StopSignal::never().is_raised() && StopSignal::never().leaves(hours(9)));
 }
 
+/// Asks to stop from the beginning, and is told of nothing.
+struct Unseen(Arc<AtomicBool>);
+
+impl Observer<Stage> for Unseen {
+    fn observe(&mut self, _: &Stage) -> ControlFlow<()> {
+        panic!("samples were drawn")
+    }
+
+    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
+        Some(self.0.clone())
+    }
+}
+
 #[test]
 fn precise_hypergradients_heed_the_signal_before_the_first_samples() {
     let x = (0..400).map(|k| (f64::from(k) * 1.618).sin()).collect();
@@ -436,10 +451,11 @@ fn precise_hypergradients_heed_the_signal_before_the_first_samples() {
         weights: None,
     };
     let problem = GlmProblem::new(&data, None, &TuneOptions::default()).unwrap();
-    let (raised, lambda) = (StopSignal::new(None, Some(Arc::new(AtomicBool::new(true)))), [-3.0]);
+    let (flag, lambda) = (Arc::new(AtomicBool::new(true)), [-3.0]);
+    let raised = StopSignal::new(None, Some(flag.clone()));
     for method in [PreciseMethod::Sid, PreciseMethod::SidSvrg] {
-        let mut seen = |_: &Stage| panic!("samples were drawn");
-        let found = problem.hypergradient_by(method, &lambda, Precision::relative(0.1), 0, &mut seen, &raised);
+        let options = HypergradientOptions { method, precision: Precision::relative(0.1), seed: 0 };
+        let found = problem.hypergradient(&lambda, &options, &mut Unseen(flag.clone()));
         assert!(found.unwrap_err().is_interrupted(), "{method:?}");
     }
     assert!(problem.exact_hypergradient(&lambda, &raised).unwrap_err().is_interrupted());

@@ -21,7 +21,7 @@ use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::status::Status;
 use bilevel::step_size::StepSize;
 use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Penalties, PreciseMethod, TuneOptions};
+use bilevel::tune::{GlmProblem, HypergradientOptions, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 use models::Bundled;
 
@@ -310,19 +310,13 @@ fn german() -> GlmProblem {
 fn few_rows_and_high_precision_choose_passes() {
     let problem = german();
     let lambda = vec![0.01f64.ln(); problem.hyperparameters()];
-    let choice = |epsilon| problem.precise_method(PreciseMethod::Auto, &lambda, Precision::relative(epsilon));
-    assert_eq!(choice(1e-3), PreciseMethod::SidSvrg);
-    assert_eq!(problem.precise_method(PreciseMethod::Sid, &lambda, Precision::relative(1e-3)), PreciseMethod::Sid);
+    let to = |epsilon| HypergradientOptions { precision: Precision::relative(epsilon), seed: 5, ..Default::default() };
+    assert_eq!(problem.precise_method(&lambda, &to(1e-3)), PreciseMethod::SidSvrg);
+    let plain = HypergradientOptions { method: PreciseMethod::Sid, ..to(1e-3) };
+    assert_eq!(problem.precise_method(&lambda, &plain), PreciseMethod::Sid);
     let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
     for epsilon in [1e-2, 1e-4, 1e-7] {
-        let found = problem.hypergradient_by(
-            PreciseMethod::Auto,
-            &lambda,
-            Precision::relative(epsilon),
-            5,
-            &mut Silent,
-            &StopSignal::never(),
-        );
+        let found = problem.hypergradient(&lambda, &to(epsilon), &mut Silent);
         let found = found.unwrap();
         assert!(found.anchors > 0 && found.estimate.status == Status::Converged);
         assert!(relative(&found.estimate.value, &truth) < epsilon, "{epsilon}");

@@ -58,7 +58,7 @@ pub use model::LinearModel;
 pub use model_file::{About, SavedModel};
 pub use options::{Criterion, Limits, LossChoice, Method, Penalties, TuneOptions};
 pub use outcome::{Candidate, CandidateRole, Law, TraceRow, Tuned};
-pub use precise::PreciseMethod;
+pub use precise::{HypergradientOptions, PreciseMethod};
 pub use problem::GlmProblem;
 pub use relabel::Relabel;
 pub use summary::Summary;
