@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bilevel::data::ReadOptions;
 use bilevel::data::mapped::{ConvertOptions, MappedRows, Stage, convert};
-use bilevel::tune::{LossChoice, Observer, Relabel};
+use bilevel::tune::{LossChoice, Relabel};
 use bilevel::{Error, Result};
 use clap::Args;
 

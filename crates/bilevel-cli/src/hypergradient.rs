@@ -3,13 +3,16 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bilevel::data::mapped::MappedRows;
 use bilevel::hypergradient::{PreciseHypergradient, Precision, Stage};
+use bilevel::observer::Observer;
 use bilevel::status::Status;
 use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Observer, PreciseMethod};
+use bilevel::tune::{GlmProblem, HypergradientOptions, PreciseMethod};
 use bilevel::{Error, Result, vector};
 use clap::Args;
 use serde::Serialize;
@@ -123,6 +126,18 @@ impl HypergradientArgs {
     }
 }
 
+impl Observer<Stage> for Progress {
+    fn observe(&mut self, stage: &Stage) -> ControlFlow<()> {
+        interrupt::found();
+        self.phase(&describe(stage));
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
+        Some(interrupt::flag())
+    }
+}
+
 pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
     args.check()?;
     if let Some(path) = &args.out {
@@ -144,18 +159,12 @@ pub fn run(args: &HypergradientArgs) -> Result<ExitCode> {
     }
     progress.phase("estimating the hypergradient");
     let clock = Instant::now();
-    let mut watch = |stage: &Stage| {
-        interrupt::found();
-        progress.phase(&describe(stage));
-        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let stop = StopSignal::new(None, Some(interrupt::flag()));
-    let seed = args.problem.seed;
-    let precise =
-        interrupt::keeping(|| problem.hypergradient_by(args.method, &lambda, precision, seed, &mut watch, &stop));
+    let options = HypergradientOptions { method: args.method, precision, seed: args.problem.seed };
+    let precise = interrupt::keeping(|| problem.hypergradient(&lambda, &options, &mut progress));
     let seconds = clock.elapsed().as_secs_f64();
     progress.finish();
     let precise = precise?;
+    let stop = StopSignal::new(None, Some(interrupt::flag()));
     let exact = match args.exact.then(|| problem.exact_hypergradient(&lambda, &stop)).transpose() {
         // The estimate is there all the same.
         Err(error) if error.is_interrupted() => None,

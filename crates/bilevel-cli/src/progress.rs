@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use bilevel::tune::{Observer, TraceRow};
+use bilevel::clean::Step;
+use bilevel::observer::{Event, Observer};
+use bilevel::tune::TraceRow;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{interrupt, memory, numbers};
@@ -81,7 +83,7 @@ impl Progress {
 
 impl Progress {
     /// Says what is done next.
-    pub fn phase_begins(&mut self, phase: &str) {
+    pub fn phase(&mut self, phase: &str) {
         memory::give_back();
         match &mut self.shown {
             Shown::Nothing => {}
@@ -97,6 +99,12 @@ impl Progress {
                 *last = Instant::now();
             }
         }
+    }
+
+    /// The same for work that watches its own flag.
+    fn begin(&mut self, phase: &str) -> ControlFlow<()> {
+        self.phase(phase);
+        ControlFlow::Continue(())
     }
 
     /// Shows iteration `number` of what is under way, which is kept if nothing better follows.
@@ -118,12 +126,12 @@ impl Progress {
     }
 }
 
-impl Observer for Progress {
-    fn phase(&mut self, phase: &str) {
-        self.phase_begins(phase);
-    }
-
-    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
+impl<'e> Observer<Event<'e, TraceRow>> for Progress {
+    fn observe(&mut self, event: &Event<'e, TraceRow>) -> ControlFlow<()> {
+        let row = match event {
+            Event::Phase(phase) => return self.begin(phase),
+            Event::Iteration(row) => row,
+        };
         let label = row.label();
         if label != self.candidate {
             (self.candidate, self.best) = (label, f64::INFINITY);
@@ -146,12 +154,12 @@ impl Observer for Progress {
     }
 }
 
-impl bilevel::clean::Observer for Progress {
-    fn phase(&mut self, phase: &str) {
-        self.phase_begins(phase);
-    }
-
-    fn step(&mut self, step: &bilevel::clean::Step) -> ControlFlow<()> {
+impl<'e> Observer<Event<'e, Step>> for Progress {
+    fn observe(&mut self, event: &Event<'e, Step>) -> ControlFlow<()> {
+        let step = match event {
+            Event::Phase(phase) => return self.begin(phase),
+            Event::Iteration(step) => step,
+        };
         self.show(step.iteration, || {
             let monitor =
                 step.monitor_loss.map_or(String::new(), |loss| format!(", on others {}", numbers::loss(loss)));

@@ -1,11 +1,8 @@
 //! Data cleaning: options in, weights and the model with them out.
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bilevel::clean::{CleanOptions, Cleaned, Observer, Step, Strength};
+use bilevel::clean::{CleanOptions, Cleaned, Step, Strength};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -51,20 +48,6 @@ impl Options {
             iterations: self.max_iter,
             tolerance: self.tolerance,
         })
-    }
-}
-
-impl Observer for Messenger<Step> {
-    fn phase(&mut self, phase: &str) {
-        self.tell_phase(phase);
-    }
-
-    fn step(&mut self, step: &Step) -> ControlFlow<()> {
-        self.tell_iteration(*step)
-    }
-
-    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
-        Some(Arc::clone(&self.flag))
     }
 }
 

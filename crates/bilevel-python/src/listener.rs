@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 
+use bilevel::observer::{Event as News, Observer};
 use pyo3::IntoPyObject;
 use pyo3::prelude::*;
 
@@ -22,7 +23,7 @@ pub enum Event<R> {
 /// The observer of such work: passes everything on to the calling thread.
 pub struct Messenger<R> {
     events: Sender<Event<R>>,
-    pub flag: Arc<AtomicBool>,
+    flag: Arc<AtomicBool>,
     heard: bool,
     ended: bool,
 }
@@ -32,17 +33,27 @@ impl<R> Messenger<R> {
     pub fn new(events: Sender<Event<R>>, flag: Arc<AtomicBool>, heard: bool) -> Self {
         Messenger { events, flag, heard, ended: false }
     }
+}
 
-    pub fn tell_phase(&self, phase: &str) {
-        let _ = self.events.send(Event::Phase(phase.into()));
-    }
-
+impl<'e, R: Clone> Observer<News<'e, R>> for Messenger<R> {
     /// `Break` where the listener wants an end. That leaves the flag alone: what is fitted in the end must not hang on a
     /// clock, as it does for somebody who waits at a terminal.
-    pub fn tell_iteration(&mut self, record: R) -> ControlFlow<()> {
-        // Nobody is asked again after that, though work may come by here on its way to the end.
-        self.ended = self.ended || (self.heard && ask(&self.events, record, Event::Iteration));
-        if self.ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    fn observe(&mut self, news: &News<'e, R>) -> ControlFlow<()> {
+        match news {
+            News::Phase(phase) => {
+                let _ = self.events.send(Event::Phase((*phase).into()));
+                ControlFlow::Continue(())
+            }
+            News::Iteration(record) => {
+                // Nobody is asked again after that, though work may come by here on its way to the end.
+                self.ended = self.ended || (self.heard && ask(&self.events, (*record).clone(), Event::Iteration));
+                if self.ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }
+        }
+    }
+
+    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
+        Some(Arc::clone(&self.flag))
     }
 }
 

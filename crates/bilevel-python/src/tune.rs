@@ -1,12 +1,9 @@
 //! Tuning: options in, the model with all that was tried out.
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bilevel::problems::glm::Loss;
-use bilevel::tune::{Candidate, Criterion, Limits, Observer, TraceRow, TuneOptions, Tuned};
+use bilevel::tune::{Candidate, Criterion, Limits, TraceRow, TuneOptions, Tuned};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -76,20 +73,6 @@ impl Options<'_> {
                 tolerance: self.tolerance,
             },
         })
-    }
-}
-
-impl Observer for Messenger<TraceRow> {
-    fn phase(&mut self, phase: &str) {
-        self.tell_phase(phase);
-    }
-
-    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
-        self.tell_iteration(row.clone())
-    }
-
-    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
-        Some(Arc::clone(&self.flag))
     }
 }
 

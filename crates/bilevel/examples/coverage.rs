@@ -7,16 +7,15 @@
 //! A file `...images-idx3...` is MNIST, odd against even digits. Repeats the estimate with other seeds, and counts for 20 random projections how often the 95 % interval covers the exact
 //! one, and how often the requested precision was kept.
 
-use std::ops::ControlFlow;
-
 use bilevel::data::{Dataset, EncodeOptions, Encoder, LabelMap, ReadOptions, Target, read};
 use bilevel::hypergradient::{PreciseHypergradient, PreciseSid, Precision};
 use bilevel::lower::Dims;
+use bilevel::observer::Silent;
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::target;
 use bilevel::sample::{Purpose, Rng};
 use bilevel::stop::StopSignal;
-use bilevel::tune::{Criterion, GlmProblem, Penalties, PreciseMethod, TuneOptions};
+use bilevel::tune::{Criterion, GlmProblem, HypergradientOptions, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 
 const PROJECTIONS: u64 = 20;
@@ -24,7 +23,6 @@ const PROJECTIONS: u64 = 20;
 fn main() -> bilevel::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize, default: f64| arguments.get(i).and_then(|text| text.parse().ok()).unwrap_or(default);
-    let on = |_: &_| ControlFlow::Continue(());
     match arguments.first().map(String::as_str) {
         None | Some("linear") => {
             let dims = Dims { w: 20, lambda: 10 };
@@ -35,7 +33,7 @@ fn main() -> bilevel::Result<()> {
             let precision = Precision::relative(number(2, 0.02));
             report(number(1, 100.0) as u64, &truth, |seed| {
                 let sid = PreciseSid { batch: 4, contraction: Some(0.7), seed, ..PreciseSid::default() };
-                sid.estimate(&map, &upper, &lambda, None, precision, &mut on.clone())
+                sid.estimate(&map, &upper, &lambda, None, precision, &mut Silent)
             })
         }
         Some(file) => {
@@ -60,7 +58,7 @@ fn main() -> bilevel::Result<()> {
                 _ => PreciseMethod::Sid,
             };
             report(number(3, 100.0) as u64, &truth, |seed| {
-                problem.hypergradient_by(method, &lambda, precision, seed, &mut on.clone(), &StopSignal::never())
+                problem.hypergradient(&lambda, &HypergradientOptions { method, precision, seed }, &mut Silent)
             })
         }
     }

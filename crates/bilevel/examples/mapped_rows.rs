@@ -8,7 +8,6 @@
 //! feature. The last quarter of them judges. `measure` prints a line of CSV for each seed, all on one map of the file, with the memory that is not pages of
 //! files (RssAnon, on Linux).
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,9 +16,9 @@ use bilevel::data::{
     DenseMatrix, DesignMatrix, EncodeOptions, Encoder, LabelMap, Labels, Origin, Standardization, TargetKind,
 };
 use bilevel::hypergradient::Precision;
+use bilevel::observer::Silent;
 use bilevel::sample::{Purpose, Rng};
-use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
+use bilevel::tune::{GlmProblem, HypergradientOptions, Penalties, PreciseMethod, TuneOptions};
 use bilevel::{Error, Result};
 use rayon::prelude::*;
 
@@ -98,9 +97,9 @@ fn measure(file: &Path, precision: f64, seeds: u64) -> Result<()> {
     let lambda = vec![PENALTY.ln(); problem.hyperparameters()];
     for seed in 0..seeds {
         let clock = Instant::now();
-        let go_on = &mut |_: &_| ControlFlow::Continue(());
-        let found =
-            problem.hypergradient(&lambda, Precision::relative(precision), seed, go_on, &StopSignal::never())?;
+        let options =
+            HypergradientOptions { method: PreciseMethod::Sid, precision: Precision::relative(precision), seed };
+        let found = problem.hypergradient(&lambda, &options, &mut Silent)?;
         let (seconds, error) = (clock.elapsed().as_secs_f64(), found.relative_error());
         println!("{n},{seed},{opened:.4},{seconds:.3},{},{error:.2e},{}", found.estimate.work.rows, anonymous());
     }

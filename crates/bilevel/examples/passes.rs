@@ -21,7 +21,7 @@ use bilevel::lower::{Curved, GradientMap, StochasticLoss};
 use bilevel::newton::{Newton, NewtonDirection};
 use bilevel::sample::Batch;
 use bilevel::stop::StopSignal;
-use bilevel::tune::{Criterion, GlmProblem, Penalties, PreciseMethod, TuneOptions};
+use bilevel::tune::{Criterion, GlmProblem, HypergradientOptions, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 use bilevel::work::Work;
 
@@ -41,7 +41,8 @@ fn main() -> bilevel::Result<()> {
     let norms = lower.risk().row_norms_squared();
     let mean = |of: fn(f64) -> f64| norms.iter().map(|&x| of(x)).sum::<f64>() / n as f64;
     println!("rows {n} + {judging}; noise saved by drawing rows by norm {:.3}", mean(f64::sqrt).powi(2) / mean(|x| x));
-    let auto = problem.precise_method(PreciseMethod::Auto, &lambda, Precision::relative(precision));
+    let to = |method, seed| HypergradientOptions { method, precision: Precision::relative(precision), seed };
+    let auto = problem.precise_method(&lambda, &to(PreciseMethod::Auto, 0));
     println!("auto: {auto:?}");
 
     println!("method,seconds,passes,evaluations,error,bound");
@@ -52,15 +53,7 @@ fn main() -> bilevel::Result<()> {
             chains += stage.replicates;
             ControlFlow::Continue(())
         };
-        let method = PreciseMethod::SidSvrg;
-        let found = problem.hypergradient_by(
-            method,
-            &lambda,
-            Precision::relative(precision),
-            seed,
-            go_on,
-            &StopSignal::never(),
-        )?;
+        let found = problem.hypergradient(&lambda, &to(PreciseMethod::SidSvrg, seed), go_on)?;
         let seconds = clock.elapsed().as_secs_f64();
         let judged = judged(&found, chains, judging) as f64;
         let passes = (found.estimate.work.rows as f64 - judged) / n as f64;

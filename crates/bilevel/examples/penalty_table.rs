@@ -6,7 +6,8 @@ use std::path::Path;
 
 use bilevel::Result;
 use bilevel::data::{EncodeOptions, Encoder, LabelMap, Parts, ReadOptions, read, stratified_order};
-use bilevel::tune::{Penalties, Silent, TuneOptions, tune};
+use bilevel::observer::Silent;
+use bilevel::tune::{Penalties, TuneOptions, tune};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

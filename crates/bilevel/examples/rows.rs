@@ -6,16 +6,16 @@
 //! Training rows are drawn from one distribution: 20 normal features, two classes from a logistic model, penalty 0.1 for each
 //! feature; 10 000 other rows judge. Prints CSV; the figures of the samples are means over the seeds.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
 use bilevel::hypergradient::{AidConjugateGradient, Precision};
 use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, GradientMap, StochasticLoss};
+use bilevel::observer::Silent;
 use bilevel::sample::{Purpose, Rng};
 use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
+use bilevel::tune::{GlmProblem, HypergradientOptions, Penalties, PreciseMethod, TuneOptions};
 use bilevel::{diagnose, vector};
 
 const FEATURES: usize = 20;
@@ -44,9 +44,9 @@ fn main() -> bilevel::Result<()> {
         let (mut sid_rows, mut sid_seconds, mut sid_error) = (0.0, 0.0, 0.0);
         for seed in 0..seeds {
             let clock = Instant::now();
-            let go_on = &mut |_: &_| ControlFlow::Continue(());
-            let sid =
-                problem.hypergradient(&lambda, Precision::relative(precision), seed, go_on, &StopSignal::never())?;
+            let options =
+                HypergradientOptions { method: PreciseMethod::Sid, precision: Precision::relative(precision), seed };
+            let sid = problem.hypergradient(&lambda, &options, &mut Silent)?;
             sid_seconds += clock.elapsed().as_secs_f64() / seeds as f64;
             sid_rows += sid.estimate.work.rows as f64 / seeds as f64;
             sid_error += error(&sid.estimate.value) / seeds as f64;

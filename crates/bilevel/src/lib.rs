@@ -9,8 +9,8 @@
 //! ```
 //! use bilevel::hypergradient::{PreciseSid, Precision};
 //! use bilevel::lower::{Dims, GradientMap};
+//! use bilevel::observer::Silent;
 //! use bilevel::problems::closures::{RowLoss, RowObjective};
-//! use std::ops::ControlFlow;
 //!
 //! // Rows (x, y) with y = 2x and some noise: the first 400 fit, the others judge.
 //! let x = |i: usize| (i as f64 * 0.7).sin();
@@ -32,8 +32,7 @@
 //!     })
 //!     .build()?;
 //! let map = GradientMap { loss: &lower, map_step: 0.5 };
-//! let stop_never = &mut |_: &_| ControlFlow::Continue(());
-//! let found = PreciseSid::default().estimate(&map, &upper, &[-1.0], None, Precision::relative(0.05), stop_never)?;
+//! let found = PreciseSid::default().estimate(&map, &upper, &[-1.0], None, Precision::relative(0.05), &mut Silent)?;
 //! // A smaller penalty is better here, and the sign is beyond doubt.
 //! assert!(found.estimate.value[0] > found.error);
 //! # Ok::<(), bilevel::Error>(())
@@ -48,6 +47,7 @@
 //! | problems of one's own from closures, and those that are here already | [`problems`] |
 //! | the estimators: stochastic, approximate, iterative, exact; to a precision | [`hypergradient`] |
 //! | loops over `lambda` along hypergradients | [`optimize`] |
+//! | watching long work, and ending it | [`observer`], [`stop`] |
 //! | the stochastic bilevel algorithms of the literature, and races between them | [`algorithms`], [`race`] |
 //! | checks of derivatives, constants of the theory, error bounds | [`diagnose`] |
 //! | the error of one hypergradient against its cost | [`study`] |
@@ -65,13 +65,13 @@ pub mod diagnose;
 pub mod domain;
 pub mod dual;
 mod elementary;
-pub mod epochs;
 mod error;
 pub mod fixed_point;
 pub mod hypergradient;
 pub mod linear_system;
 pub mod lower;
 pub mod newton;
+pub mod observer;
 pub mod operator;
 pub mod optimize;
 mod plain;

@@ -97,7 +97,7 @@ impl Sampling {
 
 impl Sample {
     /// The rows `start, start + 1, ..`, `size <= n` of them, wrapping around after row `n - 1`.
-    pub(crate) fn set_block(&mut self, start: usize, size: usize, n: usize) {
+    fn set_block(&mut self, start: usize, size: usize, n: usize) {
         if start + size <= n {
             *self = Sample::Block(start..start + size);
         } else {

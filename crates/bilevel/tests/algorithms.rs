@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use bilevel::algorithms::{
-    Adjoint, Algorithm, Bilevel, Blocks, Count, Iterate, Memory, Point, Recipe, Settings, Start, Steps, run,
+    Adjoint, Algorithm, Bilevel, Blocks, Count, FirstSteps, Iterate, Memory, Point, Recipe, Settings, Start, Steps, run,
 };
 use bilevel::domain::Domain;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
@@ -66,7 +66,7 @@ fn on_all_rows_they_find_the_optimum() {
         (Algorithm::Saba, 3000),
         (Algorithm::Srba, 3000),
     ] {
-        let settings = Settings::of(algorithm, [0.9, 0.9, 0.02], Batch::All, 0);
+        let settings = Settings::of(algorithm, FirstSteps::from([0.9, 0.9, 0.02]), Batch::All, 0);
         let error = error_of(&settings, &quadratic, &optimum, iterations);
         assert!(error < 1e-8, "{algorithm}: {error:e}");
     }
@@ -86,7 +86,7 @@ fn with_long_series_so_do_those_with_neumann_series() {
         other => other,
     };
     for algorithm in [Algorithm::StocBio, Algorithm::Mrbo, Algorithm::Vrbo] {
-        let short = Settings::of(algorithm, [0.9, 0.9, 0.05], Batch::All, 0);
+        let short = Settings::of(algorithm, FirstSteps::from([0.9, 0.9, 0.05]), Batch::All, 0);
         let settings = Settings { recipe: long(short.recipe), ..short };
         let error = error_of(&settings, &quadratic, &optimum, 4000);
         assert!(error < 1e-8, "{algorithm}: {error:e}");
@@ -123,7 +123,7 @@ fn on_samples_they_come_near() {
         (Algorithm::MaSoba, 0.1),
         (Algorithm::Fsla, 0.1),
     ] {
-        let settings = Settings::of(algorithm, [0.3, 0.3, 0.06], Batch::Rows(10), 0);
+        let settings = Settings::of(algorithm, FirstSteps::from([0.3, 0.3, 0.06]), Batch::Rows(10), 0);
         let error = error_of(&settings, &quadratic, &optimum, 10_000);
         assert!(error < share * origin, "{algorithm}: {error:e} of {origin:e}");
     }
@@ -156,7 +156,7 @@ fn on_samples_series_come_near_too() {
         (Algorithm::Mrbo, 0.3),
         (Algorithm::Vrbo, 0.1),
     ] {
-        let short = Settings::of(algorithm, [0.3, 0.3, 0.06], Batch::Rows(10), 0);
+        let short = Settings::of(algorithm, FirstSteps::from([0.3, 0.3, 0.06]), Batch::Rows(10), 0);
         let settings = Settings { recipe: long(short.recipe), ..short };
         // A constant step in the series: a falling one would make it shorter and shorter.
         let linear = bilevel::step_size::StepSize::Constant { eta: 0.3 };
@@ -172,7 +172,7 @@ fn variance_reduction_reaches_the_optimum_on_samples() {
     let quadratic = quadratic(0.3);
     let optimum = optimum(&quadratic);
     for algorithm in [Algorithm::Saba, Algorithm::Srba] {
-        let settings = Settings::of(algorithm, [0.3, 0.3, 0.03], Batch::Rows(10), 0);
+        let settings = Settings::of(algorithm, FirstSteps::from([0.3, 0.3, 0.03]), Batch::Rows(10), 0);
         let errors = [500, 1000, 3000].map(|n| error_of(&settings, &quadratic, &optimum, n));
         assert!(errors[2] < 1e-12 && errors[1] < 0.2 * errors[0], "{algorithm}: {errors:e}", errors = errors[1]);
     }
@@ -204,7 +204,7 @@ fn the_published_rates_hold() {
     let mean_square = |algorithm: Algorithm, outer: f64, seed: u64, horizons: [usize; 2]| {
         let domain = Domain::unbounded(M);
         let problem = Bilevel { lower: &quadratic, upper: quadratic.upper(), domain: &domain };
-        let settings = Settings::of(algorithm, [0.3, 0.3, outer], Batch::Rows(10), seed);
+        let settings = Settings::of(algorithm, FirstSteps::from([0.3, 0.3, outer]), Batch::Rows(10), seed);
         let start = Point::new(&[0.0; D], &[0.0; D], &[0.0; M]);
         let (mut sum, mut means) = (0.0, [0.0; 2]);
         let mut watch = |at: &Iterate<'_>| {
@@ -276,7 +276,7 @@ fn differences_of_many_long_runs_give_the_jacobian() {
     let quadratic = quadratic(0.5);
     let optimum = optimum(&quadratic);
     let recipe = Recipe::ZerothOrder { lower_steps: 40, directions: 20, smoothing: 1e-3 };
-    let steps = Steps::falling(0.9, 0.9, 0.2, [0.0, 0.0, 0.6]);
+    let steps = Steps::falling(FirstSteps { lower: 0.9, linear: 0.9, outer: 0.2 }, [0.0, 0.0, 0.6]);
     let settings = Settings { recipe, steps, batch: Batch::All, seed: 0 };
     let error = error_of(&settings, &quadratic, &optimum, 5000);
     assert!(error < 0.02, "{error:e}");
@@ -288,7 +288,7 @@ fn divergence_is_an_error_with_a_remedy() {
     let domain = Domain::unbounded(M);
     let problem = Bilevel { lower: &quadratic, upper: quadratic.upper(), domain: &domain };
     for algorithm in Algorithm::ALL {
-        let settings = Settings::of(algorithm, [50.0, 50.0, 50.0], Batch::Rows(4), 0);
+        let settings = Settings::of(algorithm, FirstSteps::from([50.0, 50.0, 50.0]), Batch::Rows(4), 0);
         let start = Point::new(&[1.0; D], &[1.0; D], &[0.0; M]);
         let mut watch = |at: &Iterate<'_>| {
             if at.iterations < 2000 { ControlFlow::Continue(2000) } else { ControlFlow::Break(()) }
@@ -316,7 +316,7 @@ fn recipes_and_starts_that_mean_nothing_are_refused() {
     let problem = Bilevel { lower: &quadratic, upper: quadratic.upper(), domain: &domain };
     let go = |recipe, start| {
         let settings = Settings { recipe, steps: Steps::constant(0.1, 0.1, 0.1), batch: Batch::Rows(8), seed: 0 };
-        run(problem, &settings, start, &mut |at| match at.iterations {
+        run(problem, &settings, start, &mut |at: &Iterate<'_>| match at.iterations {
             5 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(5),
         })

@@ -3,11 +3,10 @@
 #[path = "common/models.rs"]
 mod models;
 
-use bilevel::algorithms::{Algorithm, Point};
+use bilevel::algorithms::{Algorithm, FirstSteps, Point};
 use bilevel::data::RowRanges;
 use bilevel::domain::Domain;
 use bilevel::lower::StochasticLoss;
-use bilevel::newton::Newton;
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::race::{Budget, Contest, Contestant, End, Entry, Judge, compete};
@@ -20,10 +19,9 @@ const SEEDS: u64 = 3;
 /// A run on so many passes.
 fn run(contest: &Contest<'_>, passes: f64, seed: u64) -> Entry {
     let rows = passes * contest.lower.size(&Sample::Full) as f64;
-    let budget = Budget { seconds: f64::INFINITY, rows, iterations: usize::MAX };
-    let mut judge = Judge::new(contest.lower, contest.upper, contest.domain, Newton::default(), contest.start.w());
-    let contestant = Contestant { algorithm: Algorithm::Auto, steps: [1.0; 3], batch: Batch::Rows(64), seed };
-    compete(contest, &contestant, &budget, &mut judge, &StopSignal::never()).unwrap()
+    let budget = Budget { rows, ..Budget::UNLIMITED };
+    let contestant = Contestant { algorithm: Algorithm::Auto, steps: FirstSteps::ONES, seed };
+    compete(contest, &contestant, &budget, &mut Judge::new(contest), &StopSignal::never()).unwrap()
 }
 
 /// Values at the start, at the worst checkpoint, and at the end.
@@ -48,7 +46,8 @@ fn on_quadratics_it_waits_for_the_lower_level_and_never_swings() {
         let quadratic = Quadratic::random(&options);
         let domain = Domain::unbounded(10);
         let start = Point::new(&[0.0; 20], &[0.0; 20], &[0.0; 10]);
-        let contest = Contest { lower: &quadratic, upper: quadratic.upper(), domain: &domain, start };
+        let contest =
+            Contest { lower: &quadratic, upper: quadratic.upper(), domain: &domain, start, batch: Batch::Rows(64) };
         for seed in 0..SEEDS {
             let entry = run(&contest, 200.0, seed);
             let [start, worst, end] = values(&entry);
@@ -74,7 +73,7 @@ fn on_bundled_data_every_seed_ends_near_the_optimum() {
         let domain = Domain::uniform(p, 1e-8_f64.ln(), 100.0_f64.ln()).unwrap();
         let w = vec![0.0; lower.dims().w];
         let start = Point::new(&w, &w, &vec![0.1_f64.ln(); p]);
-        let contest = Contest { lower: &lower, upper: &upper, domain: &domain, start };
+        let contest = Contest { lower: &lower, upper: &upper, domain: &domain, start, batch: Batch::Rows(64) };
         for seed in 0..SEEDS {
             let entry = run(&contest, passes, seed);
             let [start, worst, end] = values(&entry);

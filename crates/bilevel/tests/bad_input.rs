@@ -5,9 +5,10 @@ mod common;
 use std::path::Path;
 
 use bilevel::Error;
-use bilevel::clean::{self, CleanOptions, clean};
+use bilevel::clean::{CleanOptions, clean};
 use bilevel::data::*;
-use bilevel::tune::{GlmProblem, Limits, Penalties, Silent, TuneOptions, tune};
+use bilevel::observer::Silent;
+use bilevel::tune::{GlmProblem, Limits, Penalties, TuneOptions, tune};
 use common::*;
 
 fn fails(name: &str, bytes: impl AsRef<[u8]>) -> Error {
@@ -408,7 +409,7 @@ fn data_sets_that_do_not_hold_together() {
     for (data, part) in &wrong {
         let good = if matches!(data.target, Target::Values(_)) { numbers() } else { classes(&["no", "yes"]) };
         let cleaned = |train: &Dataset, trusted: &Dataset, test: Option<&Dataset>| {
-            clean(train, trusted, test, &CleanOptions::default(), &mut clean::Silent).unwrap_err()
+            clean(train, trusted, test, &CleanOptions::default(), &mut Silent).unwrap_err()
         };
         for (error, name) in [
             (tune(data, None, None, &options, &mut Silent).unwrap_err(), "training"),
@@ -427,7 +428,7 @@ fn data_sets_that_do_not_hold_together() {
     }
     let few = changed(numbers(), |data| data.weights = Some((0..60).map(|i| f64::from(u8::from(i < 2))).collect()));
     at(&tune(&few, None, None, &options, &mut Silent).unwrap_err(), None, None, "2 training rows are too few");
-    let error = clean(&numbers(), &few, None, &CleanOptions::default(), &mut clean::Silent).unwrap_err();
+    let error = clean(&numbers(), &few, None, &CleanOptions::default(), &mut Silent).unwrap_err();
     at(&error, None, None, "2 trusted rows are too few");
 }
 
@@ -451,8 +452,8 @@ fn data_sets_that_do_not_fit_together() {
             tune(train, Some(&other), None, &options, &mut Silent).unwrap_err(),
             tune(train, None, Some(&other), &options, &mut Silent).unwrap_err(),
             GlmProblem::new(train, Some(&other), &options).unwrap_err(),
-            clean(train, &other, None, &CleanOptions::default(), &mut clean::Silent).unwrap_err(),
-            clean(train, train, Some(&other), &CleanOptions::default(), &mut clean::Silent).unwrap_err(),
+            clean(train, &other, None, &CleanOptions::default(), &mut Silent).unwrap_err(),
+            clean(train, train, Some(&other), &CleanOptions::default(), &mut Silent).unwrap_err(),
         ] {
             assert!(error.is_input());
             at(&error, None, None, part);

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use bilevel::algorithms::{Algorithm, Bilevel, Iterate, Point, Settings, run};
+use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Iterate, Point, Settings, run};
 use bilevel::diagnose::{Taylor, Unbiased, ensure};
 use bilevel::domain::Domain;
 use bilevel::hypergradient::{Implicit, Sid};
@@ -151,7 +151,7 @@ fn the_best_bias_of_ridge_tasks_is_found() {
     let domain = Domain::unbounded(P);
     let problem = Bilevel { lower: &lower, upper: &upper, domain: &domain };
     let settings = Settings::recommended(Batch::Rows(4), 0);
-    for settings in [settings, Settings::of(Algorithm::Soba, [0.3, 0.3, 0.05], Batch::All, 0)] {
+    for settings in [settings, Settings::of(Algorithm::Soba, FirstSteps::from([0.3, 0.3, 0.05]), Batch::All, 0)] {
         let found = end(problem, &settings, 40_000);
         assert!(vector::distance(found.lambda(), &best) < 1e-6, "{settings:?} {:?} {best:?}", found.lambda());
     }

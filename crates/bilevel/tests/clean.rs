@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bilevel::clean::{CleanOptions, Cleaned, FitOf, Observer, Silent, Start, Step, Strength, clean};
+use bilevel::clean::{CleanOptions, Cleaned, FitOf, Start, Step, Strength, clean};
 use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
+use bilevel::observer::{Event, Observer, Silent};
 use bilevel::sample::{Purpose, Rng};
 use bilevel::tune::{Ending, LossChoice, Method};
 use models::Bundled;
@@ -156,10 +157,9 @@ fn rows_of_weight_zero_are_left_out() {
 #[test]
 fn an_interrupt_keeps_the_best_weights() {
     struct Stops(usize, Arc<AtomicBool>);
-    impl Observer for Stops {
-        fn phase(&mut self, _phase: &str) {}
-        fn step(&mut self, step: &Step) -> ControlFlow<()> {
-            if step.iteration == self.0 {
+    impl<'e> Observer<Event<'e, Step>> for Stops {
+        fn observe(&mut self, event: &Event<'e, Step>) -> ControlFlow<()> {
+            if matches!(event, Event::Iteration(step) if step.iteration == self.0) {
                 self.1.store(true, Ordering::Relaxed);
             }
             ControlFlow::Continue(())

@@ -6,7 +6,8 @@ use bilevel::hypergradient::{AidFixedPoint, AidGmres, Capable, Implicit, Method,
 use bilevel::linear_system::Gmres;
 use bilevel::lower::{Dims, GradientMap, StochasticMap};
 use bilevel::newton::Newton;
-use bilevel::optimize::{Evaluation, Limits, OuterStep, ProjectedGradient, Silent, StopReason};
+use bilevel::observer::Silent;
+use bilevel::optimize::{Evaluation, Limits, OuterStep, ProjectedGradient, StopReason};
 use bilevel::problems::closures::{RowLoss, RowObjective};
 use bilevel::problems::policy_evaluation::PolicyEvaluation;
 use bilevel::sample::{Purpose, Rng};

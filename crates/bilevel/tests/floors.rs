@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
         "cholesky",
         "company",
         "elementary",
-        "epochs",
+        "observer",
         "plain",
         "sample",
         "scratch",

@@ -3,9 +3,8 @@
 use std::ops::ControlFlow;
 
 use bilevel::domain::Domain;
-use bilevel::optimize::{
-    BoundedLbfgs, Evaluation, Iteration, Limits, OuterStep, ProjectedGradient, Silent, StopReason,
-};
+use bilevel::observer::Silent;
+use bilevel::optimize::{BoundedLbfgs, Evaluation, Iteration, Limits, OuterStep, ProjectedGradient, StopReason};
 use bilevel::work::Work;
 use bilevel::{Error, Result, vector};
 use proptest::prelude::*;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use bilevel::algorithms::{Algorithm, Bilevel, Point, Settings, run};
+use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Point, Settings, run};
 use bilevel::diagnose::{NoiseEstimate, SolvedDifference, Taylor, Unbiased, ensure};
 use bilevel::domain::Domain;
 use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Implicit, Sid, SidSaga, replicate};
@@ -219,7 +219,7 @@ fn closures_work_with_every_algorithm() {
     let problem = Bilevel { lower: &loss, upper: &upper, domain: &domain };
     let go = |algorithm: Algorithm, iterations: usize| {
         let first = if algorithm.finds_steps() { [1.0; 3] } else { [0.1; 3] };
-        let settings = Settings::of(algorithm, first, Batch::Rows(32), 0);
+        let settings = Settings::of(algorithm, FirstSteps::from(first), Batch::Rows(32), 0);
         let start = Point::new(&[0.0; 3], &[0.0; 3], &LAMBDA);
         let mut watch = |at: &bilevel::algorithms::Iterate<'_>| match at.iterations {
             n if n == iterations => ControlFlow::Break(()),

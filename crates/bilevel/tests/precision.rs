@@ -9,21 +9,22 @@ use bilevel::data::{Dataset, Groups, Target};
 use bilevel::hypergradient::{Implicit, PreciseHypergradient, PreciseSid, PreciseSvrg, Precision, Stage, WarmStart};
 use bilevel::lower::{Dims, GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
+use bilevel::observer::Silent;
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::target;
 use bilevel::sample::{Purpose, Rng, Sampling};
 use bilevel::status::Status;
 use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Penalties, TuneOptions};
+use bilevel::tune::{GlmProblem, HypergradientOptions, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 use models::Bundled;
 
-const DIMS: Dims = Dims { w: 12, lambda: 6 };
-
-fn on(_: &Stage) -> ControlFlow<()> {
-    ControlFlow::Continue(())
+fn by_samples(precision: Precision, seed: u64) -> HypergradientOptions {
+    HypergradientOptions { method: PreciseMethod::Sid, precision, seed }
 }
+
+const DIMS: Dims = Dims { w: 12, lambda: 6 };
 
 fn linear() -> (LinearContraction, target::Target, Vec<f64>) {
     (
@@ -36,7 +37,7 @@ fn linear() -> (LinearContraction, target::Target, Vec<f64>) {
 fn estimate_linear(precision: Precision, seed: u64) -> PreciseHypergradient {
     let (map, upper, lambda) = linear();
     let sid = PreciseSid { batch: 4, contraction: Some(0.6), seed, ..PreciseSid::default() };
-    sid.estimate(&map, &upper, &lambda, None, precision, &mut on).unwrap()
+    sid.estimate(&map, &upper, &lambda, None, precision, &mut Silent).unwrap()
 }
 
 fn german() -> GlmProblem {
@@ -99,7 +100,7 @@ fn intervals_of_a_logistic_problem_cover_the_truth() {
     let lambda = vec![0.03_f64.ln(); problem.hyperparameters()];
     let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
     let (covered, kept) = coverage(30, &truth, |seed| {
-        problem.hypergradient(&lambda, Precision::relative(0.05), seed, &mut on, &StopSignal::never()).unwrap()
+        problem.hypergradient(&lambda, &by_samples(Precision::relative(0.05), seed), &mut Silent).unwrap()
     });
     assert!((0.92..=0.99).contains(&covered), "{covered}");
     assert!(kept >= 0.95, "{kept}");
@@ -113,7 +114,7 @@ fn intervals_from_runs_of_blocks_cover_the_truth() {
     let lambda = vec![0.03_f64.ln(); problem.hyperparameters()];
     let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
     let (covered, kept) = coverage(16, &truth, |seed| {
-        problem.hypergradient(&lambda, Precision::relative(0.05), seed, &mut on, &StopSignal::never()).unwrap()
+        problem.hypergradient(&lambda, &by_samples(Precision::relative(0.05), seed), &mut Silent).unwrap()
     });
     assert!((0.89..=0.995).contains(&covered), "{covered}");
     assert!(kept >= 0.93, "{kept}");
@@ -133,7 +134,7 @@ fn the_correction_removes_the_bias_of_noise() {
     let (mut plain, mut corrected) = (Vec::new(), Vec::new());
     for seed in 0..20 {
         let sid = PreciseSid { batch: 4, contraction: Some(1.0 - 0.5 * 0.05), seed, ..PreciseSid::default() };
-        let found = sid.estimate(&map, &upper, &lambda, None, Precision::relative(0.05), &mut on).unwrap();
+        let found = sid.estimate(&map, &upper, &lambda, None, Precision::relative(0.05), &mut Silent).unwrap();
         let mean = |values: &[Vec<f64>]| values.iter().map(|v| v[0]).sum::<f64>() / values.len() as f64;
         assert!((mean(&found.replicates) + mean(&found.corrections) - found.estimate.value[0]).abs() < 1e-15);
         plain.push(mean(&found.replicates) / truth - 1.0);
@@ -150,16 +151,14 @@ fn the_same_bits_on_any_number_of_threads() {
     let lambda = vec![0.03_f64.ln(); problem.hyperparameters()];
     let estimate = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            problem.hypergradient(&lambda, Precision::relative(0.1), 5, &mut on, &StopSignal::never()).unwrap()
-        })
+        pool.install(|| problem.hypergradient(&lambda, &by_samples(Precision::relative(0.1), 5), &mut Silent).unwrap())
     };
     let one = estimate(1);
     for threads in [2, 4] {
         assert_eq!(estimate(threads), one, "{threads} threads");
     }
     assert_ne!(
-        problem.hypergradient(&lambda, Precision::relative(0.1), 6, &mut on, &StopSignal::never()).unwrap().estimate,
+        problem.hypergradient(&lambda, &by_samples(Precision::relative(0.1), 6), &mut Silent).unwrap().estimate,
         one.estimate
     );
 }
@@ -195,7 +194,7 @@ impl Cold {
         let map = GradientMap { loss: &self.lower, map_step: self.map_step };
         let sid = PreciseSid { contraction, seed, ..PreciseSid::default() };
         let precision = Precision::relative(1e-4).with_max_rows(max_rows);
-        sid.estimate(&map, &self.upper, &self.lambda, None, precision, &mut on)
+        sid.estimate(&map, &self.upper, &self.lambda, None, precision, &mut Silent)
     }
 
     /// The first round alone, with variance reduction.
@@ -203,7 +202,7 @@ impl Cold {
         let map = GradientMap { loss: &self.lower, map_step: self.map_step };
         let svrg = PreciseSvrg { batch: 16, steps: 256, chains: 4, eta: 0.5, contraction: self.contraction(), seed };
         let precision = Precision::relative(1e-6).with_max_rows(1);
-        svrg.estimate(&map, &self.upper, &self.lambda, None, precision, &mut on)
+        svrg.estimate(&map, &self.upper, &self.lambda, None, precision, &mut Silent)
     }
 
     /// How many of 60 estimates that are cut short have an error above the bar, and the shares of components within two
@@ -332,7 +331,7 @@ fn what_cannot_be_asked_for_is_refused() {
         Precision::absolute(-1.0),
         Precision::relative(0.1).with_probability(1.0),
     ] {
-        assert!(sid.estimate(&map, &upper, &lambda, None, precision, &mut on).unwrap_err().is_input());
+        assert!(sid.estimate(&map, &upper, &lambda, None, precision, &mut Silent).unwrap_err().is_input());
     }
     for sid in [
         PreciseSid { eta: 0.0, ..sid },
@@ -340,13 +339,13 @@ fn what_cannot_be_asked_for_is_refused() {
         PreciseSid { batch: 0, ..sid },
         PreciseSid { contraction: Some(1.0), ..sid },
     ] {
-        let error = sid.estimate(&map, &upper, &lambda, None, Precision::relative(0.1), &mut on).unwrap_err();
+        let error = sid.estimate(&map, &upper, &lambda, None, Precision::relative(0.1), &mut Silent).unwrap_err();
         assert!(error.is_input(), "{sid:?}: {error}");
     }
     // A map that does not contract diverges however small the steps.
     let expanding = LinearContraction::random(DIMS, 10.0, 0.1, 1);
     let bounded = Precision::relative(0.1).with_max_rows(1_000_000);
-    let error = sid.estimate(&expanding, &upper, &lambda, None, bounded, &mut on).unwrap_err();
+    let error = sid.estimate(&expanding, &upper, &lambda, None, bounded, &mut Silent).unwrap_err();
     assert!(error.is_numeric(), "{error}");
 }
 
@@ -359,7 +358,7 @@ fn error_bars_hold_what_single_precision_loses() {
         let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
         for seed in 0..4 {
             let precision = Precision::relative(0.02);
-            let found = problem.hypergradient(&lambda, precision, seed, &mut on, &StopSignal::never()).unwrap();
+            let found = problem.hypergradient(&lambda, &by_samples(precision, seed), &mut Silent).unwrap();
             let apart = vector::distance(&found.estimate.value, &truth);
             assert!(apart <= found.error, "{rows} rows, seed {seed}: {apart:e} apart, {:e} allowed", found.error);
             assert!(found.error >= f64::from(f32::EPSILON) * vector::norm(&truth), "{rows} rows, seed {seed}");
@@ -369,7 +368,7 @@ fn error_bars_hold_what_single_precision_loses() {
     // A precision beyond that is not gone after.
     let (map, upper, lambda) = linear();
     let sid = PreciseSid { batch: 4, contraction: Some(0.6), sample_precision: 1e-3, ..PreciseSid::default() };
-    let found = sid.estimate(&map, &upper, &lambda, None, Precision::relative(0.01), &mut on).unwrap();
+    let found = sid.estimate(&map, &upper, &lambda, None, Precision::relative(0.01), &mut Silent).unwrap();
     assert!(found.estimate.status == Status::StepLimit && found.error > found.allowed);
     assert!(found.estimate.work.rows < 100_000_000, "{:?}", found.estimate.work);
 }
@@ -382,7 +381,7 @@ fn the_cost_does_not_grow_with_the_rows() {
         let lambda = vec![0.1_f64.ln(); problem.hyperparameters()];
         let cost = |seed| {
             let found =
-                problem.hypergradient(&lambda, Precision::relative(0.02), seed, &mut on, &StopSignal::never()).unwrap();
+                problem.hypergradient(&lambda, &by_samples(Precision::relative(0.02), seed), &mut Silent).unwrap();
             assert_eq!(found.estimate.status, Status::Converged);
             found.estimate.work.rows as f64
         };

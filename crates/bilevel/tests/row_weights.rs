@@ -4,7 +4,8 @@
 mod models;
 
 use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
-use bilevel::tune::{Criterion, Limits, LossChoice, Penalties, Silent, TuneOptions, Tuned, tune};
+use bilevel::observer::Silent;
+use bilevel::tune::{Criterion, Limits, LossChoice, Penalties, TuneOptions, Tuned, tune};
 use models::Bundled;
 
 fn dataset(rows: usize) -> Dataset {

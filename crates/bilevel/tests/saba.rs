@@ -5,7 +5,7 @@ mod models;
 
 use std::ops::ControlFlow;
 
-use bilevel::algorithms::{Algorithm, Bilevel, Iterate, LowerLoss, Point, Settings, run};
+use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Iterate, LowerLoss, Point, Settings, run};
 use bilevel::domain::Domain;
 use bilevel::hypergradient::{Implicit, WarmStart};
 use bilevel::lower::{Dims, FirstOrder, StochasticLoss};
@@ -87,7 +87,7 @@ fn saba(
 ) -> (Point, Work) {
     let dims = lower.dims();
     let domain = Domain::unbounded(dims.lambda);
-    let settings = Settings::of(Algorithm::Saba, first, Batch::Rows(16), 1);
+    let settings = Settings::of(Algorithm::Saba, FirstSteps::from(first), Batch::Rows(16), 1);
     let start = Point::new(&vec![0.0; dims.w], &vec![0.0; dims.w], &vec![lambda; dims.lambda]);
     let mut watch = |at: &Iterate<'_>| {
         if at.iterations < iterations { ControlFlow::Continue(iterations) } else { ControlFlow::Break(()) }

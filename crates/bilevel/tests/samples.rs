@@ -6,7 +6,6 @@ mod models;
 use std::collections::HashSet;
 
 use bilevel::data::{CodedMatrix, DenseMatrix, DesignMatrix, RowRanges};
-use bilevel::epochs::Epochs;
 use bilevel::lower::StochasticLoss;
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting, Weighting};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
@@ -87,37 +86,6 @@ fn blocks_of_a_run_follow_one_another() {
             thirds.iter().all(|&third| (third - 200.0_f64).abs() < 80.0),
             "{n} rows in blocks of {batch}: {thirds:?}"
         );
-    }
-}
-
-#[test]
-fn an_epoch_visits_no_row_twice_and_favours_none() {
-    for (n, batch) in [(10, 3), (12, 4), (7, 7), (9, 64), (11, 1), (5, 2)] {
-        let mut rng = Rng::stream(4, Purpose::Lower, n as u64);
-        let mut epochs = Epochs::new(n, batch);
-        let batch = batch.min(n);
-        assert_eq!(epochs.blocks(), n / batch);
-        let mut sample = Sample::Full;
-        let mut starts = vec![vec![0.0; n]; epochs.blocks()];
-        let mut orders = HashSet::new();
-        for _ in 0..6_000 {
-            let mut seen = HashSet::new();
-            let mut order = Vec::new();
-            for starts in &mut starts {
-                epochs.draw(&mut rng, &mut sample);
-                let rows = rows_of(&sample);
-                assert_eq!(rows.len(), batch);
-                starts[rows[0]] += 1.0;
-                order.push(rows[0]);
-                assert!(rows.iter().all(|&row| row < n && seen.insert(row)), "a row was visited twice");
-            }
-            assert_eq!(seen.len(), n / batch * batch);
-            orders.insert(order);
-        }
-        for (k, starts) in starts.iter().enumerate() {
-            assert_uniform(starts, &format!("draw {k} of an epoch, {n} rows in blocks of {batch}"));
-        }
-        assert!(n == 1 || orders.len() > 1, "the order must change from epoch to epoch");
     }
 }
 

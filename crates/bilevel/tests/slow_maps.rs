@@ -1,24 +1,19 @@
 //! Requested precisions where solves take long, or where noise and nonlinearity make a bias.
 
-use std::ops::ControlFlow;
-
 use bilevel::Result;
 use bilevel::fixed_point::FixedPoint;
 use bilevel::hypergradient::{
-    AidFixedPoint, Implicit, PreciseHypergradient, PreciseSid, PreciseSvrg, Precision, ReverseMode, Sid, Stage,
+    AidFixedPoint, Implicit, PreciseHypergradient, PreciseSid, PreciseSvrg, Precision, ReverseMode, Sid,
 };
 use bilevel::lower::{Dims, GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
+use bilevel::observer::Silent;
 use bilevel::problems::closures::{RowLoss, RowMap, RowObjective};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::sample::{Purpose, Rng};
 use bilevel::status::Status;
 use bilevel::step_size::StepSize;
 use bilevel::vector;
-
-fn on(_: &Stage) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
 
 const SCALAR: Dims = Dims { w: 1, lambda: 1 };
 
@@ -37,8 +32,8 @@ fn chased(q: f64, precision: Precision, by: impl Fn(f64) -> By) -> Result<Precis
         })
         .build()?;
     match by(q) {
-        By::Sid(sid) => sid.estimate(&map, &upper, &[1.0], None, precision, &mut on),
-        By::Svrg(svrg) => svrg.estimate(&map, &upper, &[1.0], None, precision, &mut on),
+        By::Sid(sid) => sid.estimate(&map, &upper, &[1.0], None, precision, &mut Silent),
+        By::Svrg(svrg) => svrg.estimate(&map, &upper, &[1.0], None, precision, &mut Silent),
     }
 }
 
@@ -98,8 +93,8 @@ fn gradient_steps_that_go_nowhere_are_no_answer() {
         let full = AidFixedPoint { lower_steps: 50, linear_steps: 50, tolerance: 1e-6 };
         let itd = ReverseMode::new(FixedPoint::sampled(50, 4, StepSize::Constant { eta: 0.5 }));
         for (name, error) in [
-            ("precise SID", PreciseSid::default().estimate(&map, upper, &lambda, None, precision, &mut on).err()),
-            ("precise SVRG", svrg.estimate(&map, upper, &lambda, None, precision, &mut on).err()),
+            ("precise SID", PreciseSid::default().estimate(&map, upper, &lambda, None, precision, &mut Silent).err()),
+            ("precise SVRG", svrg.estimate(&map, upper, &lambda, None, precision, &mut Silent).err()),
             ("SID", sampled.estimate(&map, upper, &lambda, None, 0, 0).err()),
             ("AID-FP", full.estimate(&map, upper, &lambda, None).err()),
             ("ITD", itd.estimate(&map, upper, &lambda, None, 0, 0).err()),
@@ -155,7 +150,8 @@ fn error_bars_of_badly_conditioned_regressions_cover_the_truth() {
         let (mut above, mut beyond) = (0, 0);
         for seed in 0..16 {
             let svrg = PreciseSvrg { batch: 64, steps: 64, chains: 4, eta: 0.5, contraction, seed };
-            let found = svrg.estimate(&map, &upper, &lambda, None, Precision::relative(precision), &mut on).unwrap();
+            let found =
+                svrg.estimate(&map, &upper, &lambda, None, Precision::relative(precision), &mut Silent).unwrap();
             let off = vector::distance(&found.estimate.value, &truth);
             assert_eq!(found.estimate.status, Status::Converged, "{precision}, seed {seed}");
             above += usize::from(off > found.error);
@@ -200,7 +196,7 @@ fn corrections_are_those_of_the_length_of_the_replicates() {
     let mut above = 0;
     for seed in 0..16 {
         let sid = PreciseSid { batch: 1, contraction: Some(0.5), seed, ..PreciseSid::default() };
-        let found = sid.estimate(&map, &upper, &[0.0], None, Precision::relative(0.003), &mut on).unwrap();
+        let found = sid.estimate(&map, &upper, &[0.0], None, Precision::relative(0.003), &mut Silent).unwrap();
         assert_eq!(found.estimate.status, Status::Converged);
         above += usize::from((found.estimate.value[0] - 2.0).abs() > found.error);
     }

@@ -14,11 +14,12 @@ use bilevel::hypergradient::{ExactLinear, Implicit, Precision, Stage};
 use bilevel::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use bilevel::lower::{Curvature, Curved, Dims, Factorization, StochasticLoss};
 use bilevel::newton::{Newton, NewtonDirection};
+use bilevel::observer::{Event, Observer};
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::stop::StopSignal;
 use bilevel::tune::{
-    Ending, GlmProblem, Limits, Method, Observer, Penalties, PreciseMethod, TraceRow, TuneOptions, tune,
+    Ending, GlmProblem, HypergradientOptions, Limits, Method, Penalties, PreciseMethod, TraceRow, TuneOptions, tune,
 };
 use bilevel::vector;
 use models::{Bundled, Numbers, Stored, matrix};
@@ -191,11 +192,10 @@ struct Impatient {
     seen: Vec<TraceRow>,
 }
 
-impl Observer for Impatient {
-    fn phase(&mut self, _phase: &str) {}
-
-    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
-        self.seen.push(row.clone());
+impl<'e> Observer<Event<'e, TraceRow>> for Impatient {
+    fn observe(&mut self, event: &Event<'e, TraceRow>) -> ControlFlow<()> {
+        let Event::Iteration(row) = event else { return ControlFlow::Continue(()) };
+        self.seen.push((*row).clone());
         if self.seen.len() == self.at {
             self.flag.store(true, Ordering::SeqCst);
         }
@@ -261,14 +261,30 @@ struct Curt {
     after: usize,
 }
 
-impl Observer for Curt {
-    fn phase(&mut self, _: &str) {}
-
-    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
+impl<'e> Observer<Event<'e, TraceRow>> for Curt {
+    fn observe(&mut self, event: &Event<'e, TraceRow>) -> ControlFlow<()> {
+        let Event::Iteration(row) = event else { return ControlFlow::Continue(()) };
         self.after += usize::from(self.answered);
         self.answered |= row.penalties == Penalties::PerFeature;
         if self.answered { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
+}
+
+/// The first phase comes before all data, later ones after something that is kept.
+#[test]
+fn phases_can_be_answered_too() {
+    let Bundled { design, target, .. } = Bundled::read("pendigits.gz", 300);
+    let digits = dataset(design, &target, 10);
+    let until = |last: &'static str| {
+        let mut watch = move |event: &Event<'_, TraceRow>| match event {
+            Event::Phase(phase) if *phase == last => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        tune(&digits, None, None, &TuneOptions::default(), &mut watch)
+    };
+    assert!(until("arranging the rows").unwrap_err().is_interrupted());
+    assert_eq!(until("fitting on all rows").unwrap().status, Ending::Interrupted);
+    assert_ne!(until("no such phase").unwrap().status, Ending::Interrupted);
 }
 
 /// Each start of the descent that remained was evaluated once more.
@@ -290,12 +306,12 @@ fn an_answer_that_ends_the_tuning_ends_all_its_starts() {
 /// Asks to stop at the first look, long after the beginning.
 struct Slow(Arc<AtomicBool>);
 
-impl Observer for Slow {
-    fn phase(&mut self, _: &str) {}
-
-    fn iteration(&mut self, _: &TraceRow) -> ControlFlow<()> {
-        std::thread::sleep(Duration::from_secs(1));
-        self.0.store(true, Ordering::SeqCst);
+impl<'e> Observer<Event<'e, TraceRow>> for Slow {
+    fn observe(&mut self, event: &Event<'e, TraceRow>) -> ControlFlow<()> {
+        if matches!(event, Event::Iteration(_)) {
+            std::thread::sleep(Duration::from_secs(1));
+            self.0.store(true, Ordering::SeqCst);
+        }
         ControlFlow::Continue(())
     }
 
@@ -336,18 +352,18 @@ impl Sleeper {
     }
 }
 
-impl Observer for Sleeper {
-    fn phase(&mut self, phase: &str) {
-        if self.before_fits && phase == "fitting on all rows" {
-            self.sleep();
+impl<'e> Observer<Event<'e, TraceRow>> for Sleeper {
+    fn observe(&mut self, event: &Event<'e, TraceRow>) -> ControlFlow<()> {
+        match event {
+            Event::Phase(phase) if self.before_fits && *phase == "fitting on all rows" => self.sleep(),
+            Event::Phase(_) => {}
+            Event::Iteration(row) => {
+                if !self.before_fits && self.passes == 0.0 {
+                    self.sleep();
+                }
+                self.passes = row.passes;
+            }
         }
-    }
-
-    fn iteration(&mut self, row: &TraceRow) -> ControlFlow<()> {
-        if !self.before_fits && self.passes == 0.0 {
-            self.sleep();
-        }
-        self.passes = row.passes;
         ControlFlow::Continue(())
     }
 }
@@ -408,6 +424,19 @@ fn what_is_put_aside_is_there_later() {
     assert!(!StopSignal::never().is_raised() && StopSignal::never().leaves(hours(9)));
 }
 
+/// Asks to stop from the beginning, and is told of nothing.
+struct Unseen(Arc<AtomicBool>);
+
+impl Observer<Stage> for Unseen {
+    fn observe(&mut self, _: &Stage) -> ControlFlow<()> {
+        panic!("samples were drawn")
+    }
+
+    fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
+        Some(self.0.clone())
+    }
+}
+
 #[test]
 fn precise_hypergradients_heed_the_signal_before_the_first_samples() {
     let x = (0..400).map(|k| (f64::from(k) * 1.618).sin()).collect();
@@ -422,10 +451,11 @@ fn precise_hypergradients_heed_the_signal_before_the_first_samples() {
         weights: None,
     };
     let problem = GlmProblem::new(&data, None, &TuneOptions::default()).unwrap();
-    let (raised, lambda) = (StopSignal::new(None, Some(Arc::new(AtomicBool::new(true)))), [-3.0]);
+    let (flag, lambda) = (Arc::new(AtomicBool::new(true)), [-3.0]);
+    let raised = StopSignal::new(None, Some(flag.clone()));
     for method in [PreciseMethod::Sid, PreciseMethod::SidSvrg] {
-        let mut seen = |_: &Stage| panic!("samples were drawn");
-        let found = problem.hypergradient_by(method, &lambda, Precision::relative(0.1), 0, &mut seen, &raised);
+        let options = HypergradientOptions { method, precision: Precision::relative(0.1), seed: 0 };
+        let found = problem.hypergradient(&lambda, &options, &mut Unseen(flag.clone()));
         assert!(found.unwrap_err().is_interrupted(), "{method:?}");
     }
     assert!(problem.exact_hypergradient(&lambda, &raised).unwrap_err().is_interrupted());

@@ -3,8 +3,9 @@
 mod common;
 
 use bilevel::data::{Dataset, EncodeOptions, Encoder, LabelMap, ReadOptions, Storage, read};
+use bilevel::observer::Silent;
 use bilevel::sample::{Purpose, Rng};
-use bilevel::tune::{Penalties, Silent, TuneOptions, Tuned, tune};
+use bilevel::tune::{Penalties, TuneOptions, Tuned, tune};
 use common::Scratch;
 
 /// Categories beside numbers of very different sizes, one of them mostly 0.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 
-use bilevel::algorithms::{Algorithm, Bilevel, Point, Settings, run};
+use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Iterate, Point, Settings, run};
 use bilevel::data::{DenseMatrix, DesignMatrix, RowRanges};
 use bilevel::domain::Domain;
 use bilevel::lower::{Dims, FirstOrder, StochasticLoss};
@@ -34,9 +34,9 @@ fn next(iterations: usize) -> ControlFlow<(), usize> {
 
 /// Where `algorithm` ends, started within a pool of so many threads.
 fn end(problem: Bilevel<'_>, algorithm: Algorithm, start: &Point, threads: usize) -> Vec<f64> {
-    let settings = Settings::of(algorithm, [1e-2, 1e-2, 1e-3], Batch::Rows(16), 3);
+    let settings = Settings::of(algorithm, FirstSteps::from([1e-2, 1e-2, 1e-3]), Batch::Rows(16), 3);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let outcome = pool.install(|| run(problem, &settings, start.clone(), &mut |at| next(at.iterations)));
+    let outcome = pool.install(|| run(problem, &settings, start.clone(), &mut |at: &Iterate<'_>| next(at.iterations)));
     let point = outcome.unwrap_or_else(|error| panic!("{algorithm}: {error}")).point;
     [point.w(), point.v(), point.lambda()].concat()
 }
@@ -131,9 +131,9 @@ fn what_belongs_to_a_thread_is_called_on_it() {
     let domain = Domain::uniform(4, -5.0, 5.0).unwrap();
     let problem = Bilevel { lower: &lower, upper: lower.inner.upper(), domain: &domain };
     for algorithm in [Algorithm::Soba, Algorithm::Sustain, Algorithm::Srba, Algorithm::StocBio] {
-        let settings = Settings::of(algorithm, [1e-2, 1e-2, 1e-3], Batch::Rows(16), 3);
+        let settings = Settings::of(algorithm, FirstSteps::from([1e-2, 1e-2, 1e-3]), Batch::Rows(16), 3);
         let start = Point::new(&[0.0; 10], &[0.0; 10], &[0.0; 4]);
-        run(problem, &settings, start, &mut |at| next(at.iterations)).unwrap();
+        run(problem, &settings, start, &mut |at: &Iterate<'_>| next(at.iterations)).unwrap();
     }
     assert!(lower.calls.load(Ordering::Relaxed) > 4 * ITERATIONS);
 }

@@ -1,8 +1,9 @@
 //! Tuning where rows are few, or few of a class, or weigh nothing.
 
 use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
+use bilevel::observer::Silent;
 use bilevel::sample::{Purpose, Rng};
-use bilevel::tune::{Criterion, Ending, Limits, LossChoice, Penalties, Silent, TuneOptions, tune};
+use bilevel::tune::{Criterion, Ending, Limits, LossChoice, Penalties, TuneOptions, tune};
 
 const FEATURES: usize = 3;
 

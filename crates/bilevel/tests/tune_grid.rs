@@ -5,10 +5,11 @@ mod models;
 
 use bilevel::data::{Dataset, Groups, RowRanges, Target};
 use bilevel::newton::{Newton, NewtonDirection};
+use bilevel::observer::Silent;
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::sample::Sample;
 use bilevel::stop::StopSignal;
-use bilevel::tune::{Penalties, Silent, TuneOptions, tune};
+use bilevel::tune::{Penalties, TuneOptions, tune};
 use bilevel::upper::UpperObjective;
 use models::Bundled;
 

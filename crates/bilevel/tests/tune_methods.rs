@@ -4,7 +4,8 @@
 mod models;
 
 use bilevel::data::{Dataset, Groups, Target};
-use bilevel::tune::{Criterion, Limits, Method, Penalties, Silent, TuneOptions, Tuned, tune};
+use bilevel::observer::Silent;
+use bilevel::tune::{Criterion, Limits, Method, Penalties, TuneOptions, Tuned, tune};
 use models::Bundled;
 
 fn dataset(name: &str, rows: usize) -> Dataset {

@@ -3,15 +3,14 @@
 #[path = "common/models.rs"]
 mod models;
 
-use std::ops::ControlFlow;
-
 use bilevel::data::{Dataset, Groups, Target};
 use bilevel::diagnose::{Taylor, ensure, loss_constants};
 use bilevel::hypergradient::{
-    Hypergradient, Implicit, PreciseHypergradient, PreciseSvrg, Precision, Sid, SidSaga, SidSvrg, Stage, WarmStart,
+    Hypergradient, Implicit, PreciseHypergradient, PreciseSvrg, Precision, Sid, SidSaga, SidSvrg, WarmStart,
 };
 use bilevel::lower::{Curvature, Curved, GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
+use bilevel::observer::Silent;
 use bilevel::operator::{
     AdjointOperator, ByRemembering, LowerOperator, RandomOperator, Remembered, RowMemory, Saga, Svrg,
 };
@@ -22,17 +21,13 @@ use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::status::Status;
 use bilevel::step_size::StepSize;
 use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Penalties, PreciseMethod, TuneOptions};
+use bilevel::tune::{GlmProblem, HypergradientOptions, Penalties, PreciseMethod, TuneOptions};
 use bilevel::vector;
 use models::Bundled;
 
 /// A prime number of rows: no batch divides it.
 const FITTED: usize = 197;
 const BATCH: usize = 16;
-
-fn on(_: &Stage) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
 
 fn relative(a: &[f64], b: &[f64]) -> f64 {
     vector::distance(a, b) / vector::norm(b)
@@ -204,7 +199,7 @@ fn precise(data: &Bundled, precision: Precision, seed: u64) -> PreciseHypergradi
     let scaled = Scaled { inner: &lower, scale: &units };
     let map = GradientMap { loss: &scaled, map_step: 0.5 };
     let svrg = PreciseSvrg { batch: BATCH, steps: 12, chains: 4, eta: 0.7, contraction: 0.8, seed };
-    svrg.estimate(&map, &Scaled { inner: &upper, scale: &units }, &lambda, None, precision, &mut on).unwrap()
+    svrg.estimate(&map, &Scaled { inner: &upper, scale: &units }, &lambda, None, precision, &mut Silent).unwrap()
 }
 
 /// 200 repetitions; right 95 % intervals would leave 90 to 99.9 % of the 10 projections with probability below 1e-3.
@@ -247,7 +242,7 @@ fn replays_limits_and_bad_settings() {
     let good = PreciseSvrg { batch: 4, steps: 5, chains: 2, eta: 0.5, contraction: 0.9, seed: 0 };
     let run = |svrg: PreciseSvrg, map_step: f64| {
         let map = GradientMap { loss: &lower, map_step };
-        svrg.estimate(&map, &upper, &lambda, None, Precision::relative(1e-3).with_max_rows(1 << 22), &mut on)
+        svrg.estimate(&map, &upper, &lambda, None, Precision::relative(1e-3).with_max_rows(1 << 22), &mut Silent)
     };
     for bad in [
         PreciseSvrg { chains: 1, ..good },
@@ -277,8 +272,8 @@ fn remembered_anchors_give_the_same_for_half_the_rows() {
         let (map, upper) = (GradientMap { loss: &scaled, map_step: 0.5 }, Scaled { inner: &upper, scale: &units });
         let svrg = PreciseSvrg { batch: BATCH, steps: 12, chains: 4, eta: 0.7, contraction: 0.8, seed: 3 };
         let precision = Precision::relative(1e-5);
-        let recomputed = svrg.estimate(&map, &upper, &lambda, None, precision, &mut on).unwrap();
-        let remembered = svrg.estimate_by(&ByRemembering, &map, &upper, &lambda, None, precision, &mut on).unwrap();
+        let recomputed = svrg.estimate(&map, &upper, &lambda, None, precision, &mut Silent).unwrap();
+        let remembered = svrg.estimate_by(&ByRemembering, &map, &upper, &lambda, None, precision, &mut Silent).unwrap();
         assert!(relative(&remembered.estimate.value, &recomputed.estimate.value) < 1e-10);
         assert_eq!(
             (remembered.anchors, remembered.replicates.len()),
@@ -315,19 +310,13 @@ fn german() -> GlmProblem {
 fn few_rows_and_high_precision_choose_passes() {
     let problem = german();
     let lambda = vec![0.01f64.ln(); problem.hyperparameters()];
-    let choice = |epsilon| problem.precise_method(PreciseMethod::Auto, &lambda, Precision::relative(epsilon));
-    assert_eq!(choice(1e-3), PreciseMethod::SidSvrg);
-    assert_eq!(problem.precise_method(PreciseMethod::Sid, &lambda, Precision::relative(1e-3)), PreciseMethod::Sid);
+    let to = |epsilon| HypergradientOptions { precision: Precision::relative(epsilon), seed: 5, ..Default::default() };
+    assert_eq!(problem.precise_method(&lambda, &to(1e-3)), PreciseMethod::SidSvrg);
+    let plain = HypergradientOptions { method: PreciseMethod::Sid, ..to(1e-3) };
+    assert_eq!(problem.precise_method(&lambda, &plain), PreciseMethod::Sid);
     let truth = problem.exact_hypergradient(&lambda, &StopSignal::never()).unwrap().value;
     for epsilon in [1e-2, 1e-4, 1e-7] {
-        let found = problem.hypergradient_by(
-            PreciseMethod::Auto,
-            &lambda,
-            Precision::relative(epsilon),
-            5,
-            &mut on,
-            &StopSignal::never(),
-        );
+        let found = problem.hypergradient(&lambda, &to(epsilon), &mut Silent);
         let found = found.unwrap();
         assert!(found.anchors > 0 && found.estimate.status == Status::Converged);
         assert!(relative(&found.estimate.value, &truth) < epsilon, "{epsilon}");

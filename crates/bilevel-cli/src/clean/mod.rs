@@ -30,7 +30,7 @@ pub fn run(args: &CleanArgs) -> Result<ExitCode> {
     let test = test.as_ref().map(|part| (part, &args.test_labels));
     let iterations = args.max_iterations.map(|n| n as usize);
     let mut progress = Progress::new(args.quiet, iterations.unwrap_or_else(|| args.start.steps()));
-    let mut inputs = problem::read(&asked, Some(&trusted), test, Verify::All, |phase| progress.phase_begins(phase))?;
+    let mut inputs = problem::read(&asked, Some(&trusted), test, Verify::All, |phase| progress.phase(phase))?;
     for (name, _) in &mut inputs.description {
         *name = name.replace("validation data", "trusted data");
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use bilevel::algorithms::Algorithm;
-use bilevel::race::{Budget, Grid};
+use bilevel::algorithms::{Algorithm, FirstSteps};
+use bilevel::race::{Budget, Grid, Race, StepChoice};
 use bilevel::sample::Batch;
 use bilevel::{Error, Result};
 use clap::{Args, ValueEnum};
@@ -105,28 +105,20 @@ pub enum StepRule {
 }
 
 impl RaceArgs {
-    /// The steps to try.
-    pub fn grid(&self) -> Grid {
-        match self.step_rule {
-            StepRule::Grid => Grid::default(),
-            StepRule::Middle => Grid::middle(),
+    /// Who races on a problem of `rows` rows, and how far.
+    pub fn race(&self, rows: usize, steps: StepChoice) -> Race {
+        let chosen = |algorithm: &Algorithm| self.algorithms.is_empty() || self.algorithms.contains(algorithm);
+        let first = self.problem.seed;
+        Race {
+            algorithms: Algorithm::ALL.into_iter().filter(chosen).collect(),
+            seeds: (0..u64::from(self.seeds)).map(|number| first.wrapping_add(number)).collect(),
+            budget: self.budget(rows),
+            steps,
         }
     }
 
-    /// Who races, each once.
-    pub fn contestants(&self) -> Vec<Algorithm> {
-        let chosen = |algorithm: &Algorithm| self.algorithms.is_empty() || self.algorithms.contains(algorithm);
-        Algorithm::ALL.into_iter().filter(chosen).collect()
-    }
-
-    /// Seeds of the runs of each.
-    pub fn seeds(&self) -> impl Iterator<Item = u64> + use<> {
-        let first = self.problem.seed;
-        (0..u64::from(self.seeds)).map(move |number| first.wrapping_add(number))
-    }
-
     /// What each run may spend on a problem of `rows` rows.
-    pub fn budget(&self, rows: usize) -> Budget {
+    fn budget(&self, rows: usize) -> Budget {
         let unlimited = self.passes.is_none() && self.iterations.is_none();
         let seconds = self.seconds.or(if unlimited { Some(SECONDS) } else { None });
         Budget {
@@ -136,14 +128,17 @@ impl RaceArgs {
         }
     }
 
-    /// The steps for all, where they are given.
+    /// How steps are chosen.
     ///
     /// # Errors
-    /// Input, unless there are three or none.
-    pub fn steps(&self) -> Result<Option<[f64; 3]>> {
+    /// Input, unless three are given or none.
+    pub fn steps(&self) -> Result<StepChoice> {
         match self.steps[..] {
-            [] => Ok(None),
-            [lower, linear, outer] => Ok(Some([lower, linear, outer])),
+            [] => Ok(StepChoice::Screened(match self.step_rule {
+                StepRule::Grid => Grid::default(),
+                StepRule::Middle => Grid::middle(),
+            })),
+            [lower, linear, outer] => Ok(StepChoice::Given(FirstSteps { lower, linear, outer })),
             _ => Err(Error::input(format!("--steps gives {} numbers", self.steps.len()))
                 .remedy("give three, the first steps of w, v and lambda, such as 0.1,0.1,0.01")),
         }

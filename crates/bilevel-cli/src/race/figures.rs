@@ -1,8 +1,7 @@
 //! Runs as tables and curves.
 
-use bilevel::race::{Cost, End};
+use bilevel::race::{Cost, End, Entry};
 
-use super::file::{Lane, place};
 use crate::numbers;
 use crate::report::charts::{Band, COLOURS, escape, legend, log_log, standalone};
 use crate::report::page::{figure, scrolling};
@@ -23,24 +22,25 @@ const AXES: [Against; 2] = [
 ];
 
 /// The least value at any checkpoint.
-fn best(lanes: &[Lane]) -> f64 {
-    let values = lanes.iter().flat_map(|lane| lane.entry.curve.iter().map(|point| point.judgement.value));
+fn best(entries: &[Entry]) -> f64 {
+    let values = entries.iter().flat_map(|entry| entry.curve.iter().map(|point| point.judgement.value));
     values.fold(f64::INFINITY, f64::min)
 }
 
 /// The curves against one cost, colours by algorithm: the chart, and what it shows.
-fn chart(lanes: &[Lane], against: &Against) -> (String, Vec<(String, String)>) {
-    let best = best(lanes);
+fn chart(entries: &[Entry], against: &Against) -> (String, Vec<(String, String)>) {
+    let best = best(entries);
     let floor = ROUNDING * best.abs().max(f64::MIN_POSITIVE);
     let mut keys: Vec<(String, String)> = Vec::new();
     let mut bands = Vec::new();
-    for lane in lanes {
-        let at = place(lane.entry.algorithm);
+    for entry in entries {
+        let algorithm = entry.contestant.algorithm;
+        let at = algorithm.number();
         let class = format!("c{}{}", at % COLOURS, if at < COLOURS { "" } else { " dashed" });
-        let name = lane.entry.algorithm.to_string();
+        let name = algorithm.to_string();
         let point = |x: f64, y: f64| if x > 0.0 && y > floor { Some([x, y, y, y]) } else { None };
         let points =
-            lane.entry.curve.iter().filter_map(|p| point((against.of)(&p.cost), p.judgement.value - best)).collect();
+            entry.curve.iter().filter_map(|p| point((against.of)(&p.cost), p.judgement.value - best)).collect();
         if keys.iter().all(|(_, known)| *known != name) {
             keys.push((class.clone(), name.clone()));
         }
@@ -55,10 +55,10 @@ fn borrowed(keys: &[(String, String)]) -> Vec<(&str, &str)> {
 }
 
 /// Both charts for a page.
-pub fn figures(lanes: &[Lane]) -> String {
+pub fn figures(entries: &[Entry]) -> String {
     let caption = "f(λ) at the iterate, found exactly outside the clock, above the least that was seen in any run.";
     let one = |against: &Against| {
-        let (chart, keys) = chart(lanes, against);
+        let (chart, keys) = chart(entries, against);
         let chart = format!("{chart}{}", legend(&borrowed(&keys)));
         figure(&format!("Value against {}", against.name), &chart, caption)
     };
@@ -66,9 +66,9 @@ pub fn figures(lanes: &[Lane]) -> String {
 }
 
 /// The same as files: `race-seconds.svg` and `race-samples.svg`.
-pub fn files(lanes: &[Lane], title: &str) -> Vec<(String, String)> {
+pub fn files(entries: &[Entry], title: &str) -> Vec<(String, String)> {
     let one = |against: &Against| {
-        let (chart, keys) = chart(lanes, against);
+        let (chart, keys) = chart(entries, against);
         (format!("race-{}.svg", against.name), standalone(&chart, title, &borrowed(&keys)))
     };
     AXES.iter().map(one).collect()
@@ -93,23 +93,23 @@ const HEADINGS: [&str; 15] = [
 ];
 
 /// A row for each run, the lowest value first.
-fn rows(lanes: &[Lane]) -> Vec<Vec<String>> {
-    let mut sorted: Vec<&Lane> = lanes.iter().collect();
-    sorted.sort_by(|a, b| a.entry.value().total_cmp(&b.entry.value()));
+fn rows(entries: &[Entry]) -> Vec<Vec<String>> {
+    let mut sorted: Vec<&Entry> = entries.iter().collect();
+    sorted.sort_by(|a, b| a.value().total_cmp(&b.value()));
     sorted.into_iter().map(row).collect()
 }
 
-fn row(lane: &Lane) -> Vec<String> {
-    let entry = &lane.entry;
+fn row(entry: &Entry) -> Vec<String> {
+    let contestant = &entry.contestant;
     let end = match entry.end {
         End::Finished => "finished",
         End::AboveStart => "above its start",
         End::Diverged => "diverged",
     };
-    let steps = entry.steps.map(numbers::short).join(", ");
-    let choosing = numbers::seconds(lane.screening_seconds);
-    let mut cells = vec![entry.algorithm.to_string(), end.into(), entry.seed.to_string()];
-    match lane.last() {
+    let steps = <[f64; 3]>::from(contestant.steps).map(numbers::short).join(", ");
+    let choosing = numbers::seconds(entry.screening_seconds);
+    let mut cells = vec![contestant.algorithm.to_string(), end.into(), contestant.seed.to_string()];
+    match entry.curve.last() {
         Some(point) => {
             let (cost, judged, work) = (point.cost, point.judgement, point.cost.work);
             let rate = cost.iterations as f64 / cost.seconds;
@@ -131,19 +131,19 @@ fn row(lane: &Lane) -> Vec<String> {
 }
 
 /// The table for the terminal.
-pub fn text_table(lanes: &[Lane]) -> String {
+pub fn text_table(entries: &[Entry]) -> String {
     let mut table = TextTable::new(HEADINGS);
-    rows(lanes).into_iter().for_each(|row| table.row(row));
+    rows(entries).into_iter().for_each(|row| table.row(row));
     table.render()
 }
 
 /// The table for a page.
-pub fn table(lanes: &[Lane]) -> String {
+pub fn table(entries: &[Entry]) -> String {
     let cells = |cells: &[String], tag: &str| -> String {
         cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect()
     };
     let head = cells(&HEADINGS.map(String::from), "th");
-    let body: String = rows(lanes).iter().map(|row| format!("<tr>{}</tr>\n", cells(row, "td"))).collect();
+    let body: String = rows(entries).iter().map(|row| format!("<tr>{}</tr>\n", cells(row, "td"))).collect();
     let note = "<p class=\"muted\">Samples are rows visited; gradients, Hessian and cross products are rows visited for each \
                 of these. All figures are those of the last checkpoint.</p>\n";
     scrolling(&format!("<table>\n<tr>{head}</tr>\n{body}</table>\n")) + note

@@ -5,19 +5,19 @@ mod figures;
 mod file;
 mod simulated;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 
-use bilevel::algorithms::{Algorithm, Point};
+use bilevel::algorithms::Point;
 use bilevel::domain::Domain;
 use bilevel::lower::StochasticLoss;
-use bilevel::newton::Newton;
 use bilevel::problems::glm::{Glm, Penalty, Reweighting};
-use bilevel::race::{Budget, Contest, Contestant, End, Grid, Judge, compete, screen};
+use bilevel::race::{Contest, Contested, Entry, Event, Grid, Judge, Race, StepChoice};
+use bilevel::row_sums::RowSumObjective;
 use bilevel::sample::{Batch, Sample};
 use bilevel::stop::StopSignal;
-use bilevel::tune::{GlmProblem, Observer};
+use bilevel::tune::GlmProblem;
 use bilevel::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -32,7 +32,7 @@ use crate::{at, interrupt, numbers, output, problem, settings};
 pub use args::RaceArgs;
 use args::StepRule;
 use args::Unknowns;
-use file::{Lane, RaceFile};
+use file::RaceFile;
 
 /// The page that shows all.
 const PAGE: &str = "race.html";
@@ -57,8 +57,8 @@ pub fn run(args: &RaceArgs) -> Result<ExitCode> {
         let dims = problem.lower.dims();
         let (zero, lambda) = (vec![0.0; dims.w], vec![0.0; dims.lambda]);
         let start = Point::new(&zero, &zero, &lambda);
-        let contest = Contest { lower: &*problem.lower, upper: &*problem.upper, domain: &problem.domain, start };
-        return Race { args, contest, steps }.run(problem.description, "λ = 0");
+        let contest = contest(args, &*problem.lower, &*problem.upper, &problem.domain, start);
+        return Prepared::new(args, contest, steps).run(problem.description, "λ = 0");
     }
     simulated::refuse_sizes(&args.simulated)?;
     let start = args.at.as_deref().unwrap_or(START);
@@ -82,8 +82,8 @@ pub fn run(args: &RaceArgs) -> Result<ExitCode> {
     let (lower, upper) = (problem.lower(), problem.upper());
     let w = lower.risk().null_parameters();
     let start_point = Point::new(&w, &vec![0.0; w.len()], &lambda);
-    let contest = Contest { lower: &lower, upper: &upper, domain: &domain, start: start_point };
-    Race { args, contest, steps }.run(description, &start)
+    let contest = contest(args, &lower, &upper, &domain, start_point);
+    Prepared::new(args, contest, steps).run(description, &start)
 }
 
 /// A race on the weights of the training rows.
@@ -91,7 +91,7 @@ fn clean(
     args: &RaceArgs,
     problem: &GlmProblem,
     description: Vec<(String, String)>,
-    steps: Option<[f64; 3]>,
+    steps: StepChoice,
 ) -> Result<ExitCode> {
     let of_penalties =
         [("--at", args.at.is_some()), ("--penalties", args.problem.penalties != bilevel::tune::Penalties::Auto)];
@@ -106,19 +106,39 @@ fn clean(
     let upper = problem.upper().clone().as_upper(m);
     let domain = Domain::uniform(m, -WEIGHTS, WEIGHTS)?;
     let start = Point::new(&w, &vec![0.0; w.len()], &vec![0.0; m]);
-    let contest = Contest { lower: &lower, upper: &upper, domain: &domain, start };
-    Race { args, contest, steps }.run(description, "all weights 1/2")
+    let contest = contest(args, &lower, &upper, &domain, start);
+    Prepared::new(args, contest, steps).run(description, "all weights 1/2")
+}
+
+fn contest<'a>(
+    args: &RaceArgs,
+    lower: &'a dyn Contested,
+    upper: &'a dyn RowSumObjective,
+    domain: &'a Domain,
+    start: Point,
+) -> Contest<'a> {
+    // Where they are drawn with replacement, more rows than there are would take time and memory without end.
+    let most = lower.size(&Sample::Full).max(upper.size(&Sample::Full));
+    let batch = match args.batch {
+        Batch::Rows(rows) => Batch::Rows(rows.min(most)),
+        Batch::All => Batch::All,
+    };
+    Contest { lower, upper, domain, start, batch }
 }
 
 /// A race that is about to begin.
-struct Race<'a> {
+struct Prepared<'a> {
     args: &'a RaceArgs,
     contest: Contest<'a>,
-    /// The steps for all, where they are given.
-    steps: Option<[f64; 3]>,
+    race: Race,
 }
 
-impl Race<'_> {
+impl<'a> Prepared<'a> {
+    fn new(args: &'a RaceArgs, contest: Contest<'a>, steps: StepChoice) -> Self {
+        let race = args.race(contest.lower.size(&Sample::Full), steps);
+        Prepared { args, contest, race }
+    }
+
     fn run(&self, mut description: Vec<(String, String)>, start: &str) -> Result<ExitCode> {
         let args = self.args;
         description.push(("hyperparameters".into(), numbers::count(self.contest.start.lambda().len())));
@@ -126,11 +146,11 @@ impl Race<'_> {
         if !args.quiet {
             output::print(&description_text(&description))?;
         }
-        let mut file = RaceFile::open(&args.out, self.identity()?, args.overwrite)?;
-        let before = file.lanes().len();
-        let ended = interrupt::keeping(|| self.compete(&mut file));
+        let (file, mut entries) = RaceFile::open(&args.out, self.identity()?, args.overwrite)?;
+        let before = entries.len();
+        let ended = interrupt::keeping(|| self.compete(&file, &mut entries));
         match &ended {
-            Err(error) if !error.is_interrupted() || file.lanes().is_empty() => {
+            Err(error) if !error.is_interrupted() || entries.is_empty() => {
                 return ended.map(|()| ExitCode::FAILURE);
             }
             _ => {}
@@ -139,126 +159,71 @@ impl Race<'_> {
         let name = train.file_name().unwrap_or(train.as_os_str()).to_string_lossy();
         let title = format!("{name}: bilevel algorithms");
         let facts = [description, self.facts()].concat();
-        let mut more = figures::files(file.lanes(), &title);
-        more.push((PAGE.into(), html(&title, file.lanes(), &facts)));
-        file.write(&more)?;
+        let mut more = figures::files(&entries, &title);
+        more.push((PAGE.into(), html(&title, &entries, &facts)));
+        file.write(&entries, &more)?;
         if !args.quiet {
-            let closing = closing(&args.out, file.lanes().len(), before);
-            output::print(&format!("\n{}\n{closing}", figures::text_table(file.lanes())))?;
+            let closing = closing(&args.out, entries.len(), before);
+            output::print(&format!("\n{}\n{closing}", figures::text_table(&entries)))?;
         }
         Ok(if ended.is_err() { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
     }
 
-    /// Runs what is not in `file` yet, one after another, so that all have the machine alike.
-    fn compete(&self, file: &mut RaceFile) -> Result<()> {
-        let mut missing: Vec<(Algorithm, u64)> = Vec::new();
-        for algorithm in self.args.contestants() {
-            let seeds = self.args.seeds().filter(|&seed| file.find(algorithm, seed).is_none());
-            missing.extend(seeds.map(|seed| (algorithm, seed)));
-        }
-        if missing.is_empty() {
+    /// Makes the runs that `entries` lacks, and writes `file` after each.
+    fn compete(&self, file: &RaceFile, entries: &mut Vec<Entry>) -> Result<()> {
+        let missing = self.race.missing(entries).len();
+        if missing == 0 {
             return Ok(());
         }
-        if !file.lanes().is_empty() {
+        if !entries.is_empty() {
             interrupt::found();
         }
-        let mut progress = Progress::new(self.args.quiet, missing.len());
-        let ended = self.compete_all(&missing, file, &mut progress);
-        progress.finish();
-        ended
-    }
-
-    fn compete_all(&self, missing: &[(Algorithm, u64)], file: &mut RaceFile, progress: &mut Progress) -> Result<()> {
-        let (batch, first) = (self.batch(), self.args.problem.seed);
-        let stop = StopSignal::new(None, Some(interrupt::flag()));
-        let budget = self.budget();
-        let grid = self.args.grid();
-        let pairs = match self.steps {
-            Some(steps) => vec![steps],
-            None if missing.iter().all(|(algorithm, _)| algorithm.finds_steps()) => Vec::new(),
-            None => grid.steps(&self.contest, batch, Newton::default(), first, &stop)?,
-        };
-        for (done, &(algorithm, seed)) in missing.iter().enumerate() {
-            progress.done(done, &format!("{algorithm}, {} of {} runs", done + 1, missing.len()));
-            // All seeds of an algorithm take the steps that the first one chose.
-            let chosen = file.lanes().iter().find(|lane| lane.entry.algorithm == algorithm);
-            let clock = Instant::now();
-            let (ranked, mut screening) = match (chosen, &pairs[..]) {
-                (Some(lane), _) => (vec![lane.entry.steps], lane.screening_seconds),
-                (None, _) if algorithm.finds_steps() => (vec![self.steps.unwrap_or([1.0; 3])], 0.0),
-                (None, &[only]) => (vec![only], 0.0),
-                (None, _) => {
-                    let part = budget.part(grid.part);
-                    let ranked =
-                        screen(&self.contest, algorithm, (batch, first), &pairs, &part, &mut self.judge(), &stop)?;
-                    (ranked, clock.elapsed().as_secs_f64())
+        let mut progress = Progress::new(self.args.quiet, missing);
+        let mut written = Ok(());
+        let mut watch = |event: &Event<'_>| {
+            match event {
+                Event::Begun { algorithm, number, of, .. } => {
+                    progress.done(*number, &format!("{algorithm}, {} of {of} runs", number + 1));
                 }
-            };
-            let race = |&steps: &[f64; 3]| {
-                let contestant = Contestant { algorithm, steps, batch, seed };
-                // A judge of its own, so that no figure depends on who ran before.
-                compete(&self.contest, &contestant, &budget, &mut self.judge(), &stop)
-            };
-            let (first, others) = ranked.split_first().expect("there is a pair of steps");
-            let mut entry = race(first)?;
-            let mut others = others.iter();
-            while entry.end != End::Finished
-                && let Some(steps) = others.next()
-            {
-                screening = clock.elapsed().as_secs_f64();
-                let next = race(steps)?;
-                // Lower in any case where it has finished; else the least of what has risen.
-                if next.value() < entry.value() {
-                    entry = next;
+                Event::Ended { entries, .. } => {
+                    interrupt::found();
+                    written = file.write(entries, &[]);
                 }
             }
-            file.add(Lane::new(entry, screening));
-            interrupt::found();
-            file.write(&[])?;
-        }
-        Ok(())
-    }
-
-    fn judge(&self) -> Judge<'_> {
-        let Contest { lower, upper, domain, ref start } = self.contest;
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
         let stop = StopSignal::new(None, Some(interrupt::flag()));
-        Judge::new(lower, upper, domain, Newton::default(), start.w()).until(stop)
+        let ended = self.race.run(&self.contest, entries, &stop, &mut watch);
+        progress.finish();
+        ended.and(written)
     }
 
     fn rows(&self) -> usize {
         self.contest.lower.size(&Sample::Full)
     }
 
-    /// Rows of a sample. Where they are drawn with replacement, more than there are would take time and memory without end.
-    fn batch(&self) -> Batch {
-        let most = self.rows().max(self.contest.upper.size(&Sample::Full));
-        match self.args.batch {
-            Batch::Rows(rows) => Batch::Rows(rows.min(most)),
-            Batch::All => Batch::All,
-        }
-    }
-
-    fn budget(&self) -> Budget {
-        self.args.budget(self.rows())
-    }
-
     /// What makes two races the same.
     fn identity(&self) -> Result<Map<String, Value>> {
         // The exact value and gradient at the start depend on all of the data, the model and lambda.
-        let judged = self.judge().judge(&self.contest.start)?;
+        let stop = StopSignal::new(None, Some(interrupt::flag()));
+        let judged = Judge::new(&self.contest).until(stop).judge(&self.contest.start)?;
         let numbers = [judged.value, judged.gradient_squared, judged.distance_squared];
-        let budget = self.budget();
+        let budget = self.race.budget;
+        let steps = match &self.race.steps {
+            StepChoice::Given(steps) => Some(steps),
+            StepChoice::Screened(_) => None,
+        };
         let limit = |limit: f64| if limit.is_finite() { Some(limit) } else { None };
         let value = json!({
             "format": 1,
             "rows": self.rows(),
             "hyperparameters": self.contest.start.lambda().len(),
             "problem": settings::fingerprint(numbers.iter().chain(self.contest.start.lambda())),
-            "batch": self.batch(),
+            "batch": self.contest.batch,
             "seconds": limit(budget.seconds),
             "passes": self.args.passes,
             "iterations": self.args.iterations,
-            "steps": self.steps,
+            "steps": steps,
             "seed": self.args.problem.seed,
         });
         match value {
@@ -275,27 +240,26 @@ impl Race<'_> {
 
     /// What the figures are about, in pairs of a name and a text.
     fn facts(&self) -> Vec<(String, String)> {
-        let budget = self.budget();
+        let budget = self.race.budget;
         let mut limits = Vec::new();
         if budget.seconds.is_finite() {
             limits.push(numbers::seconds(budget.seconds));
         }
         limits.extend(self.args.passes.map(numbers::passes));
         limits.extend(self.args.iterations.map(|n| numbers::counted(n as usize, "iteration", "iterations")));
-        let batch = match self.batch() {
+        let batch = match self.contest.batch {
             Batch::All => "all rows".into(),
             Batch::Rows(rows) => numbers::counted(rows, "row", "rows"),
         };
-        let steps = match self.steps {
-            Some(steps) => format!("given: {}", steps.map(numbers::short).join(", ")),
-            None => {
-                let Grid { lower, outer, part } = self.args.grid();
+        let steps = match &self.race.steps {
+            StepChoice::Given(steps) => format!("given: {}", <[f64; 3]>::from(*steps).map(numbers::short).join(", ")),
+            StepChoice::Screened(Grid { lower, outer, part }) => {
                 let list = |factors: &[f64]| factors.iter().map(|x| numbers::short(*x)).collect::<Vec<_>>().join(", ");
                 format!(
                     "{} of the longest safe step of w and v; {} of the step that moves λ by 1; each pair on {} of the budget",
-                    list(&lower),
-                    list(&outer),
-                    numbers::short(part)
+                    list(lower),
+                    list(outer),
+                    numbers::short(*part)
                 )
             }
         };
@@ -303,10 +267,10 @@ impl Race<'_> {
     }
 }
 
-fn html(title: &str, lanes: &[Lane], facts: &[(String, String)]) -> String {
+fn html(title: &str, entries: &[Entry], facts: &[(String, String)]) -> String {
     let mut body = format!("<header>\n<h1>{}</h1>\n</header>\n<main>\n", escape(title));
-    body += &format!("<div class=\"charts\">\n{}</div>\n", figures::figures(lanes));
-    body += &page::section("Runs, the lowest value first", &figures::table(lanes));
+    body += &format!("<div class=\"charts\">\n{}</div>\n", figures::figures(entries));
+    body += &page::section("Runs, the lowest value first", &figures::table(entries));
     body += &page::section("Problem and settings", &page::facts(facts));
     body += &format!("</main>\n<footer>bilevel {}</footer>\n", env!("CARGO_PKG_VERSION"));
     page::page(title, &body)

@@ -11,7 +11,6 @@ mod verdict;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bilevel::tune::Observer;
 use bilevel::{Error, Result};
 
 use crate::output::{self, Files};

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use bilevel::sample::Batch;
 use bilevel::stop::StopSignal;
 use bilevel::study::{Curve, CurveKind, Job, Replicate, StepLimits, StudySettings, Subject, choose_curves, summarize};
-use bilevel::tune::Observer;
 use bilevel::{Error, Result};
 use serde_json::{Map, Value, json};
 

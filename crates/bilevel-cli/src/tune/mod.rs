@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use bilevel::Result;
 use bilevel::data::TargetKind;
 use bilevel::tune::{
-    About, Ending, LinearModel, Observer, SavedModel, StrongWeight, Summary, Tuned, feature_deviations,
-    strongest_weights,
+    About, Ending, LinearModel, SavedModel, StrongWeight, Summary, Tuned, feature_deviations, strongest_weights,
 };
 
 pub use args::TuneArgs;

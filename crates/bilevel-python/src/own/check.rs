@@ -1,11 +1,11 @@
 //! Are functions in Python what they say they are? The checks of `diagnose` on all that can be checked.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use bilevel::diagnose::{Check, Taylor, Unbiased};
 use bilevel::lower::{FirstOrder, GradientMap, StochasticLoss};
+use bilevel::observer::Silent;
 use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::status::Status;
 use bilevel::upper::UpperObjective;
@@ -239,8 +239,7 @@ fn whole(
 ) -> Result<(Vec<Check>, Vec<f64>)> {
     let mut measured = Measured::default();
     let mut solve = |lambda: &[f64], place: &Place| {
-        let mut watch = |_: &_| ControlFlow::Continue(());
-        let found = plan.estimate(lower, upper, lambda, (Some(place), 0), &mut measured, &mut watch)?;
+        let found = plan.estimate(lower, upper, lambda, (Some(place), 0), &mut measured, &mut Silent)?;
         match (found.estimate.status, found.place) {
             (Status::StepLimit, _) | (_, None) => {
                 Err(Error::numeric("the lower level was not solved within the allowed steps")

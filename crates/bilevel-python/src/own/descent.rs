@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use bilevel::hypergradient::Hypergradient;
+use bilevel::observer::Silent;
 use bilevel::optimize::{BoundedLbfgs, Evaluation, Iteration, Limits, OuterStep, ProjectedGradient, StopReason};
 use bilevel::step_size::StepSize;
 use bilevel::{Error, Result};
@@ -89,8 +90,8 @@ impl Frame<'_> {
             }
             // A trial that was no better was seen last: `w` belongs to `lambda`.
             None if !bridge.is_halted() => {
-                let (start, mut watch) = ((Some(&place), 0), |_: &_| ControlFlow::Continue(()));
-                let found = plan.estimate(lower, upper, &ended.lambda, start, &mut Measured::default(), &mut watch);
+                let start = (Some(&place), 0);
+                let found = plan.estimate(lower, upper, &ended.lambda, start, &mut Measured::default(), &mut Silent);
                 bridge.check()?;
                 let found = found?;
                 ended.work += found.estimate.work;

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use bilevel::algorithms::{Algorithm, Bilevel, Iterate, Outcome, Point, Recipe, Settings as Recipes, run};
+use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Iterate, Outcome, Point, Recipe, Settings as Recipes, run};
 use bilevel::hypergradient::{Implicit, Sid, WarmStart};
 use bilevel::lower::{GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
@@ -73,7 +73,7 @@ impl Frame<'_> {
         let (steps, before) = match self.asked.steps {
             Some(steps) => (steps, Work::default()),
             // It finds its steps by itself; these are factors.
-            None if algorithm == Algorithm::Auto => ([1.0; 3], Work::default()),
+            None if algorithm == Algorithm::Auto => (FirstSteps::ONES, Work::default()),
             None => self.first_steps(loss, &at, batch, seed)?,
         };
         let recipes = Recipes::of(algorithm, steps, batch, seed);
@@ -132,7 +132,7 @@ impl Frame<'_> {
 
     /// First steps: a part of the longest safe one for `w` and `v`, and for `lambda` the one that moves no coordinate by more
     /// than `outer_step`.
-    fn first_steps(&self, loss: &LossLevel, lambda: &[f64], batch: Batch, seed: u64) -> Result<([f64; 3], Work)> {
+    fn first_steps(&self, loss: &LossLevel, lambda: &[f64], batch: Batch, seed: u64) -> Result<(FirstSteps, Work)> {
         let (longest, mut work) = longest_step(loss, &self.place.w, lambda, batch, seed)?;
         let mut warm = WarmStart { w: self.place.w.clone(), v: self.place.u.clone() };
         let estimate = match batch {
@@ -157,6 +157,6 @@ impl Frame<'_> {
         };
         work += estimate.work;
         let outer = self.asked.outer_step / vector::max_abs(&estimate.value).max(f64::MIN_POSITIVE);
-        Ok(([SAFE_PART * longest, SAFE_PART * longest, outer], work))
+        Ok((FirstSteps { lower: SAFE_PART * longest, linear: SAFE_PART * longest, outer }, work))
     }
 }

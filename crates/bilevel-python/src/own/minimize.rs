@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use bilevel::algorithms::FirstSteps;
 use bilevel::domain::Domain;
 use bilevel::optimize::StopReason;
 use bilevel::sample::Batch;
@@ -58,7 +59,7 @@ pub(super) struct Asked {
     pub(super) patience: usize,
     pub(super) step_rule: String,
     pub(super) outer_step: f64,
-    pub(super) steps: Option<[f64; 3]>,
+    pub(super) steps: Option<FirstSteps>,
     pub(super) batch: Batch,
 }
 
@@ -160,7 +161,7 @@ impl Loop<'_> {
             patience: self.patience,
             step_rule: self.step_rule.clone(),
             outer_step: self.outer_step,
-            steps: self.steps.map(|(lower, linear, outer)| [lower, linear, outer]),
+            steps: self.steps.map(|(lower, linear, outer)| FirstSteps { lower, linear, outer }),
             batch: if self.batch == 0 { Batch::All } else { Batch::Rows(self.batch) },
         }
     }

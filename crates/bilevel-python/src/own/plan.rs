@@ -1,7 +1,5 @@
 //! How a hypergradient is computed: from names and numbers to one of the library's estimators.
 
-use std::ops::ControlFlow;
-
 use bilevel::diagnose::{SampledCurvature, lanczos};
 use bilevel::fixed_point::Average;
 use bilevel::hypergradient::{
@@ -11,6 +9,7 @@ use bilevel::hypergradient::{
 use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
+use bilevel::observer::Observer;
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
 use bilevel::step_size::StepSize;
 use bilevel::upper::UpperObjective;
@@ -103,7 +102,7 @@ pub struct Found {
 #[derive(Default)]
 pub struct Measured(Option<(Vec<f64>, f64)>);
 
-type Watch<'a> = &'a mut dyn FnMut(&Stage) -> ControlFlow<()>;
+type Watch<'a> = &'a mut dyn Observer<Stage>;
 
 impl Plan {
     /// Finds the estimator that `settings` name, and refuses what `lower` cannot serve.

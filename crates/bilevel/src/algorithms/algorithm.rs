@@ -99,6 +99,11 @@ impl Algorithm {
         Algorithm::Auto,
     ];
 
+    /// Its place in [`Algorithm::ALL`].
+    pub fn number(self) -> usize {
+        Algorithm::ALL.iter().position(|other| *other == self).expect("all are in the list of all")
+    }
+
     /// The name on the command line and in tables.
     pub fn name(self) -> &'static str {
         match self {

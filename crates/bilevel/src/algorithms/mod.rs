@@ -13,6 +13,30 @@
 //! What tells the algorithms apart is small, and is data: whether the three blocks move [together or in
 //! turn](recipe::Recipe), how `v` comes about ([`Adjoint`]), what is [remembered](Memory) of earlier directions, and how fast
 //! the steps shrink. A new algorithm is a new recipe, and comparisons compare algorithms and not programs.
+//!
+//! Five hundred iterations of SOBA on a quadratic, on samples of 16 rows:
+//!
+//! ```
+//! use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Iterate, Point, Settings, run};
+//! use bilevel::domain::Domain;
+//! use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
+//! use bilevel::sample::Batch;
+//! use std::ops::ControlFlow;
+//!
+//! let quadratic = Quadratic::random(&QuadraticOptions { rows: 100, w: 5, lambda: 3, ..Default::default() });
+//! let problem = Bilevel { lower: &quadratic, upper: quadratic.upper(), domain: &Domain::unbounded(3) };
+//! let first = FirstSteps { lower: 0.2, linear: 0.2, outer: 0.1 };
+//! let settings = Settings::of(Algorithm::Soba, first, Batch::Rows(16), 0);
+//! let start = Point::new(&[0.0; 5], &[0.0; 5], &[0.0; 3]);
+//! // Called at the start, and again at the iteration whose number it returns.
+//! let mut watch = |at: &Iterate<'_>| match at.iterations {
+//!     500 => ControlFlow::Break(()),
+//!     _ => ControlFlow::Continue(500),
+//! };
+//! let end = run(problem, &settings, start, &mut watch)?;
+//! assert!(quadratic.objective(end.point.lambda()) < quadratic.objective(&[0.0; 3]));
+//! # Ok::<(), bilevel::Error>(())
+//! ```
 
 mod adaptive;
 mod adjoint;
@@ -38,4 +62,4 @@ pub use point::Point;
 pub use problem::{Bilevel, LowerLoss};
 pub use recipe::{Count, Recipe, Start};
 pub use run::{Iterate, Outcome, Settings, run};
-pub use scheme::Steps;
+pub use scheme::{FirstSteps, Steps};

@@ -14,10 +14,11 @@ use super::point::Point;
 use super::problem::Bilevel;
 use super::recipe::Recipe;
 use super::sampled::{InTurn, Together};
-use super::scheme::{Scheme, Steps};
+use super::scheme::{FirstSteps, Scheme, Steps};
 use super::zeroth_order::ZerothOrder;
 use crate::company::Paced;
 use crate::error::{Error, Result};
+use crate::observer::Observer;
 use crate::sample::Batch;
 use crate::vector;
 use crate::work::Work;
@@ -41,13 +42,13 @@ pub struct Settings {
 impl Settings {
     /// [`Algorithm::Auto`] as it is: no steps to choose.
     pub fn recommended(batch: Batch, seed: u64) -> Self {
-        Self::of(Algorithm::Auto, [1.0; 3], batch, seed)
+        Self::of(Algorithm::Auto, FirstSteps::ONES, batch, seed)
     }
 
     /// `algorithm` with the exponents of its paper (on all rows with constant steps) and these first steps.
-    pub fn of(algorithm: Algorithm, first: [f64; 3], batch: Batch, seed: u64) -> Self {
+    pub fn of(algorithm: Algorithm, first: FirstSteps, batch: Batch, seed: u64) -> Self {
         let exponents = if batch == Batch::All { [0.0; 3] } else { algorithm.exponents() };
-        let steps = Steps::falling(first[0], first[1], first[2], exponents);
+        let steps = Steps::falling(first, exponents);
         Settings { recipe: algorithm.recipe(), steps, batch, seed }
     }
 }
@@ -90,7 +91,7 @@ pub fn run(
     problem: Bilevel<'_>,
     settings: &Settings,
     start: Point,
-    observer: &mut dyn FnMut(&Iterate<'_>) -> ControlFlow<(), usize>,
+    observer: &mut dyn for<'e> Observer<Iterate<'e>, usize>,
 ) -> Result<Outcome> {
     problem.validate()?;
     settings.recipe.validate()?;
@@ -114,7 +115,7 @@ pub fn run(
     loop {
         if t == next {
             let work = scheme.work();
-            match observer(&Iterate { iterations: t, point: &point, work, elapsed }) {
+            match observer.observe(&Iterate { iterations: t, point: &point, work, elapsed }) {
                 ControlFlow::Break(()) => return Ok(Outcome { point, iterations: t, work, elapsed }),
                 ControlFlow::Continue(number) => next = number.max(t + 1),
             }

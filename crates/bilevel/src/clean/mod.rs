@@ -15,19 +15,18 @@
 
 use crate::Result;
 use crate::data::Dataset;
+use crate::observer::{Event, Observer};
 
 mod objective;
 mod options;
 mod outcome;
 mod penalty;
-mod progress;
 mod run;
 mod start;
 mod steering;
 
 pub use options::{CleanOptions, Start, Strength};
 pub use outcome::{Cleaned, Fit, FitOf, Step};
-pub use progress::{Observer, Silent};
 
 /// Learns a weight for each row of `train` from the rows of `trusted`, and fits a model with them.
 ///
@@ -41,7 +40,7 @@ pub fn clean(
     trusted: &Dataset,
     test: Option<&Dataset>,
     options: &CleanOptions,
-    observer: &mut dyn Observer,
+    observer: &mut dyn for<'e> Observer<Event<'e, Step>>,
 ) -> Result<Cleaned> {
     run::run(train, trusted, test, options, observer)
 }

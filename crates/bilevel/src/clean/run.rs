@@ -8,11 +8,11 @@ use super::objective::{Engine, Objective, fit};
 use super::options::{CleanOptions, Start, Strength};
 use super::outcome::{Cleaned, Fit, FitOf, Step};
 use super::penalty;
-use super::progress::Observer;
 use super::start::{self, Seen, row_losses};
 use super::steering::{divide, known_classes, remarks_on_classes};
 use crate::data::Dataset;
 use crate::domain::Domain;
+use crate::observer::{Event, Observer};
 use crate::optimize::{BoundedLbfgs, Evaluation, Iteration, Oracle, StopReason};
 use crate::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty, Reweighting};
 use crate::sample::{Purpose, Rng, Sample};
@@ -40,7 +40,7 @@ pub(super) fn run(
     trusted: &Dataset,
     test: Option<&Dataset>,
     options: &CleanOptions,
-    observer: &mut dyn Observer,
+    observer: &mut dyn for<'e> Observer<Event<'e, Step>>,
 ) -> Result<Cleaned> {
     let started = Instant::now();
     check(train, trusted, test, options)?;
@@ -48,7 +48,7 @@ pub(super) fn run(
     let trusted = &shuffled(trusted, options.seed);
     let mut notes = remarks_on_classes(train, trusted);
 
-    observer.phase("arranging the rows");
+    begin(observer, "arranging the rows")?;
     let problem = GlmProblem::new(train, Some(trusted), &tune_options(options))?;
     let loss = problem.loss();
     let (lower, upper) = (problem.lower(), problem.upper());
@@ -58,7 +58,7 @@ pub(super) fn run(
     let late = |error| too_late(error, &signal);
     let mut work = Work::default();
 
-    observer.phase("tuning the penalty on the trusted rows");
+    begin(observer, "tuning the penalty on the trusted rows")?;
     let log_strength = match options.strength {
         Strength::Fixed(strength) => strength.ln(),
         Strength::Tuned => {
@@ -72,15 +72,15 @@ pub(super) fn run(
     let held = |risk| Glm::new(risk, Penalty::Shared).holding(vec![log_strength]);
 
     // What the weights are to be compared with.
-    observer.phase("fitting the trusted rows alone");
+    begin(observer, "fitting the trusted rows alone")?;
     let mut alone = upper.null_parameters();
     work += fit(of_trusted, &held(upper.clone()), &[], &mut alone, false, &signal).map_err(late)?;
-    observer.phase("fitting all rows alike");
+    begin(observer, "fitting all rows alike")?;
     let lower = held(lower.risk().clone());
     let mut of_all = lower.risk().null_parameters();
     work += fit(engine, &lower, &[], &mut of_all, false, &signal).map_err(late)?;
 
-    observer.phase("learning the weights");
+    begin(observer, "learning the weights")?;
     let (steering, monitor) = divide(&upper, options.monitor, &mut notes);
     let (first, w) = match options.start {
         Start::Uniform => (vec![0.0; n], of_all.clone()),
@@ -99,7 +99,8 @@ pub(super) fn run(
     let objective = Objective::new(weighted, steering.as_upper(n), engine, signal.clone(), w);
     let mut descent = descend(objective, &first, monitor, options, observer, started)?;
     work += descent.work;
-    observer.phase("fitting the weighted rows");
+    // There is something to keep by now, and this is what it takes.
+    let _ = observer.observe(&Event::Phase("fitting the weighted rows"));
     let hurried = signal.is_raised();
     let weighted = lower.clone().reweighted(Reweighting::Sigmoid);
     work += fit(engine, &weighted, &descent.lambda, &mut descent.w, hurried, &StopSignal::never())?;
@@ -223,12 +224,20 @@ struct Best {
     number: usize,
 }
 
+/// Tells of a phase before there is anything to keep.
+fn begin(observer: &mut dyn for<'e> Observer<Event<'e, Step>>, phase: &str) -> Result<()> {
+    match observer.observe(&Event::Phase(phase)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::interrupted()),
+    }
+}
+
 fn descend(
     objective: Objective<'_>,
     first: &[f64],
     monitor: Option<EmpiricalRisk<'_>>,
     options: &CleanOptions,
-    observer: &mut dyn Observer,
+    observer: &mut dyn for<'e> Observer<Event<'e, Step>>,
     started: Instant,
 ) -> Result<Descent> {
     let n = objective.lower.risk().len();
@@ -255,7 +264,7 @@ fn descend(
             best = Best { judged, lambda: seen.lambda.to_vec(), w: objective.w.clone(), number: seen.number };
         }
         overfitted = seen.number >= best.number + PATIENCE;
-        asked = observer.step(&step).is_break();
+        asked = observer.observe(&Event::Iteration(&step)).is_break();
         if asked || overfitted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let method = BoundedLbfgs {

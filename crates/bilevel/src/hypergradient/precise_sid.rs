@@ -8,8 +8,6 @@
 //! measured at the length of the trial, and some of what it corrects is less in longer ones. The number of rows of the data
 //! appears nowhere.
 
-use std::ops::ControlFlow;
-
 use rayon::prelude::*;
 
 use super::precision::{PreciseHypergradient, Precision, ROUNDINGS};
@@ -18,6 +16,7 @@ use super::trial::{BIAS_SHARE, CROSS_PART, Run, TRIALS, values};
 use super::{Hypergradient, WarmStart};
 use crate::error::{Error, Result};
 use crate::lower::StochasticMap;
+use crate::observer::Observer;
 use crate::status::Status;
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -83,7 +82,7 @@ impl PreciseSid {
         lambda: &[f64],
         start: Option<&WarmStart>,
         precision: Precision,
-        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        observer: &mut dyn Observer<Stage>,
     ) -> Result<PreciseHypergradient>
     where
         M: StochasticMap + ?Sized,
@@ -139,7 +138,7 @@ impl PreciseSid {
             let (error, allowed) = (goal.error(&spread), goal.allowed(&spread));
             let replicates = found.len();
             let stage = Stage { steps: plan.steps(), replicates, error, allowed, rows: work.rows };
-            let go_on = observer(&stage).is_continue();
+            let go_on = observer.observe(&stage).is_continue();
             if error <= allowed && trial.settled && replicates as u64 >= REPLICATES.0 {
                 status = Status::Converged;
                 break spread;

@@ -11,8 +11,6 @@
 //! target went in a round follows from the changes of `v` in this round and the one before (`docs/theory.md`, section 4). The
 //! noise of `w` is so small by then that what it does to a nonlinear lower level, of second order, is far below the first.
 
-use std::ops::ControlFlow;
-
 use super::anchor::{ChainSettings, Levels};
 use super::parts::check_problem;
 use super::precise_sid::Stage;
@@ -21,6 +19,7 @@ use super::round::{Assessment, Pace, Passed, Round};
 use super::{Hypergradient, Sid, WarmStart};
 use crate::error::{Error, Result};
 use crate::lower::{Dims, StochasticMap};
+use crate::observer::Observer;
 use crate::operator::{Anchoring, ByRecomputing};
 use crate::status::Status;
 use crate::upper::UpperObjective;
@@ -65,7 +64,7 @@ impl PreciseSvrg {
         lambda: &[f64],
         start: Option<&WarmStart>,
         precision: Precision,
-        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        observer: &mut dyn Observer<Stage>,
     ) -> Result<PreciseHypergradient>
     where
         M: StochasticMap + ?Sized,
@@ -88,7 +87,7 @@ impl PreciseSvrg {
         lambda: &[f64],
         start: Option<&WarmStart>,
         precision: Precision,
-        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        observer: &mut dyn Observer<Stage>,
     ) -> Result<PreciseHypergradient>
     where
         A: Anchoring<M>,
@@ -116,7 +115,7 @@ impl PreciseSvrg {
             let (found, chained) = round.conclude(chains, &course.passed, &precision, rows_left)?;
             work += chained;
             round.pass(&found, &mut course.passed);
-            let go_on = observer(&course.stage(&found, work)).is_continue();
+            let go_on = observer.observe(&course.stage(&found, work)).is_continue();
             // Another look, and chains that are so many times as long.
             let affordable = |longer| work.rows + looked.rows + longer * chained.rows <= precision.max_rows;
             let may_go_on = go_on && affordable(1) && number < ROUNDS;

@@ -126,16 +126,6 @@ impl PreciseHypergradient {
         self.error / vector::norm(&self.estimate.value)
     }
 
-    /// Standard error of the component along `direction`, `direction' value`; see `estimate` for what it holds.
-    ///
-    /// # Panics
-    /// When the direction has another length.
-    pub fn std_error_along(&self, direction: &[f64]) -> f64 {
-        assert_eq!(direction.len(), self.estimate.value.len(), "the direction has the length of lambda");
-        let noise = self.std_error_of(|replicate| vector::dot(direction, replicate)).0;
-        noise.hypot(self.unseen() * vector::norm(direction))
-    }
-
     /// Fills in the standard errors of the components, once it is settled whether the precision was reached.
     pub(super) fn with_std_errors(mut self) -> Self {
         // A fraction of no norm is no error that could be reached, and that of an infinite one bounds nothing.

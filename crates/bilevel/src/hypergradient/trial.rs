@@ -12,8 +12,6 @@
 //!   the noise cancels in `D1`, its distance from their mean. Adding `2 D1` removes `B` (Richardson), and with `D2` the same
 //!   between `4b` and `2b`, `4/3 (D1 - 2 D2)` is what `C` leaves behind; the batch is doubled until that is small.
 
-use std::ops::ControlFlow;
-
 use rayon::prelude::*;
 
 use super::precise_sid::{PreciseSid, Stage};
@@ -24,6 +22,7 @@ use super::{Hypergradient, Sid, WarmStart};
 use crate::error::{Error, Result};
 use crate::fixed_point::Average;
 use crate::lower::StochasticMap;
+use crate::observer::Observer;
 use crate::operator::Plain;
 use crate::sample::{Batch, Sample};
 use crate::step_size::StepSize;
@@ -106,7 +105,7 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
         &self,
         precision: &Precision,
         work: &mut Work,
-        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        observer: &mut dyn Observer<Stage>,
     ) -> Result<Trial> {
         let half = FIRST_STEPS / 2;
         let mut plan = Plan {
@@ -150,7 +149,7 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
                 allowed,
                 rows: work.rows,
             };
-            let go_on = observer(&stage).is_continue();
+            let go_on = observer.observe(&stage).is_continue();
             // Twice the steps cost twice the rows.
             let affordable = |work: &Work| work.rows + 2 * (work.rows - before) <= precision.max_rows;
             let noise = radius(&Spread::of(&distances));
@@ -183,7 +182,7 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
             stage.replicates = main.len();
             stage.error = bias + radius(&spread).hypot(radius(&correction));
             stage.rows = work.rows;
-            let go_on = observer(&stage).is_continue() && go_on;
+            let go_on = observer.observe(&stage).is_continue() && go_on;
             let noisy = radius(&correction) > CORRECTION_SHARE * allowed;
             let settled = unforgotten <= limit && rest <= limit && !noisy;
             if settled || !go_on || !affordable(work) {

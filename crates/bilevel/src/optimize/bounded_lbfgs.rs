@@ -8,11 +8,12 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::observer::{Iteration, Observer};
+use super::iteration::Iteration;
 use super::oracle::{Evaluation, Oracle};
 use super::outcome::{Outcome, StopReason};
 use crate::domain::Domain;
 use crate::error::{Error, Result};
+use crate::observer::Observer;
 use crate::vector;
 use crate::work::Work;
 
@@ -70,7 +71,7 @@ impl BoundedLbfgs {
         oracle: &mut (impl Oracle + ?Sized),
         domain: &Domain,
         start: &[f64],
-        observer: &mut (impl Observer + ?Sized),
+        observer: &mut dyn for<'e> Observer<Iteration<'e>>,
     ) -> Result<Outcome> {
         if start.len() != domain.len() || !vector::all_finite(start) {
             return Err(Error::input(format!("the start must have {} finite components", domain.len())));
@@ -112,7 +113,7 @@ impl BoundedLbfgs {
                 work,
                 seconds,
             };
-            if observer.iteration(&seen).is_break() {
+            if observer.observe(&seen).is_break() {
                 break StopReason::Interrupted;
             }
             if domain.relative_projected_gradient_norm(&lambda, &gradient, value.abs()) <= self.tolerance {

@@ -15,11 +15,12 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::observer::{Iteration, Observer};
+use super::iteration::Iteration;
 use super::oracle::{Evaluation, Oracle};
 use super::outcome::{Outcome, StopReason};
 use crate::domain::Domain;
 use crate::error::{Error, Result};
+use crate::observer::Observer;
 use crate::step_size::StepSize;
 use crate::vector;
 use crate::work::Work;
@@ -169,7 +170,7 @@ impl ProjectedGradient {
         oracle: &mut (impl Oracle + ?Sized),
         domain: &Domain,
         start: &[f64],
-        observer: &mut (impl Observer + ?Sized),
+        observer: &mut dyn for<'e> Observer<Iteration<'e>>,
     ) -> Result<Outcome> {
         self.step.validate()?;
         if start.len() != domain.len() || !vector::all_finite(start) {
@@ -228,7 +229,7 @@ impl ProjectedGradient {
             let seconds = clock.elapsed().as_secs_f64();
             let number = iterations - 1;
             let seen = Iteration { number, objective, projected_gradient_norm, lambda: &lambda, work, seconds };
-            if observer.iteration(&seen).is_break() {
+            if observer.observe(&seen).is_break() {
                 break StopReason::Interrupted;
             }
             // One sampled gradient that pushes against all bounds says little.

@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use serde::{Deserialize, Serialize};
-
+use super::budget::Budget;
 use super::curve::{Checkpoint, Cost};
+use super::entry::{Contestant, End, Entry, end_of};
 use super::judge::Judge;
-use crate::algorithms::{Algorithm, Bilevel, Iterate, LowerLoss, Point, Settings, run};
+use crate::algorithms::{Bilevel, Iterate, LowerLoss, Point, Settings, run};
 use crate::domain::Domain;
 use crate::error::{Error, Result};
 use crate::lower::Curved;
@@ -19,7 +19,8 @@ pub trait Contested: Curved + LowerLoss {}
 
 impl<L: Curved + LowerLoss> Contested for L {}
 
-/// The problem of a race, and where everyone starts.
+/// The problem of a race, and what is the same for everyone: a [`Bilevel`] whose lower level can be solved exactly, the start, and
+/// the size of samples.
 #[derive(Clone)]
 pub struct Contest<'a> {
     /// The loss `g`.
@@ -30,6 +31,8 @@ pub struct Contest<'a> {
     pub domain: &'a Domain,
     /// The start of all.
     pub start: Point,
+    /// Rows of each sample.
+    pub batch: Batch,
 }
 
 impl std::fmt::Debug for Contest<'_> {
@@ -38,6 +41,7 @@ impl std::fmt::Debug for Contest<'_> {
             .field("dims", &self.lower.dims())
             .field("domain", &self.domain)
             .field("start", &self.start)
+            .field("batch", &self.batch)
             .finish_non_exhaustive()
     }
 }
@@ -46,112 +50,6 @@ impl Contest<'_> {
     /// As the algorithms see it.
     pub fn problem(&self) -> Bilevel<'_> {
         Bilevel { lower: self.lower, upper: self.upper, domain: self.domain }
-    }
-}
-
-/// Who competes: an algorithm with the parameters that are left free.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Contestant {
-    /// The algorithm.
-    pub algorithm: Algorithm,
-    /// First steps of `w`, `v` and `lambda`.
-    pub steps: [f64; 3],
-    /// Rows of each sample.
-    pub batch: Batch,
-    /// Seed of all samples.
-    pub seed: u64,
-}
-
-/// What a contestant may spend; it stops when the first of them is spent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Budget {
-    /// Seconds, judging apart.
-    pub seconds: f64,
-    /// Rows visited.
-    pub rows: f64,
-    /// Iterations.
-    pub iterations: usize,
-}
-
-impl Budget {
-    /// Checks that it allows for something.
-    ///
-    /// # Errors
-    /// Input.
-    pub fn validate(&self) -> Result<()> {
-        if self.seconds > 0.0 && self.rows > 0.0 && self.iterations > 0 {
-            Ok(())
-        } else {
-            Err(Error::input("the budget of a race must be positive"))
-        }
-    }
-
-    /// A part of it.
-    #[must_use]
-    pub fn part(&self, part: f64) -> Self {
-        Budget {
-            seconds: self.seconds * part,
-            rows: self.rows * part,
-            iterations: ((self.iterations as f64 * part) as usize).max(1),
-        }
-    }
-
-    /// The part that is spent, 1 at the end.
-    fn spent(&self, at: &Iterate<'_>) -> f64 {
-        let by_time = at.elapsed.as_secs_f64() / self.seconds;
-        by_time.max(at.work.rows as f64 / self.rows).max(at.iterations as f64 / self.iterations as f64)
-    }
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum End {
-    /// The budget is spent.
-    Finished,
-    /// The budget is spent, and the value is clearly above that of the start.
-    AboveStart,
-    /// The iterates, or the value at them, were no numbers any more.
-    Diverged,
-}
-
-/// The run of a contestant.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Who.
-    pub algorithm: Algorithm,
-    /// First steps of `w`, `v` and `lambda`.
-    pub steps: [f64; 3],
-    /// Seed of the samples.
-    pub seed: u64,
-    /// Where it stood, from the start on.
-    pub curve: Vec<Checkpoint>,
-    /// How it ended.
-    pub end: End,
-}
-
-impl Entry {
-    /// The last value; infinite after divergence.
-    pub fn value(&self) -> f64 {
-        match self.end {
-            End::Finished | End::AboveStart => self.curve.last().map_or(f64::INFINITY, |point| point.judgement.value),
-            End::Diverged => f64::INFINITY,
-        }
-    }
-}
-
-/// A rise above the start that is more than the noise of a run which began at its optimum, as a part of the value and of how far
-/// the run had come down.
-const RISE: f64 = 0.1;
-
-/// How a run ended that has spent its budget.
-fn end_of(curve: &[Checkpoint]) -> End {
-    let value = |point: &Checkpoint| point.judgement.value;
-    let (Some(start), Some(last)) = (curve.first().map(value), curve.last().map(value)) else { return End::Finished };
-    let lowest = curve.iter().map(value).fold(start, f64::min);
-    match last - start > RISE * (start.abs() + start - lowest) {
-        true => End::AboveStart,
-        false => End::Finished,
     }
 }
 
@@ -179,8 +77,7 @@ pub fn compete(
     stop: &StopSignal,
 ) -> Result<Entry> {
     budget.validate()?;
-    let Contestant { algorithm, steps, batch, seed } = *contestant;
-    let settings = Settings::of(algorithm, steps, batch, seed);
+    let settings = Settings::of(contestant.algorithm, contestant.steps, contest.batch, contestant.seed);
     let mut curve = Vec::new();
     let (mut failure, mut interrupted, mut due) = (None, false, 0);
     let mut watch = |at: &Iterate<'_>| {
@@ -221,5 +118,5 @@ pub fn compete(
         (Err(error), _) | (Ok(_), Some(error)) if error.is_numeric() => End::Diverged,
         (Err(error), _) | (Ok(_), Some(error)) => return Err(error),
     };
-    Ok(Entry { algorithm, steps, seed, curve, end })
+    Ok(Entry { screening_seconds: 0.0, contestant: *contestant, curve, end })
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::contest::Contested;
+use super::contest::{Contest, Contested};
 use crate::algorithms::Point;
 use crate::domain::Domain;
 use crate::error::{Error, Result};
@@ -51,16 +51,11 @@ impl std::fmt::Debug for Judge<'_> {
 }
 
 impl<'a> Judge<'a> {
-    /// A judge who begins at the lower variable `start`.
-    pub fn new(
-        lower: &'a dyn Contested,
-        upper: &'a dyn UpperObjective,
-        domain: &'a Domain,
-        newton: Newton,
-        start: &[f64],
-    ) -> Self {
-        let (w, u) = (start.to_vec(), vec![0.0; start.len()]);
-        Judge { lower, upper, domain, newton, w, u, nearby: None, stop: StopSignal::never() }
+    /// A judge who begins at the start of `contest`.
+    pub fn new(contest: &Contest<'a>) -> Self {
+        let Contest { lower, upper, domain, ref start, .. } = *contest;
+        let (w, u) = (start.w().to_vec(), vec![0.0; start.w().len()]);
+        Judge { lower, upper, domain, newton: Newton::default(), w, u, nearby: None, stop: StopSignal::never() }
     }
 
     /// The same judge, who gives up once `stop` is raised.

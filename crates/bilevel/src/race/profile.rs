@@ -5,8 +5,8 @@
 //! machine. At the factor 1 the curve of an algorithm is the share of problems on which it was the fastest, and its limit the
 //! share that it solved at all.
 
-use super::contest::Entry;
 use super::curve::Checkpoint;
+use super::entry::Entry;
 use crate::algorithms::Algorithm;
 
 /// Costs relative to the best, of each algorithm on each problem; infinite where it was not solved.
@@ -21,13 +21,13 @@ impl Profile {
     pub fn add(&mut self, runs: &[Entry], tolerance: f64) {
         let values = runs.iter().flat_map(|run| run.curve.iter().map(|point| point.judgement.value));
         let best = values.filter(|value| value.is_finite()).fold(f64::INFINITY, f64::min);
-        let mut seeds: Vec<u64> = runs.iter().map(|run| run.seed).collect();
+        let mut seeds: Vec<u64> = runs.iter().map(|run| run.contestant.seed).collect();
         seeds.sort_unstable();
         seeds.dedup();
         for seed in seeds {
-            let of_seed = || runs.iter().filter(|run| run.seed == seed);
+            let of_seed = || runs.iter().filter(|run| run.contestant.seed == seed);
             let costs: Vec<(Algorithm, f64)> =
-                of_seed().map(|run| (run.algorithm, cost(&run.curve, best, tolerance))).collect();
+                of_seed().map(|run| (run.contestant.algorithm, cost(&run.curve, best, tolerance))).collect();
             let least = costs.iter().map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min);
             for (algorithm, cost) in costs {
                 let ratio = if cost.is_finite() { cost / least } else { f64::INFINITY };
@@ -81,7 +81,8 @@ fn cost(curve: &[Checkpoint], best: f64, tolerance: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::race::{Cost, End, Judgement};
+    use crate::algorithms::FirstSteps;
+    use crate::race::{Contestant, Cost, End, Judgement};
     use crate::work::Work;
 
     fn run(algorithm: Algorithm, values: &[(usize, f64)]) -> Entry {
@@ -90,7 +91,8 @@ mod tests {
             judgement: Judgement { value, gradient_squared: 0.0, distance_squared: 0.0 },
         };
         let curve = values.iter().map(point).collect();
-        Entry { algorithm, steps: [1.0; 3], seed: 0, curve, end: End::Finished }
+        let contestant = Contestant { algorithm, steps: FirstSteps::ONES, seed: 0 };
+        Entry { screening_seconds: 0.0, contestant, curve, end: End::Finished }
     }
 
     #[test]

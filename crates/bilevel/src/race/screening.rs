@@ -6,10 +6,12 @@
 //! `outer`. Each pair is tried on a part of the budget, and the one with the smallest value function races, or the next one
 //! where it diverges or ends above its start.
 
-use super::contest::{Budget, Contest, Contestant, Entry, compete};
+use super::budget::Budget;
+use super::contest::{Contest, compete};
+use super::entry::{Contestant, Entry};
 use super::judge::Judge;
-use crate::algorithms::Algorithm;
-use crate::error::Result;
+use crate::algorithms::{Algorithm, FirstSteps};
+use crate::error::{Error, Result};
 use crate::hypergradient::Implicit;
 use crate::lower::GradientMap;
 use crate::newton::Newton;
@@ -17,6 +19,21 @@ use crate::sample::{Batch, Sample};
 use crate::stop::StopSignal;
 use crate::study::longest_step;
 use crate::vector;
+
+/// How contestants come by their first steps. Algorithms that [find their own](Algorithm::finds_steps) need no grid.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepChoice {
+    /// The same for all.
+    Given(FirstSteps),
+    /// Each from this grid, on a part of the budget; all seeds of an algorithm take what its first run has chosen.
+    Screened(Grid),
+}
+
+impl Default for StepChoice {
+    fn default() -> Self {
+        StepChoice::Screened(Grid::default())
+    }
+}
 
 /// Factors of the first steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,32 +53,40 @@ impl Default for Grid {
 }
 
 impl Grid {
+    /// Checks that there is something to try, and a part of the budget to try it on.
+    ///
+    /// # Errors
+    /// Input.
+    pub fn validate(&self) -> Result<()> {
+        let are_steps =
+            |factors: &[f64]| !factors.is_empty() && factors.iter().all(|factor| *factor > 0.0 && factor.is_finite());
+        if are_steps(&self.lower) && are_steps(&self.outer) && self.part > 0.0 && self.part <= 1.0 {
+            Ok(())
+        } else {
+            Err(Error::input("a grid of steps needs positive factors, and a part of the budget for each pair")
+                .remedy("take Grid::default(), or a part between 0 and 1"))
+        }
+    }
+
     /// Its middle alone: the longest safe step of `w` and `v`, and a tenth of the step that moves `lambda` by 1. What an
     /// algorithm does with these is what it does without tuning.
     pub fn middle() -> Self {
         Grid { lower: vec![1.0], outer: vec![0.1], ..Grid::default() }
     }
 
-    /// The steps of all pairs: `[lower, linear, outer]`.
+    /// The steps of all pairs.
     ///
     /// # Errors
     /// Numeric, where the lower level cannot be solved at the start, or a product is not finite; interrupted, once `stop` is raised.
-    pub fn steps(
-        &self,
-        contest: &Contest<'_>,
-        batch: Batch,
-        newton: Newton,
-        seed: u64,
-        stop: &StopSignal,
-    ) -> Result<Vec<[f64; 3]>> {
+    pub(super) fn pairs(&self, contest: &Contest<'_>, seed: u64, stop: &StopSignal) -> Result<Vec<FirstSteps>> {
         let (lambda, start) = (contest.start.lambda(), contest.start.w());
         let mut solution = start.to_vec();
-        newton.minimize(contest.lower, lambda, &mut solution, None, stop)?;
+        Newton::default().minimize(contest.lower, lambda, &mut solution, None, stop)?;
         let mut u = vec![0.0; start.len()];
         let exact =
             Implicit::default().at_solution(contest.lower, contest.upper, &solution, lambda, &mut u, None, stop)?;
         let largest = vector::max_abs(&exact.value).max(f64::MIN_POSITIVE);
-        let rows = match batch {
+        let rows = match contest.batch {
             Batch::All => contest.lower.size(&Sample::Full),
             Batch::Rows(rows) => rows,
         };
@@ -72,7 +97,8 @@ impl Grid {
         let mut pairs = Vec::new();
         for lower in &self.lower {
             for outer in &self.outer {
-                pairs.push([longest * lower, longest * lower, outer / largest]);
+                let lower = longest * lower;
+                pairs.push(FirstSteps { lower, linear: lower, outer: outer / largest });
             }
         }
         Ok(pairs)
@@ -86,20 +112,20 @@ impl Grid {
 ///
 /// # Errors
 /// Those of [`compete`].
-pub fn screen(
+pub(super) fn screen(
     contest: &Contest<'_>,
     algorithm: Algorithm,
-    (batch, seed): (Batch, u64),
-    pairs: &[[f64; 3]],
+    seed: u64,
+    pairs: &[FirstSteps],
     budget: &Budget,
-    judge: &mut Judge<'_>,
     stop: &StopSignal,
-) -> Result<Vec<[f64; 3]>> {
+) -> Result<Vec<FirstSteps>> {
+    let mut judge = Judge::new(contest).until(stop.clone());
     let mut entries: Vec<Entry> = Vec::new();
     for &steps in pairs {
-        let contestant = Contestant { algorithm, steps, batch, seed };
-        entries.push(compete(contest, &contestant, budget, judge, stop)?);
+        let contestant = Contestant { algorithm, steps, seed };
+        entries.push(compete(contest, &contestant, budget, &mut judge, stop)?);
     }
     entries.sort_by(|a, b| a.value().total_cmp(&b.value()));
-    Ok(entries.into_iter().map(|entry| entry.steps).collect())
+    Ok(entries.into_iter().map(|entry| entry.contestant.steps).collect())
 }

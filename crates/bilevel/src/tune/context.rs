@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::engine::{Engine, Solving};
 use super::options::{Penalties, TuneOptions};
 use super::outcome::{Law, TraceRow};
-use super::progress::Observer;
+use crate::observer::{Event, Observer};
 use crate::stop::StopSignal;
 use crate::work::Work;
 
@@ -17,7 +17,7 @@ pub(super) struct Context<'o> {
     pub bounds: (f64, f64),
     /// Asks for an end from outside, and of the search before time is over.
     pub signal: StopSignal,
-    observer: &'o mut dyn Observer,
+    observer: &'o mut dyn for<'e> Observer<Event<'e, TraceRow>>,
     started: Instant,
     pub trace: Vec<TraceRow>,
     /// Work of objectives that are finished.
@@ -62,7 +62,7 @@ impl Spec {
 impl<'o> Context<'o> {
     pub(super) fn new(
         options: &'o TuneOptions,
-        observer: &'o mut dyn Observer,
+        observer: &'o mut dyn for<'e> Observer<Event<'e, TraceRow>>,
         rows: usize,
         bounds: (f64, f64),
     ) -> Self {
@@ -83,7 +83,9 @@ impl<'o> Context<'o> {
     }
 
     pub(super) fn phase(&mut self, phase: &str) {
-        self.observer.phase(phase);
+        if self.observer.observe(&Event::Phase(phase)).is_break() {
+            self.stopped.get_or_insert(Stop::Interrupted);
+        }
     }
 
     pub(super) fn seconds(&self) -> f64 {
@@ -102,7 +104,7 @@ impl<'o> Context<'o> {
             projected_gradient: step.projected_gradient,
             passes: (self.work + step.work).passes(self.rows),
         };
-        if self.observer.iteration(&row).is_break() {
+        if self.observer.observe(&Event::Iteration(&row)).is_break() {
             self.stopped.get_or_insert(Stop::Interrupted);
         }
         self.seen_passes = row.passes;

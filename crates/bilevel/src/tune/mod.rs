@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use crate::Result;
 use crate::data::Dataset;
+use crate::observer::{Event, Observer};
 
 mod bounds;
 mod check;
@@ -33,7 +34,6 @@ mod path;
 mod precise;
 mod prior;
 mod problem;
-mod progress;
 mod refit;
 mod relabel;
 mod relevance;
@@ -58,9 +58,8 @@ pub use model::LinearModel;
 pub use model_file::{About, SavedModel};
 pub use options::{Criterion, Limits, LossChoice, Method, Penalties, TuneOptions};
 pub use outcome::{Candidate, CandidateRole, Law, TraceRow, Tuned};
-pub use precise::PreciseMethod;
+pub use precise::{HypergradientOptions, PreciseMethod};
 pub use problem::GlmProblem;
-pub use progress::{Observer, Silent};
 pub use relabel::Relabel;
 pub use summary::Summary;
 
@@ -72,13 +71,14 @@ pub use summary::Summary;
 /// random order and to one scale.
 ///
 /// # Errors
-/// Input, when the data do not fit together or are too few; numeric, when no candidate could be fitted.
+/// Input, when the data do not fit together or are too few; numeric, when no candidate could be fitted; interrupted, when
+/// `observer` breaks off before the rows are arranged.
 pub fn tune<'a>(
     train: impl Into<Cow<'a, Dataset>>,
     validation: Option<&Dataset>,
     test: Option<&Dataset>,
     options: &TuneOptions,
-    observer: &mut dyn Observer,
+    observer: &mut dyn for<'e> Observer<Event<'e, TraceRow>>,
 ) -> Result<Tuned> {
     run::run(train.into(), validation, test, options, observer)
 }

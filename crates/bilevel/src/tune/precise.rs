@@ -3,8 +3,6 @@
 //! Some thousand rows are fitted and differentiated exactly; that is where the stochastic solves start, and what tells the
 //! units in which they converge fast.
 
-use std::ops::ControlFlow;
-
 use serde::{Deserialize, Serialize};
 
 use super::problem::GlmProblem;
@@ -16,6 +14,7 @@ use crate::hypergradient::{
 };
 use crate::lower::GradientMap;
 use crate::newton::{Newton, NewtonDirection};
+use crate::observer::Observer;
 use crate::problems::glm::Glm;
 use crate::problems::scaled::Scaled;
 use crate::sample::Batch;
@@ -40,57 +39,99 @@ pub enum PreciseMethod {
     SidSvrg,
 }
 
+/// What is asked of a hypergradient.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct HypergradientOptions {
+    /// How it is computed.
+    pub method: PreciseMethod,
+    /// How far off it may be.
+    pub precision: Precision,
+    /// Seed of all samples.
+    pub seed: u64,
+}
+
+impl Default for HypergradientOptions {
+    /// To one per cent, with probability 0.95.
+    fn default() -> Self {
+        HypergradientOptions { method: PreciseMethod::Auto, precision: Precision::relative(0.01), seed: 0 }
+    }
+}
+
 impl GlmProblem {
-    /// `grad f(lambda)` to `precision` by `method`; see [`GlmProblem::hypergradient`].
+    /// `grad f(lambda)` with an error bar.
+    ///
+    /// `observer` sees every stage and may break the estimate off, which then ends with what it has; its
+    /// [flag](Observer::stop_flag) is looked at before the first samples are drawn, too. See [`PreciseSid::estimate`].
+    ///
+    /// ```
+    /// # use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
+    /// use bilevel::hypergradient::Precision;
+    /// use bilevel::observer::Silent;
+    /// use bilevel::tune::{GlmProblem, HypergradientOptions, TuneOptions};
+    ///
+    /// # let x: Vec<f64> = (0..1000).map(|k| (f64::from(k) * 1.618).sin()).collect();
+    /// # let y: Vec<f64> = (0..500).map(|i| x[2 * i] + (i as f64 * 0.7).cos()).collect();
+    /// # let names = vec!["a".to_string(), "b".to_string()];
+    /// # let data = Dataset {
+    /// #     design: DesignMatrix::DenseF64(DenseMatrix::new(500, 2, x)),
+    /// #     target: Target::Values(y.into()),
+    /// #     groups: Groups::singletons(&names),
+    /// #     feature_names: names,
+    /// #     measured: vec![true; 2],
+    /// #     arrangement: None,
+    /// #     weights: None,
+    /// # };
+    /// // `data` is a `Dataset`; a part of its rows is held out.
+    /// let problem = GlmProblem::new(data, None, &TuneOptions::default())?;
+    /// // The logarithm of the one penalty that all features share.
+    /// let lambda = [0.1_f64.ln()];
+    /// let options = HypergradientOptions { precision: Precision::relative(0.05), ..Default::default() };
+    /// let found = problem.hypergradient(&lambda, &options, &mut Silent)?;
+    /// assert!(found.error <= 0.05 * found.estimate.value[0].abs());
+    /// # Ok::<(), bilevel::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`GlmProblem::hypergradient`].
-    pub fn hypergradient_by(
+    /// Input, for a `lambda` of the wrong length or settings out of range; numeric, when the solves diverge; interrupted, when
+    /// the flag is raised before the first samples are drawn.
+    pub fn hypergradient(
         &self,
-        method: PreciseMethod,
         lambda: &[f64],
-        precision: Precision,
-        seed: u64,
-        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
-        stop: &StopSignal,
+        options: &HypergradientOptions,
+        observer: &mut dyn Observer<Stage>,
     ) -> Result<PreciseHypergradient> {
+        let HypergradientOptions { precision, seed, .. } = *options;
         precision.validate()?;
         self.check_lambda(lambda)?;
-        match self.precise_method(method, lambda, precision) {
+        let stop = &StopSignal::new(None, observer.stop_flag());
+        match self.precise_method(lambda, options) {
             PreciseMethod::SidSvrg => self.hypergradient_whitened(lambda, precision, seed, observer, stop),
-            _ => self.hypergradient(lambda, precision, seed, observer, stop),
+            _ => self.hypergradient_sampled(lambda, precision, seed, observer, stop),
         }
     }
 
-    /// What [`PreciseMethod::Auto`] stands for here; other methods stand for themselves.
-    pub fn precise_method(&self, method: PreciseMethod, lambda: &[f64], precision: Precision) -> PreciseMethod {
-        let epsilon = match precision.tolerance {
+    /// What the method of `options` stands for here: what [`PreciseMethod::Auto`] chooses, and others themselves.
+    pub fn precise_method(&self, lambda: &[f64], options: &HypergradientOptions) -> PreciseMethod {
+        let epsilon = match options.precision.tolerance {
             Tolerance::Relative(fraction) => fraction,
             Tolerance::Absolute(_) => UNKNOWN_PRECISION,
         };
-        match (method, self.predicted_rows(lambda, epsilon)) {
+        match (options.method, self.predicted_rows(lambda, epsilon)) {
             (PreciseMethod::Auto, (plain, Some(reduced))) if reduced < plain => PreciseMethod::SidSvrg,
             (PreciseMethod::Auto, _) => PreciseMethod::Sid,
             (chosen, _) => chosen,
         }
     }
 
-    /// `grad f(lambda)` to `precision` by plain samples, at a cost that does not grow with the rows; see
-    /// [`PreciseSid::estimate`], also for `observer`, which has seen nothing yet when `stop` is raised too early for an estimate.
-    ///
-    /// # Errors
-    /// Input, for a `lambda` of the wrong length or settings out of range; numeric, when the solves diverge; interrupted, when
-    /// `stop` is raised before the first samples are drawn.
-    pub fn hypergradient(
+    /// As [`GlmProblem::hypergradient`], by plain samples, at a cost that does not grow with the rows; the arguments are checked.
+    fn hypergradient_sampled(
         &self,
         lambda: &[f64],
         precision: Precision,
         seed: u64,
-        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        observer: &mut dyn Observer<Stage>,
         stop: &StopSignal,
     ) -> Result<PreciseHypergradient> {
-        precision.validate()?;
-        self.check_lambda(lambda)?;
         let _scattered = self.scattered();
         let (lower, upper) = (self.lower(), self.upper());
         let some_upper = pilot(&upper);

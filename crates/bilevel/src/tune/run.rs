@@ -15,13 +15,13 @@ use super::judging::{check_fits, judges};
 use super::kinds::{Comparison, compare_kinds, given, preferred, specs};
 use super::model::target_numbers;
 use super::options::{Penalties, TuneOptions};
-use super::outcome::{Candidate, Tuned};
+use super::outcome::{Candidate, TraceRow, Tuned};
 use super::partition::{Partition, Rows, rare_classes};
 use super::path::{Division, Model, Tried, run_path};
 use super::problem::{Arranged, lambda_names, prepared};
-use super::progress::Observer;
 use super::refit::{Refitted, refit};
 use crate::data::{Buffer, Dataset, RowRanges, Target};
+use crate::observer::{Event, Observer};
 use crate::problems::glm::{EmpiricalRisk, Loss};
 use crate::{Error, Result};
 
@@ -30,11 +30,13 @@ pub(super) fn run(
     validation: Option<&Dataset>,
     test: Option<&Dataset>,
     options: &TuneOptions,
-    observer: &mut dyn Observer,
+    observer: &mut dyn for<'e> Observer<Event<'e, TraceRow>>,
 ) -> Result<Tuned> {
     check(&train, validation, test)?;
     let train_rows = train.rows();
-    observer.phase("arranging the rows");
+    if observer.observe(&Event::Phase("arranging the rows")).is_break() {
+        return Err(Error::interrupted());
+    }
     let Arranged { mut data, folds, validation, standardization, loss } = Arranged::new(train, validation, options)?;
     let intercept = options.intercept;
     let test = test.map(|test| prepared(test.clone(), &standardization, "test")).transpose()?;

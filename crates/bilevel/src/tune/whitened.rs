@@ -5,7 +5,7 @@
 //! units, whatever the penalties are. A round then brings the error down by an order of magnitude. Larger batches let the
 //! steps be longer, up to those of all rows; a few hundred rows are where that stops to pay.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use super::problem::GlmProblem;
 use super::units::pilot;
@@ -14,6 +14,7 @@ use crate::diagnose::{SampledCurvature, Spectrum, lanczos};
 use crate::hypergradient::{PreciseHypergradient, PreciseSvrg, Precision, Stage, WarmStart};
 use crate::lower::{Curvature, GradientMap, StochasticLoss};
 use crate::newton::Newton;
+use crate::observer::Observer;
 use crate::operator::ByRemembering;
 use crate::problems::glm::{Glm, GlmCurvature};
 use crate::problems::scaled::{Scaled, Units, Whitening};
@@ -79,7 +80,7 @@ impl GlmProblem {
         lambda: &[f64],
         precision: Precision,
         seed: u64,
-        observer: &mut dyn FnMut(&Stage) -> ControlFlow<()>,
+        observer: &mut dyn Observer<Stage>,
         stop: &StopSignal,
     ) -> Result<PreciseHypergradient> {
         let (lower, upper) = (self.lower(), self.upper());

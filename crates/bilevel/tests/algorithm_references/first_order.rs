@@ -1,6 +1,6 @@
 //! No second derivatives, and exact solves with falling tolerances.
 
-use bilevel::algorithms::{Algorithm, Recipe, Settings};
+use bilevel::algorithms::{Algorithm, FirstSteps, Recipe, Settings};
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
 use bilevel::upper::UpperObjective;
 
@@ -100,7 +100,7 @@ fn solve(mut h: [Vector; D], mut b: Vector) -> Vector {
 /// Pedregosa 2016, algorithm 1, with tolerances so small that the reference may solve directly.
 #[test]
 fn hoag() {
-    let settings = Settings::of(Algorithm::Hoag, [1.0, 1.0, 2.0], Batch::All, SEED);
+    let settings = Settings::of(Algorithm::Hoag, FirstSteps::from([1.0, 1.0, 2.0]), Batch::All, SEED);
     let settings = Settings { recipe: Recipe::Inexact { tolerance: 1e-12, decrease: 0.999 }, ..settings };
     // The factor of the step; lambda, value and gradient of the last point that was accepted.
     type State = (f64, Option<(Vector, f64, Vector)>);

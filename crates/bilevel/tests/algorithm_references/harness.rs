@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use bilevel::algorithms::{Algorithm, Bilevel, Iterate, Point, Settings, run};
+use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Iterate, Point, Settings, run};
 use bilevel::domain::Domain;
 use bilevel::sample::{Batch, Purpose, Rng};
 
@@ -64,7 +64,7 @@ pub fn fallen(t: usize, exponent: f64) -> f64 {
 
 /// Runs both for `iterations`, and compares all blocks after each.
 pub fn compare(algorithm: Algorithm, batch: Batch, iterations: usize, step: impl Fn(usize, &mut Reference<'_>)) {
-    let settings = Settings::of(algorithm, STEPS, batch, SEED);
+    let settings = Settings::of(algorithm, FirstSteps::from(STEPS), batch, SEED);
     compare_within(1e-10, algorithm, settings, iterations, step);
 }
 
