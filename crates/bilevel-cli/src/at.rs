@@ -93,7 +93,7 @@ pub fn open_as(
     phase: impl FnMut(&str),
     prepare: impl Fn(Dataset) -> Dataset,
 ) -> Result<Opened> {
-    bilevel::tune::Relabel::parse(&args.encoding.classes)?;
+    bilevel::data::Relabel::parse(&args.encoding.classes)?;
     problem::start_threads(args)?;
     let validation = args.validation.as_ref().map(|text| Part::parse(text, "--validation")).transpose()?;
     let inputs = problem::read(args, validation.as_ref(), None, verify, phase)?;

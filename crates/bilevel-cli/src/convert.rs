@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bilevel::data::ReadOptions;
 use bilevel::data::mapped::{ConvertOptions, MappedRows, Stage, convert};
-use bilevel::tune::{LossChoice, Observer, Relabel};
+use bilevel::data::{ReadOptions, Relabel};
+use bilevel::tune::{LossChoice, Observer};
 use bilevel::{Error, Result};
 use clap::Args;
 
@@ -96,10 +96,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
         encode: encode_options(&args.encoding),
         kind: plan::target_kind(args.model),
         positive: args.encoding.positive_class.clone(),
-        relabel: &|labels| relabel.apply(labels),
-        // Other rows may lack some.
-        absent: &|labels| if like.is_some() { Vec::new() } else { relabel.absent(labels) },
-        definitions: relabel.definitions(),
+        relabel,
         groups: args.groups.clone(),
         standardize: !args.encoding.no_standardize,
         intercept: !args.no_intercept,

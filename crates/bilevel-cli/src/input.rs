@@ -4,9 +4,9 @@ use std::path::Path;
 
 use bilevel::data::{
     self, Dataset, DesignMatrix, Element, EncodeOptions, Encoder, Groups, LabelMap, Origin, PackedTable, ReadOptions,
-    Target, TargetKind,
+    Relabel, Target, TargetKind,
 };
-use bilevel::tune::{About, Relabel};
+use bilevel::tune::About;
 use bilevel::{Error, Result};
 
 use crate::args::{self, DataArgs, EncodingArgs, ProblemArgs, YesNo};

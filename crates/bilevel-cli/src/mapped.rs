@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use bilevel::data::mapped::{Header, Layout, MappedRows};
-use bilevel::data::{Dataset, TargetKind};
-use bilevel::tune::Relabel;
+use bilevel::data::{Dataset, Relabel, TargetKind};
 use bilevel::{Error, Result};
 
 use crate::args::{DataArgs, ProblemArgs};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bilevel::data::mapped::{ConvertOptions, Header, MappedRows, convert};
 use bilevel::data::{
-    Dataset, DesignMatrix, EncodeOptions, Encoder, LabelMap, Missing, Precision, ReadOptions, RowRanges,
+    Dataset, DesignMatrix, EncodeOptions, Encoder, LabelMap, Missing, Precision, ReadOptions, Relabel, RowRanges,
     Standardization, Storage, Target, read,
 };
 use common::{Scratch, compressed};
@@ -23,9 +23,7 @@ fn options() -> ConvertOptions<'static> {
         encode: EncodeOptions::default(),
         kind: None,
         positive: None,
-        relabel: &|labels| labels,
-        absent: &|_| Vec::new(),
-        definitions: Vec::new(),
+        relabel: Relabel::default(),
         groups: None,
         standardize: true,
         intercept: true,

@@ -21,7 +21,7 @@ use crate::table::{TextTable, description_text};
 use crate::{csv, interrupt, numbers, output};
 
 pub fn run(args: &CleanArgs) -> Result<ExitCode> {
-    bilevel::tune::Relabel::parse(&args.encoding.classes)?;
+    bilevel::data::Relabel::parse(&args.encoding.classes)?;
     output::check_folder(&args.out, &file::NAMES, args.inputs())?;
     problem::start(args.threads)?;
     let asked = args.problem();

@@ -35,7 +35,6 @@ mod prior;
 mod problem;
 mod progress;
 mod refit;
-mod relabel;
 mod relevance;
 mod run;
 mod sampled_fold;
@@ -61,7 +60,6 @@ pub use outcome::{Candidate, CandidateRole, Law, TraceRow, Tuned};
 pub use precise::PreciseMethod;
 pub use problem::GlmProblem;
 pub use progress::{Observer, Silent};
-pub use relabel::Relabel;
 pub use summary::Summary;
 
 /// Tunes the hyperparameters of a linear model on `train` and fits it on all rows.

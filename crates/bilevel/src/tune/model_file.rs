@@ -20,8 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::ending::Ending;
 use super::model::LinearModel;
 use super::options::Penalties;
-use super::relabel::Relabel;
-use crate::data::{Encoder, Groups, LabelMap};
+use crate::data::{Encoder, Groups, LabelMap, Relabel};
 use crate::problems::glm::Loss;
 use crate::{Error, Result};
 

@@ -24,6 +24,7 @@ use crate::data::label_counts::LabelCounts;
 use crate::data::learn::EncoderLearner;
 use crate::data::piece::Template;
 use crate::data::read::{BlockVisitor, Blocks, Format, ReadOptions};
+use crate::data::relabel::Relabel;
 use crate::data::row_ranges::RowRanges;
 use crate::data::standardize::Standardization;
 use crate::data::table::{ColumnData, Contents, Labels, Table};
@@ -31,7 +32,7 @@ use crate::data::target::{LabelMap, TargetKind, absent_label, check_present};
 use crate::{Error, Result};
 
 /// How to convert.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct ConvertOptions<'a> {
     /// How the file is read.
     pub read: ReadOptions,
@@ -41,12 +42,8 @@ pub struct ConvertOptions<'a> {
     pub kind: Option<TargetKind>,
     /// The class whose probability is modelled, of two.
     pub positive: Option<String>,
-    /// New names of labels.
-    pub relabel: &'a (dyn Fn(Labels) -> Labels + Sync),
-    /// Labels that some row should have, as [`ConvertOptions::relabel`] names them, and none of these has.
-    pub absent: &'a (dyn Fn(&Labels) -> Vec<String> + Sync),
-    /// The same as text, for the header.
-    pub definitions: Vec<String>,
+    /// New names of labels; each old name must occur, unless another file is followed.
+    pub relabel: Relabel,
     /// Groups of features.
     pub groups: Option<PathBuf>,
     /// Bring features to one scale.
@@ -162,7 +159,7 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch:
             format: found.format.to_string(),
             target_name: found.target_name,
             named: (found.format == Format::Delimited).then_some(found.named),
-            relabel: options.definitions.clone(),
+            relabel: options.relabel.definitions(),
             program: options.program.clone(),
         },
     })
@@ -279,12 +276,14 @@ impl BlockVisitor for Scatter<'_, '_> {
                 .in_file(table.origin.path())
                 .remedy("name it with --target, or give --labels FILE")
         })?;
-        let absent = (self.options.absent)(&labels);
+        let options = self.options;
+        // Rows that follow another file may lack some.
+        let absent = if options.like.is_some() { Vec::new() } else { options.relabel.absent(&labels) };
         match &mut self.absent {
             Some(known) => known.retain(|label| absent.contains(label)),
             None => self.absent = Some(absent),
         }
-        let labels = (self.options.relabel)(labels);
+        let labels = options.relabel.apply(labels);
         check_present(&labels, &table.origin)?;
         self.features.add(&table, &labels)?;
         let counts = LabelCounts::of(&labels);
