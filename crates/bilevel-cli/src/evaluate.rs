@@ -54,8 +54,8 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
             learned.read(&args.data, &options)?
         }
     };
-    check_margins(&saved.model, &saved.model.margins_of(&dataset), &origin)?;
-    let diagnostics = saved.model.diagnostics(&dataset, "rows of the file");
+    check_margins(&saved.model, &saved.model.margins(&dataset)?, &origin)?;
+    let diagnostics = saved.model.diagnostics(&dataset, "rows of the file")?;
     let classes = saved.about.labels.names();
     if args.json {
         let evaluation = Evaluation { model: saved.model.loss.name(), classes, diagnostics: &diagnostics };

@@ -47,14 +47,11 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
             mapped::refuse_reading(&args.data, &args.how)?;
             let dataset = mapped::dataset_like(&rows, &Learned::of(&saved.about))?;
             eprintln!("note: {}", random_order(&args.data));
-            (saved.model.margins_of(&dataset), Origin::new(&args.data))
+            (saved.model.margins(&dataset)?, Origin::new(&args.data))
         }
         None => {
             let options = options_for(&saved, &args.how)?;
-            // A target that is named must be there.
-            let options = ReadOptions { target_required: args.how.target.is_some(), ..options };
-            let encoded = saved.about.encoder.encode_file(&args.data, &options)?;
-            (saved.model.margins(&encoded.design), encoded.origin)
+            saved.margins_in_file(&args.data, &options)?
         }
     };
     check_margins(&saved.model, &margins, &origin)?;

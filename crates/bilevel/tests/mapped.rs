@@ -358,7 +358,7 @@ fn the_value_of_a_constant_feature_is_kept() {
             intercept: vec![0.25],
         };
         let sorted = |data: &Dataset| {
-            let mut margins = model.margins_of(data);
+            let mut margins = model.margins(data).unwrap();
             margins.sort_by(f64::total_cmp);
             margins
         };

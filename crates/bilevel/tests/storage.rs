@@ -69,7 +69,7 @@ fn mixed_columns_give_the_same_model_dense_and_sparse() {
         for (a, b) in dense.lambda.iter().zip(&sparse.lambda) {
             assert!((a - b).abs() < 1e-2 * (1.0 + a.abs()), "{penalties:?}: log-penalties {a} and {b}");
         }
-        let (p, q) = (dense.model.predict(&data.design), sparse.model.predict(&same_data.design));
+        let (p, q) = (dense.model.predict(&data).unwrap(), sparse.model.predict(&same_data).unwrap());
         let apart = p.iter().zip(&q).map(|(p, q)| (p - q).abs()).fold(0.0, f64::max);
         assert!(apart < 1e-4, "{penalties:?}, intercept {intercept}: predictions {apart} apart");
     }

@@ -53,7 +53,7 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode> {
     let mut tuned = tuned?;
     tuned.notes.splice(0..0, inputs.notes.iter().cloned());
     if let (None, Some(test)) = (&tuned.diagnostics, &test) {
-        tuned.diagnostics = Some(tuned.model.diagnostics(test, "test rows"));
+        tuned.diagnostics = Some(tuned.model.diagnostics(test, "test rows")?);
     }
     let command = repeat::command(args, &options, inputs.target_name.as_deref());
     let strongest = strongest_weights(&tuned.model, &deviations, STRONGEST);

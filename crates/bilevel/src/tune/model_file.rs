@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::ending::Ending;
 use super::model::LinearModel;
 use super::options::Penalties;
-use crate::data::{Encoder, Groups, LabelMap, Relabel};
+use crate::data::{Encoder, Groups, LabelMap, Origin, ReadOptions, Relabel};
 use crate::problems::glm::Loss;
 use crate::{Error, Result};
 
@@ -155,6 +155,17 @@ impl SavedModel {
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| Error::io(path, &error))?;
         Self::from_bytes(&bytes).map_err(|error| error.in_file(path))
+    }
+
+    /// The margins of the rows in the file `path`, `C` numbers a row, and where the rows stand. No target is needed; one that
+    /// `options` name must be there.
+    ///
+    /// # Errors
+    /// Those of [`Encoder::encode_file`].
+    pub fn margins_in_file(&self, path: &Path, options: &ReadOptions) -> Result<(Vec<f64>, Origin)> {
+        let options = ReadOptions { target_required: options.target.is_some(), ..options.clone() };
+        let encoded = self.about.encoder.encode_file(path, &options)?;
+        Ok((self.model.margins_of(&encoded.design)?, encoded.origin))
     }
 }
 
