@@ -2,7 +2,7 @@
 
 mod common;
 
-use bilevel::data::{Dataset, EncodeOptions, Encoder, LabelMap, ReadOptions, Storage, read};
+use bilevel::data::{Dataset, EncodeOptions, LearnOptions, Schema, Storage};
 use bilevel::sample::{Purpose, Rng};
 use bilevel::tune::{Penalties, Silent, TuneOptions, Tuned, tune};
 use common::Scratch;
@@ -50,12 +50,8 @@ fn tuned(file: &Scratch, storage: Storage, penalties: Penalties, intercept: bool
 }
 
 fn tuned_with(file: &Scratch, storage: Storage, options: &TuneOptions) -> (Tuned, Dataset) {
-    let table = read(&file.0, &ReadOptions { target_required: true, ..Default::default() }).unwrap();
-    let labels = table.labels.clone().unwrap();
-    let target = LabelMap::learn(&labels, None, &table.origin).unwrap().apply(&labels, &table.origin).unwrap();
-    let encoder = Encoder::learn(&table, &EncodeOptions { storage, ..Default::default() }).unwrap();
-    let encoded = encoder.encode(table).unwrap();
-    let data = encoded.with_target(target);
+    let encode = EncodeOptions { storage, ..Default::default() };
+    let data = Schema::learn(&file.0, &LearnOptions { encode, ..Default::default() }).unwrap().data;
     (tune(&data, None, None, options, &mut Silent).unwrap(), data)
 }
 

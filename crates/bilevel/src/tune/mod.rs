@@ -2,6 +2,27 @@
 //!
 //! The only floor that makes choices for the user: which loss, which criterion, which method, how many
 //! hyperparameters. Each choice is an option with a stated default, and everything that was tried is in the result.
+//!
+//! From a file to predictions:
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use bilevel::data::{LearnOptions, Learned, ReadOptions, Schema};
+//! use bilevel::tune::{SavedModel, Silent, TuneOptions, tune};
+//!
+//! let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data"));
+//! let Learned { schema, data, .. } = Schema::learn(&folder.join("heart_scale.gz"), &LearnOptions::default())?;
+//! let tuned = tune(data, None, None, &TuneOptions::default(), &mut Silent)?;
+//! let path = std::env::temp_dir().join(format!("heart-{}.model", std::process::id()));
+//! SavedModel::new(&tuned, schema).write(&path)?;
+//!
+//! let saved = SavedModel::read(&path)?;
+//! let probabilities = saved.predict_file(&folder.join("heart_scale.gz"), &ReadOptions::default())?;
+//! assert_eq!(probabilities.len(), 270);
+//! # std::fs::remove_file(&path).unwrap();
+//! # Ok::<(), bilevel::Error>(())
+//! ```
 
 use std::borrow::Cow;
 
