@@ -93,11 +93,11 @@ pub fn open_as(
     phase: impl FnMut(&str),
     prepare: impl Fn(Dataset) -> Dataset,
 ) -> Result<Opened> {
-    bilevel::tune::Relabel::parse(&args.encoding.classes)?;
+    bilevel::data::Relabel::parse(&args.encoding.classes)?;
     problem::start_threads(args)?;
     let validation = args.validation.as_ref().map(|text| Part::parse(text, "--validation")).transpose()?;
     let inputs = problem::read(args, validation.as_ref(), None, verify, phase)?;
-    let options = plan::problem_options(args, validation.as_ref(), inputs.learned.labels.kind());
+    let options = plan::problem_options(args, validation.as_ref(), inputs.schema.labels.kind());
     let penalties = match (options.penalties, at.and_then(|at| at.penalties)) {
         (Penalties::Auto, Some(of_model)) => of_model,
         (Penalties::Auto, None) if args.groups.is_some() => Penalties::PerGroup,

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bilevel::data::ReadOptions;
 use bilevel::data::mapped::{ConvertOptions, MappedRows, Stage, convert};
-use bilevel::tune::{LossChoice, Relabel};
+use bilevel::tune::LossChoice;
 use bilevel::{Error, Result};
 use clap::Args;
 
 use crate::args::{DataArgs, EncodingArgs, rows_file, seed, written_file};
-use crate::input::{encode_options, read_options};
+use crate::input::learn_options;
 use crate::names::{self, MODELS};
 use crate::output::NewFolders;
 use crate::progress::Progress;
@@ -80,27 +79,8 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
     }
     crate::problem::start(args.threads)?;
     let like = args.like.as_deref().map(MappedRows::open).transpose()?;
-    let relabel = match &like {
-        Some(like) => Relabel::parse(&like.header().provenance.relabel)?,
-        None => Relabel::parse(&args.encoding.classes)?,
-    };
-    let mut read = ReadOptions { precision: args.encoding.dtype.into(), ..read_options(&args.data) };
-    if let Some(like) = &like {
-        let provenance = &like.header().provenance;
-        read.precision = like.header().encoder.precision();
-        read.target = read.target.or_else(|| provenance.target_name.clone().filter(|_| read.labels.is_none()));
-        read.known = like.header().encoder.known_columns();
-    }
     let options = ConvertOptions {
-        read,
-        encode: encode_options(&args.encoding),
-        kind: plan::target_kind(args.model),
-        positive: args.encoding.positive_class.clone(),
-        relabel: &|labels| relabel.apply(labels),
-        // Other rows may lack some.
-        absent: &|labels| if like.is_some() { Vec::new() } else { relabel.absent(labels) },
-        definitions: relabel.definitions(),
-        groups: args.groups.clone(),
+        learn: learn_options(&args.data, &args.encoding, plan::target_kind(args.model), args.groups.as_ref())?,
         standardize: !args.encoding.no_standardize,
         intercept: !args.no_intercept,
         seed: args.seed,

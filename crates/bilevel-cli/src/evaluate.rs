@@ -11,7 +11,6 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{DataArgs, rows_file};
-use crate::input::Learned;
 use crate::mapped::{self, Verify};
 use crate::predict::{check_margins, options_for};
 use crate::table::TextTable;
@@ -42,21 +41,21 @@ pub struct EvaluateArgs {
 
 pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     let saved = SavedModel::read(&args.model)?;
-    let learned = Learned::of(&saved.about);
+    let schema = &saved.about.schema;
     let (dataset, origin) = match mapped::open(&args.data, Verify::All)? {
         Some(rows) => {
             mapped::refuse_reading(&args.data, &args.how)?;
-            (mapped::dataset_like(&rows, &learned)?, Origin::new(&args.data))
+            (rows.dataset_like(schema)?, Origin::new(&args.data))
         }
         None => {
             let options = options_for(&saved, &args.how)?;
-            refuse_without_target(&args.how, saved.about.target_name.as_deref())?;
-            learned.read(&args.data, &options)?
+            refuse_without_target(&args.how, schema.target_name.as_deref())?;
+            schema.read(&args.data, &options)?
         }
     };
-    check_margins(&saved.model, &saved.model.margins_of(&dataset), &origin)?;
-    let diagnostics = saved.model.diagnostics(&dataset, "rows of the file");
-    let classes = saved.about.labels.names();
+    check_margins(&saved.model, &saved.model.margins(&dataset)?, &origin)?;
+    let diagnostics = saved.model.diagnostics(&dataset, "rows of the file")?;
+    let classes = schema.labels.names();
     if args.json {
         let evaluation = Evaluation { model: saved.model.loss.name(), classes, diagnostics: &diagnostics };
         let text = serde_json::to_string_pretty(&evaluation).expect("plain data can be written as JSON");

@@ -1,15 +1,14 @@
 //! From files to data sets, and what to tell the user about them.
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use bilevel::Result;
 use bilevel::data::{
-    self, Dataset, DesignMatrix, Element, EncodeOptions, Encoder, Groups, LabelMap, Origin, PackedTable, ReadOptions,
-    Target, TargetKind,
+    self, Dataset, DesignMatrix, Element, EncodeOptions, Encoder, LearnOptions, ReadOptions, Relabel, Target,
+    TargetKind,
 };
-use bilevel::tune::{About, Relabel};
-use bilevel::{Error, Result};
 
-use crate::args::{self, DataArgs, EncodingArgs, ProblemArgs, YesNo};
+use crate::args::{self, DataArgs, EncodingArgs, YesNo};
 use crate::numbers;
 
 /// The library's view of how a file is to be read.
@@ -62,60 +61,21 @@ impl From<args::Missing> for data::Missing {
     }
 }
 
-/// What was learned on the training file and holds for every other file.
-pub struct Learned {
-    pub encoder: Encoder,
-    pub labels: LabelMap,
-    pub relabel: Relabel,
-    pub groups: Groups,
-}
-
-impl Learned {
-    /// Learns from the training table, which becomes the training data. `kind` is the target that the model needs, if
-    /// a model was asked for.
-    pub fn new(mut table: PackedTable, args: &ProblemArgs, kind: Option<TargetKind>) -> Result<(Self, Dataset)> {
-        let path = table.origin.path().to_path_buf();
-        let relabel = Relabel::parse(&args.encoding.classes)?;
-        let labels = table.labels.take().ok_or_else(|| no_target(&path))?;
-        let labels = relabel.checked(labels).map_err(|error| error.in_file(&path))?;
-        let mut map = LabelMap::learn(&labels, kind, &table.origin)?;
-        if let Some(positive) = &args.encoding.positive_class {
-            map = map.with_positive(positive).map_err(|error| error.in_file(&path))?;
-        }
-        let target = map.apply(&labels, &table.origin)?;
-        drop(labels);
-        let encoder = table.encoder().clone();
-        let encoded = table.encode()?;
-        let groups = match &args.groups {
-            Some(path) => Groups::read(path, &encoded.feature_names, &encoded.groups)?,
-            None => encoded.groups.clone(),
-        };
-        let dataset = Dataset { groups: groups.clone(), ..encoded.with_target(target) };
-        Ok((Learned { encoder, labels: map, relabel, groups }, dataset))
-    }
-
-    /// What a model file says.
-    pub fn of(about: &About) -> Self {
-        Learned {
-            encoder: about.encoder.clone(),
-            labels: about.labels.clone(),
-            relabel: about.relabel.clone(),
-            groups: about.groups.clone(),
-        }
-    }
-
-    /// The data set in another file, which must have a target, and where its rows stand.
-    pub fn read(&self, path: &Path, options: &ReadOptions) -> Result<(Dataset, Origin)> {
-        let mut encoded = self.encoder.encode_file(path, options)?;
-        let labels = encoded.labels.take().ok_or_else(|| no_target(path))?;
-        let target = self.labels.apply(&self.relabel.apply(labels), &encoded.origin)?;
-        let origin = encoded.origin.clone();
-        Ok((Dataset { groups: self.groups.clone(), ..encoded.with_target(target) }, origin))
-    }
-}
-
-fn no_target(path: &Path) -> Error {
-    Error::input("there is no target").in_file(path).remedy("name it with --target, or give --labels FILE")
+/// The library's view of what is to be learned from the training file.
+pub fn learn_options(
+    how: &DataArgs,
+    encoding: &EncodingArgs,
+    kind: Option<TargetKind>,
+    groups: Option<&PathBuf>,
+) -> Result<LearnOptions> {
+    Ok(LearnOptions {
+        read: read_options(how),
+        encode: encode_options(encoding),
+        kind,
+        positive: encoding.positive_class.clone(),
+        relabel: Relabel::parse(&encoding.classes)?,
+        groups: groups.cloned(),
+    })
 }
 
 /// What a data set holds, in pairs of a name and a text.

@@ -4,11 +4,9 @@ use std::path::Path;
 
 use bilevel::data::mapped::{Header, Layout, MappedRows};
 use bilevel::data::{Dataset, TargetKind};
-use bilevel::tune::Relabel;
 use bilevel::{Error, Result};
 
 use crate::args::{DataArgs, ProblemArgs};
-use crate::input::Learned;
 use crate::table::description_text;
 use crate::{interrupt, numbers};
 
@@ -50,34 +48,6 @@ fn refuse(path: &Path, given: Option<&str>) -> Result<()> {
             .in_file(path)
             .remedy("give it to bilevel convert")),
     }
-}
-
-/// What the header says of other files.
-pub fn learned(header: &Header) -> Result<Learned> {
-    Ok(Learned {
-        encoder: header.encoder.clone(),
-        labels: header.labels.clone(),
-        relabel: Relabel::parse(&header.provenance.relabel)?,
-        groups: header.groups(),
-    })
-}
-
-/// The rows, which must be encoded and labelled as `learned` says.
-pub fn dataset_like(rows: &MappedRows, learned: &Learned) -> Result<Dataset> {
-    let header = rows.header();
-    let fault = match () {
-        () if header.encoder != learned.encoder => Some("features are encoded in another way"),
-        () if header.labels != learned.labels => Some("target is understood in another way"),
-        () => None,
-    };
-    if let Some(fault) = fault {
-        return Err(Error::input(format!("its {fault} than those of the training data"))
-            .in_file(rows.path())
-            .remedy("give the file it was converted from, or convert that with --like the training file"));
-    }
-    let mut dataset = rows.dataset()?;
-    dataset.groups = learned.groups.clone();
-    Ok(dataset)
 }
 
 /// What the file holds, in pairs of a name and a text.

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bilevel::data::{KnownColumns, Origin, ReadOptions};
+use bilevel::data::{Origin, ReadOptions};
 use bilevel::problems::glm::Loss;
 use bilevel::tune::{LinearModel, SavedModel, predicted_classes};
 use bilevel::{Error, Result};
 use clap::Args;
 
 use crate::args::{DataArgs, rows_file, written_file};
-use crate::input::{Learned, read_options};
+use crate::input::read_options;
 use crate::mapped::{self, Verify};
 use crate::{csv, numbers, output};
 
@@ -45,20 +45,17 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let (margins, origin) = match mapped::open(&args.data, Verify::All)? {
         Some(rows) => {
             mapped::refuse_reading(&args.data, &args.how)?;
-            let dataset = mapped::dataset_like(&rows, &Learned::of(&saved.about))?;
+            let dataset = rows.dataset_like(&saved.about.schema)?;
             eprintln!("note: {}", random_order(&args.data));
-            (saved.model.margins_of(&dataset), Origin::new(&args.data))
+            (saved.model.margins(&dataset)?, Origin::new(&args.data))
         }
         None => {
             let options = options_for(&saved, &args.how)?;
-            // A target that is named must be there.
-            let options = ReadOptions { target_required: args.how.target.is_some(), ..options };
-            let encoded = saved.about.encoder.encode_file(&args.data, &options)?;
-            (saved.model.margins(&encoded.design), encoded.origin)
+            saved.margins_in_file(&args.data, &options)?
         }
     };
     check_margins(&saved.model, &margins, &origin)?;
-    let text = table(&saved.model, margins, saved.about.labels.names(), args.proba);
+    let text = table(&saved.model, margins, saved.about.schema.labels.names(), args.proba);
     match &args.out {
         Some(out) => output::write_file(out, text.as_bytes())?,
         None => output::print(&text)?,
@@ -84,7 +81,7 @@ pub fn check_margins(model: &LinearModel, margins: &[f64], origin: &Origin) -> R
 /// # Errors
 /// Input, where a column shall be left out that the model predicts from.
 pub fn options_for(saved: &SavedModel, how: &DataArgs) -> Result<ReadOptions> {
-    let known = saved.about.encoder.known_columns();
+    let known = saved.about.schema.known_columns();
     let columns = known.iter().flat_map(|known| &known.columns);
     let names: Vec<&str> = columns.map(|(name, _)| name.as_str()).collect();
     let named = known.as_ref().is_some_and(|known| known.named);
@@ -103,9 +100,7 @@ pub fn options_for(saved: &SavedModel, how: &DataArgs) -> Result<ReadOptions> {
             Error::input(message).remedy("leave out --exclude: columns that the model does not use are ignored")
         );
     }
-    let target = saved.about.target_name.clone();
-    let known = known.map(|known| KnownColumns { target, ..known });
-    Ok(ReadOptions { known, ..read_options(how) })
+    Ok(read_options(how))
 }
 
 /// Predictions of a converted file cannot be put beside the rows that it was made of.

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use bilevel::data::mapped::{Header, MappedRows};
-use bilevel::data::{Dataset, Groups, PackedTable, Parts, ReadOptions, stratified_order};
+use bilevel::data::{Dataset, Groups, Learned, Parts, ReadOptions, Schema, stratified_order};
 use bilevel::{Error, Result};
 
 use crate::args::{ProblemArgs, STANDARD_INPUT};
-use crate::input::{Learned, describe, encode_options, read_options};
+use crate::input::{describe, learn_options, read_options};
 use crate::mapped::{self, Verify};
 use crate::memory::Lean;
 use crate::numbers;
@@ -15,12 +15,10 @@ use crate::plan::{self, Part};
 
 /// All that was read.
 pub struct Inputs {
-    pub learned: Learned,
+    pub schema: Schema,
     pub train: Dataset,
     pub validation: Option<Dataset>,
     pub test: Option<Dataset>,
-    /// Name or number of the target column.
-    pub target_name: Option<String>,
     /// Pairs of a name and a text.
     pub description: Vec<(String, String)>,
     pub notes: Vec<String>,
@@ -40,9 +38,8 @@ pub fn start(threads: Option<u32>) -> Result<()> {
 
 /// The training rows, and what they say of other files.
 struct Training {
-    learned: Learned,
+    schema: Schema,
     data: Dataset,
-    target_name: Option<String>,
     /// What kind of file it is.
     format: String,
     /// The header of a mapped file.
@@ -51,37 +48,26 @@ struct Training {
 }
 
 impl Training {
-    fn read(args: &ProblemArgs, options: &ReadOptions, verify: Verify) -> Result<Self> {
+    fn read(args: &ProblemArgs, verify: Verify) -> Result<Self> {
         let path = &args.train;
         if let Some(rows) = mapped::open(path, verify)? {
             return Self::of_mapped(args, &rows);
         }
-        let table = PackedTable::read(path, options, &encode_options(&args.encoding))?;
-        let target_name = table.target_name.clone();
-        let format = table.format;
-        let notes = table.notes.clone();
-        let (learned, data) = Learned::new(table, args, plan::target_kind(args.model))?;
-        let format = format.to_string();
-        Ok(Training { learned, data, target_name, format, mapped: None, notes })
+        let kind = plan::target_kind(args.model);
+        let options = learn_options(&args.data, &args.encoding, kind, args.groups.as_ref())?;
+        let Learned { schema, data, format, notes } = Schema::learn(path, &options)?;
+        Ok(Training { schema, data, format: format.to_string(), mapped: None, notes })
     }
 
     fn of_mapped(args: &ProblemArgs, rows: &MappedRows) -> Result<Self> {
         mapped::refuse_options(&args.train, args)?;
         let (header, mut data) = (rows.header(), rows.dataset()?);
-        let mut learned = mapped::learned(header)?;
+        let mut schema = header.schema()?;
         if let Some(path) = &args.groups {
-            learned.groups = Groups::read(path, &data.feature_names, &header.encoder.groups())?;
-            data.groups = learned.groups.clone();
+            schema.groups = Groups::read(path, &data.feature_names, &header.encoder.groups())?;
+            data.groups = schema.groups.clone();
         }
-        let target_name = header.provenance.target_name.clone();
-        Ok(Training {
-            learned,
-            data,
-            target_name,
-            format: "mapped".into(),
-            mapped: Some(header.clone()),
-            notes: Vec::new(),
-        })
+        Ok(Training { schema, data, format: "mapped".into(), mapped: Some(header.clone()), notes: Vec::new() })
     }
 }
 
@@ -97,19 +83,16 @@ pub fn read(
     refuse_one_input_twice(args, validation, test)?;
     let _lean = Lean::begin();
     let mut phase = |path: &Path| phase(&format!("reading {}", path.display()));
-    let options = ReadOptions { precision: args.encoding.dtype.into(), ..read_options(&args.data) };
     phase(&args.train);
-    let Training { learned, data: mut train, target_name, format, mapped: mapped_header, notes } =
-        Training::read(args, &options, verify)?;
+    let Training { schema, data: mut train, format, mapped: mapped_header, notes } = Training::read(args, verify)?;
     let mut other = |path: &PathBuf, labels: &Option<PathBuf>| -> Result<Dataset> {
         phase(path);
         if let Some(rows) = mapped::open(path, verify)? {
-            return mapped::dataset_like(&rows, &learned);
+            return rows.dataset_like(&schema);
         }
-        let target = if labels.is_none() { target_name.clone() } else { None };
-        let precision = learned.encoder.precision();
-        let options = ReadOptions { target, labels: labels.clone(), precision, ..options.clone() };
-        learned.read(path, &options).map(|(data, _)| data)
+        let target = if labels.is_none() { schema.target_name.clone() } else { None };
+        let options = ReadOptions { target, labels: labels.clone(), ..read_options(&args.data) };
+        schema.read(path, &options).map(|(data, _)| data)
     };
     let validation_data = match validation {
         Some(Part::File(path)) => Some(other(path, &args.validation_labels)?),
@@ -127,9 +110,9 @@ pub fn read(
     let mut description = vec![("file".into(), format!("{} ({format})", args.train.display()))];
     description.extend(match &mapped_header {
         Some(header) => mapped::describe_some(header, &train),
-        None => describe(&train, &learned.encoder, learned.labels.kind()),
+        None => describe(&train, &schema.encoder, schema.labels.kind()),
     });
-    if let Some(name) = &target_name {
+    if let Some(name) = &schema.target_name {
         description.push(("target column".into(), name.clone()));
     }
     let parts = [("validation", &validation_data, validation), ("test", &test_data, test.map(|(part, _)| part))];
@@ -139,7 +122,7 @@ pub fn read(
             description.push((format!("{name} data"), format!("{rows} ({part})")));
         }
     }
-    Ok(Inputs { learned, train, validation: validation_data, test: test_data, target_name, description, notes })
+    Ok(Inputs { schema, train, validation: validation_data, test: test_data, description, notes })
 }
 
 /// Refuses standard input for two files: what was read of it is gone.

@@ -1,10 +1,11 @@
 //! A data set held by Python: made once from arrays, used by everything that computes.
 
-use bilevel::data::{Arrangement, Buffer, Dataset, Groups, Target, measured_columns};
+use bilevel::data::{Arrangement, Buffer, Dataset, Groups, Target};
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::errors::raise;
 use crate::matrix;
 
 /// Rows of features with their target, names, groups and weights.
@@ -46,28 +47,21 @@ impl PyDataset {
             TargetArray::Codes(codes) => Target::Classes { codes: codes.as_array().to_vec().into(), names: classes },
             TargetArray::Values(values) => Target::Values(values.as_array().to_vec().into()),
         };
-        let groups = match groups {
-            Some(of_feature) => Groups { of_feature: of_feature.as_array().to_vec(), names: group_names },
-            None => Groups::singletons(&feature_names),
-        };
-        let weights = weights.map(|weights| weights.as_array().to_vec());
-        let (rows, features) = (design.rows(), design.cols());
-        let wrong = match &target {
-            Target::Classes { codes, names } => codes.iter().any(|&code| code as usize >= names.len()),
-            Target::Values(values) => values.iter().any(|value| !value.is_finite()),
-        };
-        if target.len() != rows || wrong {
-            return Err(PyValueError::new_err(
-                "the target must be one finite number, or one known class, for each row",
-            ));
+        if let Target::Values(values) = &target
+            && values.iter().any(|value| !value.is_finite())
+        {
+            return Err(PyValueError::new_err("the target must be a finite number for each row"));
         }
-        let unknown = groups.of_feature.iter().any(|&group| group as usize >= groups.len());
-        if feature_names.len() != features || groups.of_feature.len() != features || unknown {
-            return Err(PyValueError::new_err("each feature must have one name and one known group"));
+        let mut inner =
+            Dataset::new(design, target).and_then(|data| data.with_feature_names(feature_names)).map_err(raise)?;
+        if let Some(of_feature) = groups {
+            let groups = Groups { of_feature: of_feature.as_array().to_vec(), names: group_names };
+            inner = inner.with_groups(groups).map_err(raise)?;
         }
-        let measured = if design.is_sparse() { measured_columns(&design) } else { vec![true; features] };
-        let arrangement = shuffled.then(|| Arrangement { seed: 0, standardization: None, numbers: numbers(&target) });
-        Ok(PyDataset { inner: Dataset { design, target, feature_names, groups, measured, arrangement, weights } })
+        inner.weights = weights.map(|weights| weights.as_array().to_vec());
+        inner.arrangement =
+            shuffled.then(|| Arrangement { seed: 0, standardization: None, numbers: numbers(&inner.target) });
+        Ok(PyDataset { inner })
     }
 
     /// `(rows, features)`.

@@ -7,7 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use bilevel::Error;
 use bilevel::data::{
-    EncodeOptions, Encoded, Encoder, Format, KnownColumns, LabelMap, Missing, Precision, ReadOptions, Table, Target,
+    EncodeOptions, Encoder, Format, LabelMap, LearnOptions, Learned, Missing, Precision, ReadOptions, Relabel, Schema,
+    Target,
 };
 use bilevel::stop::StopSignal;
 use numpy::PyArray1;
@@ -25,10 +26,32 @@ use crate::matrix;
 /// Python copies and pickles it by its text.
 #[pyclass(name = "Encoding", module = "bilevel._core", frozen)]
 #[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "Text", into = "Text")]
 pub struct Encoding {
+    schema: Schema,
+}
+
+/// What the text says: labels keep their names, and each source column is a group.
+#[derive(Serialize, Deserialize)]
+struct Text {
     encoder: Encoder,
-    labels: Option<LabelMap>,
+    labels: LabelMap,
     target_name: Option<String>,
+}
+
+impl From<Text> for Encoding {
+    fn from(text: Text) -> Self {
+        let Text { encoder, labels, target_name } = text;
+        let groups = encoder.groups();
+        Encoding { schema: Schema { encoder, labels, relabel: Relabel::default(), target_name, groups } }
+    }
+}
+
+impl From<Encoding> for Text {
+    fn from(encoding: Encoding) -> Self {
+        let Schema { encoder, labels, target_name, .. } = encoding.schema;
+        Text { encoder, labels, target_name }
+    }
 }
 
 #[pymethods]
@@ -43,29 +66,7 @@ impl Encoding {
     }
 
     fn __repr__(&self) -> String {
-        format!("Encoding({} features)", self.encoder.features())
-    }
-}
-
-impl Encoding {
-    /// Reads `path` and learns from it; beside the rows, what the reader was in doubt of.
-    fn learn(path: &Path, read: &ReadOptions, encode: &EncodeOptions) -> bilevel::Result<(Self, Encoded, Vec<String>)> {
-        let mut table = bilevel::data::read(path, read)?;
-        check_width(path, &table, read.features)?;
-        let target_name = table.target_name.clone();
-        let found = table.labels.take();
-        let labels = found.as_ref().map(|found| LabelMap::learn(found, None, &table.origin)).transpose()?;
-        let encoder = Encoder::learn(&table, encode)?;
-        let notes = [table.notes.clone(), encoder.doubts(table.rows())].concat();
-        let encoded = Encoded { labels: found, ..encoder.encode(table)? };
-        Ok((Encoding { encoder, labels, target_name }, encoded, notes))
-    }
-
-    /// Reads `path` as the file that this was learned from, unless told otherwise.
-    fn apply(&self, path: &Path, read: ReadOptions) -> bilevel::Result<Encoded> {
-        let target = self.target_name.clone();
-        let known = self.encoder.known_columns().map(|known| KnownColumns { target, ..known });
-        self.encoder.encode_file(path, &ReadOptions { known, ..read })
+        format!("Encoding({} features)", self.schema.encoder.features())
     }
 }
 
@@ -90,54 +91,42 @@ pub fn read<'py>(
     let options = ReadOptions { target, labels, precision, features, stop, ..ReadOptions::default() };
     let missing = if impute { Missing::Impute } else { Missing::Error };
     let like = like.map(|like| like.get().clone());
-    let work = move || {
-        let (encoding, mut encoded, notes) = match like {
-            Some(like) => {
-                let encoded = like.apply(&path, options)?;
-                (like, encoded, Vec::new())
-            }
-            None => {
-                Encoding::learn(&path, &options, &EncodeOptions { missing, precision, ..EncodeOptions::default() })?
-            }
-        };
-        let target = match (&encoding.labels, encoded.labels.take()) {
-            (Some(map), Some(labels)) => Some(map.apply(&labels, &encoded.origin)?),
-            _ => None,
-        };
-        bilevel::Result::Ok((encoding, encoded, target, notes))
-    };
-    let (encoding, encoded, target, notes) = listening(py, &raised, work)?.map_err(raise)?;
-    let record = PyDict::new(py);
-    record.set_item("x", matrix::array(py, encoded.design)?)?;
-    match target {
-        Some(Target::Classes { codes, names }) => {
-            record.set_item("y", PyArray1::from_slice(py, &codes))?;
-            record.set_item("classes", names)?;
-        }
-        Some(Target::Values(values)) => {
-            record.set_item("y", PyArray1::from_slice(py, &values))?;
-            record.set_item("classes", py.None())?;
+    let work = move || match like {
+        Some(Encoding { schema }) => {
+            let (data, _) = schema.read(&path, &options)?;
+            bilevel::Result::Ok((schema, data, Vec::new()))
         }
         None => {
-            record.set_item("y", py.None())?;
-            record.set_item("classes", py.None())?;
+            let encode = EncodeOptions { missing, precision, ..EncodeOptions::default() };
+            let learned = Schema::learn(&path, &LearnOptions { read: options, encode, ..LearnOptions::default() })?;
+            check_width(&path, &learned, features)?;
+            Ok((learned.schema, learned.data, learned.notes))
         }
-    }
-    record.set_item("target_name", &encoding.target_name)?;
-    record.set_item("feature_names", encoded.feature_names)?;
-    record.set_item("groups", PyArray1::from_vec(py, encoded.groups.of_feature))?;
-    record.set_item("group_names", encoded.groups.names)?;
-    record.set_item("encoding", Bound::new(py, encoding)?)?;
+    };
+    let (schema, data, notes) = listening(py, &raised, work)?.map_err(raise)?;
+    let record = PyDict::new(py);
+    record.set_item("x", matrix::array(py, data.design)?)?;
+    let (y, classes) = match data.target {
+        Target::Classes { codes, names } => (PyArray1::from_slice(py, &codes).into_any(), Some(names)),
+        Target::Values(values) => (PyArray1::from_slice(py, &values).into_any(), None),
+    };
+    record.set_item("y", y)?;
+    record.set_item("classes", classes)?;
+    record.set_item("target_name", &schema.target_name)?;
+    record.set_item("feature_names", data.feature_names)?;
+    record.set_item("groups", PyArray1::from_vec(py, data.groups.of_feature))?;
+    record.set_item("group_names", data.groups.names)?;
+    record.set_item("encoding", Bound::new(py, Encoding { schema })?)?;
     record.set_item("notes", errors::notes(&notes))?;
     Ok(record)
 }
 
 /// Only svmlight leaves the number of features open, and a file may not have more than it is said to have.
-fn check_width(path: &Path, table: &Table, features: Option<usize>) -> bilevel::Result<()> {
+fn check_width(path: &Path, learned: &Learned, features: Option<usize>) -> bilevel::Result<()> {
     let Some(features) = features else { return Ok(()) };
-    let found = table.contents.columns();
-    let (wrong, remedy) = if table.format != Format::Svmlight {
-        (format!("n_features={features} is for svmlight files, and this is a {} file", table.format), "leave it out")
+    let found = learned.schema.encoder.features();
+    let (wrong, remedy) = if learned.format != Format::Svmlight {
+        (format!("n_features={features} is for svmlight files, and this is a {} file", learned.format), "leave it out")
     } else if found > features {
         (format!("the file has {found} features, more than n_features={features}"), "raise it, or leave it out")
     } else {

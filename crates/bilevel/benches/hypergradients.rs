@@ -12,7 +12,7 @@ mod common;
 use std::hint::black_box;
 use std::path::Path;
 
-use bilevel::data::{Dataset, Groups, Storage, Target};
+use bilevel::data::{Dataset, Storage, Target};
 use bilevel::hypergradient::{AidConjugateGradient, Sid};
 use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, GradientMap, StochasticLoss};
@@ -28,20 +28,10 @@ const BATCH: usize = 64;
 /// Steps of AID-CG at which the search for the same error ends.
 const LARGEST: usize = 1 << 14;
 
-fn dataset(data: Data) -> (String, Dataset) {
-    let p = data.design.cols();
-    let feature_names: Vec<String> = (0..p).map(|j| format!("x{j}")).collect();
+fn dataset(data: Data) -> bilevel::Result<(String, Dataset)> {
     let codes = data.target.iter().map(|&y| y as u32).collect();
-    let set = Dataset {
-        groups: Groups::singletons(&feature_names),
-        measured: vec![true; p],
-        arrangement: None,
-        weights: None,
-        target: Target::Classes { codes, names: vec!["0".into(), "1".into()] },
-        design: data.design,
-        feature_names,
-    };
-    (data.name, set)
+    let target = Target::Classes { codes, names: vec!["0".into(), "1".into()] };
+    Ok((data.name, Dataset::new(data.design, target)?))
 }
 
 /// Steps of SID, one comparison each.
@@ -53,7 +43,7 @@ fn steps() -> Vec<usize> {
 }
 
 fn compare(data: Data) -> bilevel::Result<()> {
-    let (name, data) = dataset(data);
+    let (name, data) = dataset(data)?;
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };
     let problem = GlmProblem::new(&data, None, &options)?;
     let (lower, upper) = (problem.lower(), problem.upper());

@@ -7,7 +7,7 @@
 //! A file `...images-idx3...` is MNIST, odd against even digits. Repeats the estimate with other seeds, and counts for 20 random projections how often the 95 % interval covers the exact
 //! one, and how often the requested precision was kept.
 
-use bilevel::data::{Dataset, EncodeOptions, Encoder, LabelMap, ReadOptions, Target, read};
+use bilevel::data::{LearnOptions, ReadOptions, Relabel, Schema};
 use bilevel::hypergradient::{PreciseHypergradient, PreciseSid, Precision};
 use bilevel::lower::Dims;
 use bilevel::observer::Silent;
@@ -40,16 +40,15 @@ fn main() -> bilevel::Result<()> {
             // MNIST comes as two files, and its problem is odd against even digits.
             let labels = file.contains("images-idx3").then(|| file.replace("images-idx3", "labels-idx1").into());
             let odd_even = labels.is_some();
-            let table = read(std::path::Path::new(file), &ReadOptions { labels, ..ReadOptions::default() })?;
-            let mut data = encode(table)?;
+            let mut learn =
+                LearnOptions { read: ReadOptions { labels, ..ReadOptions::default() }, ..LearnOptions::default() };
             let mut options = options(arguments.get(2));
-            if odd_even && let Target::Classes { codes, names } = &mut data.target {
-                let odd: Vec<u32> = names.iter().map(|name| name.parse::<u32>().unwrap_or(0) % 2).collect();
-                codes.make_mut().iter_mut().for_each(|code| *code = odd[*code as usize]);
-                *names = vec!["even".into(), "odd".into()];
+            if odd_even {
+                learn.relabel = Relabel::parse(&["even=0,2,4,6,8", "odd=1,3,5,7,9"])?;
                 options = TuneOptions { criterion: Criterion::HeldOut(0.5), standardize: false, ..options };
             }
-            let problem = GlmProblem::new(&data, None, &options)?;
+            let data = Schema::learn(std::path::Path::new(file), &learn)?.data;
+            let problem = GlmProblem::new(data, None, &options)?;
             let lambda = vec![number(1, 0.01).ln(); problem.hyperparameters()];
             let truth = problem.exact_hypergradient(&lambda, &StopSignal::never())?.value;
             let precision = Precision::relative(number(4, 0.05));
@@ -71,15 +70,6 @@ fn options(penalties: Option<&String>) -> TuneOptions {
         _ => Penalties::Shared,
     };
     TuneOptions { penalties, ..TuneOptions::default() }
-}
-
-fn encode(mut table: bilevel::data::Table) -> bilevel::Result<Dataset> {
-    let labels = table.labels.take().ok_or_else(|| bilevel::Error::input("there is no target"))?;
-    let map = LabelMap::learn(&labels, None, &table.origin)?;
-    let target = map.apply(&labels, &table.origin)?;
-    let encoder = Encoder::learn(&table, &EncodeOptions::default())?;
-    let encoded = encoder.encode(table)?;
-    Ok(encoded.with_target(target))
 }
 
 fn report(

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use bilevel::data::{EncodeOptions, Encoder, LabelMap, ReadOptions, Target, read};
+use bilevel::data::{LearnOptions, ReadOptions, Relabel, Schema};
 use bilevel::diagnose::loss_constants;
 use bilevel::hypergradient::{
     AidConjugateGradient, ExactLinear, Implicit, PreciseHypergradient, Precision, Stage, WarmStart,
@@ -109,18 +109,12 @@ fn judged(found: &PreciseHypergradient, chains: usize, judging: usize) -> u64 {
 fn problem(file: &str) -> bilevel::Result<GlmProblem> {
     let labels = file.contains("images-idx3").then(|| file.replace("images-idx3", "labels-idx1").into());
     let images = labels.is_some();
-    let mut table = read(Path::new(file), &ReadOptions { labels, ..ReadOptions::default() })?;
-    let Some(labels) = table.labels.take() else {
-        return Err(bilevel::Error::input("there is no target"));
+    let relabel = match images {
+        true => Relabel::parse(&["even=0,2,4,6,8", "odd=1,3,5,7,9"])?,
+        false => Relabel::default(),
     };
-    let target = LabelMap::learn(&labels, None, &table.origin)?.apply(&labels, &table.origin)?;
-    let encoded = Encoder::learn(&table, &EncodeOptions::default())?.encode(table)?;
-    let mut data = encoded.with_target(target);
-    if images && let Target::Classes { codes, names } = &mut data.target {
-        let odd: Vec<u32> = names.iter().map(|name| name.parse::<u32>().unwrap_or(0) % 2).collect();
-        *codes = codes.iter().map(|&code| odd[code as usize]).collect::<Vec<u32>>().into();
-        *names = vec!["even".into(), "odd".into()];
-    }
+    let read = ReadOptions { labels, ..ReadOptions::default() };
+    let data = Schema::learn(Path::new(file), &LearnOptions { read, relabel, ..LearnOptions::default() })?.data;
     let (penalties, criterion) = (Penalties::PerFeature, Criterion::HeldOut(0.5));
-    GlmProblem::new(&data, None, &TuneOptions { penalties, criterion, standardize: !images, ..TuneOptions::default() })
+    GlmProblem::new(data, None, &TuneOptions { penalties, criterion, standardize: !images, ..TuneOptions::default() })
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use bilevel::Result;
-use bilevel::data::{EncodeOptions, Encoder, LabelMap, Parts, ReadOptions, read, stratified_order};
+use bilevel::data::{LearnOptions, Learned, Parts, ReadOptions, Schema, stratified_order};
 use bilevel::observer::Silent;
 use bilevel::tune::{Penalties, TuneOptions, tune};
 
@@ -14,14 +14,7 @@ fn main() -> Result<()> {
     let flag = |name: &str| arguments.iter().any(|a| a == name);
     let plain: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     let train_path = Path::new(&plain[0]);
-    let options = ReadOptions { target_required: true, ..ReadOptions::default() };
-    let table = read(train_path, &options)?;
-    let encoder = Encoder::learn(&table, &EncodeOptions::default())?;
-    let labels = table.labels.clone().expect("labels");
-    let map = LabelMap::learn(&labels, None, &table.origin)?;
-    let target = map.apply(&labels, &table.origin)?;
-    let encoded = encoder.encode(table)?;
-    let whole = encoded.with_target(target);
+    let Learned { schema, data: whole, .. } = Schema::learn(train_path, &LearnOptions::default())?;
     let seed: u64 = plain.get(3).map_or(0, |s| s.parse().expect("a seed"));
     let second = plain.get(1).map_or("0.3", |s| s.as_str());
     let (train, test) = match second.parse::<f64>() {
@@ -29,13 +22,7 @@ fn main() -> Result<()> {
             let parts = stratified_order(&whole.target, Parts::Fractions(&[1.0 - fraction, fraction]), seed)?;
             (whole.select(&parts[0]), whole.select(&parts[1]))
         }
-        Err(_) => {
-            let table = read(Path::new(second), &options)?;
-            let target = map.apply(table.labels.as_ref().expect("labels"), &table.origin)?;
-            let encoded = encoder.encode(table)?;
-            let test = encoded.with_target(target);
-            (whole, test)
-        }
+        Err(_) => (whole, schema.read(Path::new(second), &ReadOptions::default())?.0),
     };
     let penalties = match plain.get(2).map_or("auto", |s| s.as_str()) {
         "auto" => Penalties::Auto,

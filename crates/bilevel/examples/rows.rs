@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
+use bilevel::data::{Dataset, DenseMatrix, Target};
 use bilevel::hypergradient::{AidConjugateGradient, Precision};
 use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, GradientMap, StochasticLoss};
@@ -26,7 +26,7 @@ fn main() -> bilevel::Result<()> {
     let argument = |i: usize| std::env::args().nth(i).and_then(|text| text.parse::<f64>().ok());
     let (largest, precision) = (argument(1).unwrap_or(6.0) as u32, argument(2).unwrap_or(0.01));
     let seeds = argument(3).unwrap_or(10.0) as u64;
-    let validation = dataset(JUDGING_ROWS, 1);
+    let validation = dataset(JUDGING_ROWS, 1)?;
     println!("n,sid_rows,sid_seconds,sid_relative_error,aid_cg_rows,aid_cg_seconds,aid_cg_relative_error");
     for exponent in 4..=largest {
         let n = 10_usize.pow(exponent);
@@ -36,7 +36,7 @@ fn main() -> bilevel::Result<()> {
             intercept: false,
             ..TuneOptions::default()
         };
-        let problem = GlmProblem::new(dataset(n, 0), Some(&validation), &options)?;
+        let problem = GlmProblem::new(dataset(n, 0)?, Some(&validation), &options)?;
         let lambda = vec![PENALTY.ln(); problem.hyperparameters()];
         let truth = problem.exact_hypergradient(&lambda, &StopSignal::never())?.value;
         let error = |value: &[f64]| vector::distance(value, &truth) / vector::norm(&truth);
@@ -82,7 +82,7 @@ fn main() -> bilevel::Result<()> {
     Ok(())
 }
 
-fn dataset(n: usize, stream: u64) -> Dataset {
+fn dataset(n: usize, stream: u64) -> bilevel::Result<Dataset> {
     let mut rng = Rng::stream(5, Purpose::Start, 9);
     let weights: Vec<f64> = (0..FEATURES).map(|_| rng.normal()).collect();
     let mut rng = Rng::stream(5, Purpose::Start, stream);
@@ -94,16 +94,6 @@ fn dataset(n: usize, stream: u64) -> Dataset {
             u32::from(rng.uniform() < 1.0 / (1.0 + (-margin).exp()))
         })
         .collect();
-    Dataset {
-        design: DesignMatrix::DenseF32(DenseMatrix::new(n, FEATURES, values)),
-        target: Target::Classes { codes, names: vec!["0".into(), "1".into()] },
-        feature_names: (0..FEATURES).map(|j| format!("x{j}")).collect(),
-        groups: Groups {
-            of_feature: (0..FEATURES as u32).collect(),
-            names: (0..FEATURES).map(|j| format!("x{j}")).collect(),
-        },
-        measured: vec![true; FEATURES],
-        arrangement: None,
-        weights: None,
-    }
+    let target = Target::Classes { codes, names: vec!["0".into(), "1".into()] };
+    Dataset::new(DenseMatrix::try_new(n, FEATURES, values)?, target)
 }

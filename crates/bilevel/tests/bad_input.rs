@@ -333,16 +333,7 @@ fn group_files() {
 /// 60 rows of two features with this target.
 fn dataset(target: Target) -> Dataset {
     let x = (0..120).map(|k| (f64::from(k) * 1.618).sin()).collect();
-    let names = vec!["a".to_string(), "b".to_string()];
-    Dataset {
-        design: DesignMatrix::DenseF64(DenseMatrix::new(60, 2, x)),
-        target,
-        groups: Groups::singletons(&names),
-        feature_names: names,
-        measured: vec![true; 2],
-        arrangement: None,
-        weights: None,
-    }
+    Dataset::new(DenseMatrix::new(60, 2, x), target).unwrap().with_feature_names(["a", "b"]).unwrap()
 }
 
 fn numbers() -> Dataset {
@@ -430,6 +421,38 @@ fn data_sets_that_do_not_hold_together() {
     at(&tune(&few, None, None, &options, &mut Silent).unwrap_err(), None, None, "2 training rows are too few");
     let error = clean(&numbers(), &few, None, &CleanOptions::default(), &mut Silent).unwrap_err();
     at(&error, None, None, "2 trusted rows are too few");
+}
+
+/// Lengths and codes are looked at where a data set is put together; numbers where it is used.
+#[test]
+fn parts_of_which_no_data_set_can_be_made() {
+    let target = |rows: usize| Target::Values(vec![1.0; rows].into());
+    let features = || DenseMatrix::try_new(3, 2, vec![0.0; 6]).unwrap();
+    let data = || Dataset::new(features(), target(3)).unwrap();
+    assert_eq!((data().feature_names, data().groups.names), (vec!["x1".into(), "x2".into()], data().feature_names));
+    let unnamed = Target::Classes { codes: vec![0, 1, 2].into(), names: vec!["no".into(), "yes".into()] };
+    let groups = |of_feature: Vec<u32>| Groups { of_feature, names: vec!["one".into()] };
+    let csr = |offsets, indices| CsrMatrix::try_new(2, offsets, indices, vec![1.0; 2]).map(|_| data());
+    for (made, part) in [
+        (Dataset::new(features(), target(4)), "4 targets for 3 rows"),
+        (Dataset::new(features(), unnamed), "row 3 is of class 2"),
+        (data().with_feature_names(["a"]), "1 names for 2 features"),
+        (data().with_groups(groups(vec![0])), "1 codes of groups for 2 features"),
+        (data().with_groups(groups(vec![0, 1])), "feature 'x2' of the given data is in group 1"),
+        (data().with_weights(vec![1.0; 2]), "2 weights for 3 rows"),
+        (data().with_weights(vec![1.0, -1.0, 0.0]), "the weight -1 of given row 2"),
+        (DenseMatrix::try_new(3, 2, vec![0.0; 5]).map(|_| data()), "5 values for a 3 x 2 matrix"),
+        (DenseMatrix::<f32>::try_new(usize::MAX, 2, Vec::new()).map(|_| data()), "0 values"),
+        (csr(vec![0, 1], vec![0, 1]), "offsets must span the entries"),
+        (csr(vec![0, 2], vec![1, 0]), "column indices must rise within a row"),
+        (csr(vec![0, 1, 2], vec![0, 5]), "column index out of range"),
+    ] {
+        let error = made.unwrap_err();
+        assert!(error.is_input());
+        at(&error, None, None, part);
+    }
+    let named = data().with_groups(groups(vec![0, 0])).unwrap().with_feature_names(["a", "b"]).unwrap();
+    assert_eq!((named.groups.names, named.feature_names), (vec!["one".into()], vec!["a".into(), "b".into()]));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bilevel::clean::{CleanOptions, Cleaned, FitOf, Start, Step, Strength, clean};
-use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
+use bilevel::data::{Dataset, DenseMatrix, Target};
 use bilevel::observer::{Event, Observer, Silent};
 use bilevel::sample::{Purpose, Rng};
 use bilevel::tune::{Ending, LossChoice, Method};
@@ -20,16 +20,8 @@ fn digits(train: usize, trusted: usize, test: usize) -> ([Dataset; 3], Vec<bool>
     let data = Bundled::read("pendigits.gz", train + trusted + test);
     let part = |rows: std::ops::Range<usize>, codes: Vec<u32>| {
         let order: Vec<u32> = rows.map(|row| row as u32).collect();
-        let feature_names: Vec<String> = (0..data.design.cols()).map(|j| format!("x{j}")).collect();
-        Dataset {
-            design: data.design.select_rows(&order),
-            target: Target::Classes { codes: codes.into(), names: (0..data.classes).map(|c| c.to_string()).collect() },
-            groups: Groups::singletons(&feature_names),
-            measured: vec![true; feature_names.len()],
-            feature_names,
-            arrangement: None,
-            weights: None,
-        }
+        let names = (0..data.classes).map(|c| c.to_string()).collect();
+        Dataset::new(data.design.select_rows(&order), Target::Classes { codes: codes.into(), names }).unwrap()
     };
     let codes: Vec<u32> = data.target.iter().map(|&y| y as u32).collect();
     let mut rng = Rng::stream(5, Purpose::Start, 0);
@@ -213,16 +205,9 @@ fn clusters(rows: [usize; 3], spread: f64, stream: u64) -> Dataset {
             codes.push(class as u32);
         }
     }
-    let feature_names = vec!["x".to_string(), "y".to_string()];
-    Dataset {
-        design: DesignMatrix::DenseF64(DenseMatrix::new(codes.len(), 2, x)),
-        target: Target::Classes { codes: codes.into(), names: ["a", "b", "c"].map(String::from).to_vec() },
-        groups: Groups::singletons(&feature_names),
-        measured: vec![true; 2],
-        feature_names,
-        arrangement: None,
-        weights: None,
-    }
+    let features = DenseMatrix::new(codes.len(), 2, x);
+    let target = Target::Classes { codes: codes.into(), names: ["a", "b", "c"].map(String::from).to_vec() };
+    Dataset::new(features, target).unwrap()
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use bilevel::data::mapped::{ConvertOptions, Header, MappedRows, convert};
 use bilevel::data::{
-    Dataset, DesignMatrix, EncodeOptions, Encoder, LabelMap, Missing, Precision, ReadOptions, RowRanges,
-    Standardization, Storage, Target, read,
+    Dataset, DesignMatrix, EncodeOptions, Encoder, LearnOptions, Learned, Missing, Precision, ReadOptions, RowRanges,
+    Schema, Standardization, Storage, Target, read,
 };
 use common::{Scratch, compressed};
 use proptest::prelude::*;
@@ -19,14 +19,7 @@ fn bundled(name: &str) -> PathBuf {
 
 fn options() -> ConvertOptions<'static> {
     ConvertOptions {
-        read: ReadOptions::default(),
-        encode: EncodeOptions::default(),
-        kind: None,
-        positive: None,
-        relabel: &|labels| labels,
-        absent: &|_| Vec::new(),
-        definitions: Vec::new(),
-        groups: None,
+        learn: LearnOptions::default(),
         standardize: true,
         intercept: true,
         seed: 7,
@@ -35,30 +28,27 @@ fn options() -> ConvertOptions<'static> {
     }
 }
 
+/// The same with rows encoded so.
+fn encoded(encode: EncodeOptions) -> ConvertOptions<'static> {
+    ConvertOptions { learn: LearnOptions { encode, ..LearnOptions::default() }, ..options() }
+}
+
 fn converted(input: &Path, output: &Path, options: &ConvertOptions<'_>) -> bilevel::Result<MappedRows> {
-    let read = ReadOptions { precision: options.encode.precision, ..options.read.clone() };
-    let options = ConvertOptions { read, ..options.clone() };
-    convert(input, output, &options, &mut |_, _, _| ControlFlow::Continue(()))?;
+    convert(input, output, options, &mut |_, _, _| ControlFlow::Continue(()))?;
     let rows = MappedRows::open(output)?;
     rows.verify(&mut |_, _| true)?;
     Ok(rows)
 }
 
 /// The file in memory, with the standardization that tuning applies.
-fn in_memory(input: &Path, options: &ConvertOptions<'_>) -> (Dataset, Encoder, LabelMap) {
-    let table = read(input, &ReadOptions { precision: options.encode.precision, ..options.read.clone() }).unwrap();
-    let labels = table.labels.clone().unwrap();
-    let map = LabelMap::learn(&labels, options.kind, &table.origin).unwrap();
-    let target = map.apply(&labels, &table.origin).unwrap();
-    let encoder = Encoder::learn(&table, &options.encode).unwrap();
-    let encoded = encoder.encode(table).unwrap();
-    let mut data = encoded.with_target(target);
+fn in_memory(input: &Path, options: &ConvertOptions<'_>) -> (Dataset, Schema) {
+    let Learned { schema, mut data, .. } = Schema::learn(input, &options.learn).unwrap();
     if options.standardize {
         let all = RowRanges::all(data.rows());
         let standardization = Standardization::learn(&data.design, &all, None, options.intercept, &data.measured);
         standardization.apply(&mut data.design).unwrap();
     }
-    (data, encoder, map)
+    (data, schema)
 }
 
 /// The rows with their targets, each as a list of numbers, sorted.
@@ -96,11 +86,11 @@ fn a_conversion_holds_the_rows_that_reading_gives() {
         ("adult.csv.gz", EncodeOptions { missing: Missing::Impute, ..Default::default() }),
     ] {
         for standardize in [true, false] {
-            let options = ConvertOptions { encode, standardize, ..options() };
+            let options = ConvertOptions { standardize, ..encoded(encode) };
             let found = converted(&bundled(name), &output, &options).unwrap();
-            let (data, encoder, labels) = in_memory(&bundled(name), &options);
+            let (data, schema) = in_memory(&bundled(name), &options);
             let header = found.header();
-            assert_eq!((&header.encoder, &header.labels), (&encoder, &labels), "{name}");
+            assert_eq!(header.schema().unwrap(), schema, "{name}");
             let mapped = found.dataset().unwrap();
             assert_eq!(mapped.measured, data.measured, "{name}");
             assert_eq!((&mapped.feature_names, &mapped.groups), (&data.feature_names, &data.groups), "{name}");
@@ -139,8 +129,12 @@ fn files_of_many_blocks_are_cut_between_rows() {
     for name in ["blocks.csv", "blocks.csv.2"] {
         let input = plain.0.with_file_name(name);
         let mapped = converted(&input, &output, &options()).unwrap();
-        let (data, encoder, _) = in_memory(&input, &options());
-        assert_eq!(mapped.header().encoder, encoder);
+        let (data, schema) = in_memory(&input, &options());
+        let table = read(&input, &ReadOptions::default()).unwrap();
+        let encoder = Encoder::learn(&table, &EncodeOptions::default()).unwrap();
+        assert_eq!((&mapped.header().encoder, &schema.encoder), (&encoder, &encoder));
+        let (as_they_came, _) = in_memory(&input, &ConvertOptions { standardize: false, ..options() });
+        assert!(as_they_came.design == encoder.encode(table).unwrap().design, "{name}: read in blocks and at once");
         assert!(apart(&rows(&mapped.dataset().unwrap()), &rows(&data)) < 1e-5, "{name}");
     }
     let late = plain.0.with_file_name("late.csv");
@@ -195,14 +189,12 @@ fn other_rows_are_converted_like_the_first() {
     let train = converted(
         &bundled("adult.csv.gz"),
         &first,
-        &ConvertOptions { encode: EncodeOptions { missing: Missing::Impute, ..Default::default() }, ..options() },
+        &encoded(EncodeOptions { missing: Missing::Impute, ..Default::default() }),
     )
     .unwrap();
     let header: Header = train.header().clone();
-    let read = ReadOptions { target: header.provenance.target_name.clone(), ..ReadOptions::default() };
-    let test =
-        converted(&bundled("adult-test.csv.gz"), &second, &ConvertOptions { read, like: Some(&header), ..options() })
-            .unwrap();
+    let test = converted(&bundled("adult-test.csv.gz"), &second, &ConvertOptions { like: Some(&header), ..options() })
+        .unwrap();
     assert_eq!(test.header().encoder, header.encoder);
     assert_eq!(test.header().standardization, header.standardization);
     assert_eq!((test.header().rows, test.header().features), (16281, header.features));
@@ -215,7 +207,7 @@ fn other_rows_are_encoded_by_what_the_first_file_says() {
         let train = Scratch::new("a.csv", "x,c,y\n0,p,a\n2,q,b\n0,p,a\n4,q,b\n");
         let encode = EncodeOptions { missing: Missing::Impute, storage, ..Default::default() };
         let first = train.0.with_file_name("a.bilevel");
-        let header = converted(&train.0, &first, &ConvertOptions { encode, ..options() }).unwrap().header().clone();
+        let header = converted(&train.0, &first, &encoded(encode)).unwrap().header().clone();
         let like = || ConvertOptions { like: Some(&header), ..options() };
         // No value in a column, another one that nobody knows, a category that is new.
         train.beside("b.csv", "note,x,c,y\n,,p,a\n1e300,,r,b\n,,q,a\n");
@@ -322,9 +314,9 @@ proptest! {
         prop_assume!(table.iter().any(|row| row.2 != table[0].2));
         let scratch = Scratch::new("table.csv", String::from("x,town,y\n") + &text);
         let encode = EncodeOptions { storage, precision, ..Default::default() };
-        let options = ConvertOptions { encode, seed, ..options() };
+        let options = ConvertOptions { seed, ..encoded(encode) };
         let mapped = converted(&scratch.0, &scratch.0.with_file_name("out.bilevel"), &options).unwrap();
-        let (data, _, _) = in_memory(&scratch.0, &options);
+        let (data, _) = in_memory(&scratch.0, &options);
         let mapped = mapped.dataset().unwrap();
         prop_assert_eq!(mapped.design.is_sparse(), data.design.is_sparse());
         prop_assert_eq!(matches!(mapped.design, DesignMatrix::DenseF64(_) | DesignMatrix::CsrF64(_)), precision == Precision::F64);
@@ -349,9 +341,9 @@ fn the_value_of_a_constant_feature_is_kept() {
     for storage in [Storage::Dense, Storage::Sparse] {
         let scratch = Scratch::new("constant.csv", "x,c,y\n1,7,a\n2,7,b\n3,7,a\n4,7,b\n");
         let encode = EncodeOptions { storage, ..Default::default() };
-        let options = ConvertOptions { encode, ..options() };
+        let options = encoded(encode);
         let mapped = converted(&scratch.0, &scratch.0.with_file_name("out.bilevel"), &options).unwrap();
-        let (plain, _, _) = in_memory(&scratch.0, &ConvertOptions { standardize: false, ..options });
+        let (plain, _) = in_memory(&scratch.0, &ConvertOptions { standardize: false, ..options });
         let model = bilevel::tune::LinearModel {
             loss: bilevel::problems::glm::Loss::Logistic,
             features: 2,
@@ -360,7 +352,7 @@ fn the_value_of_a_constant_feature_is_kept() {
             intercept: vec![0.25],
         };
         let sorted = |data: &Dataset| {
-            let mut margins = model.margins_of(data);
+            let mut margins = model.margins(data).unwrap();
             margins.sort_by(f64::total_cmp);
             margins
         };

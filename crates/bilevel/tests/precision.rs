@@ -5,7 +5,7 @@ mod models;
 
 use std::ops::ControlFlow;
 
-use bilevel::data::{Dataset, Groups, Target};
+use bilevel::data::{Dataset, DenseMatrix, Target};
 use bilevel::hypergradient::{Implicit, PreciseHypergradient, PreciseSid, PreciseSvrg, Precision, Stage, WarmStart};
 use bilevel::lower::{Dims, GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
@@ -46,19 +46,9 @@ fn german() -> GlmProblem {
 
 fn bundled(name: &str, rows: usize, sampling: Sampling) -> GlmProblem {
     let Bundled { design, target, .. } = Bundled::read(name, rows);
-    let features = design.cols();
-    let data = Dataset {
-        target: Target::Classes {
-            codes: target.iter().map(|&y| y as u32).collect(),
-            names: vec!["0".into(), "1".into()],
-        },
-        feature_names: (0..features).map(|j| format!("x{j}")).collect(),
-        groups: Groups { of_feature: (0..features as u32).collect(), names: vec![String::new(); features] },
-        measured: vec![true; features],
-        arrangement: None,
-        weights: None,
-        design,
-    };
+    let codes = target.iter().map(|&y| y as u32).collect();
+    let target = Target::Classes { codes, names: vec!["0".into(), "1".into()] };
+    let data = Dataset::new(design, target).unwrap();
     let options = TuneOptions { penalties: Penalties::PerFeature, sampling: Some(sampling), ..TuneOptions::default() };
     GlmProblem::new(&data, None, &options).unwrap()
 }
@@ -402,15 +392,8 @@ fn simulated(n: usize) -> GlmProblem {
             let margin: f64 = x.iter().zip(&weights).map(|(x, w)| f64::from(*x) * w).sum();
             u32::from(rng.uniform() < 1.0 / (1.0 + (-margin).exp()))
         });
-        Dataset {
-            target: Target::Classes { codes: codes.collect(), names: vec!["0".into(), "1".into()] },
-            design: bilevel::data::DesignMatrix::DenseF32(bilevel::data::DenseMatrix::new(n, 8, values)),
-            feature_names: vec![String::new(); 8],
-            groups: Groups { of_feature: (0..8).collect(), names: vec![String::new(); 8] },
-            measured: vec![true; 8],
-            arrangement: None,
-            weights: None,
-        }
+        let target = Target::Classes { codes: codes.collect(), names: vec!["0".into(), "1".into()] };
+        Dataset::new(DenseMatrix::new(n, 8, values), target).unwrap()
     };
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };
     GlmProblem::new(dataset(n, 0), Some(&dataset(4000, 1)), &options).unwrap()

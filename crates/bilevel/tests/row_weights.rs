@@ -3,32 +3,21 @@
 #[path = "common/models.rs"]
 mod models;
 
-use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
+use bilevel::data::{Dataset, DenseMatrix, Target};
 use bilevel::observer::Silent;
 use bilevel::tune::{Criterion, Limits, LossChoice, Penalties, TuneOptions, Tuned, tune};
 use models::Bundled;
 
 fn dataset(rows: usize) -> Dataset {
     let Bundled { design, target, .. } = Bundled::read("heart_scale.gz", rows);
-    let names: Vec<String> = (0..design.cols()).map(|j| format!("x{j}")).collect();
-    Dataset {
-        target: Target::Classes {
-            codes: target.iter().map(|&y| y as u32).collect(),
-            names: vec!["-1".into(), "1".into()],
-        },
-        groups: Groups::singletons(&names),
-        measured: vec![true; names.len()],
-        feature_names: names,
-        design,
-        arrangement: None,
-        weights: None,
-    }
+    let codes = target.iter().map(|&y| y as u32).collect();
+    Dataset::new(design, Target::Classes { codes, names: vec!["-1".into(), "1".into()] }).unwrap()
 }
 
 /// Rows counted 0, 1, 2 times in turn: by weight, and by repetition.
 fn weighted_and_repeated(data: &Dataset) -> (Dataset, Dataset, Vec<u32>) {
     let counts: Vec<usize> = (0..data.rows()).map(|i| (i * 7 + i / 5) % 3).collect();
-    let weighted = Dataset { weights: Some(counts.iter().map(|&c| c as f64).collect()), ..data.clone() };
+    let weighted = data.clone().with_weights(counts.iter().map(|&c| c as f64).collect()).unwrap();
     let order: Vec<u32> = counts.iter().enumerate().flat_map(|(i, &c)| std::iter::repeat_n(i as u32, c)).collect();
     (weighted, data.select(&order), order)
 }
@@ -86,16 +75,8 @@ fn given_folds_are_the_folds() {
     let half = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
     let rows = (0..n).flat_map(|i| [noise(i), noise(i + 1000)]).collect();
     let target: Vec<f64> = (0..n).map(|i| half(i / 2) * noise(i)).collect();
-    let names = vec!["opposed".to_string(), "noise".to_string()];
-    let data = Dataset {
-        design: DesignMatrix::DenseF64(DenseMatrix::new(n, 2, rows)),
-        target: Target::Values(target.into()),
-        groups: Groups::singletons(&names),
-        feature_names: names,
-        measured: vec![true; 2],
-        arrangement: None,
-        weights: None,
-    };
+    let data = Dataset::new(DenseMatrix::new(n, 2, rows), Target::Values(target.into())).unwrap();
+    let data = data.with_feature_names(["opposed", "noise"]).unwrap();
     let options = |of_row: Vec<u32>| TuneOptions {
         penalties: Penalties::Shared,
         criterion: Criterion::GivenFolds(of_row),

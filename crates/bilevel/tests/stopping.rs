@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, RowRanges, Target};
+use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, RowRanges, Target};
 use bilevel::hypergradient::{ExactLinear, Implicit, Precision, Stage};
 use bilevel::linear_system::{CgWorkspace, ConjugateGradient, Preconditioner};
 use bilevel::lower::{Curvature, Curved, Dims, Factorization, StochasticLoss};
@@ -208,19 +208,9 @@ impl<'e> Observer<Event<'e, TraceRow>> for Impatient {
 }
 
 fn dataset(design: DesignMatrix, y: &[f64], classes: usize) -> Dataset {
-    let features = design.cols();
-    Dataset {
-        target: Target::Classes {
-            codes: y.iter().map(|&y| y as u32).collect(),
-            names: (0..classes).map(|c| c.to_string()).collect(),
-        },
-        feature_names: (0..features).map(|j| format!("x{j}")).collect(),
-        groups: Groups { of_feature: (0..features as u32).collect(), names: vec![String::new(); features] },
-        measured: vec![false; features],
-        arrangement: None,
-        weights: None,
-        design,
-    }
+    let (features, codes) = (design.cols(), y.iter().map(|&y| y as u32).collect());
+    let target = Target::Classes { codes, names: (0..classes).map(|c| c.to_string()).collect() };
+    Dataset { measured: vec![false; features], ..Dataset::new(design, target).unwrap() }
 }
 
 /// What is kept is the best that was seen, not a point on the way from it to the next.
@@ -295,7 +285,7 @@ fn an_answer_that_ends_the_tuning_ends_all_its_starts() {
     let x: Vec<f64> = (0..rows * features).map(|_| rng.normal()).collect();
     let of_row = |row: &[f64]| row.iter().zip(1..).map(|(x, j)| f64::from(j) * x).sum::<f64>();
     let y: Vec<f64> = x.chunks_exact(features).map(|row| of_row(row) + 0.5 * rng.normal()).collect();
-    let data = Dataset { target: Target::Values(y.into()), ..dataset(matrix(&x, features, Stored::DenseF64), &[], 0) };
+    let data = Dataset::new(matrix(&x, features, Stored::DenseF64), Target::Values(y.into())).unwrap();
     let options = TuneOptions { penalties: Penalties::PerFeature, method: Method::Exact, ..TuneOptions::default() };
     let mut observer = Curt::default();
     let tuned = tune(&data, None, None, &options, &mut observer).unwrap();
@@ -440,16 +430,8 @@ impl Observer<Stage> for Unseen {
 #[test]
 fn precise_hypergradients_heed_the_signal_before_the_first_samples() {
     let x = (0..400).map(|k| (f64::from(k) * 1.618).sin()).collect();
-    let names = vec!["a".to_string(), "b".to_string()];
-    let data = Dataset {
-        design: DesignMatrix::DenseF64(DenseMatrix::new(200, 2, x)),
-        target: Target::Values((0..200).map(|i| (f64::from(i) * 0.7).cos()).collect()),
-        groups: Groups::singletons(&names),
-        feature_names: names,
-        measured: vec![true; 2],
-        arrangement: None,
-        weights: None,
-    };
+    let target = Target::Values((0..200).map(|i| (f64::from(i) * 0.7).cos()).collect());
+    let data = Dataset::new(DenseMatrix::new(200, 2, x), target).unwrap();
     let problem = GlmProblem::new(&data, None, &TuneOptions::default()).unwrap();
     let (flag, lambda) = (Arc::new(AtomicBool::new(true)), [-3.0]);
     let raised = StopSignal::new(None, Some(flag.clone()));

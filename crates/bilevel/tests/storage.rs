@@ -2,7 +2,7 @@
 
 mod common;
 
-use bilevel::data::{Dataset, EncodeOptions, Encoder, LabelMap, ReadOptions, Storage, read};
+use bilevel::data::{Dataset, EncodeOptions, LearnOptions, Schema, Storage};
 use bilevel::observer::Silent;
 use bilevel::sample::{Purpose, Rng};
 use bilevel::tune::{Penalties, TuneOptions, Tuned, tune};
@@ -51,12 +51,8 @@ fn tuned(file: &Scratch, storage: Storage, penalties: Penalties, intercept: bool
 }
 
 fn tuned_with(file: &Scratch, storage: Storage, options: &TuneOptions) -> (Tuned, Dataset) {
-    let table = read(&file.0, &ReadOptions { target_required: true, ..Default::default() }).unwrap();
-    let labels = table.labels.clone().unwrap();
-    let target = LabelMap::learn(&labels, None, &table.origin).unwrap().apply(&labels, &table.origin).unwrap();
-    let encoder = Encoder::learn(&table, &EncodeOptions { storage, ..Default::default() }).unwrap();
-    let encoded = encoder.encode(table).unwrap();
-    let data = encoded.with_target(target);
+    let encode = EncodeOptions { storage, ..Default::default() };
+    let data = Schema::learn(&file.0, &LearnOptions { encode, ..Default::default() }).unwrap().data;
     (tune(&data, None, None, options, &mut Silent).unwrap(), data)
 }
 
@@ -70,7 +66,7 @@ fn mixed_columns_give_the_same_model_dense_and_sparse() {
         for (a, b) in dense.lambda.iter().zip(&sparse.lambda) {
             assert!((a - b).abs() < 1e-2 * (1.0 + a.abs()), "{penalties:?}: log-penalties {a} and {b}");
         }
-        let (p, q) = (dense.model.predict(&data.design), sparse.model.predict(&same_data.design));
+        let (p, q) = (dense.model.predict(&data).unwrap(), sparse.model.predict(&same_data).unwrap());
         let apart = p.iter().zip(&q).map(|(p, q)| (p - q).abs()).fold(0.0, f64::max);
         assert!(apart < 1e-4, "{penalties:?}, intercept {intercept}: predictions {apart} apart");
     }

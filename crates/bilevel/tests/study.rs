@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use bilevel::data::{EncodeOptions, Encoder, LabelMap, ReadOptions, TargetKind};
+use bilevel::data::{LearnOptions, Schema, TargetKind};
 use bilevel::domain::Domain;
 use bilevel::fixed_point::{Average, FixedPoint};
 use bilevel::hypergradient::{
@@ -250,12 +250,8 @@ fn rates_on_a_linear_contraction() {
 #[test]
 fn rates_on_ridge_regression() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/abalone_scale.bz2");
-    let mut table = bilevel::data::read(&path, &ReadOptions::default()).unwrap();
-    let labels = table.labels.take().unwrap();
-    let target = LabelMap::learn(&labels, Some(TargetKind::Real), &table.origin).unwrap();
-    let target = target.apply(&labels, &table.origin).unwrap();
-    let encoded = Encoder::learn(&table, &EncodeOptions::default()).unwrap().encode(table).unwrap();
-    let data = encoded.with_target(target);
+    let learn = LearnOptions { kind: Some(TargetKind::Real), ..LearnOptions::default() };
+    let data = Schema::learn(&path, &learn).unwrap().data;
     let options = TuneOptions { loss: LossChoice::Squared, penalties: Penalties::PerFeature, ..TuneOptions::default() };
     let problem = GlmProblem::new(&data, None, &options).unwrap();
     let (lower, upper, lambda) = (problem.lower(), problem.upper(), [3f64.ln(); 8]);

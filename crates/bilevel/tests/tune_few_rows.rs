@@ -1,6 +1,6 @@
 //! Tuning where rows are few, or few of a class, or weigh nothing.
 
-use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
+use bilevel::data::{Dataset, DenseMatrix, Target};
 use bilevel::observer::Silent;
 use bilevel::sample::{Purpose, Rng};
 use bilevel::tune::{Criterion, Ending, Limits, LossChoice, Penalties, TuneOptions, tune};
@@ -16,16 +16,7 @@ fn rows(n: usize, seed: u64, target: impl Fn(&[f64], f64) -> f64) -> (Vec<f64>, 
 }
 
 fn dataset(x: &[f64], target: Target) -> Dataset {
-    let names: Vec<String> = (1..=FEATURES).map(|j| format!("x{j}")).collect();
-    Dataset {
-        design: DesignMatrix::DenseF64(DenseMatrix::new(x.len() / FEATURES, FEATURES, x.to_vec())),
-        target,
-        groups: Groups::singletons(&names),
-        feature_names: names,
-        measured: vec![true; FEATURES],
-        arrangement: None,
-        weights: None,
-    }
+    Dataset::new(DenseMatrix::new(x.len() / FEATURES, FEATURES, x.to_vec()), target).unwrap()
 }
 
 fn classes(codes: Vec<u32>) -> Target {

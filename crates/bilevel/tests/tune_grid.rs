@@ -3,7 +3,7 @@
 #[path = "common/models.rs"]
 mod models;
 
-use bilevel::data::{Dataset, Groups, RowRanges, Target};
+use bilevel::data::{Dataset, RowRanges, Target};
 use bilevel::newton::{Newton, NewtonDirection};
 use bilevel::observer::Silent;
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
@@ -16,19 +16,9 @@ use models::Bundled;
 #[test]
 fn shared_penalty_of_a9a_is_the_minimum_of_a_fine_grid() {
     let Bundled { design, target, .. } = Bundled::read("a9a.gz", usize::MAX);
-    let features = design.cols();
-    let whole = Dataset {
-        target: Target::Classes {
-            codes: target.iter().map(|&y| y as u32).collect(),
-            names: vec!["0".into(), "1".into()],
-        },
-        feature_names: (0..features).map(|j| format!("x{j}")).collect(),
-        groups: Groups { of_feature: (0..features as u32).collect(), names: vec![String::new(); features] },
-        measured: vec![false; features],
-        arrangement: None,
-        weights: None,
-        design,
-    };
+    let codes = target.iter().map(|&y| y as u32).collect();
+    let target = Target::Classes { codes, names: vec!["0".into(), "1".into()] };
+    let whole = Dataset::new(design, target).unwrap();
     let (train, validation): (Vec<u32>, Vec<u32>) = (0..whole.rows() as u32).partition(|i| i % 4 != 3);
     let (train, validation) = (whole.select(&train), whole.select(&validation));
 

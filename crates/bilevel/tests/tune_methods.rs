@@ -10,7 +10,6 @@ use models::Bundled;
 
 fn dataset(name: &str, rows: usize) -> Dataset {
     let Bundled { design, target, classes } = Bundled::read(name, rows);
-    let names: Vec<String> = (0..design.cols()).map(|j| format!("x{j}")).collect();
     let target = match classes {
         0 => Target::Values(target.into()),
         _ => Target::Classes {
@@ -22,8 +21,7 @@ fn dataset(name: &str, rows: usize) -> Dataset {
         of_feature: (0..design.cols() as u32).map(|j| j / 2).collect(),
         names: (0..design.cols().div_ceil(2)).map(|g| format!("g{g}")).collect(),
     };
-    let measured = vec![true; design.cols()];
-    Dataset { design, target, feature_names: names, groups: pairs, measured, arrangement: None, weights: None }
+    Dataset::new(design, target).and_then(|data| data.with_groups(pairs)).unwrap()
 }
 
 fn tuned(data: &Dataset, method: Method, penalties: Penalties, criterion: Criterion) -> Tuned {

@@ -3,7 +3,7 @@
 #[path = "common/models.rs"]
 mod models;
 
-use bilevel::data::{Dataset, Groups, Target};
+use bilevel::data::{Dataset, Target};
 use bilevel::diagnose::{Taylor, ensure, loss_constants};
 use bilevel::hypergradient::{
     Hypergradient, Implicit, PreciseHypergradient, PreciseSvrg, Precision, Sid, SidSaga, SidSvrg, WarmStart,
@@ -291,17 +291,9 @@ fn remembered_anchors_give_the_same_for_half_the_rows() {
 
 fn german() -> GlmProblem {
     let Bundled { design, target, .. } = Bundled::read("german.numer.gz", 1000);
-    let features = design.cols();
     let codes = target.iter().map(|&y| y as u32).collect();
-    let data = Dataset {
-        target: Target::Classes { codes, names: vec!["0".into(), "1".into()] },
-        feature_names: (0..features).map(|j| format!("x{j}")).collect(),
-        groups: Groups { of_feature: (0..features as u32).collect(), names: vec![String::new(); features] },
-        measured: vec![true; features],
-        arrangement: None,
-        weights: None,
-        design,
-    };
+    let target = Target::Classes { codes, names: vec!["0".into(), "1".into()] };
+    let data = Dataset::new(design, target).unwrap();
     let options = TuneOptions { penalties: Penalties::PerFeature, ..TuneOptions::default() };
     GlmProblem::new(&data, None, &options).unwrap()
 }

@@ -17,17 +17,12 @@ use crate::words::Words;
 pub const NAMES: [&str; 4] = ["model", "weights.csv", "summary.json", "report.html"];
 
 pub fn write(args: &CleanArgs, inputs: &Inputs, cleaned: &Cleaned) -> Result<()> {
-    let command = command(args, inputs.target_name.as_deref());
-    let learned = &inputs.learned;
+    let command = command(args, inputs.schema.target_name.as_deref());
     let saved = SavedModel {
         model: cleaned.model.clone(),
         lambda: vec![cleaned.strength.ln()],
         about: About {
-            encoder: learned.encoder.clone(),
-            labels: learned.labels.clone(),
-            relabel: learned.relabel.clone(),
-            target_name: inputs.target_name.clone(),
-            groups: learned.groups.clone(),
+            schema: inputs.schema.clone(),
             penalties: Penalties::Shared,
             lambda_names: vec!["shared".into()],
             status: cleaned.status,

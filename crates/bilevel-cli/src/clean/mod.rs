@@ -21,7 +21,7 @@ use crate::table::{TextTable, description_text};
 use crate::{csv, interrupt, numbers, output};
 
 pub fn run(args: &CleanArgs) -> Result<ExitCode> {
-    bilevel::tune::Relabel::parse(&args.encoding.classes)?;
+    bilevel::data::Relabel::parse(&args.encoding.classes)?;
     output::check_folder(&args.out, &file::NAMES, args.inputs())?;
     problem::start(args.threads)?;
     let asked = args.problem();
@@ -37,7 +37,7 @@ pub fn run(args: &CleanArgs) -> Result<ExitCode> {
     if !args.quiet {
         progress.pause(|| output::print(&description_text(&inputs.description)))?;
     }
-    let given = plan::problem_options(&asked, None, inputs.learned.labels.kind());
+    let given = plan::problem_options(&asked, None, inputs.schema.labels.kind());
     let options = CleanOptions {
         loss: given.loss,
         strength: args.penalty.map_or(Strength::Tuned, Strength::Fixed),

@@ -4,8 +4,7 @@ mod constants;
 
 use std::process::ExitCode;
 
-use bilevel::data::{self, EncodeOptions, Missing, ReadOptions};
-use bilevel::tune::Relabel;
+use bilevel::data::{self, EncodeOptions, Missing, ReadOptions, Relabel};
 use bilevel::{Error, Result};
 use clap::Args;
 

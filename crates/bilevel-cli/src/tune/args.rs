@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bilevel::data::TargetKind;
-use bilevel::tune::{Criterion, Limits, Method, Relabel, TuneOptions};
+use bilevel::data::{Relabel, TargetKind};
+use bilevel::tune::{Criterion, Limits, Method, TuneOptions};
 use bilevel::{Error, Result};
 use clap::Args;
 

@@ -6,14 +6,13 @@ mod repeat;
 use std::process::ExitCode;
 
 use bilevel::Result;
-use bilevel::data::TargetKind;
+use bilevel::data::{Schema, TargetKind};
 use bilevel::tune::{
-    About, Ending, LinearModel, SavedModel, StrongWeight, Summary, Tuned, feature_deviations, strongest_weights,
+    Ending, SavedModel, StrongWeight, Summary, Tuned, feature_deviations, strongest_weights,
 };
 
 pub use args::TuneArgs;
 
-use crate::input::Learned;
 use crate::mapped::Verify;
 use crate::output::Files;
 use crate::plan::Part;
@@ -41,7 +40,7 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode> {
     if !args.quiet {
         progress.pause(|| output::print(&description_text(&inputs.description)))?;
     }
-    let options = args.options(validation.as_ref(), inputs.learned.labels.kind());
+    let options = args.options(validation.as_ref(), inputs.schema.labels.kind());
     // The rows are handed over: there is no room for a second copy of them.
     let Inputs { train, validation, test, .. } = inputs;
     let (deviations, feature_names) = (feature_deviations(&train), train.feature_names.clone());
@@ -52,13 +51,12 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode> {
     let mut tuned = tuned?;
     tuned.notes.splice(0..0, inputs.notes.iter().cloned());
     if let (None, Some(test)) = (&tuned.diagnostics, &test) {
-        tuned.diagnostics = Some(tuned.model.diagnostics(test, "test rows"));
+        tuned.diagnostics = Some(tuned.model.diagnostics(test, "test rows")?);
     }
-    let command = repeat::command(args, &options, inputs.target_name.as_deref());
+    let command = repeat::command(args, &options, inputs.schema.target_name.as_deref());
     let strongest = strongest_weights(&tuned.model, &deviations, STRONGEST);
     let known = Known {
-        learned: &inputs.learned,
-        target_name: &inputs.target_name,
+        schema: &inputs.schema,
         description: &inputs.description,
         feature_names: &feature_names,
         strongest: &strongest,
@@ -85,8 +83,7 @@ fn closing(args: &TuneArgs, tuned: &Tuned) -> String {
 
 /// What is known beside the result.
 struct Known<'a> {
-    learned: &'a Learned,
-    target_name: &'a Option<String>,
+    schema: &'a Schema,
     description: &'a [(String, String)],
     feature_names: &'a [String],
     strongest: &'a [StrongWeight],
@@ -95,7 +92,7 @@ struct Known<'a> {
 
 /// Writes all files; the coefficients, which may be most of what is in memory, go into the last of them.
 fn write(args: &TuneArgs, known: &Known<'_>, tuned: &mut Tuned) -> Result<()> {
-    let Known { learned, command, .. } = *known;
+    let Known { schema, command, .. } = *known;
     let title = args.problem.train.file_name().unwrap_or(args.problem.train.as_os_str()).to_string_lossy();
     let report = Report {
         title: &title,
@@ -103,8 +100,8 @@ fn write(args: &TuneArgs, known: &Known<'_>, tuned: &mut Tuned) -> Result<()> {
         command,
         tuned,
         feature_names: known.feature_names,
-        groups: &learned.groups,
-        class_names: learned.labels.names(),
+        groups: &schema.groups,
+        class_names: schema.labels.names(),
         strongest: known.strongest,
     };
     let mut files = Files::new(&args.out)?;
@@ -114,23 +111,9 @@ fn write(args: &TuneArgs, known: &Known<'_>, tuned: &mut Tuned) -> Result<()> {
     files.add(summary_name, (summary + "\n").as_bytes())?;
     files.add(trace_name, trace(tuned).as_bytes())?;
     let coef = std::mem::take(&mut tuned.model.coef);
-    let saved = SavedModel {
-        model: LinearModel { coef, ..tuned.model.clone() },
-        lambda: tuned.lambda.clone(),
-        about: About {
-            encoder: learned.encoder.clone(),
-            labels: learned.labels.clone(),
-            relabel: learned.relabel.clone(),
-            target_name: known.target_name.clone(),
-            groups: learned.groups.clone(),
-            penalties: tuned.penalties,
-            lambda_names: tuned.lambda_names.clone(),
-            status: tuned.status,
-            method: tuned.method.clone(),
-            criterion: tuned.criterion.clone(),
-            command: command.into(),
-        },
-    };
+    let mut saved = SavedModel::new(tuned, schema.clone());
+    saved.model.coef = coef;
+    saved.about.command = command.into();
     files.add(model_name, &saved.to_bytes()?)?;
     files.publish()
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use bilevel::data::{
-    CsrMatrix, DenseMatrix, DesignMatrix, Element, EncodeOptions, Encoder, LabelMap, ReadOptions, Storage, Target, read,
+    CsrMatrix, Dataset, DenseMatrix, DesignMatrix, Element, EncodeOptions, LearnOptions, ReadOptions, Schema, Storage,
+    Target,
 };
 use bilevel::sample::{Purpose, Rng};
 
@@ -127,16 +128,14 @@ pub fn sparse(design: &DesignMatrix) -> DesignMatrix {
 
 /// A file of two classes, or of labels that are told apart by whether they are odd.
 pub fn file(path: &Path, labels: Option<&Path>, storage: Storage) -> bilevel::Result<Data> {
-    let options = ReadOptions { target_required: true, labels: labels.map(Into::into), ..Default::default() };
-    let table = read(path, &options)?;
-    let labels = table.labels.clone().expect("a target is required");
-    let target = LabelMap::learn(&labels, None, &table.origin)?.apply(&labels, &table.origin)?;
+    let read = ReadOptions { labels: labels.map(Into::into), ..Default::default() };
+    let encode = EncodeOptions { storage, ..Default::default() };
+    let Dataset { design, target, .. } =
+        Schema::learn(path, &LearnOptions { read, encode, ..Default::default() })?.data;
     let target = match target {
         Target::Classes { codes, .. } => codes.iter().map(|code| f64::from(code % 2)).collect(),
         Target::Values(values) => values.to_vec(),
     };
-    let encoder = Encoder::learn(&table, &EncodeOptions { storage, ..Default::default() })?;
-    let design = encoder.encode(table)?.design;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(Data { name: format!("{name} {} x {}", design.rows(), design.cols()), design, target })
 }

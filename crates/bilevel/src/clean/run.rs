@@ -92,7 +92,7 @@ pub(super) fn run(
                 work += fit(of_trusted, &lower, &[], &mut w, false, &signal).map_err(late)?;
             }
             let judging = monitor.as_ref().unwrap_or(&steering).full_value(&w);
-            (from_trusted(&problem, &w, judging, &known_classes(&steering), train), w)
+            (from_trusted(&problem, &w, judging, &known_classes(&steering), train)?, w)
         }
     };
     let weighted = lower.clone().reweighted(Reweighting::Sigmoid);
@@ -109,12 +109,11 @@ pub(super) fn run(
         .into_iter()
         .chain([(FitOf::WeightedRows, problem.model(&descent.w))]);
     let models: Vec<(FitOf, LinearModel)> = models.collect();
-    let fits = models.iter().map(|(of, model)| Fit {
-        of: *of,
-        trusted: model.metrics(trusted),
-        test: test.map(|test| model.metrics(test)),
+    let fits = models.iter().map(|(of, model)| {
+        let test = test.map(|test| model.metrics(test)).transpose()?;
+        Ok(Fit { of: *of, trusted: model.metrics(trusted)?, test })
     });
-    let fits = fits.collect();
+    let fits = fits.collect::<Result<_>>()?;
     let [_, (_, trusted_model), (_, model)] = <[_; 3]>::try_from(models).expect("three models");
     let factors = Reweighting::Sigmoid.factors(&descent.lambda);
     let (mut weights, mut learned) = (vec![0.0; train.rows()], vec![false; train.rows()]);
@@ -122,7 +121,7 @@ pub(super) fn run(
         let row = problem.row(position);
         (weights[row], learned[row]) = (*weight, true);
     }
-    let margins = model.margins_of(train);
+    let margins = model.margins(train)?;
     let y = target_numbers(train);
     let losses = row_losses(loss, &margins, &y);
     let mut suspicious: Vec<u32> = (0..train.rows() as u32).filter(|&row| learned[row as usize]).collect();
@@ -136,7 +135,7 @@ pub(super) fn run(
             Loss::Logistic | Loss::Softmax { .. } => losses.iter().map(|loss| (-loss).exp()).collect(),
             _ => Vec::new(),
         },
-        trusted_losses: row_losses(loss, &trusted_model.margins_of(train), &y),
+        trusted_losses: row_losses(loss, &trusted_model.margins(train)?, &y),
         model,
         trusted_model,
         weights,
@@ -302,13 +301,13 @@ fn too_late(error: Error, signal: &StopSignal) -> Error {
 
 /// Where weights begin in the eyes of the model of trusted rows with the parameters `w`, whose mean loss on those that judge it
 /// is `judged`, and that knows the classes `known`.
-fn from_trusted(problem: &GlmProblem, w: &[f64], judged: f64, known: &[bool], train: &Dataset) -> Vec<f64> {
+fn from_trusted(problem: &GlmProblem, w: &[f64], judged: f64, known: &[bool], train: &Dataset) -> Result<Vec<f64>> {
     let (model, y) = (problem.model(w), target_numbers(train));
-    let margins = model.margins_of(train);
+    let margins = model.margins(train)?;
     let losses = row_losses(model.loss, &margins, &y);
     let given = train.weights.as_deref();
     let loss = model.loss;
     let seen = Seen { loss, losses: &losses, margins: &margins, y: &y, given, known, trusted_loss: judged };
     let found = start::hyperparameters(&seen);
-    (0..problem.data().rows()).map(|position| found[problem.row(position)]).collect()
+    Ok((0..problem.data().rows()).map(|position| found[problem.row(position)]).collect())
 }

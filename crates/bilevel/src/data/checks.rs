@@ -28,6 +28,14 @@ impl Dataset {
                 Error::input(format!("the {name} data have no features")).remedy("keep one column beside the target")
             );
         }
+        self.check_parts(name)?;
+        if self.arrangement.is_none() { self.check_numbers(name) } else { Ok(()) }
+    }
+
+    /// Checks that all parts have the sizes of the features, that codes are known, and that weights are weights; messages call
+    /// the data `name`.
+    pub(super) fn check_parts(&self, name: &str) -> Result<()> {
+        let (rows, features) = (self.rows(), self.features());
         let arranged = self.arrangement.as_ref().map_or(rows, |arrangement| arrangement.numbers.len());
         let weights = self.weights.as_ref().map_or(rows, Vec::len);
         for (found, what, needed, of) in [
@@ -64,8 +72,7 @@ impl Dataset {
             ))
             .remedy("name all classes; their codes begin at 0"));
         }
-        self.check_weights(name)?;
-        if self.arrangement.is_none() { self.check_numbers(name) } else { Ok(()) }
+        self.check_weights(name)
     }
 
     /// Checks that `other`, which messages call `name`, has the features and the kind of target of these data.

@@ -9,6 +9,7 @@ use super::csr_row::Entries;
 use super::element::Element;
 use super::reorder::reorder;
 use super::row_ranges::RowPick;
+use crate::Error;
 use crate::simd::vectorize;
 
 /// An `n x p` matrix of which only the nonzero entries are stored, row after row with rising column index.
@@ -38,6 +39,16 @@ impl<T: Element> CsrMatrix<T> {
     /// When the offsets, indices and values do not describe an `n x cols` matrix with rising indices in each row.
     pub fn new(cols: usize, offsets: Vec<usize>, indices: Vec<u32>, values: Vec<T>) -> Self {
         Self::of_buffers(cols, offsets.into(), indices.into(), values.into()).unwrap_or_else(|wrong| panic!("{wrong}"))
+    }
+
+    /// The same of entries that may not describe a matrix.
+    ///
+    /// # Errors
+    /// Input, saying what is wrong, when the offsets, indices and values do not describe an `n x cols` matrix with rising indices
+    /// in each row.
+    pub fn try_new(cols: usize, offsets: Vec<usize>, indices: Vec<u32>, values: Vec<T>) -> crate::Result<Self> {
+        Self::of_buffers(cols, offsets.into(), indices.into(), values.into())
+            .map_err(|wrong| Error::input(format!("the entries are no matrix of compressed sparse rows: {wrong}")))
     }
 
     /// The same of numbers that may lie in a file or be lent.

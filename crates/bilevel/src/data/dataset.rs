@@ -7,8 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
 use super::design::DesignMatrix;
+use super::encode::measured_columns;
 use super::reorder::reorder;
 use super::standardize::Standardization;
+use crate::Result;
+
+/// What messages call data that are put together.
+const GIVEN: &str = "given";
 
 /// Rows of features with their target.
 #[derive(Debug, Clone)]
@@ -148,6 +153,65 @@ impl From<Dataset> for Cow<'_, Dataset> {
 }
 
 impl Dataset {
+    /// The rows of a matrix with their target. Features are called `x1`, `x2`, ..., each is a group of its own, and all rows
+    /// count the same.
+    ///
+    /// ```
+    /// use bilevel::data::{Dataset, DenseMatrix, Target};
+    ///
+    /// let features = DenseMatrix::try_new(3, 2, vec![0.5, 1.0, 0.7, 2.0, 0.1, 3.0])?;
+    /// let data = Dataset::new(features, Target::Values(vec![1.2, 1.9, 3.1].into()))?
+    ///     .with_feature_names(["width", "length"])?
+    ///     .with_weights(vec![1.0, 1.0, 2.0])?;
+    /// assert_eq!((data.rows(), data.features()), (3, 2));
+    /// # Ok::<(), bilevel::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Input, when there is not one target a row, or the code of a class has no name.
+    pub fn new(design: impl Into<DesignMatrix>, target: Target) -> Result<Self> {
+        let design = design.into();
+        let feature_names: Vec<String> = (1..=design.cols()).map(|j| format!("x{j}")).collect();
+        let measured = if design.is_sparse() { measured_columns(&design) } else { vec![true; design.cols()] };
+        let groups = Groups::singletons(&feature_names);
+        let data = Dataset { design, target, feature_names, groups, measured, arrangement: None, weights: None };
+        data.check_parts(GIVEN)?;
+        Ok(data)
+    }
+
+    /// The same with these names of the features, and of their groups where each is a group of its own.
+    ///
+    /// # Errors
+    /// Input, when there is not one name a feature.
+    pub fn with_feature_names<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Result<Self> {
+        self.feature_names = names.into_iter().map(Into::into).collect();
+        if self.groups.are_singletons() {
+            self.groups = Groups::singletons(&self.feature_names);
+        }
+        self.check_parts(GIVEN)?;
+        Ok(self)
+    }
+
+    /// The same with these groups of features.
+    ///
+    /// # Errors
+    /// Input, when there is not one group a feature, or a group has no name.
+    pub fn with_groups(mut self, groups: Groups) -> Result<Self> {
+        self.groups = groups;
+        self.check_parts(GIVEN)?;
+        Ok(self)
+    }
+
+    /// The same with [weights of the rows](Dataset::weights).
+    ///
+    /// # Errors
+    /// Input, when there is not one weight a row, a weight is negative or no number, or all are zero.
+    pub fn with_weights(mut self, weights: Vec<f64>) -> Result<Self> {
+        self.weights = Some(weights);
+        self.check_parts(GIVEN)?;
+        Ok(self)
+    }
+
     /// Number of rows `n`.
     pub fn rows(&self) -> usize {
         self.design.rows()

@@ -7,6 +7,7 @@ use std::array;
 use std::ops::Range;
 
 use crate::simd::vectorize;
+use crate::{Error, Result};
 use faer::linalg::matmul::{matmul, triangular};
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
@@ -52,6 +53,18 @@ impl<T: Element> DenseMatrix<T> {
     pub fn new(rows: usize, cols: usize, values: Vec<T>) -> Self {
         assert_eq!(values.len(), rows * cols, "a {rows} x {cols} matrix needs {} values", rows * cols);
         DenseMatrix { rows, cols, values: values.into() }
+    }
+
+    /// The same of numbers that may not be as many as they should.
+    ///
+    /// # Errors
+    /// Input, when the number of values is not `rows * cols`.
+    pub fn try_new(rows: usize, cols: usize, values: Vec<T>) -> Result<Self> {
+        match rows.checked_mul(cols) == Some(values.len()) {
+            true => Ok(Self::new(rows, cols, values)),
+            false => Err(Error::input(format!("there are {} values for a {rows} x {cols} matrix", values.len()))
+                .remedy("give all entries, row after row")),
+        }
     }
 
     /// The same of numbers that may lie in a file or be lent.

@@ -50,6 +50,23 @@ pub enum DesignMatrix {
     CsrF64(CsrMatrix<f64>),
 }
 
+macro_rules! from_matrix {
+    ($($matrix:ty => $variant:ident),*) => {$(
+        impl From<$matrix> for DesignMatrix {
+            fn from(matrix: $matrix) -> Self {
+                DesignMatrix::$variant(matrix)
+            }
+        }
+    )*};
+}
+
+from_matrix! {
+    DenseMatrix<f32> => DenseF32,
+    DenseMatrix<f64> => DenseF64,
+    CsrMatrix<f32> => CsrF32,
+    CsrMatrix<f64> => CsrF64
+}
+
 macro_rules! each {
     ($self:expr, $matrix:ident => $body:expr) => {
         match $self {

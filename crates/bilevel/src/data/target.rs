@@ -60,7 +60,7 @@ pub struct LabelMap {
 }
 
 /// What to say of a label that was to get another name and that no row has.
-pub(crate) fn absent_label(label: &str) -> Error {
+pub(super) fn absent_label(label: &str) -> Error {
     Error::input(format!("no row has the label '{label}' that --classes names"))
         .remedy("bilevel inspect lists the labels")
 }

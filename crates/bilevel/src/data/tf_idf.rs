@@ -114,21 +114,11 @@ mod tests {
     fn rare_words_weigh_more_and_rows_have_unit_length() {
         // Counts: [3 1 0 1], [0 1 2 1], [0 0 1 1], [1 0 0 1]; the last word is everywhere.
         let (offsets, indices) = (vec![0, 3, 6, 8, 10], vec![0, 1, 3, 1, 2, 3, 2, 3, 0, 3]);
-        let design =
-            DesignMatrix::CsrF64(CsrMatrix::new(4, offsets, indices, vec![3., 1., 1., 1., 2., 1., 1., 1., 1., 1.]));
-        let weights = TfIdf::learn(&design, 2).unwrap();
+        let counts = CsrMatrix::new(4, offsets, indices, vec![3., 1., 1., 1., 2., 1., 1., 1., 1., 1.]);
+        let data = Dataset::new(counts, Target::Values(vec![0.0; 4].into())).unwrap();
+        let data = data.with_feature_names(["a", "b", "c", "d"]).unwrap();
+        let weights = TfIdf::learn(&data.design, 2).unwrap();
         assert_eq!(weights.features(), 3);
-        let names: Vec<String> = "abcd".chars().map(String::from).collect();
-        let (groups, measured) = (Groups::singletons(&names), vec![false; 4]);
-        let data = Dataset {
-            design,
-            target: Target::Values(vec![0.0; 4].into()),
-            feature_names: names,
-            groups,
-            measured,
-            arrangement: None,
-            weights: None,
-        };
         let found = weights.apply(&data).unwrap();
         assert_eq!(found.feature_names, ["a", "b", "c"]);
         let DesignMatrix::CsrF64(matrix) = &found.design else { panic!("sparse stays sparse") };

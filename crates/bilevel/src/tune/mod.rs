@@ -2,6 +2,28 @@
 //!
 //! The only floor that makes choices for the user: which loss, which criterion, which method, how many
 //! hyperparameters. Each choice is an option with a stated default, and everything that was tried is in the result.
+//!
+//! From a file to predictions:
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use bilevel::data::{LearnOptions, Learned, ReadOptions, Schema};
+//! use bilevel::observer::Silent;
+//! use bilevel::tune::{SavedModel, TuneOptions, tune};
+//!
+//! let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data"));
+//! let Learned { schema, data, .. } = Schema::learn(&folder.join("heart_scale.gz"), &LearnOptions::default())?;
+//! let tuned = tune(data, None, None, &TuneOptions::default(), &mut Silent)?;
+//! let path = std::env::temp_dir().join(format!("heart-{}.model", std::process::id()));
+//! SavedModel::new(&tuned, schema).write(&path)?;
+//!
+//! let saved = SavedModel::read(&path)?;
+//! let probabilities = saved.predict_file(&folder.join("heart_scale.gz"), &ReadOptions::default())?;
+//! assert_eq!(probabilities.len(), 270);
+//! # std::fs::remove_file(&path).unwrap();
+//! # Ok::<(), bilevel::Error>(())
+//! ```
 
 use std::borrow::Cow;
 
@@ -35,7 +57,6 @@ mod precise;
 mod prior;
 mod problem;
 mod refit;
-mod relabel;
 mod relevance;
 mod run;
 mod sampled_fold;
@@ -60,7 +81,6 @@ pub use options::{Criterion, Limits, LossChoice, Method, Penalties, TuneOptions}
 pub use outcome::{Candidate, CandidateRole, Law, TraceRow, Tuned};
 pub use precise::{HypergradientOptions, PreciseMethod};
 pub use problem::GlmProblem;
-pub use relabel::Relabel;
 pub use summary::Summary;
 
 /// Tunes the hyperparameters of a linear model on `train` and fits it on all rows.

@@ -6,6 +6,7 @@ use super::diagnostics::Diagnostics;
 use super::metrics::Metrics;
 use crate::data::{Buffer, Dataset, DesignMatrix, Pass, RowRanges, Standardization, Target};
 use crate::problems::glm::Loss;
+use crate::{Error, Result};
 
 /// Weights, intercepts and the loss they were fitted with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,48 +38,85 @@ impl LinearModel {
         LinearModel { loss, features, outputs, coef, intercept }
     }
 
-    /// `x_i^T W + b` for each row, `C` numbers a row.
+    /// The margins `x_i^T W + b`, `C` numbers a row, also of rows that were standardized when they were written to a mapped
+    /// file.
     ///
-    /// # Panics
-    /// When the matrix does not have `p` columns.
-    pub fn margins(&self, design: &DesignMatrix) -> Vec<f64> {
-        assert_eq!(design.cols(), self.features, "the matrix must have the features of the model");
-        Pass::new(design, &RowRanges::all(design.rows())).all_margins(&self.coef, &self.intercept)
-    }
-
-    /// The same for rows that may have been standardized when they were written to a mapped file.
-    ///
-    /// # Panics
-    /// When the data do not have `p` features.
-    pub fn margins_of(&self, data: &Dataset) -> Vec<f64> {
+    /// # Errors
+    /// Input, when the data do not have `p` features.
+    pub fn margins(&self, data: &Dataset) -> Result<Vec<f64>> {
         match data.arrangement.as_ref().and_then(|arrangement| arrangement.standardization.as_ref()) {
-            None => self.margins(&data.design),
+            None => self.margins_of(&data.design),
             Some(standardization) => {
+                self.check_features(&data.design)?;
                 let mut model = self.clone();
                 standardization.unfold(&mut model.coef, &mut model.intercept);
-                model.margins(&data.design)
+                model.margins_of(&data.design)
+            }
+        }
+    }
+
+    /// The same of features in the units of the model.
+    pub(super) fn margins_of(&self, design: &DesignMatrix) -> Result<Vec<f64>> {
+        self.check_features(design)?;
+        Ok(Pass::new(design, &RowRanges::all(design.rows())).all_margins(&self.coef, &self.intercept))
+    }
+
+    fn check_features(&self, design: &DesignMatrix) -> Result<()> {
+        match (design.cols(), self.features) {
+            (found, needed) if found == needed => Ok(()),
+            (found, needed) => {
+                Err(Error::input(format!("the data have {found} features, and the model weighs {needed}"))
+                    .remedy("encode them as the training data were encoded"))
             }
         }
     }
 
     /// Predictions on the scale of the target, `C` a row: class probabilities (for one margin the probability of
     /// class 1; the hinge has none and gives its margin), means, or rates.
-    pub fn predict(&self, design: &DesignMatrix) -> Vec<f64> {
-        let mut margins = self.margins(design);
+    ///
+    /// # Errors
+    /// Those of [`LinearModel::margins`].
+    pub fn predict(&self, data: &Dataset) -> Result<Vec<f64>> {
+        let mut margins = self.margins(data)?;
         self.loss.predict(&mut margins);
-        margins
+        Ok(margins)
     }
 
     /// Predictions set against the target of `data`; `rows_are` names the rows.
-    pub fn diagnostics(&self, data: &Dataset, rows_are: impl Into<String>) -> Diagnostics {
-        let (margins, y) = (self.margins_of(data), target_numbers(data));
-        Diagnostics::using_up(self.loss, margins, &y, data.weights.as_deref(), rows_are)
+    ///
+    /// # Errors
+    /// Input, when the data do not have the features of the model, or not its classes.
+    pub fn diagnostics(&self, data: &Dataset, rows_are: impl Into<String>) -> Result<Diagnostics> {
+        let (margins, y) = (self.margins(data)?, self.numbers_of(data)?);
+        Ok(Diagnostics::using_up(self.loss, margins, &y, data.weights.as_deref(), rows_are))
     }
 
     /// How well the model predicts the target of `data`.
-    pub fn metrics(&self, data: &Dataset) -> Metrics {
-        let (mut margins, y) = (self.margins_of(data), target_numbers(data));
-        Metrics::using_up(self.loss, &mut margins, &y, data.weights.as_deref())
+    ///
+    /// # Errors
+    /// Those of [`LinearModel::diagnostics`].
+    pub fn metrics(&self, data: &Dataset) -> Result<Metrics> {
+        let (mut margins, y) = (self.margins(data)?, self.numbers_of(data)?);
+        Ok(Metrics::using_up(self.loss, &mut margins, &y, data.weights.as_deref()))
+    }
+
+    /// The target as numbers, where it is of the kind that the model predicts.
+    fn numbers_of(&self, data: &Dataset) -> Result<Buffer<f64>> {
+        let classes = match &data.target {
+            Target::Classes { names, .. } => names.len(),
+            Target::Values(_) => 0,
+        };
+        let predicted = if self.loss.is_classifier() { self.outputs.max(2) } else { 0 };
+        if classes != predicted {
+            let target = |classes: usize| if classes == 0 { "numbers".into() } else { format!("{classes} classes") };
+            return Err(Error::input(format!(
+                "the target of the data is {}, and the model predicts {}",
+                target(classes),
+                target(predicted)
+            ))
+            .remedy("give data with the target of the training data"));
+        }
+        Ok(target_numbers(data))
     }
 }
 

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use super::ending::Ending;
 use super::model::LinearModel;
 use super::options::Penalties;
-use super::relabel::Relabel;
-use crate::data::{Encoder, Groups, LabelMap};
+use super::outcome::Tuned;
+use crate::data::{Origin, ReadOptions, Schema};
 use crate::problems::glm::Loss;
 use crate::{Error, Result};
 
@@ -43,16 +43,9 @@ pub struct SavedModel {
 /// Where a model came from and how it is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct About {
-    /// From tables to features.
-    pub encoder: Encoder,
-    /// From labels to targets.
-    pub labels: LabelMap,
-    /// New names of labels, applied before.
-    pub relabel: Relabel,
-    /// Name or number of the target column of the training file, where it had one.
-    pub target_name: Option<String>,
-    /// Groups of the features.
-    pub groups: Groups,
+    /// From files to data sets.
+    #[serde(flatten)]
+    pub schema: Schema,
     /// Kind of penalty.
     pub penalties: Penalties,
     /// Name of each hyperparameter.
@@ -78,6 +71,23 @@ struct Text<'a> {
 }
 
 impl SavedModel {
+    /// The tuned model, whose training rows were read by `schema`.
+    pub fn new(tuned: &Tuned, schema: Schema) -> Self {
+        SavedModel {
+            model: tuned.model.clone(),
+            lambda: tuned.lambda.clone(),
+            about: About {
+                schema,
+                penalties: tuned.penalties,
+                lambda_names: tuned.lambda_names.clone(),
+                status: tuned.status,
+                method: tuned.method.clone(),
+                criterion: tuned.criterion.clone(),
+                command: String::new(),
+            },
+        }
+    }
+
     /// The contents of the file.
     ///
     /// # Errors
@@ -139,9 +149,9 @@ impl SavedModel {
         let (intercept, lambda) = (take(outputs)?, take(hyperparameters)?);
         let about = about.into_owned();
         let fits = outputs == loss.outputs()
-            && about.encoder.features() == features
-            && about.groups.of_feature.len() == features
-            && (!loss.is_classifier() || about.labels.names().len() == outputs.max(2));
+            && about.schema.encoder.features() == features
+            && about.schema.groups.of_feature.len() == features
+            && (!loss.is_classifier() || about.schema.labels.names().len() == outputs.max(2));
         if !fits || numbers.next().is_some() {
             return Err(damaged());
         }
@@ -156,6 +166,34 @@ impl SavedModel {
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| Error::io(path, &error))?;
         Self::from_bytes(&bytes).map_err(|error| error.in_file(path))
+    }
+
+    /// Writes the model file `path`.
+    ///
+    /// # Errors
+    /// Those of [`SavedModel::to_bytes`], or when the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        std::fs::write(path, self.to_bytes()?).map_err(|error| Error::io(path, &error))
+    }
+
+    /// The margins of the rows in the file `path`, as [`LinearModel::margins`] gives them, and where the rows stand. The file
+    /// needs no target.
+    ///
+    /// # Errors
+    /// Those of [`Schema::read_features`].
+    pub fn margins_in_file(&self, path: &Path, options: &ReadOptions) -> Result<(Vec<f64>, Origin)> {
+        let encoded = self.about.schema.read_features(path, options)?;
+        Ok((self.model.margins_of(&encoded.design)?, encoded.origin))
+    }
+
+    /// Predictions for the rows in the file `path`, as [`LinearModel::predict`] gives them. The file needs no target.
+    ///
+    /// # Errors
+    /// Those of [`Schema::read_features`].
+    pub fn predict_file(&self, path: &Path, options: &ReadOptions) -> Result<Vec<f64>> {
+        let (mut margins, _) = self.margins_in_file(path, options)?;
+        self.model.loss.predict(&mut margins);
+        Ok(margins)
     }
 }
 
@@ -182,7 +220,9 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Column, ColumnData, Contents, EncodeOptions, Format, Labels, Origin, Table};
+    use crate::data::{
+        Column, ColumnData, Contents, EncodeOptions, Encoder, Format, LabelMap, Labels, Origin, Relabel, Table,
+    };
     use proptest::prelude::*;
 
     fn saved() -> SavedModel {
@@ -216,11 +256,13 @@ mod tests {
             },
             lambda: vec![-2.5, 0.1 + 0.2],
             about: About {
-                groups: encoder.groups(),
-                encoder,
-                labels: LabelMap::learn(&labels, None, &table.origin).unwrap(),
-                relabel: Relabel::parse(&["yes=1,2", "no=*"]).unwrap(),
-                target_name: Some("late".into()),
+                schema: Schema {
+                    groups: encoder.groups(),
+                    encoder,
+                    labels: LabelMap::learn(&labels, None, &table.origin).unwrap(),
+                    relabel: Relabel::parse(&["yes=1,2", "no=*"]).unwrap(),
+                    target_name: Some("late".into()),
+                },
                 penalties: Penalties::PerGroup,
                 lambda_names: vec!["age".into(), "town".into()],
                 status: Ending::Converged,
@@ -237,6 +279,15 @@ mod tests {
         let bytes = saved.to_bytes().unwrap();
         assert_eq!(SavedModel::from_bytes(&bytes).unwrap(), saved);
         assert_eq!(saved.clone().to_bytes().unwrap(), bytes);
+    }
+
+    /// Files that were written before must be read, and programs of others read this text.
+    #[test]
+    fn the_text_names_the_parts_of_the_schema_side_by_side() {
+        let about = serde_json::to_string(&saved().about).unwrap();
+        let names = ["encoder", "labels", "relabel", "target_name", "groups", "penalties", "lambda_names"];
+        let places = names.map(|name| about.find(&format!("\"{name}\":")).unwrap());
+        assert!(places[0] == 1 && places.is_sorted(), "{about}");
     }
 
     #[test]

@@ -64,24 +64,16 @@ impl GlmProblem {
     /// [flag](Observer::stop_flag) is looked at before the first samples are drawn, too. See [`PreciseSid::estimate`].
     ///
     /// ```
-    /// # use bilevel::data::{Dataset, DenseMatrix, DesignMatrix, Groups, Target};
+    /// use bilevel::data::{Dataset, DenseMatrix, Target};
     /// use bilevel::hypergradient::Precision;
     /// use bilevel::observer::Silent;
     /// use bilevel::tune::{GlmProblem, HypergradientOptions, TuneOptions};
     ///
-    /// # let x: Vec<f64> = (0..1000).map(|k| (f64::from(k) * 1.618).sin()).collect();
-    /// # let y: Vec<f64> = (0..500).map(|i| x[2 * i] + (i as f64 * 0.7).cos()).collect();
-    /// # let names = vec!["a".to_string(), "b".to_string()];
-    /// # let data = Dataset {
-    /// #     design: DesignMatrix::DenseF64(DenseMatrix::new(500, 2, x)),
-    /// #     target: Target::Values(y.into()),
-    /// #     groups: Groups::singletons(&names),
-    /// #     feature_names: names,
-    /// #     measured: vec![true; 2],
-    /// #     arrangement: None,
-    /// #     weights: None,
-    /// # };
-    /// // `data` is a `Dataset`; a part of its rows is held out.
+    /// // 500 rows of two features, row after row.
+    /// let x: Vec<f64> = (0..1000).map(|k| (f64::from(k) * 1.618).sin()).collect();
+    /// let y: Vec<f64> = (0..500).map(|i| x[2 * i] + (i as f64 * 0.7).cos()).collect();
+    /// let data = Dataset::new(DenseMatrix::try_new(500, 2, x)?, Target::Values(y.into()))?;
+    /// // A part of the rows is held out.
     /// let problem = GlmProblem::new(data, None, &TuneOptions::default())?;
     /// // The logarithm of the one penalty that all features share.
     /// let lambda = [0.1_f64.ln()];

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use bilevel::data::{
-    CsrMatrix, DenseMatrix, DesignMatrix, Element, EncodeOptions, Encoder, LabelMap, Precision, ReadOptions, RowRanges,
-    Standardization, Storage, Target, read,
+    CsrMatrix, Dataset, DenseMatrix, DesignMatrix, Element, EncodeOptions, LearnOptions, RowRanges, Schema,
+    Standardization, Storage, Target,
 };
 use bilevel::problems::glm::{EmpiricalRisk, Loss, Penalty, Weighting};
 use bilevel::sample::{Purpose, Rng};
@@ -146,11 +146,10 @@ impl Bundled {
     /// Reads `name` of the bundled data; at most `rows` rows of it, standardised, in double precision.
     pub fn read(name: &str, rows: usize) -> Self {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../data").join(name);
-        let table = read(&path, &ReadOptions::default()).unwrap();
-        let given = table.labels.as_ref().unwrap();
-        let target = LabelMap::learn(given, None, &table.origin).unwrap().apply(given, &table.origin).unwrap();
-        let options = EncodeOptions { storage: Storage::Dense, precision: Precision::F64, ..EncodeOptions::default() };
-        let design = Encoder::learn(&table, &options).unwrap().encode(table).unwrap().design;
+        let encode = EncodeOptions { storage: Storage::Dense, ..EncodeOptions::default() };
+        let learned = Schema::learn(&path, &LearnOptions { encode, ..LearnOptions::default() }).unwrap();
+        let Dataset { design, target, .. } = learned.data;
+        let design = design.widened();
         let mut order: Vec<u32> = (0..design.rows() as u32).collect();
         Rng::stream(0, Purpose::Split, 0).shuffle(&mut order);
         order.truncate(rows);

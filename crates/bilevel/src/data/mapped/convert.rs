@@ -8,7 +8,7 @@
 //! beyond some gigabytes, of which there are at most 256), beside categories and labels in files of their own.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 
@@ -24,38 +24,27 @@ use crate::data::label_counts::LabelCounts;
 use crate::data::learn::EncoderLearner;
 use crate::data::piece::Template;
 use crate::data::read::{BlockVisitor, Blocks, Format, ReadOptions};
+use crate::data::relabel::Relabel;
 use crate::data::row_ranges::RowRanges;
+use crate::data::schema::{LearnOptions, Schema};
 use crate::data::standardize::Standardization;
 use crate::data::table::{ColumnData, Contents, Labels, Table};
-use crate::data::target::{LabelMap, TargetKind, absent_label, check_present};
+use crate::data::target::{LabelMap, absent_label, check_present};
 use crate::{Error, Result};
 
 /// How to convert.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct ConvertOptions<'a> {
-    /// How the file is read.
-    pub read: ReadOptions,
-    /// How its rows are encoded.
-    pub encode: EncodeOptions,
-    /// What the target is, where it shall not be found out.
-    pub kind: Option<TargetKind>,
-    /// The class whose probability is modelled, of two.
-    pub positive: Option<String>,
-    /// New names of labels.
-    pub relabel: &'a (dyn Fn(Labels) -> Labels + Sync),
-    /// Labels that some row should have, as [`ConvertOptions::relabel`] names them, and none of these has.
-    pub absent: &'a (dyn Fn(&Labels) -> Vec<String> + Sync),
-    /// The same as text, for the header.
-    pub definitions: Vec<String>,
-    /// Groups of features.
-    pub groups: Option<PathBuf>,
+    /// How the file is read, and what is learned from it.
+    pub learn: LearnOptions,
     /// Bring features to one scale.
     pub standardize: bool,
     /// Whether there will be an intercept, which makes shifts good.
     pub intercept: bool,
     /// Seed of the order of the rows.
     pub seed: u64,
-    /// Encode, number the classes and standardize as it was done for another file.
+    /// Encode, label, group and standardize as it was done for another file; of [`ConvertOptions::learn`] only how to read
+    /// says something then.
     pub like: Option<&'a Header>,
     /// Name of the program, for the header.
     pub program: String,
@@ -82,11 +71,15 @@ pub type Watch<'a> = dyn FnMut(Stage, u64, u64) -> ControlFlow<()> + 'a;
 /// interrupted.
 pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch: &mut Watch<'_>) -> Result<Header> {
     let io = |error: std::io::Error| Error::io(output, &error);
-    let blocks = Blocks::open(input, &options.read)?;
+    let schema = options.like.map(Header::schema).transpose()?;
+    let read = read_options(options, schema.as_ref());
+    let blocks = Blocks::open(input, &read)?;
     // Numbers take about twice the bytes of their text.
     let buckets = Buckets::create(output, 2 * blocks.size(), options.seed).map_err(io)?;
     let features = Features::new(options);
-    let mut scatter = Scatter { options, output, buckets, features, found: None, absent: None, rows: 0, watch };
+    let relabel = schema.as_ref().map_or(&options.learn.relabel, |schema| &schema.relabel);
+    let mut scatter =
+        Scatter { options, relabel, output, buckets, features, found: None, absent: None, rows: 0, watch };
     blocks.visit(&mut scatter)?;
     let Scatter { mut buckets, features, found, absent, rows, .. } = scatter;
     buckets.flush().map_err(io)?;
@@ -99,8 +92,8 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch:
         Features::Known { like, entries } => (like.encoder.clone(), entries, like.labels.clone()),
         Features::Learned { learner, .. } => {
             let (learned, entries) = learner.finish(input)?;
-            let map = LabelMap::learn_counts(&found.labels, options.kind, &crate::data::Origin::new(input))?;
-            let map = match &options.positive {
+            let map = LabelMap::learn_counts(&found.labels, options.learn.kind, &crate::data::Origin::new(input))?;
+            let map = match &options.learn.positive {
                 Some(positive) => map.with_positive(positive).map_err(in_file)?,
                 None => map,
             };
@@ -115,9 +108,9 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch:
         entries,
         classes: labels.names().len(),
     };
-    let groups = match (&options.groups, options.like) {
-        (Some(path), _) => Some(Groups::read(path, &encoder.feature_names(), &encoder.groups())?),
-        (None, Some(like)) => like.groups.clone(),
+    let groups = match (options.like, &options.learn.groups) {
+        (Some(like), _) => like.groups.clone(),
+        (None, Some(path)) => Some(Groups::read(path, &encoder.feature_names(), &encoder.groups())?),
         (None, None) => None,
     };
     let mut writer = RowsWriter::create(output, shape)?;
@@ -162,10 +155,24 @@ pub fn convert(input: &Path, output: &Path, options: &ConvertOptions<'_>, watch:
             format: found.format.to_string(),
             target_name: found.target_name,
             named: (found.format == Format::Delimited).then_some(found.named),
-            relabel: options.definitions.clone(),
+            relabel: relabel.definitions(),
             program: options.program.clone(),
         },
     })
+}
+
+/// How to read the file: as the one that is followed, which has the `schema`, unless told otherwise.
+fn read_options(options: &ConvertOptions<'_>, schema: Option<&Schema>) -> ReadOptions {
+    let read = options.learn.read.clone();
+    match schema {
+        None => ReadOptions { precision: options.learn.encode.precision, ..read },
+        Some(schema) => ReadOptions {
+            precision: schema.encoder.precision(),
+            target: read.target.or_else(|| schema.target_name.clone().filter(|_| read.labels.is_none())),
+            known: read.known.or_else(|| schema.encoder.known_columns()),
+            ..read
+        },
+    }
 }
 
 /// The standardization of all rows, which keeps the values of features that are constant and will be stored as 0.
@@ -212,6 +219,7 @@ fn empty(encoder: &Encoder) -> DesignMatrix {
 /// The first pass.
 struct Scatter<'a, 'w> {
     options: &'a ConvertOptions<'a>,
+    relabel: &'a Relabel,
     output: &'a Path,
     buckets: Buckets,
     features: Features<'a>,
@@ -242,7 +250,9 @@ enum Features<'a> {
 impl<'a> Features<'a> {
     fn new(options: &ConvertOptions<'a>) -> Self {
         match options.like {
-            None => Features::Learned { learner: EncoderLearner::new(&options.encode), encode: options.encode },
+            None => {
+                Features::Learned { learner: EncoderLearner::new(&options.learn.encode), encode: options.learn.encode }
+            }
             Some(like) => Features::Known { like, entries: 0 },
         }
     }
@@ -279,12 +289,13 @@ impl BlockVisitor for Scatter<'_, '_> {
                 .in_file(table.origin.path())
                 .remedy("name it with --target, or give --labels FILE")
         })?;
-        let absent = (self.options.absent)(&labels);
+        // Rows that follow another file may lack some.
+        let absent = if self.options.like.is_some() { Vec::new() } else { self.relabel.absent(&labels) };
         match &mut self.absent {
             Some(known) => known.retain(|label| absent.contains(label)),
             None => self.absent = Some(absent),
         }
-        let labels = (self.options.relabel)(labels);
+        let labels = self.relabel.apply(labels);
         check_present(&labels, &table.origin)?;
         self.features.add(&table, &labels)?;
         let counts = LabelCounts::of(&labels);

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::data::dataset::Groups;
 use crate::data::encode::Encoder;
+use crate::data::relabel::Relabel;
+use crate::data::schema::Schema;
 use crate::data::standardize::Standardization;
 use crate::data::target::LabelMap;
 
@@ -119,6 +122,20 @@ impl Header {
     /// Groups of the features.
     pub fn groups(&self) -> Groups {
         self.groups.clone().unwrap_or_else(|| self.encoder.groups())
+    }
+
+    /// What the file says of other files.
+    ///
+    /// # Errors
+    /// Input, when the new names of labels have another form than they should.
+    pub fn schema(&self) -> Result<Schema> {
+        Ok(Schema {
+            encoder: self.encoder.clone(),
+            labels: self.labels.clone(),
+            relabel: Relabel::parse(&self.provenance.relabel)?,
+            target_name: self.provenance.target_name.clone(),
+            groups: self.groups(),
+        })
     }
 
     /// What is wrong with lengths and names, if anything.

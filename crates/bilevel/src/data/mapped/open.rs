@@ -17,6 +17,7 @@ use crate::data::dataset::{Arrangement, Dataset, Target};
 use crate::data::dense::DenseMatrix;
 use crate::data::design::DesignMatrix;
 use crate::data::element::Element;
+use crate::data::schema::Schema;
 use crate::data::target::TargetKind;
 use crate::{Error, Result};
 
@@ -236,6 +237,21 @@ impl MappedRows {
             }),
             weights: None,
         })
+    }
+
+    /// The rows, in the groups of `schema`, as which they must be encoded and labelled.
+    ///
+    /// # Errors
+    /// Those of [`MappedRows::dataset`]; input, when the rows are encoded or labelled in another way.
+    pub fn dataset_like(&self, schema: &Schema) -> Result<Dataset> {
+        let fault = match () {
+            () if self.header.encoder != schema.encoder => "features are encoded in another way",
+            () if self.header.labels != schema.labels => "target is understood in another way",
+            () => return Ok(Dataset { groups: schema.groups.clone(), ..self.dataset()? }),
+        };
+        Err(Error::input(format!("its {fault} than those of the training data"))
+            .in_file(&self.path)
+            .remedy("give the file it was converted from, or convert that with --like the training file"))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Labels, MISSING, absent_label};
+use super::table::{Labels, MISSING};
+use super::target::absent_label;
 use crate::{Error, Result};
 
 /// Stands for all labels that no class names.
