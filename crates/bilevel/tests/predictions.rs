@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use bilevel::data::mapped::{ConvertOptions, MappedRows, convert};
 use bilevel::data::{Dataset, LearnOptions, Learned, ReadOptions, Relabel, Schema, Target};
-use bilevel::problems::glm::Loss;
 use bilevel::observer::Silent;
+use bilevel::problems::glm::Loss;
 use bilevel::tune::{LinearModel, SavedModel, TuneOptions, tune};
 use common::Scratch;
 

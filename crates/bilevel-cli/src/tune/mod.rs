@@ -7,9 +7,7 @@ use std::process::ExitCode;
 
 use bilevel::Result;
 use bilevel::data::{Schema, TargetKind};
-use bilevel::tune::{
-    Ending, SavedModel, StrongWeight, Summary, Tuned, feature_deviations, strongest_weights,
-};
+use bilevel::tune::{Ending, SavedModel, StrongWeight, Summary, Tuned, feature_deviations, strongest_weights};
 
 pub use args::TuneArgs;
 
