@@ -91,3 +91,8 @@ pub mod vector;
 pub mod work;
 
 pub use error::{Error, Result};
+
+/// The programs of the guide, so that they are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rust.md")]
+pub struct Guide;
