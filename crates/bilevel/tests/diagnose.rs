@@ -6,6 +6,7 @@ use bilevel::diagnose::{
     Check, Contraction, NoiseEstimate, SampledCurvature, Taylor, Unbiased, ensure, lanczos, loss_constants,
 };
 use bilevel::lower::{Curved, Dims, GradientMap, StochasticLoss, StochasticMap};
+use bilevel::problems::closures::RowLoss;
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::target::Target;
@@ -228,7 +229,7 @@ fn the_curvature_of_samples_is_that_of_the_steepest() {
         largest(&sample)
     };
     let steepest = (4..12).map(&mut of).fold(0.0, f64::max);
-    let looked = SampledCurvature { batch: Batch::Rows(3), samples: 4..12, products: W.len(), seed };
+    let looked = SampledCurvature { samples: 4..12, products: W.len(), ..SampledCurvature::new(Batch::Rows(3), seed) };
     let (found, work) = looked.of_loss(&problem, &W, &LAMBDA).unwrap();
     assert!((found - steepest).abs() < 1e-9 * steepest, "{found}, not {steepest}");
     assert_eq!((work.rows, work.hessian_products), (8 * 5 * 3, 8 * 5 * 3));
@@ -240,6 +241,30 @@ fn the_curvature_of_samples_is_that_of_the_steepest() {
     let (found, work) = all.of_loss(&problem, &W, &LAMBDA).unwrap();
     assert!((found - largest(&Sample::Full)).abs() < 1e-9 * found);
     assert_eq!(work.rows, 5 * 40);
+}
+
+#[test]
+fn the_longest_step_keeps_a_margin_to_the_steepest_sample() {
+    let (problem, seed) = (quadratic(), 7);
+    let samples = SampledCurvature { margin: 1.5, ..SampledCurvature::new(Batch::Rows(3), seed) };
+    let (largest, once) = samples.of_loss(&problem, &W, &LAMBDA).unwrap();
+    let (step, twice) = samples.longest_step_of_loss(&problem, &[&W, &W], &LAMBDA).unwrap();
+    assert_eq!((step, twice.rows), (1.0 / (1.5 * largest), 2 * once.rows));
+    // The same of a map, whose steps are at most 1.
+    for map_step in [1.0, 1e-3] {
+        let map = GradientMap { loss: &problem, map_step };
+        let (relative, _) = samples.longest_step_of_map(&map, &[&W], &LAMBDA).unwrap();
+        assert!((relative - (step / map_step).min(1.0)).abs() < 1e-9, "{relative} of {map_step}, not {step}");
+    }
+    let flat = RowLoss::builder(Dims { w: 1, lambda: 1 }, 5)
+        .value(|_, w, _| w[0])
+        .gradient(|_, _, _, out| out[0] = 1.0)
+        .hessian_product(|_, _, _, _, out| out[0] = 0.0)
+        .cross_product(|_, _, _, _, out| out[0] = 0.0)
+        .build()
+        .unwrap();
+    let error = samples.longest_step_of_loss(&flat, &[&[0.0]], &[0.0]).unwrap_err();
+    assert!(error.is_numeric() && error.to_string().contains("convex"), "{error}");
 }
 
 #[test]

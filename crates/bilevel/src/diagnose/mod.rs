@@ -19,7 +19,7 @@ mod unbiased;
 
 pub use bounds::ProblemConstants;
 pub use check::{Check, ensure};
-pub use constants::{LossConstants, loss_constants};
+pub use constants::{LossConstants, best_gradient_step, loss_constants};
 pub use contraction::{Contraction, describe_direction};
 pub use error_bound::{ErrorBound, StepPlan};
 pub use glm_bounds::{GlmBallOptions, GlmBounds};
