@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 
 use bilevel::diagnose::{
-    Check, Contraction, NoiseEstimate, SampledCurvature, Taylor, Unbiased, ensure, lanczos, loss_constants,
+    Check, Contraction, GradientStep, NoiseEstimate, SampledCurvature, Taylor, Unbiased, ensure, lanczos,
+    loss_constants,
 };
 use bilevel::lower::{Curved, Dims, GradientMap, StochasticLoss, StochasticMap};
 use bilevel::problems::closures::RowLoss;
@@ -265,6 +266,35 @@ fn the_longest_step_keeps_a_margin_to_the_steepest_sample() {
         .unwrap();
     let error = samples.longest_step_of_loss(&flat, &[&[0.0]], &[0.0]).unwrap_err();
     assert!(error.is_numeric() && error.to_string().contains("convex"), "{error}");
+}
+
+#[test]
+fn a_gradient_step_is_measured_with_its_contraction() {
+    let problem = quadratic();
+    let (mu, l) = problem.curvature_bounds(&LAMBDA);
+    let step = GradientStep::measured(&problem, &W, &LAMBDA, Batch::All, 1).unwrap();
+    assert!((step.map_step * l - 1.0 / 1.02).abs() < 1e-9, "{step:?} with L = {l}");
+    let q = step.contraction.unwrap();
+    assert!((q - (1.0 - step.map_step * mu)).abs() < 1e-9, "{step:?} with mu = {mu}");
+    let Contraction { q: of_map, .. } = Contraction::of(&step.map(&problem), &W, &LAMBDA, 50, 2).unwrap();
+    assert!((of_map - q).abs() < 1e-6, "{of_map} against {step:?}");
+    // Minibatches are steeper than the mean; what was measured of the mean stays the same.
+    let sampled = GradientStep::longest(&problem, &W, &LAMBDA, Batch::Rows(3), 1).unwrap();
+    assert!(sampled.map_step < step.map_step && sampled.contraction.is_none());
+    assert_eq!(sampled.work.rows, 8 * 5 * 3);
+    let sampled = sampled.with_contraction(&problem, &W, &LAMBDA, 1).unwrap();
+    assert!((sampled.contraction.unwrap() - (1.0 - sampled.map_step * mu)).abs() < 1e-9);
+    assert_eq!(sampled.work.rows, 8 * 5 * 3 + 5 * 40);
+    // Nothing contracts a direction of no curvature.
+    let bent = RowLoss::builder(Dims { w: 2, lambda: 1 }, 5)
+        .value(|_, w, _| 0.5 * w[0] * w[0])
+        .gradient(|_, w, _, out| out.copy_from_slice(&[w[0], 0.0]))
+        .hessian_product(|_, _, _, v, out| out.copy_from_slice(&[v[0], 0.0]))
+        .cross_product(|_, _, _, _, out| out[0] = 0.0)
+        .build()
+        .unwrap();
+    let step = GradientStep::measured(&bent, &[0.0; 2], &[0.0], Batch::Rows(2), 0).unwrap();
+    assert!((step.map_step - 1.0 / 1.2).abs() < 1e-12 && step.contraction.is_none(), "{step:?}");
 }
 
 #[test]

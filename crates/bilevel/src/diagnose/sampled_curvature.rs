@@ -83,7 +83,7 @@ impl SampledCurvature {
         }
         if largest <= 0.0 {
             return Err(Error::numeric("the lower level does not curve upwards where its steps are measured")
-                .remedy("make it strongly convex in w, or start elsewhere"));
+                .remedy("make it strongly convex in w, start elsewhere, or give the step"));
         }
         Ok((1.0 / (self.margin * largest), work))
     }
