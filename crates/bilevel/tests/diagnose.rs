@@ -6,8 +6,8 @@ use bilevel::diagnose::{
     Check, Contraction, GradientStep, NoiseEstimate, SampledCurvature, Taylor, Unbiased, ensure, lanczos,
     loss_constants,
 };
-use bilevel::lower::{Curved, Dims, GradientMap, StochasticLoss, StochasticMap};
-use bilevel::problems::closures::RowLoss;
+use bilevel::lower::{Curved, Dims, FirstOrder, GradientMap, StochasticLoss, StochasticMap};
+use bilevel::problems::closures::{RowLoss, RowMap};
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::target::Target;
@@ -35,6 +35,8 @@ struct Cosh {
     value_error: f64,
     hessian_error: f64,
     cross_error: f64,
+    lambda_error: f64,
+    directions_error: [f64; 3],
     forgets_a_term: bool,
 }
 
@@ -75,6 +77,25 @@ impl StochasticLoss for Cosh {
         out.fill(0.0);
         for j in 0..5 {
             out[j % 3] += (1.0 + self.cross_error) * lambda[j % 3].exp() * w[j].sinh() * v[j];
+        }
+    }
+
+    fn directions(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: [&mut [f64]; 3]) {
+        let [gradient, hessian_product, cross_product] = out;
+        self.gradient(w, lambda, zeta, gradient);
+        self.hessian_product(w, lambda, zeta, v, hessian_product);
+        self.cross_product(w, lambda, zeta, v, cross_product);
+        for (block, error) in [gradient, hessian_product, cross_product].into_iter().zip(self.directions_error) {
+            vector::scale(1.0 + error, block);
+        }
+    }
+}
+
+impl FirstOrder for Cosh {
+    fn gradient_lambda(&self, w: &[f64], lambda: &[f64], _zeta: &Sample, out: &mut [f64]) {
+        out.fill(0.0);
+        for j in 0..5 {
+            out[j % 3] += (1.0 + self.lambda_error) * lambda[j % 3].exp() * w[j].cosh();
         }
     }
 }
@@ -150,6 +171,48 @@ fn wrong_derivatives_fail_and_only_they() {
     fails(Cosh { value_error: 1e-6, ..Cosh::default() }, &["value returned by gradient"]);
     // A wrong gradient is also what the second derivatives are then compared with.
     fails(Cosh { gradient_error: 1e-4, ..Cosh::default() }, &["gradient", "hessian_product", "cross_product"]);
+}
+
+#[test]
+fn wrong_derivatives_in_lambda_and_wrong_directions_fail() {
+    for seed in 0..10 {
+        let taylor = Taylor { seed, ..Taylor::default() };
+        let in_lambda = |lambda_error: f64| {
+            taylor.gradient_lambda(&Cosh { lambda_error, ..Cosh::default() }, &W, &LAMBDA, &Sample::Full)
+        };
+        assert!(in_lambda(0.0).passed, "{}", in_lambda(0.0));
+        for error in [-2.0, 0.5, 1e-3, -1e-5] {
+            assert!(!in_lambda(error).passed, "{}", in_lambda(error));
+        }
+        let directions = |directions_error: [f64; 3]| {
+            taylor.directions(&Cosh { directions_error, ..Cosh::default() }, &W, &LAMBDA, &Sample::Full)
+        };
+        assert!(directions([0.0; 3]).passed);
+        for errors in [[1e-6, 0.0, 0.0], [0.0, -1e-6, 0.0], [0.0, 0.0, 1e-6]] {
+            assert!(!directions(errors).passed, "{errors:?}");
+        }
+    }
+}
+
+#[test]
+fn a_jacobian_that_is_not_symmetric_is_found() {
+    let problem = quadratic();
+    let symmetric = GradientMap { loss: &problem, map_step: 0.8 };
+    for seed in 0..10 {
+        let taylor = Taylor { seed, ..Taylor::default() };
+        assert!(taylor.symmetric(&symmetric, &W, &LAMBDA).passed);
+        for twist in [1.0, 1e-6] {
+            let map = RowMap::builder(Dims { w: 2, lambda: 1 }, 3)
+                .apply(|_, w, _, out| out.copy_from_slice(&[0.5 * w[0] + twist * w[1], 0.5 * w[1] - twist * w[0]]))
+                .vjp_w(|_, _, _, v, out| out.copy_from_slice(&[0.5 * v[0] - twist * v[1], twist * v[0] + 0.5 * v[1]]))
+                .vjp_lambda(|_, _, _, _, out| out[0] = 0.0)
+                .build()
+                .unwrap();
+            ensure(&taylor.map(&map, &[0.3, 0.2], &[1.0], &Sample::Full)).unwrap();
+            let check = taylor.symmetric(&map, &[0.3, 0.2], &[1.0]);
+            assert!(!check.passed && check.name == "symmetric", "{check}");
+        }
+    }
 }
 
 /// A map whose `vjp_w` is `d1Phi v` instead of `d1Phi' v`, or whose minibatches are weighted wrongly.
