@@ -49,7 +49,7 @@
 //! | --- | --- |
 //! | a tuned linear model from a data set, in one call | [`tune`], [`data`] |
 //! | the two traits that everything is written against | [`lower`], [`upper`] |
-//! | problems of one's own from closures, and those that are here already | [`problems`] |
+//! | problems of one's own from closures (as in the example `own_loss`), and those that are here already | [`problems`] |
 //! | the estimators: stochastic, approximate, iterative, exact; to a precision | [`hypergradient`] |
 //! | loops over `lambda` along hypergradients | [`optimize`] |
 //! | watching long work, and ending it | [`observer`], [`stop`] |
