@@ -162,7 +162,7 @@ def check(
         },
         core_start(lower, w),
     )
-    renamed = {"vjp_lambda": "vjp_lam", "grad_lambda": "grad_lam"}
+    renamed = {"vjp_lambda": "vjp_lam", "grad_lambda": "grad_lam", "gradient_lambda": "gradient_lam"}
     return CheckReport(
         tuple(
             Check(place, renamed.get(name, name), passed, measure, message)

@@ -7,10 +7,12 @@
 //! A ridge regression with one log-penalty, judged by other rows:
 //!
 //! ```
+//! use bilevel::diagnose::GradientStep;
 //! use bilevel::hypergradient::{PreciseSid, Precision};
-//! use bilevel::lower::{Dims, GradientMap};
+//! use bilevel::lower::Dims;
 //! use bilevel::observer::Silent;
 //! use bilevel::problems::closures::{RowLoss, RowObjective};
+//! use bilevel::sample::Batch;
 //!
 //! // Rows (x, y) with y = 2x and some noise: the first 400 fit, the others judge.
 //! let x = |i: usize| (i as f64 * 0.7).sin();
@@ -31,8 +33,11 @@
 //!         residual * residual / 2.0
 //!     })
 //!     .build()?;
-//! let map = GradientMap { loss: &lower, map_step: 0.5 };
-//! let found = PreciseSid::default().estimate(&map, &upper, &[-1.0], None, Precision::relative(0.05), &mut Silent)?;
+//! let lambda = [-1.0];
+//! // How long its gradient steps may be, and how fast they forget the start, is measured.
+//! let step = GradientStep::measured(&lower, &[0.0], &lambda, Batch::Rows(64), 0)?;
+//! let sid = PreciseSid { batch: 64, contraction: step.contraction, ..PreciseSid::default() };
+//! let found = sid.estimate(&step.map(&lower), &upper, &lambda, None, Precision::relative(0.05), &mut Silent)?;
 //! // A smaller penalty is better here, and the sign is beyond doubt.
 //! assert!(found.estimate.value[0] > found.error);
 //! # Ok::<(), bilevel::Error>(())
@@ -44,7 +49,7 @@
 //! | --- | --- |
 //! | a tuned linear model from a data set, in one call | [`tune`], [`data`] |
 //! | the two traits that everything is written against | [`lower`], [`upper`] |
-//! | problems of one's own from closures, and those that are here already | [`problems`] |
+//! | problems of one's own from closures (as in the example `own_loss`), and those that are here already | [`problems`] |
 //! | the estimators: stochastic, approximate, iterative, exact; to a precision | [`hypergradient`] |
 //! | loops over `lambda` along hypergradients | [`optimize`] |
 //! | watching long work, and ending it | [`observer`], [`stop`] |

@@ -255,7 +255,8 @@ pub trait Factorization: Send + Sync {
 
 /// The map of a gradient step, `Phi_hat = w - map_step * grad_w g_hat` (theory, section 5).
 ///
-/// With `mu I <= hess g <= L I` it contracts by `q = max(|1 - map_step mu|, |1 - map_step L|)`.
+/// With `mu I <= hess g <= L I` it contracts by `q = max(|1 - map_step mu|, |1 - map_step L|)`. A step that serves is measured by
+/// `diagnose::GradientStep`.
 #[derive(Debug, Clone, Copy)]
 pub struct GradientMap<'a, L: ?Sized> {
     /// The loss `g`.

@@ -117,6 +117,11 @@ impl Sample {
 }
 
 impl Batch {
+    /// So many elements of a population of `size`; everything where it has no more.
+    pub fn at_most(elements: usize, size: usize) -> Self {
+        if elements >= size { Batch::All } else { Batch::Rows(elements) }
+    }
+
     /// Checks that a drawn batch is not empty.
     ///
     /// # Errors

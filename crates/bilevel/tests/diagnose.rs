@@ -3,9 +3,11 @@
 use std::sync::Mutex;
 
 use bilevel::diagnose::{
-    Check, Contraction, NoiseEstimate, SampledCurvature, Taylor, Unbiased, ensure, lanczos, loss_constants,
+    Check, Contraction, GradientStep, NoiseEstimate, SampledCurvature, Taylor, Unbiased, ensure, lanczos,
+    loss_constants,
 };
-use bilevel::lower::{Curved, Dims, GradientMap, StochasticLoss, StochasticMap};
+use bilevel::lower::{Curved, Dims, FirstOrder, GradientMap, StochasticLoss, StochasticMap};
+use bilevel::problems::closures::{RowLoss, RowMap};
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::problems::target::Target;
@@ -33,6 +35,8 @@ struct Cosh {
     value_error: f64,
     hessian_error: f64,
     cross_error: f64,
+    lambda_error: f64,
+    directions_error: [f64; 3],
     forgets_a_term: bool,
 }
 
@@ -73,6 +77,25 @@ impl StochasticLoss for Cosh {
         out.fill(0.0);
         for j in 0..5 {
             out[j % 3] += (1.0 + self.cross_error) * lambda[j % 3].exp() * w[j].sinh() * v[j];
+        }
+    }
+
+    fn directions(&self, w: &[f64], lambda: &[f64], zeta: &Sample, v: &[f64], out: [&mut [f64]; 3]) {
+        let [gradient, hessian_product, cross_product] = out;
+        self.gradient(w, lambda, zeta, gradient);
+        self.hessian_product(w, lambda, zeta, v, hessian_product);
+        self.cross_product(w, lambda, zeta, v, cross_product);
+        for (block, error) in [gradient, hessian_product, cross_product].into_iter().zip(self.directions_error) {
+            vector::scale(1.0 + error, block);
+        }
+    }
+}
+
+impl FirstOrder for Cosh {
+    fn gradient_lambda(&self, w: &[f64], lambda: &[f64], _zeta: &Sample, out: &mut [f64]) {
+        out.fill(0.0);
+        for j in 0..5 {
+            out[j % 3] += (1.0 + self.lambda_error) * lambda[j % 3].exp() * w[j].cosh();
         }
     }
 }
@@ -148,6 +171,48 @@ fn wrong_derivatives_fail_and_only_they() {
     fails(Cosh { value_error: 1e-6, ..Cosh::default() }, &["value returned by gradient"]);
     // A wrong gradient is also what the second derivatives are then compared with.
     fails(Cosh { gradient_error: 1e-4, ..Cosh::default() }, &["gradient", "hessian_product", "cross_product"]);
+}
+
+#[test]
+fn wrong_derivatives_in_lambda_and_wrong_directions_fail() {
+    for seed in 0..10 {
+        let taylor = Taylor { seed, ..Taylor::default() };
+        let in_lambda = |lambda_error: f64| {
+            taylor.gradient_lambda(&Cosh { lambda_error, ..Cosh::default() }, &W, &LAMBDA, &Sample::Full)
+        };
+        assert!(in_lambda(0.0).passed, "{}", in_lambda(0.0));
+        for error in [-2.0, 0.5, 1e-3, -1e-5] {
+            assert!(!in_lambda(error).passed, "{}", in_lambda(error));
+        }
+        let directions = |directions_error: [f64; 3]| {
+            taylor.directions(&Cosh { directions_error, ..Cosh::default() }, &W, &LAMBDA, &Sample::Full)
+        };
+        assert!(directions([0.0; 3]).passed);
+        for errors in [[1e-6, 0.0, 0.0], [0.0, -1e-6, 0.0], [0.0, 0.0, 1e-6]] {
+            assert!(!directions(errors).passed, "{errors:?}");
+        }
+    }
+}
+
+#[test]
+fn a_jacobian_that_is_not_symmetric_is_found() {
+    let problem = quadratic();
+    let symmetric = GradientMap { loss: &problem, map_step: 0.8 };
+    for seed in 0..10 {
+        let taylor = Taylor { seed, ..Taylor::default() };
+        assert!(taylor.symmetric(&symmetric, &W, &LAMBDA).passed);
+        for twist in [1.0, 1e-6] {
+            let map = RowMap::builder(Dims { w: 2, lambda: 1 }, 3)
+                .apply(|_, w, _, out| out.copy_from_slice(&[0.5 * w[0] + twist * w[1], 0.5 * w[1] - twist * w[0]]))
+                .vjp_w(|_, _, _, v, out| out.copy_from_slice(&[0.5 * v[0] - twist * v[1], twist * v[0] + 0.5 * v[1]]))
+                .vjp_lambda(|_, _, _, _, out| out[0] = 0.0)
+                .build()
+                .unwrap();
+            ensure(&taylor.map(&map, &[0.3, 0.2], &[1.0], &Sample::Full)).unwrap();
+            let check = taylor.symmetric(&map, &[0.3, 0.2], &[1.0]);
+            assert!(!check.passed && check.name == "symmetric", "{check}");
+        }
+    }
 }
 
 /// A map whose `vjp_w` is `d1Phi v` instead of `d1Phi' v`, or whose minibatches are weighted wrongly.
@@ -228,7 +293,7 @@ fn the_curvature_of_samples_is_that_of_the_steepest() {
         largest(&sample)
     };
     let steepest = (4..12).map(&mut of).fold(0.0, f64::max);
-    let looked = SampledCurvature { batch: Batch::Rows(3), samples: 4..12, products: W.len(), seed };
+    let looked = SampledCurvature { samples: 4..12, products: W.len(), ..SampledCurvature::new(Batch::Rows(3), seed) };
     let (found, work) = looked.of_loss(&problem, &W, &LAMBDA).unwrap();
     assert!((found - steepest).abs() < 1e-9 * steepest, "{found}, not {steepest}");
     assert_eq!((work.rows, work.hessian_products), (8 * 5 * 3, 8 * 5 * 3));
@@ -240,6 +305,59 @@ fn the_curvature_of_samples_is_that_of_the_steepest() {
     let (found, work) = all.of_loss(&problem, &W, &LAMBDA).unwrap();
     assert!((found - largest(&Sample::Full)).abs() < 1e-9 * found);
     assert_eq!(work.rows, 5 * 40);
+}
+
+#[test]
+fn the_longest_step_keeps_a_margin_to_the_steepest_sample() {
+    let (problem, seed) = (quadratic(), 7);
+    let samples = SampledCurvature { margin: 1.5, ..SampledCurvature::new(Batch::Rows(3), seed) };
+    let (largest, once) = samples.of_loss(&problem, &W, &LAMBDA).unwrap();
+    let (step, twice) = samples.longest_step_of_loss(&problem, &[&W, &W], &LAMBDA).unwrap();
+    assert_eq!((step, twice.rows), (1.0 / (1.5 * largest), 2 * once.rows));
+    // The same of a map, whose steps are at most 1.
+    for map_step in [1.0, 1e-3] {
+        let map = GradientMap { loss: &problem, map_step };
+        let (relative, _) = samples.longest_step_of_map(&map, &[&W], &LAMBDA).unwrap();
+        assert!((relative - (step / map_step).min(1.0)).abs() < 1e-9, "{relative} of {map_step}, not {step}");
+    }
+    let flat = RowLoss::builder(Dims { w: 1, lambda: 1 }, 5)
+        .value(|_, w, _| w[0])
+        .gradient(|_, _, _, out| out[0] = 1.0)
+        .hessian_product(|_, _, _, _, out| out[0] = 0.0)
+        .cross_product(|_, _, _, _, out| out[0] = 0.0)
+        .build()
+        .unwrap();
+    let error = samples.longest_step_of_loss(&flat, &[&[0.0]], &[0.0]).unwrap_err();
+    assert!(error.is_numeric() && error.to_string().contains("convex"), "{error}");
+}
+
+#[test]
+fn a_gradient_step_is_measured_with_its_contraction() {
+    let problem = quadratic();
+    let (mu, l) = problem.curvature_bounds(&LAMBDA);
+    let step = GradientStep::measured(&problem, &W, &LAMBDA, Batch::All, 1).unwrap();
+    assert!((step.map_step * l - 1.0 / 1.02).abs() < 1e-9, "{step:?} with L = {l}");
+    let q = step.contraction.unwrap();
+    assert!((q - (1.0 - step.map_step * mu)).abs() < 1e-9, "{step:?} with mu = {mu}");
+    let Contraction { q: of_map, .. } = Contraction::of(&step.map(&problem), &W, &LAMBDA, 50, 2).unwrap();
+    assert!((of_map - q).abs() < 1e-6, "{of_map} against {step:?}");
+    // Minibatches are steeper than the mean; what was measured of the mean stays the same.
+    let sampled = GradientStep::longest(&problem, &W, &LAMBDA, Batch::Rows(3), 1).unwrap();
+    assert!(sampled.map_step < step.map_step && sampled.contraction.is_none());
+    assert_eq!(sampled.work.rows, 8 * 5 * 3);
+    let sampled = sampled.with_contraction(&problem, &W, &LAMBDA, 1).unwrap();
+    assert!((sampled.contraction.unwrap() - (1.0 - sampled.map_step * mu)).abs() < 1e-9);
+    assert_eq!(sampled.work.rows, 8 * 5 * 3 + 5 * 40);
+    // Nothing contracts a direction of no curvature.
+    let bent = RowLoss::builder(Dims { w: 2, lambda: 1 }, 5)
+        .value(|_, w, _| 0.5 * w[0] * w[0])
+        .gradient(|_, w, _, out| out.copy_from_slice(&[w[0], 0.0]))
+        .hessian_product(|_, _, _, v, out| out.copy_from_slice(&[v[0], 0.0]))
+        .cross_product(|_, _, _, _, out| out[0] = 0.0)
+        .build()
+        .unwrap();
+    let step = GradientStep::measured(&bent, &[0.0; 2], &[0.0], Batch::Rows(2), 0).unwrap();
+    assert!((step.map_step - 1.0 / 1.2).abs() < 1e-12 && step.contraction.is_none(), "{step:?}");
 }
 
 #[test]

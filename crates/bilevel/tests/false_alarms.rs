@@ -122,20 +122,15 @@ fn one_gradient_that_pushes_against_a_bound_is_no_end() {
         let mut rng = Rng::stream(seed, Purpose::Start, 9);
         let mut oracle = |lambda: &[f64], _: usize| -> bilevel::Result<Evaluation> {
             let off = lambda[0] - 0.8;
-            Ok(Evaluation {
-                objective: 0.5 * off * off,
-                gradient: vec![off + 2.0 * rng.normal()],
-                work: Work::default(),
-            })
+            Ok(Evaluation::new(0.5 * off * off, vec![off + 2.0 * rng.normal()], Work::default()))
         };
         let found = ProjectedGradient { step, limits }.minimize(&mut oracle, &domain, &[-1.0], &mut Silent).unwrap();
         assert_eq!((found.reason, found.iterations), (StopReason::IterationLimit, 1000), "seed {seed}");
         assert!((found.lambda[0] - 0.8).abs() < 0.1, "seed {seed}: {found:?}");
     }
     // Many are.
-    let mut pushed = |_: &[f64], _: usize| -> bilevel::Result<Evaluation> {
-        Ok(Evaluation { objective: 1.0, gradient: vec![1.0], work: Work::default() })
-    };
+    let mut pushed =
+        |_: &[f64], _: usize| -> bilevel::Result<Evaluation> { Ok(Evaluation::new(1.0, vec![1.0], Work::default())) };
     let found = ProjectedGradient { step, limits }.minimize(&mut pushed, &domain, &[-1.0], &mut Silent).unwrap();
     assert!(found.reason == StopReason::Stationary && found.iterations < 50, "{found:?}");
 }

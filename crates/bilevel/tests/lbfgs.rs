@@ -10,7 +10,7 @@ use bilevel::{Error, Result, vector};
 use proptest::prelude::*;
 
 fn evaluation(objective: f64, gradient: Vec<f64>) -> Result<Evaluation> {
-    Ok(Evaluation { objective, gradient, work: Work::gradient(1) })
+    Ok(Evaluation::new(objective, gradient, Work::gradient(1)))
 }
 
 /// Rosenbrock's valley, lifted so that tolerances relative to the value make sense; minimum 1 at (1, 1).

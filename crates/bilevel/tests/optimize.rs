@@ -6,7 +6,9 @@ use bilevel::domain::Domain;
 use bilevel::hypergradient::{AidFixedPoint, Sid, WarmStart};
 use bilevel::lower::{GradientMap, StochasticLoss};
 use bilevel::observer::Silent;
-use bilevel::optimize::{Evaluation, Iteration, Limits, Outcome, OuterStep, ProjectedGradient, StopReason};
+use bilevel::optimize::{
+    BoundedLbfgs, Evaluation, Iteration, Limits, Outcome, OuterStep, ProjectedGradient, StopReason,
+};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::sample::Batch;
 use bilevel::step_size::StepSize;
@@ -18,7 +20,7 @@ fn bowl(lambda: &[f64], _number: usize) -> Result<Evaluation> {
     let (c, t) = ([1.0, 30.0, 0.1], [1.0, -2.0, 3.0]);
     let gradient: Vec<f64> = (0..3).map(|j| c[j] * (lambda[j] - t[j])).collect();
     let objective = 0.5 * (0..3).map(|j| gradient[j] * (lambda[j] - t[j])).sum::<f64>();
-    Ok(Evaluation { objective, gradient, work: Work::gradient(5) })
+    Ok(Evaluation::new(objective, gradient, Work::gradient(5)))
 }
 
 fn rules() -> [OuterStep; 3] {
@@ -120,6 +122,30 @@ fn stopping_reasons_are_told_apart_and_the_best_is_kept() {
     let outcome = minimize(too_long, Limits { iterations: 50, ..Limits::default() }, &domain);
     let start = bowl(&[0.0; 3], 0).unwrap().objective;
     assert_eq!((outcome.lambda, outcome.objective), (vec![0.0; 3], start));
+}
+
+/// Steps that are too long, and the trials of a line search: the last evaluation need not be the best.
+#[test]
+fn the_lower_variable_and_the_gradient_of_an_outcome_are_those_of_the_best() {
+    let mut evaluated = Vec::new();
+    let mut oracle = |lambda: &[f64], number| {
+        evaluated.push(lambda.to_vec());
+        let w = lambda.iter().map(|x| 2.0 * x).collect();
+        bowl(lambda, number).map(|evaluation| evaluation.with_w(w))
+    };
+    let step = OuterStep::Scheduled(StepSize::Constant { eta: 0.1 });
+    let limits = Limits { iterations: 8, ..Limits::default() };
+    let domain = Domain::unbounded(3);
+    let steps = ProjectedGradient { step, limits }.minimize(&mut oracle, &domain, &[0.5; 3], &mut Silent).unwrap();
+    let lbfgs = BoundedLbfgs { iterations: 4, ..BoundedLbfgs::default() };
+    let searched = lbfgs.minimize(&mut oracle, &domain, &[0.5; 3], &mut Silent).unwrap();
+    for outcome in [&steps, &searched] {
+        let best = bowl(&outcome.lambda, 0).unwrap();
+        assert_eq!((&outcome.gradient, outcome.objective), (&best.gradient, best.objective));
+        assert_eq!(outcome.w, Some(outcome.lambda.iter().map(|x| 2.0 * x).collect()));
+    }
+    assert_ne!(evaluated[7], steps.lambda, "the last step was no better");
+    assert!(minimize(step, limits, &domain).w.is_none());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Point, Settings, run};
-use bilevel::diagnose::{NoiseEstimate, SolvedDifference, Taylor, Unbiased, ensure};
+use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Point, Settings, first_steps, run};
+use bilevel::diagnose::{GradientStep, NoiseEstimate, SolvedDifference, Taylor, Unbiased, ensure};
 use bilevel::domain::Domain;
 use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Implicit, Sid, SidSaga, replicate};
 use bilevel::linear_system::ConjugateGradient;
@@ -237,6 +237,22 @@ fn closures_work_with_every_algorithm() {
     assert!(domain.projected_gradient_norm(&found, &exact) < 1e-3, "{found:?} {exact:?}");
 }
 
+/// The step of `lambda` moves its steepest coordinate by what was asked; those of `w` and `v` are half of the longest.
+#[test]
+fn first_steps_of_an_algorithm_follow_from_the_problem() {
+    let (x, y) = data();
+    let (loss, upper) = (loss(&x, &y), objective(&x, &y));
+    let start = Point::new(&[0.0; 3], &[0.0; 3], &LAMBDA);
+    let exact = Implicit::default().estimate(&loss, &upper, &LAMBDA, None, &Newton::default()).unwrap().value;
+    for (batch, tolerance) in [(Batch::All, 1e-9), (Batch::Rows(32), 0.2)] {
+        let (FirstSteps { lower, linear, outer }, work) = first_steps(&loss, &upper, &start, 0.1, (batch, 0)).unwrap();
+        let longest = GradientStep::longest(&loss, &[0.0; 3], &LAMBDA, batch, 0).unwrap();
+        assert_eq!([lower, linear], [0.5 * longest.map_step; 2]);
+        assert!((outer * vector::max_abs(&exact) - 0.1).abs() < 0.1 * tolerance, "{outer} for {exact:?}");
+        assert!(work.rows > longest.work.rows);
+    }
+}
+
 /// `w/2 + lambda x_i` by row: its Jacobian in `w` is symmetric, and each row enters by its own image.
 #[test]
 fn maps_by_closures_serve_methods_that_need_rows_or_symmetry() {
@@ -282,4 +298,15 @@ fn steps_on_closures_do_not_evaluate_the_loss() {
     assert_eq!((out, VALUES.get()), ([0.8], 0));
     loss.gradient(&[1.0], &[0.0], &rows, &mut out);
     assert_eq!(VALUES.get(), 3);
+}
+
+#[test]
+fn sampled_parts_of_an_estimate_follow_from_its_solves() {
+    let sid = Sid::new(10, 8, StepSize::Constant { eta: 0.5 });
+    let parts = |lower_rows, upper_rows| {
+        let sid = sid.with_sampled_parts(lower_rows, upper_rows);
+        (sid.cross_batch, sid.upper_batch)
+    };
+    assert_eq!(parts(700, 100), (Batch::Rows(10), Batch::Rows(80)));
+    assert_eq!(parts(10, 80), (Batch::All, Batch::All));
 }

@@ -4,6 +4,7 @@
 //! the same length), start their solves where the last ones ended and spend the same number of samples.
 
 use bilevel::data::{Dataset, RowRanges, Target};
+use bilevel::diagnose::SampledCurvature;
 use bilevel::domain::Domain;
 use bilevel::hypergradient::{AidConjugateGradient, AidFixedPoint, Method, Sid};
 use bilevel::linear_system::ConjugateGradient;
@@ -13,7 +14,7 @@ use bilevel::problems::glm::EmpiricalRisk;
 use bilevel::sample::Batch;
 use bilevel::step_size::StepSize;
 use bilevel::stop::StopSignal;
-use bilevel::study::{CurveKind, Descent, common_map_step, descend, longest_step};
+use bilevel::study::{CurveKind, Descent, descend};
 use bilevel::tune::{Metrics, Penalties};
 use bilevel::{Error, Result};
 
@@ -56,9 +57,13 @@ pub fn run(setting: &DescentSetting, inputs: &Inputs, progress: &mut Progress) -
     let [low, high, start] = setting.penalties.map(f64::ln);
     let domain = Domain::uniform(m, low, high)?;
     let lambda = vec![start; m];
-    let map = GradientMap { loss: &lower, map_step: common_map_step(&lower, &vec![high; m], 0)? };
     let zero = vec![0.0; lower.risk().parameters()];
-    let longest = longest_step(&map, &[&zero], &lambda, setting.batch, 0)?;
+    // One step of the map for all penalties: the longest for the strongest.
+    let everything = SampledCurvature { margin: 1.0, ..SampledCurvature::new(Batch::All, 0) };
+    let (map_step, _) = everything.longest_step_of_loss(&lower, &[&zero], &vec![high; m])?;
+    let map = GradientMap { loss: &lower, map_step };
+    let samples = SampledCurvature::new(Batch::Rows(setting.batch), 0);
+    let (longest, _) = samples.longest_step_of_map(&map, &[&zero], &lambda)?;
     let rows = lower.risk().len();
     let steps = ((setting.sampled_epochs * rows as f64) / (2 * setting.batch) as f64).round().max(1.0) as usize;
     // The steps fall to a fifth during a solve: with weak penalties the beta of the theory would hardly let them fall.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use bilevel::diagnose::{Check, Taylor, Unbiased};
-use bilevel::lower::{FirstOrder, GradientMap, StochasticLoss};
+use bilevel::lower::{GradientMap, StochasticLoss};
 use bilevel::observer::Silent;
 use bilevel::sample::{Purpose, Rng, Sample};
 use bilevel::status::Status;
@@ -159,71 +159,31 @@ fn checks(
     found
 }
 
-/// Those of the library, and of the symmetry of the whole map where that is declared.
+/// Those of a map, and of its symmetry where that is declared.
 fn map_checks(taylor: &Taylor, level: &AnyMap, w: &[f64], lambda: &[f64], zeta: &Sample) -> Vec<Check> {
     let map = level.capable().map();
     let mut checks = taylor.map(map, w, lambda, zeta);
     if matches!(level, AnyMap::Symmetric(_)) && *zeta == Sample::Full {
-        let mut rng = Rng::stream(taylor.seed, Purpose::Start, 31);
-        let [u, v]: [Vec<f64>; 2] = std::array::from_fn(|_| w.iter().map(|_| rng.normal()).collect());
-        let [mut by_u, mut by_v] = [vec![0.0; w.len()], vec![0.0; w.len()]];
-        map.vjp_w(w, lambda, zeta, &u, &mut by_u);
-        map.vjp_w(w, lambda, zeta, &v, &mut by_v);
-        let (left, right) = (vector::dot(&u, &by_v), vector::dot(&v, &by_u));
-        let scale = vector::norm(&u) * vector::norm(&by_v) + vector::norm(&v) * vector::norm(&by_u);
-        let error = (left - right).abs() / scale.max(f64::MIN_POSITIVE);
-        let message =
-            format!("u . vjp_w(v) = {left:.6e} and v . vjp_w(u) = {right:.6e}, relative distance {error:.1e}");
-        checks.push(Check { name: "symmetric".into(), passed: error <= close(taylor), measure: Some(error), message });
+        checks.push(taylor.symmetric(map, w, lambda));
     }
     checks
 }
 
-/// Largest relative distance of what should be the same.
-fn close(taylor: &Taylor) -> f64 {
-    (1e6 * taylor.precision).min(1e-3)
-}
-
-/// Those of the library, and of the functions that only some losses have.
+/// Those of a loss, and of the functions that only some losses have.
 fn loss_checks(taylor: &Taylor, loss: &LossLevel, w: &[f64], lambda: &[f64], zeta: &Sample) -> Vec<Check> {
     let mut checks = taylor.loss(loss, w, lambda, zeta);
     if loss.gradient_lambda.is_some() {
-        let mut gradient = vec![0.0; lambda.len()];
-        loss.gradient_lambda(w, lambda, zeta, &mut gradient);
-        let value = |lambda: &[f64]| {
-            let value = loss.value(w, lambda, zeta);
-            (value, value.abs())
-        };
-        checks.push(taylor.scalar("gradient_lam", lambda, value, &gradient));
+        checks.push(taylor.gradient_lambda(loss, w, lambda, zeta));
     }
     if let Some(directions) = &loss.directions {
-        let (d, m) = (w.len(), lambda.len());
-        let v: Vec<f64> = (0..d).map(|i| (i as f64 + 1.0).sin()).collect();
-        let mut fused = vec![0.0; 2 * d + m];
-        let (gradient, rest) = fused.split_at_mut(d);
-        let (hessian, cross) = rest.split_at_mut(d);
-        let value = loss.fused(directions, (w, lambda, zeta), &v, [gradient, hessian, cross]);
-        let mut parts = vec![0.0; 2 * d + m];
-        let (gradient, rest) = parts.split_at_mut(d);
-        let (hessian, cross) = rest.split_at_mut(d);
-        loss.gradient_only(w, lambda, zeta, gradient);
-        loss.hessian_product(w, lambda, zeta, &v, hessian);
-        loss.cross_product(w, lambda, zeta, &v, cross);
-        let error = vector::distance(&fused, &parts) / vector::norm(&parts).max(f64::MIN_POSITIVE);
-        checks.push(Check {
-            name: "directions".into(),
-            passed: error <= close(taylor),
-            measure: Some(error),
-            message: format!("relative distance {error:.1e} from gradient, hessian_product and cross_product"),
-        });
+        checks.push(taylor.directions(loss, w, lambda, zeta));
+        let [mut gradient, mut hessian_product] = [0, 1].map(|_| vec![0.0; w.len()]);
+        let mut cross_product = vec![0.0; lambda.len()];
+        let out = [&mut gradient[..], &mut hessian_product, &mut cross_product];
+        let returned = loss.fused(directions, (w, lambda, zeta), w, out);
         let alone = loss.value(w, lambda, zeta);
-        let error = (value - alone).abs() / alone.abs().max(f64::MIN_POSITIVE);
-        checks.push(Check {
-            name: "value returned by directions".into(),
-            passed: error <= close(taylor),
-            measure: Some(error),
-            message: format!("{value} against {alone}, relative error {error:.1e}"),
-        });
+        let name = "value returned by directions";
+        checks.push(Check::equal(name, returned, alone, alone.abs(), taylor.closeness()));
     }
     checks
 }

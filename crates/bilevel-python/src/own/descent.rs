@@ -2,8 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use bilevel::hypergradient::Hypergradient;
-use bilevel::observer::Silent;
 use bilevel::optimize::{BoundedLbfgs, Evaluation, Iteration, Limits, OuterStep, ProjectedGradient, StopReason};
 use bilevel::step_size::StepSize;
 use bilevel::{Error, Result};
@@ -14,23 +12,17 @@ use super::plan::{Measured, Plan};
 impl Frame<'_> {
     /// Descends along hypergradients, by line searches or by steps that need none.
     pub(super) fn descent(&mut self, plan: &Plan, lambda: &[f64]) -> Result<Ended> {
-        struct Best {
-            lambda: Vec<f64>,
-            objective: f64,
-            gradient: Vec<f64>,
-            w: Option<Vec<f64>>,
-        }
         let (lower, upper, bridge, domain) = (self.lower, self.upper, self.bridge, self.domain);
         let (clock, deadline) = (self.clock, self.asked.deadline);
         let Asked { max_iter, tolerance, patience, .. } = self.asked;
         let searches = self.asked.method == "lbfgs";
         let step = self.asked.step()?;
         let late = || deadline.is_some_and(|deadline| clock.elapsed() >= deadline);
-        let mut best: Option<Best> = None;
+        let mut begun = false;
         let mut measured = Measured::default();
         let mut place = self.place.clone();
         let mut oracle = |lambda: &[f64], number: usize| -> Result<Evaluation> {
-            if late() && best.is_some() {
+            if late() && begun {
                 return Err(Error::interrupted());
             }
             let mut watch = |_: &_| if bridge.is_halted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
@@ -38,17 +30,15 @@ impl Frame<'_> {
             // What a failed function left behind is no bad step.
             bridge.check()?;
             let found = found.inspect_err(|_| measured = Measured::default())?;
-            let Hypergradient { objective, value, work, .. } = found.estimate;
-            if let Some(ended) = &found.place {
-                place = ended.clone();
-            }
-            // Of equals a line search keeps the last, and steps without one the first.
-            let better = |best: &Best| if searches { objective <= best.objective } else { objective < best.objective };
-            if best.as_ref().is_none_or(better) {
-                let w = found.place.map(|place| place.w);
-                best = Some(Best { lambda: lambda.to_vec(), objective, gradient: value.clone(), w });
-            }
-            Ok(Evaluation { objective, gradient: value, work })
+            begun = true;
+            let evaluation = Evaluation::from(found.estimate);
+            Ok(match found.place {
+                Some(ended) => {
+                    place = ended;
+                    evaluation.with_w(place.w.clone())
+                }
+                None => evaluation,
+            })
         };
         let mut observer = |seen: &Iteration<'_>| {
             let stop = self.tell(Entry {
@@ -74,33 +64,15 @@ impl Frame<'_> {
             StopReason::Interrupted if late() => StopReason::TimeLimit,
             reason => reason,
         };
-        let mut ended = Ended {
+        Ok(Ended {
             lambda: outcome.lambda,
-            w: place.w.clone(),
+            w: outcome.w.unwrap_or(place.w),
             objective: outcome.objective,
-            gradient: None,
+            gradient: Some(outcome.gradient),
             iterations: outcome.iterations,
             reason,
             work: outcome.work,
-        };
-        match best.filter(|best| best.lambda == ended.lambda) {
-            Some(best) => {
-                ended.gradient = Some(best.gradient);
-                ended.w = best.w.unwrap_or(ended.w);
-            }
-            // A trial that was no better was seen last: `w` belongs to `lambda`.
-            None if !bridge.is_halted() => {
-                let start = (Some(&place), 0);
-                let found = plan.estimate(lower, upper, &ended.lambda, start, &mut Measured::default(), &mut Silent);
-                bridge.check()?;
-                let found = found?;
-                ended.work += found.estimate.work;
-                ended.gradient = Some(found.estimate.value);
-                ended.w = found.place.map_or(ended.w, |place| place.w);
-            }
-            None => {}
-        }
-        Ok(ended)
+        })
     }
 }
 

@@ -2,13 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Iterate, Outcome, Point, Recipe, Settings as Recipes, run};
-use bilevel::hypergradient::{Implicit, Sid, WarmStart};
-use bilevel::lower::{GradientMap, StochasticLoss};
-use bilevel::newton::Newton;
+use bilevel::algorithms::{
+    Algorithm, Bilevel, FirstSteps, Iterate, Outcome, Point, Recipe, Settings as Recipes, first_steps, run,
+};
 use bilevel::optimize::StopReason;
 use bilevel::sample::{Batch, Sample};
-use bilevel::step_size::StepSize;
 use bilevel::upper::UpperObjective;
 use bilevel::work::Work;
 use bilevel::{Error, Result, vector};
@@ -17,16 +15,12 @@ use pyo3::prelude::*;
 
 use super::levels::{LossLevel, Lower};
 use super::minimize::{Asked, Ended, Entry, Frame};
-use super::plan::{Plan, longest_step};
+use super::plan::Plan;
 
 /// Growth of the number of iterations between two entries of the history.
 const GROWTH: f64 = 1.25;
-/// Steps of the hypergradient that sets the scale of the outer step.
-const SCALE_STEPS: usize = 256;
 /// The name here of [`Algorithm::Auto`]: what `auto` stands for depends on the problem.
 const ADAPTIVE: &str = "adaptive";
-/// Part of the longest safe step that algorithms begin with.
-const SAFE_PART: f64 = 0.5;
 
 impl Asked {
     /// The algorithm of the literature, if it is one, and if `lower` can serve it.
@@ -68,17 +62,17 @@ impl Frame<'_> {
         let (upper, domain) = (self.upper, self.domain);
         let mut at = lambda.to_vec();
         domain.project(&mut at);
+        let start = Point::new(&self.place.w, &self.place.u, &at);
         let seed = plan.settings.seed;
         let batch = if algorithm == Algorithm::Hoag { Batch::All } else { self.asked.batch };
         let (steps, before) = match self.asked.steps {
             Some(steps) => (steps, Work::default()),
             // It finds its steps by itself; these are factors.
             None if algorithm == Algorithm::Auto => (FirstSteps::ONES, Work::default()),
-            None => self.first_steps(loss, &at, batch, seed)?,
+            None => first_steps(loss, upper, &start, self.asked.outer_step, (batch, seed))?,
         };
         let recipes = Recipes::of(algorithm, steps, batch, seed);
         let problem = Bilevel { lower: loss, upper, domain };
-        let start = Point::new(&self.place.w, &self.place.u, &at);
         let (mut reason, mut next) = (StopReason::IterationLimit, 0);
         let exact = upper.level.exact;
         // The last place that an entry tells of: once a function has failed, the iterates are no numbers.
@@ -128,35 +122,5 @@ impl Frame<'_> {
         }
         let objective = self.history.last().map_or(f64::NAN, |entry| entry.objective);
         Ok(Ended { lambda, w, objective, gradient: None, iterations, reason, work: after + before })
-    }
-
-    /// First steps: a part of the longest safe one for `w` and `v`, and for `lambda` the one that moves no coordinate by more
-    /// than `outer_step`.
-    fn first_steps(&self, loss: &LossLevel, lambda: &[f64], batch: Batch, seed: u64) -> Result<(FirstSteps, Work)> {
-        let (longest, mut work) = longest_step(loss, &self.place.w, lambda, batch, seed)?;
-        let mut warm = WarmStart { w: self.place.w.clone(), v: self.place.u.clone() };
-        let estimate = match batch {
-            Batch::All => {
-                let newton = Newton::default();
-                Implicit::default().estimate(loss, self.upper, lambda, Some(&mut warm), &newton)?
-            }
-            Batch::Rows(rows) => {
-                let fit = |size: usize| match SCALE_STEPS * rows {
-                    all if all >= size => Batch::All,
-                    some => Batch::Rows(some),
-                };
-                let sid = Sid {
-                    cross_batch: fit(loss.size(&Sample::Full)),
-                    upper_batch: fit(self.upper.size(&Sample::Full)),
-                    ..Sid::new(SCALE_STEPS, rows, StepSize::Constant { eta: SAFE_PART })
-                };
-                vector::scale(1.0 / longest, &mut warm.v);
-                let map = GradientMap { loss, map_step: longest };
-                sid.estimate(&map, self.upper, lambda, Some(&mut warm), seed, 0)?
-            }
-        };
-        work += estimate.work;
-        let outer = self.asked.outer_step / vector::max_abs(&estimate.value).max(f64::MIN_POSITIVE);
-        Ok((FirstSteps { lower: SAFE_PART * longest, linear: SAFE_PART * longest, outer }, work))
     }
 }

@@ -1,16 +1,16 @@
 //! How a hypergradient is computed: from names and numbers to one of the library's estimators.
 
-use bilevel::diagnose::{SampledCurvature, lanczos};
+use bilevel::diagnose::GradientStep;
 use bilevel::fixed_point::Average;
 use bilevel::hypergradient::{
     AidConjugateGradient, AidFixedPoint, Capable, Hypergradient, Implicit, Method, PreciseHypergradient, PreciseSid,
     PreciseSvrg, Precision, Sid, SidSaga, SidSvrg, Stage, WarmStart, replicate,
 };
 use bilevel::linear_system::ConjugateGradient;
-use bilevel::lower::{GradientMap, StochasticLoss};
+use bilevel::lower::StochasticLoss;
 use bilevel::newton::Newton;
 use bilevel::observer::Observer;
-use bilevel::sample::{Batch, Purpose, Rng, Sample};
+use bilevel::sample::{Batch, Sample};
 use bilevel::step_size::StepSize;
 use bilevel::upper::UpperObjective;
 use bilevel::work::Work;
@@ -20,15 +20,6 @@ use pyo3::prelude::*;
 
 use super::levels::{AnyMap, LossLevel, Lower, ObjectiveLevel, capable};
 
-/// Samples whose curvature bounds the step of a loss, and products with each; of all rows it is one sample.
-const PROBES: (u64, usize) = (8, 12);
-const FULL_PRODUCTS: usize = 30;
-/// What a sample that was not looked at may exceed the largest by.
-const MARGIN: f64 = 1.2;
-/// Rows of the sample whose Hessian tells how fast a loss forgets its start, and products with it.
-const FORGETTING: (usize, usize) = (4096, 60);
-/// Rows of the cross derivative as a part of those of one solve, where nothing else was asked for.
-const CROSS_PART: f64 = 0.125;
 /// Predicted relative decrease at which Newton's method ends; what is left is about its square.
 const NEWTON: f64 = 1e-20;
 /// Change of a coordinate of `lambda` after which the step of a loss is measured anew.
@@ -199,13 +190,12 @@ impl Plan {
             let place = Some(Place { w: warm.w, u: warm.v });
             return Ok(Found { estimate, place, precise: None, map_step: None });
         }
-        let (map_step, mut work) = self.map_step(loss, &start.w, lambda, measured)?;
-        let mut contraction = self.settings.contraction;
-        if contraction.is_none() && matches!(self.estimator, Estimator::Precise(_) | Estimator::PreciseSvrg(_)) {
-            let (found, spent) = loss_contraction(loss, &start.w, lambda, map_step, self.settings.seed)?;
-            (contraction, work) = (found, work + spent);
+        let mut step = self.gradient_step(loss, &start.w, lambda, measured)?;
+        if step.contraction.is_none() && matches!(self.estimator, Estimator::Precise(_) | Estimator::PreciseSvrg(_)) {
+            step = step.with_contraction(loss, &start.w, lambda, self.settings.seed)?;
         }
-        let map = GradientMap { loss, map_step };
+        let GradientStep { map_step, contraction, work } = step;
+        let map = step.map(loss);
         let capable = capable(&map, &loss.level).symmetric(&map);
         let mut found = self.by_map(capable, upper, lambda, (place, map_step, contraction), index, watch)?;
         found.estimate.work += work;
@@ -273,61 +263,31 @@ impl Plan {
     }
 
     /// The step of the gradient map: the one asked for, the one measured near here, or a new one.
-    fn map_step(&self, loss: &LossLevel, w: &[f64], lambda: &[f64], measured: &mut Measured) -> Result<(f64, Work)> {
+    fn gradient_step(
+        &self,
+        loss: &LossLevel,
+        w: &[f64],
+        lambda: &[f64],
+        measured: &mut Measured,
+    ) -> Result<GradientStep> {
+        let contraction = self.settings.contraction;
+        let known = |map_step| GradientStep { map_step, contraction, work: Work::default() };
         if let Some(step) = self.settings.map_step {
             if !(step > 0.0 && step.is_finite()) {
                 return Err(Error::input(format!("map_step = {step} must be positive and finite")));
             }
-            return Ok((step, Work::default()));
+            return Ok(known(step));
         }
         if let Some((at, step)) = &measured.0
             && at.iter().zip(lambda).all(|(a, b)| (a - b).abs() <= FAR)
         {
-            return Ok((*step, Work::default()));
+            return Ok(known(*step));
         }
         let batch = if self.is_exact() { Batch::All } else { Batch::Rows(self.settings.batch) };
-        let (step, work) = longest_step(loss, w, lambda, batch, self.settings.seed)?;
-        measured.0 = Some((lambda.to_vec(), step));
-        Ok((step, work))
+        let step = GradientStep::longest(loss, w, lambda, batch, self.settings.seed)?;
+        measured.0 = Some((lambda.to_vec(), step.map_step));
+        Ok(GradientStep { contraction, ..step })
     }
-}
-
-/// The longest gradient step that no sample turns into an expansion at `w`: one over the largest eigenvalue of a Hessian,
-/// estimated on a few samples and enlarged.
-pub fn longest_step(loss: &LossLevel, w: &[f64], lambda: &[f64], batch: Batch, seed: u64) -> Result<(f64, Work)> {
-    let (probes, products, margin) = match batch {
-        Batch::All => (1, FULL_PRODUCTS, 1.02),
-        Batch::Rows(_) => (PROBES.0, PROBES.1, MARGIN),
-    };
-    let looked = SampledCurvature { batch, samples: 0..probes, products, seed };
-    let (largest, work) = looked.of_loss(loss, w, lambda)?;
-    if largest <= 0.0 {
-        return Err(Error::numeric("the lower loss does not curve upwards at the start")
-            .remedy("make it strongly convex in w, start elsewhere (start=), or give map_step="));
-    }
-    Ok((1.0 / (margin * largest), work))
-}
-
-/// The contraction `1 - map_step mu` of the gradient map at `w`, `mu` the smallest eigenvalue of the Hessian of some thousand
-/// rows: without it an estimate to a precision takes what it forgets slowly for what does not matter. Nothing where the
-/// Hessian is not positive definite there.
-fn loss_contraction(
-    loss: &LossLevel,
-    w: &[f64],
-    lambda: &[f64],
-    map_step: f64,
-    seed: u64,
-) -> Result<(Option<f64>, Work)> {
-    let (rows, products) = FORGETTING;
-    let mut sample = Sample::Full;
-    if loss.size(&sample) > rows {
-        loss.draw(rows, &mut Rng::stream(seed, Purpose::Start, PROBES.0), &mut sample);
-    }
-    let product = |v: &[f64], out: &mut [f64]| loss.hessian_product(w, lambda, &sample, v, out);
-    let spectrum = lanczos(product, w.len(), products, seed)?;
-    let q = 1.0 - map_step * spectrum.smallest;
-    let work = Work::hessian_product(spectrum.products * loss.size(&sample));
-    Ok(((0.0..1.0).contains(&q).then_some(q), work))
 }
 
 impl Place {
@@ -344,25 +304,23 @@ impl Settings {
             Eta::Constant(eta) => StepSize::Constant { eta },
             Eta::Decreasing((beta, gamma)) => StepSize::Decreasing { beta, gamma },
         };
-        let solve = (self.lower_steps * self.batch) as f64;
-        let batch = |asked: Option<usize>, part: f64, size: usize| match asked
-            .unwrap_or(((part * solve).ceil() as usize).max(1))
-        {
-            0 => Batch::All,
-            rows if rows >= size => Batch::All,
-            rows => Batch::Rows(rows),
-        };
         let average = match self.average {
             0.0 => Average::Last,
             fraction => Average::Suffix { fraction },
         };
+        let (lower_rows, upper_rows) = (lower.level().size(&Sample::Full), upper.size(&Sample::Full));
+        let sid = Sid::new(self.lower_steps, self.batch, step).with_sampled_parts(lower_rows, upper_rows);
+        let batch = |asked: Option<usize>, size: usize, open: Batch| match asked {
+            None => open,
+            Some(0) => Batch::All,
+            Some(rows) => Batch::at_most(rows, size),
+        };
         Sid {
-            lower_steps: self.lower_steps,
             linear_steps: self.linear_steps,
-            cross_batch: batch(self.cross_batch, CROSS_PART, lower.level().size(&Sample::Full)),
-            upper_batch: batch(self.upper_batch, 1.0, upper.size(&Sample::Full)),
+            cross_batch: batch(self.cross_batch, lower_rows, sid.cross_batch),
+            upper_batch: batch(self.upper_batch, upper_rows, sid.upper_batch),
             average,
-            ..Sid::new(self.lower_steps, self.batch, step)
+            ..sid
         }
     }
 

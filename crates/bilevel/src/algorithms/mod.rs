@@ -43,6 +43,7 @@ mod adjoint;
 mod algorithm;
 mod field;
 mod first_order;
+mod first_steps;
 mod hoag;
 mod memory;
 mod point;
@@ -57,6 +58,7 @@ mod zeroth_order;
 
 pub use adjoint::Adjoint;
 pub use algorithm::Algorithm;
+pub use first_steps::first_steps;
 pub use memory::{Blocks, Memory};
 pub use point::Point;
 pub use problem::{Bilevel, LowerLoss};

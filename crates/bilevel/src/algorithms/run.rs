@@ -45,7 +45,8 @@ impl Settings {
         Self::of(Algorithm::Auto, FirstSteps::ONES, batch, seed)
     }
 
-    /// `algorithm` with the exponents of its paper (on all rows with constant steps) and these first steps.
+    /// `algorithm` with the exponents of its paper (on all rows with constant steps) and these first steps, which
+    /// [`first_steps`](super::first_steps) finds.
     pub fn of(algorithm: Algorithm, first: FirstSteps, batch: Batch, seed: u64) -> Self {
         let exponents = if batch == Batch::All { [0.0; 3] } else { algorithm.exponents() };
         let steps = Steps::falling(first, exponents);

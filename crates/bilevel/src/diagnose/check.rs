@@ -24,7 +24,7 @@ impl Check {
     }
 
     /// Passes when two numbers that should be equal are, relative to `scale`.
-    pub(super) fn equal(name: &str, found: f64, expected: f64, scale: f64, tolerance: f64) -> Self {
+    pub fn equal(name: &str, found: f64, expected: f64, scale: f64, tolerance: f64) -> Self {
         let error = (found - expected).abs() / scale.max(f64::MIN_POSITIVE);
         let message = format!("{found} against {expected}, relative error {error:.1e}");
         Check::new(name, error <= tolerance, Some(error), message)

@@ -61,15 +61,13 @@ pub fn loss_constants(
             .remedy("make the lower level strongly convex, for example with a larger penalty"));
     }
     let l = spectrum.largest;
-    Ok(LossConstants {
-        mu,
-        mu_error,
-        l,
-        l_error: spectrum.largest_error,
-        map_step: 2.0 / (l + mu),
-        contraction: (l - mu) / (l + mu),
-        work,
-    })
+    let (map_step, contraction) = best_gradient_step(mu, l);
+    Ok(LossConstants { mu, mu_error, l, l_error: spectrum.largest_error, map_step, contraction, work })
+}
+
+/// The gradient step that contracts most for `mu I <= H <= L I`, `2/(L + mu)`, and its contraction `(L - mu)/(L + mu)`.
+pub fn best_gradient_step(mu: f64, l: f64) -> (f64, f64) {
+    (2.0 / (l + mu), (l - mu) / (l + mu))
 }
 
 /// Central differences of vector functions at one point.

@@ -33,7 +33,7 @@
 //! `m1 |w - w*|^2` in mean square, and `|w - w*| <= |Phi(w) - w|/(1-q)`.
 
 use super::bounds::ProblemConstants;
-use super::constants::loss_constants;
+use super::constants::{best_gradient_step, loss_constants};
 use super::lanczos::lanczos;
 use crate::error::{Error, Result};
 use crate::lower::{Curved, StochasticLoss};
@@ -272,6 +272,6 @@ impl GlmBounds {
             Error::numeric("no formula bounds the smallest curvature of a model with an intercept")
                 .remedy("fit without an intercept, or take the map_step of loss_constants")
         })?;
-        Ok(2.0 / (bounds.l + mu))
+        Ok(best_gradient_step(mu, bounds.l).0)
     }
 }

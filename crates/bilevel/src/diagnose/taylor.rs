@@ -11,7 +11,7 @@
 
 use super::check::Check;
 use crate::error::Result;
-use crate::lower::{Curved, StochasticLoss, StochasticMap};
+use crate::lower::{Curved, FirstOrder, StochasticLoss, StochasticMap};
 use crate::sample::{Purpose, Rng, Sample};
 use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
@@ -86,7 +86,7 @@ impl Taylor {
         loss.hessian_product(w, lambda, &Sample::Full, &v, &mut expected);
         curvature.product(&v, &mut found);
         let size = vector::norm(&expected);
-        let tolerance = (1e6 * self.precision).min(1e-3);
+        let tolerance = self.closeness();
         let product_error = vector::distance(&expected, &found) / size;
         let mut checks = vec![Check::new(
             "curvature product",
@@ -116,6 +116,44 @@ impl Taylor {
             }
         }
         checks
+    }
+
+    /// `gradient_lambda` of a loss at one point and sample.
+    pub fn gradient_lambda<L: FirstOrder + ?Sized>(&self, loss: &L, w: &[f64], lambda: &[f64], zeta: &Sample) -> Check {
+        let mut gradient = vec![0.0; lambda.len()];
+        loss.gradient_lambda(w, lambda, zeta, &mut gradient);
+        let value_of = |lambda: &[f64]| {
+            let value = loss.value(w, lambda, zeta);
+            (value, value.abs())
+        };
+        self.scalar("gradient_lambda", lambda, value_of, &gradient)
+    }
+
+    /// `directions` of a loss, which may be computed in one visit of the sample, against its parts.
+    pub fn directions<L: StochasticLoss + ?Sized>(&self, loss: &L, w: &[f64], lambda: &[f64], zeta: &Sample) -> Check {
+        let v = self.direction(w.len(), 1);
+        let [mut fused, mut parts] = [0, 1].map(|_| vec![0.0; 2 * w.len() + lambda.len()]);
+        loss.directions(w, lambda, zeta, &v, blocks(&mut fused, w.len()));
+        let [gradient, hessian_product, cross_product] = blocks(&mut parts, w.len());
+        loss.gradient_only(w, lambda, zeta, gradient);
+        loss.hessian_product(w, lambda, zeta, &v, hessian_product);
+        loss.cross_product(w, lambda, zeta, &v, cross_product);
+        let error = vector::distance(&fused, &parts) / vector::norm(&parts).max(f64::MIN_POSITIVE);
+        let message = format!("relative distance {error:.1e} from gradient, hessian_product and cross_product");
+        Check::new("directions", error <= self.closeness(), Some(error), message)
+    }
+
+    /// That `d1Phi` is symmetric, by products with two random vectors. Jacobians of samples need not be.
+    pub fn symmetric<M: StochasticMap + ?Sized>(&self, map: &M, w: &[f64], lambda: &[f64]) -> Check {
+        let [u, v] = [3, 4].map(|number| self.direction(w.len(), number));
+        let [mut by_u, mut by_v] = [0, 1].map(|_| vec![0.0; w.len()]);
+        map.vjp_w(w, lambda, &Sample::Full, &u, &mut by_u);
+        map.vjp_w(w, lambda, &Sample::Full, &v, &mut by_v);
+        let (left, right) = (vector::dot(&u, &by_v), vector::dot(&v, &by_u));
+        let error = (left - right).abs() / (vector::norm(&by_u) + vector::norm(&by_v)).max(f64::MIN_POSITIVE);
+        let message =
+            format!("u . vjp_w(v) = {left:.6e} and v . vjp_w(u) = {right:.6e}, relative distance {error:.1e}");
+        Check::new("symmetric", error <= self.closeness(), Some(error), message)
     }
 
     /// `vjp_w` and `vjp_lambda` of a map at one point and sample.
@@ -240,6 +278,11 @@ impl Taylor {
         Ok(checks)
     }
 
+    /// Largest relative distance of what should be the same and is computed in two ways.
+    pub fn closeness(&self) -> f64 {
+        (1e6 * self.precision).min(1e-3)
+    }
+
     fn same_value(&self, name: &str, returned: f64, value: f64) -> Check {
         Check::equal(name, returned, value, value.abs().max(f64::MIN_POSITIVE), 1e4 * self.precision)
     }
@@ -252,6 +295,13 @@ impl Taylor {
         vector::scale(1.0 / norm, &mut direction);
         direction
     }
+}
+
+/// Two blocks of length `d`, and what remains.
+fn blocks(all: &mut [f64], d: usize) -> [&mut [f64]; 3] {
+    let (first, rest) = all.split_at_mut(d);
+    let (second, third) = rest.split_at_mut(d);
+    [first, second, third]
 }
 
 /// Least-squares slope of a line through the points.

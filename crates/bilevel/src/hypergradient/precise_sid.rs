@@ -11,8 +11,9 @@
 use rayon::prelude::*;
 
 use super::precision::{PreciseHypergradient, Precision, ROUNDINGS};
+use super::sid::CROSS_PART;
 use super::spread::Spread;
-use super::trial::{BIAS_SHARE, CROSS_PART, Run, TRIALS, values};
+use super::trial::{BIAS_SHARE, Run, TRIALS, values};
 use super::{Hypergradient, WarmStart};
 use crate::error::{Error, Result};
 use crate::lower::StochasticMap;

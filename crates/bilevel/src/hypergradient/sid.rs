@@ -17,6 +17,9 @@ use crate::status::Info;
 use crate::step_size::StepSize;
 use crate::upper::UpperObjective;
 
+/// Rows of the cross sample as a part of those of one solve: it costs little beside the solves.
+pub(super) const CROSS_PART: f64 = 0.125;
+
 /// Settings of the estimator.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sid {
@@ -50,6 +53,19 @@ impl Sid {
             lower_step: step,
             linear_step: step,
             average: Average::Last,
+        }
+    }
+
+    /// The same with samples of `d2Phi` and of the upper objective: an eighth of the rows of the lower solve and as many as these,
+    /// but everything of a level that has no more, of `lower_rows` and `upper_rows` in all.
+    #[must_use]
+    pub fn with_sampled_parts(self, lower_rows: usize, upper_rows: usize) -> Self {
+        let drawn = self.lower_steps * self.batch;
+        let cross = (CROSS_PART * drawn as f64).ceil() as usize;
+        Sid {
+            cross_batch: Batch::at_most(cross.max(1), lower_rows),
+            upper_batch: Batch::at_most(drawn.max(1), upper_rows),
+            ..self
         }
     }
 

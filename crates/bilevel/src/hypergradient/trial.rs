@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::precise_sid::{PreciseSid, Stage};
 use super::precision::{Precision, unsettled_bias};
-use super::sid::Streams;
+use super::sid::{CROSS_PART, Streams};
 use super::spread::{Spread, mean};
 use super::{Hypergradient, Sid, WarmStart};
 use crate::error::{Error, Result};
@@ -50,8 +50,6 @@ const RETREATS: usize = 10;
 /// Rows of the upper sample as a part of those of one solve: at first, and within what bounds it is chosen.
 const UPPER_PART: f64 = 1.0;
 const UPPER_PARTS: (f64, f64) = (0.125, 16.0);
-/// Rows of the cross sample as a part of those of one solve.
-pub(super) const CROSS_PART: f64 = 0.125;
 /// Added to the number of a replicate for an upper sample of its own.
 const OTHER_UPPER: u64 = 1 << 40;
 
@@ -310,7 +308,7 @@ impl<M: StochasticMap + ?Sized, U: UpperObjective + ?Sized> Run<'_, M, U> {
             average: Average::Suffix { fraction: plan.averaged as f64 / steps as f64 },
             cross_batch: Batch::Rows(part(CROSS_PART)),
             // A sample larger than the population is worse than the population.
-            upper_batch: if upper < self.upper.size(&Sample::Full) { Batch::Rows(upper) } else { Batch::All },
+            upper_batch: Batch::at_most(upper, self.upper.size(&Sample::Full)),
             ..Sid::new(steps, plan.batch, StepSize::Constant { eta: plan.eta })
         }
     }

@@ -94,7 +94,7 @@ impl BoundedLbfgs {
             }
             evaluation.finite()
         };
-        let Evaluation { objective: mut value, mut gradient, .. } = evaluate(&lambda, &mut work)?;
+        let Evaluation { objective: mut value, mut gradient, mut w, .. } = evaluate(&lambda, &mut work)?;
         let largest = vector::max_abs(&gradient).max(f64::MIN_POSITIVE);
         let scales: Option<Vec<f64>> =
             self.first_scale.map(|floor| gradient.iter().map(|g| largest / (g.abs() + floor * largest)).collect());
@@ -173,7 +173,7 @@ impl BoundedLbfgs {
             if interrupted {
                 break StopReason::Interrupted;
             }
-            let Some(Evaluation { objective: new_value, gradient: new_gradient, .. }) = accepted else {
+            let Some(Evaluation { objective: new_value, gradient: new_gradient, w: new_w, .. }) = accepted else {
                 if pairs.is_empty() {
                     break StopReason::Stalled;
                 }
@@ -193,11 +193,11 @@ impl BoundedLbfgs {
                 }
             }
             lambda.copy_from_slice(&trial);
-            (value, gradient) = (new_value, new_gradient);
+            (value, gradient, w) = (new_value, new_gradient, new_w);
             recent.push_back(value);
             iteration += 1;
         };
-        Ok(Outcome { lambda, objective: value, iterations: iteration, reason, work })
+        Ok(Outcome { lambda, objective: value, gradient, w, iterations: iteration, reason, work })
     }
 }
 

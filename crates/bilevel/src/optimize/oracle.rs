@@ -14,9 +14,23 @@ pub struct Evaluation {
     pub gradient: Vec<f64>,
     /// What it cost.
     pub work: Work,
+    /// The lower variable that both belong to, where the oracle gives it away: the loop returns that of its
+    /// [outcome](super::Outcome), which a warm start, being that of the last call, need not be.
+    pub w: Option<Vec<f64>>,
 }
 
 impl Evaluation {
+    /// An evaluation that tells nothing of the lower variable.
+    pub fn new(objective: f64, gradient: Vec<f64>, work: Work) -> Self {
+        Evaluation { objective, gradient, work, w: None }
+    }
+
+    /// The same at the lower variable `w`.
+    #[must_use]
+    pub fn with_w(self, w: Vec<f64>) -> Self {
+        Evaluation { w: Some(w), ..self }
+    }
+
     /// Refuses numbers that are not finite.
     ///
     /// # Errors
@@ -33,7 +47,7 @@ impl Evaluation {
 
 impl From<Hypergradient> for Evaluation {
     fn from(estimate: Hypergradient) -> Self {
-        Evaluation { objective: estimate.objective, gradient: estimate.value, work: estimate.work }
+        Evaluation::new(estimate.objective, estimate.value, estimate.work)
     }
 }
 

@@ -54,6 +54,12 @@ pub struct Outcome {
     pub lambda: Vec<f64>,
     /// Its objective.
     pub objective: f64,
+    /// Its gradient.
+    #[serde(default)]
+    pub gradient: Vec<f64>,
+    /// Its lower variable, where the oracle gave it with the [evaluation](super::Evaluation).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub w: Option<Vec<f64>>,
     /// Iterations made: of the stochastic loops evaluations that succeeded, of line searches steps.
     pub iterations: usize,
     /// Why the loop stopped.

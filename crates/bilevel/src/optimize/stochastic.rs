@@ -200,7 +200,7 @@ impl ProjectedGradient {
             }
             let evaluation = oracle.evaluate(&lambda, calls).and_then(Evaluation::finite);
             calls += 1;
-            let Evaluation { objective, mut gradient, work: spent } = match evaluation {
+            let Evaluation { objective, mut gradient, work: spent, w } = match evaluation {
                 Ok(evaluation) => evaluation,
                 Err(error) if error.is_interrupted() && best.is_some() => break StopReason::Interrupted,
                 Err(error) if error.is_numeric() && best.is_some() && retreats < RETREATS => {
@@ -222,8 +222,8 @@ impl ProjectedGradient {
             iterations += 1;
             good.copy_from_slice(&lambda);
             if best.as_ref().is_none_or(|best| objective < best.objective) {
-                let reason = StopReason::IterationLimit;
-                best = Some(Outcome { lambda: lambda.clone(), objective, iterations, reason, work });
+                let (lambda, gradient, reason) = (lambda.clone(), gradient.clone(), StopReason::IterationLimit);
+                best = Some(Outcome { lambda, objective, gradient, w, iterations, reason, work });
             }
             let projected_gradient_norm = domain.projected_gradient_norm(&lambda, &gradient);
             let seconds = clock.elapsed().as_secs_f64();

@@ -11,13 +11,13 @@ use super::contest::{Contest, compete};
 use super::entry::{Contestant, Entry};
 use super::judge::Judge;
 use crate::algorithms::{Algorithm, FirstSteps};
+use crate::diagnose::SampledCurvature;
 use crate::error::{Error, Result};
 use crate::hypergradient::Implicit;
 use crate::lower::GradientMap;
 use crate::newton::Newton;
 use crate::sample::{Batch, Sample};
 use crate::stop::StopSignal;
-use crate::study::longest_step;
 use crate::vector;
 
 /// How contestants come by their first steps. Algorithms that [find their own](Algorithm::finds_steps) need no grid.
@@ -93,7 +93,8 @@ impl Grid {
         // A relaxed step is at most 1, so the map is taken so long that this is no limit.
         const MAP_STEP: f64 = 1e6;
         let map = GradientMap { loss: contest.lower, map_step: MAP_STEP };
-        let longest = MAP_STEP * longest_step(&map, &[start, &solution], lambda, rows, seed)?;
+        let samples = SampledCurvature::new(Batch::Rows(rows), seed);
+        let longest = MAP_STEP * samples.longest_step_of_map(&map, &[start, &solution], lambda)?.0;
         let mut pairs = Vec::new();
         for lower in &self.lower {
             for outer in &self.outer {

@@ -7,19 +7,15 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use crate::diagnose::lanczos;
 use crate::domain::Domain;
 use crate::error::{Error, Result};
 use crate::hypergradient::{Method, WarmStart};
-use crate::lower::{Curved, Symmetric};
+use crate::lower::Symmetric;
 use crate::optimize::{Iteration, Limits, OuterStep, ProjectedGradient};
 use crate::row_sums::RowSums;
 use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::work::Work;
-
-/// Lanczos steps behind a map step.
-const LANCZOS: usize = 30;
 
 /// How to descend.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,16 +96,4 @@ pub(super) fn lower_samples(method: &Method, work: &Work) -> u64 {
         _ => 0,
     };
     work.lower_rows() - uncounted
-}
-
-/// A step of the gradient map that serves for all penalties up to `largest`: `1/L`, `L` the largest eigenvalue of the
-/// Hessian at zero with these penalties.
-///
-/// # Errors
-/// Numeric, when the Hessian is not finite.
-pub fn common_map_step(loss: &dyn Curved, largest: &[f64], seed: u64) -> Result<f64> {
-    let zero = vec![0.0; loss.dims().w];
-    let curvature = loss.curvature(&zero, largest);
-    let spectrum = lanczos(|v, out| curvature.product(v, out), zero.len(), LANCZOS, seed)?;
-    Ok(1.0 / spectrum.largest_at_most())
 }

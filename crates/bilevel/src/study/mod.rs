@@ -18,11 +18,11 @@ mod steps;
 mod summary;
 
 pub use curve::{Curve, CurveKind};
-pub use descent::{Descent, DescentPoint, common_map_step, descend};
+pub use descent::{Descent, DescentPoint, descend};
 pub use fits::{Floor, Slope};
 pub use measure::{Measurement, Subject};
 pub use reference::Reference;
 pub use run::{Job, run};
 pub use settings::{Checkpoints, StudySettings};
-pub use steps::{StepLimits, choose_curves, decreasing_step, longest_step};
+pub use steps::{StepLimits, choose_curves, decreasing_step};
 pub use summary::{CurveSummary, Point, Replicate, summarize};

@@ -1,6 +1,6 @@
 //! The exact hypergradient of a loss, and the constants of its gradient-step map.
 
-use crate::diagnose::loss_constants;
+use crate::diagnose::{best_gradient_step, loss_constants};
 use crate::error::Result;
 use crate::fixed_point::LowerSolver;
 use crate::hypergradient::Implicit;
@@ -50,15 +50,8 @@ impl Reference {
         let constants = |w: &[f64]| loss_constants(&*loss.curvature(w, lambda), dim, rows, LANCZOS, seed);
         let (there, start) = (constants(&solution)?, constants(&zero)?);
         let (mu, l) = (there.mu, there.l.max(start.l));
-        Ok(Reference {
-            solution,
-            hypergradient: exact.value,
-            objective: exact.objective,
-            mu,
-            l,
-            map_step: 2.0 / (l + mu),
-            contraction: (l - mu) / (l + mu),
-        })
+        let (map_step, contraction) = best_gradient_step(mu, l);
+        Ok(Reference { solution, hypergradient: exact.value, objective: exact.objective, mu, l, map_step, contraction })
     }
 
     /// The gradient-step map with these constants.

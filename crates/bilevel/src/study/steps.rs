@@ -14,31 +14,6 @@ use crate::lower::Symmetric;
 use crate::sample::{Batch, Sample};
 use crate::step_size::StepSize;
 
-/// Samples looked at, and products with each.
-const PROBES: (u64, usize) = (16, 12);
-/// What a sample that was not looked at may exceed the largest by.
-const MARGIN: f64 = 1.2;
-
-/// The longest step `min(1, 1/Lambda)` that no sample of `batch` elements turns into an expansion, `Lambda` the largest
-/// eigenvalue of `I - d1Phi_hat` at any of the `points`, estimated on 16 samples and enlarged by a fifth.
-///
-/// # Errors
-/// Numeric, when a product is not finite.
-pub fn longest_step<M: Symmetric + ?Sized>(
-    map: &M,
-    points: &[&[f64]],
-    lambda: &[f64],
-    batch: usize,
-    seed: u64,
-) -> Result<f64> {
-    let probes = SampledCurvature { batch: Batch::Rows(batch), samples: 0..PROBES.0, products: PROBES.1, seed };
-    let mut largest = 0.0_f64;
-    for w in points {
-        largest = largest.max(probes.of_map(map, w, lambda)?.0);
-    }
-    Ok((1.0 / (MARGIN * largest)).min(1.0))
-}
-
 /// Decreasing steps `beta/(gamma + s)` for a `contraction` `q`: `beta = 2/(1 - q^2)` as in
 /// [`StepSize::decreasing_from_constants`], and `gamma` such that the first step is `longest`.
 ///
@@ -62,11 +37,11 @@ pub struct StepLimits {
 }
 
 impl StepLimits {
-    /// Of a loss: the [`longest_step`] at zero and at the solution, the contraction of the reference, an anchor for every pass
-    /// of samples.
+    /// Of a loss: the [longest step](SampledCurvature::longest_step_of_map) at zero and at the solution, the contraction of the
+    /// reference, an anchor for every pass of samples.
     ///
     /// # Errors
-    /// Numeric, when a product is not finite.
+    /// Numeric, when a product is not finite, or when no sample curves upwards.
     pub fn of_loss<M: Symmetric + ?Sized>(
         map: &M,
         reference: &Reference,
@@ -75,8 +50,9 @@ impl StepLimits {
         seed: u64,
     ) -> Result<Self> {
         let zero = vec![0.0; reference.solution.len()];
+        let samples = SampledCurvature::new(Batch::Rows(batch), seed);
         Ok(StepLimits {
-            longest: longest_step(map, &[&zero, &reference.solution], lambda, batch, seed)?,
+            longest: samples.longest_step_of_map(map, &[&zero, &reference.solution], lambda)?.0,
             contraction: reference.contraction,
             period: map.size(&Sample::Full).div_ceil(batch.max(1)),
             hyperparameters: lambda.len(),

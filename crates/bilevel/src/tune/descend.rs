@@ -134,7 +134,7 @@ fn minimize(
                 objective.keep();
             }
             // The work is counted by the objective.
-            Ok::<_, crate::Error>(Evaluation { objective: value, gradient, work: Work::default() })
+            Ok::<_, crate::Error>(Evaluation::new(value, gradient, Work::default()))
         },
         domain,
         start,

@@ -107,7 +107,7 @@ impl Oracle for SampledObjective<'_, '_> {
             }
         }
         // Only what this call has cost: the loop adds up.
-        Ok(Evaluation { objective: self.seen + pull, gradient, work: self.work() - before })
+        Ok(Evaluation::new(self.seen + pull, gradient, self.work() - before))
     }
 }
 

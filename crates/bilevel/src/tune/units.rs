@@ -1,9 +1,7 @@
 //! Units in which the lower level of a linear model has a curvature of about 1 in every coordinate.
 //!
 //! Penalties differ by factors of thousands, and so do the scales of features; in such units the gradient step contracts at a
-//! useful rate all the same. The longest step that no minibatch turns into an expansion is found by looking at a few
-//! minibatches, since the worst case over all rows would allow steps ten times shorter. The cost does not grow with
-//! the number of rows.
+//! useful rate all the same. Their step is the longest that no minibatch turns into an expansion.
 
 use crate::Result;
 use crate::diagnose::SampledCurvature;
@@ -17,8 +15,6 @@ use crate::work::Work;
 const PILOT_ROWS: usize = 4096;
 /// Minibatches looked at for the longest step, and products with each.
 const PROBES: (u64, usize) = (8, 10);
-/// What a minibatch that was not looked at may exceed the largest by.
-const MARGIN: f64 = 1.2;
 
 /// The scaled gradient step at one `lambda`.
 pub(super) struct Units {
@@ -67,10 +63,11 @@ impl Units {
         let scaled = Scaled { inner: pilot, scale: &scale[..] };
         let y: Vec<f64> = w.iter().zip(&scale).map(|(w, s)| w / s).collect();
         let samples = index * probes..(index + 1) * probes;
-        let looked = SampledCurvature { batch, samples, products: PROBES.1, seed };
-        let (largest, spent) = looked.of_loss(&scaled, &y, lambda)?;
+        let margin = SampledCurvature::MARGIN;
+        let minibatches = SampledCurvature { batch, samples, products: PROBES.1, margin, seed };
+        let (map_step, spent) = minibatches.longest_step_of_loss(&scaled, &[&y], lambda)?;
         work += spent;
-        Ok(Units { lambda: lambda.to_vec(), scale, map_step: 1.0 / (MARGIN * largest), softest, work })
+        Ok(Units { lambda: lambda.to_vec(), scale, map_step, softest, work })
     }
 
     /// Bound on the contraction of the map, from what the penalties alone give.

@@ -116,8 +116,11 @@ impl GlmProblem {
         units.apply_inverse(&mut y);
         let bounded = Glm::new(lower.risk().majorant(), lower.penalty().clone());
         let probed = Scaled { inner: &bounded, scale: &units };
-        let minibatches =
-            SampledCurvature { batch: Batch::Rows(batch), samples: 0..PROBES.0, products: PROBES.1, seed };
+        let minibatches = SampledCurvature {
+            samples: 0..PROBES.0,
+            products: PROBES.1,
+            ..SampledCurvature::new(Batch::Rows(batch), seed)
+        };
         let (largest, spent) = minibatches.of_loss(&probed, &y, lambda)?;
         work += spent;
         let map_step = STEP / largest.max(spectrum.largest);

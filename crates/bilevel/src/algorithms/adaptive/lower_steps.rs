@@ -16,12 +16,11 @@
 //! half a unit, then by one, two and so on as long as it stays what it was.
 
 use crate::algorithms::field::Field;
-use crate::diagnose::lanczos;
+use crate::diagnose::SampledCurvature;
 use crate::error::Result;
 use crate::lower::Dims;
-use crate::sample::{Batch, Purpose, Rng, Sample};
+use crate::sample::{Purpose, Rng, Sample};
 use crate::vector;
-use crate::work::Work;
 
 /// Samples whose Hessians are measured, at first and in each span, and iterations of a span for each of these.
 const PROBES: (usize, usize) = (16, 4);
@@ -30,8 +29,6 @@ const PER_PROBE: usize = 32;
 const PRODUCTS: usize = 10;
 /// Random vectors on which the bound of the part that is the same in all samples is tried.
 const TRIALS: usize = 4;
-/// What a sample that was not measured may exceed the largest by.
-const MARGIN: f64 = 1.2;
 /// What remains of the largest eigenvalue after a span in which none like it was measured.
 const FORGET: f64 = 0.98;
 /// Units that `lambda` may move before the part `R` is renewed, and at first before `L` is, where there is no such part.
@@ -150,31 +147,30 @@ impl LowerSteps {
     /// The largest eigenvalue of a few samples, without the part that is the same in all.
     fn probe(&mut self, field: &mut Field<'_>, x: &[f64], probes: usize) -> Result<f64> {
         let ([w, _, lambda], loss) = (field.layout.split(x), field.problem.lower);
-        let (mut largest, mut zeta) = (0.0_f64, Sample::Full);
-        for probe in 0..probes {
-            if let Batch::Rows(rows) = field.batch {
-                loss.draw(rows, &mut self.probes, &mut zeta);
+        let (batch, apart) = (field.batch, self.apart == Some(true));
+        let samples =
+            SampledCurvature { samples: 0..probes as u64, products: PRODUCTS, ..SampledCurvature::new(batch, 0) };
+        // No sample is drawn twice in a run, and the vectors that products begin with differ, too.
+        let draw = |number, rows, zeta: &mut Sample| {
+            loss.draw(rows, &mut self.probes, zeta);
+            number
+        };
+        let product = |zeta: &Sample, v: &[f64], out: &mut [f64]| {
+            loss.hessian_product(w, lambda, zeta, v, out);
+            if apart {
+                loss.add_product_rest(-1.0, w, lambda, v, out);
             }
-            let product = |v: &[f64], out: &mut [f64]| {
-                loss.hessian_product(w, lambda, &zeta, v, out);
-                if self.apart == Some(true) {
-                    loss.add_product_rest(-1.0, w, lambda, v, out);
-                }
-            };
-            let spectrum = lanczos(product, w.len(), PRODUCTS, probe as u64)?;
-            largest = largest.max(spectrum.largest_at_most());
-            field.room.work += Work::hessian_product(spectrum.products * loss.size(&zeta));
-            if field.batch == Batch::All {
-                break;
-            }
-        }
+            loss.size(zeta)
+        };
+        let (largest, work) = samples.largest(w.len(), draw, product)?;
+        field.room.work += work;
         Ok(largest)
     }
 
     fn renew(&mut self, field: &Field<'_>, x: &[f64]) {
         self.at.copy_from_slice(&x[field.layout.lambda()]);
         for (inverse, rest) in self.inverse.iter_mut().zip(&self.rest) {
-            *inverse = 1.0 / (MARGIN * (self.largest + rest)).max(f64::MIN_POSITIVE);
+            *inverse = 1.0 / (SampledCurvature::MARGIN * (self.largest + rest)).max(f64::MIN_POSITIVE);
         }
     }
 }
