@@ -25,7 +25,7 @@
 //!
 //! let quadratic = Quadratic::random(&QuadraticOptions { rows: 100, w: 5, lambda: 3, ..Default::default() });
 //! let problem = Bilevel { lower: &quadratic, upper: quadratic.upper(), domain: &Domain::unbounded(3) };
-//! let first = FirstSteps { lower: 0.2, linear: 0.2, outer: 0.1 };
+//! let first = FirstSteps { lower: 0.2, linear: 0.2, outer: 0.01 };
 //! let settings = Settings::of(Algorithm::Soba, first, Batch::Rows(16), 0);
 //! let start = Point::new(&[0.0; 5], &[0.0; 5], &[0.0; 3]);
 //! // Called at the start, and again at the iteration whose number it returns.

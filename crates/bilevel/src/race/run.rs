@@ -94,10 +94,12 @@ impl Race {
 
     /// The runs that `entries` lacks, in the order in which they are made.
     pub fn missing(&self, entries: &[Entry]) -> Vec<(Algorithm, u64)> {
-        let mut made: HashSet<(Algorithm, u64)> =
+        let made: HashSet<(Algorithm, u64)> =
             entries.iter().map(|entry| (entry.contestant.algorithm, entry.contestant.seed)).collect();
-        let all = self.algorithms.iter().flat_map(|&algorithm| self.seeds.iter().map(move |&seed| (algorithm, seed)));
-        all.filter(|run| made.insert(*run)).collect()
+        let first = |&(at, algorithm): &(usize, &Algorithm)| !self.algorithms[..at].contains(algorithm);
+        let algorithms = self.algorithms.iter().enumerate().filter(first).map(|(_, &algorithm)| algorithm);
+        let all = algorithms.flat_map(|algorithm| self.seeds.iter().map(move |&seed| (algorithm, seed)));
+        all.filter(|run| !made.contains(run)).collect()
     }
 
     fn validate(&self) -> Result<()> {
