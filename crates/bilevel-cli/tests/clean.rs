@@ -153,6 +153,26 @@ fn labels_drawn_anew_are_found() {
     assert!(accuracies.len() == 3 && accuracies.is_sorted(), "{accuracies:?}");
 }
 
+/// A softmax of trusted rows of one class has no minimum: refused where all are, and no fold of the penalty where its fit is.
+#[test]
+fn trusted_rows_of_few_classes() {
+    let folder = Scratch::new();
+    let train = folder.write("train.svm", digits(0, 300, 100));
+    let all = digits(600, 1500, 0);
+    let of = |digit: &str| all.lines().filter(|line| line.starts_with(digit)).collect::<Vec<_>>();
+    let out = folder.join("out");
+    let clean = |trusted: &[&str]| {
+        let trusted = folder.write("trusted.svm", trusted.join("\n") + "\n");
+        let arguments = ["clean", text(&train), "--trusted", text(&trusted), "--out", text(&out)];
+        bilevel().args(arguments).output().unwrap()
+    };
+    let refused = clean(&of("3 "));
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && errors.contains("of one class") && !out.exists(), "{errors}");
+    let nearly = clean(&[of("3 "), of("5 ")[..1].to_vec()].concat());
+    assert!(nearly.status.success(), "{}", String::from_utf8_lossy(&nearly.stderr));
+}
+
 /// The end was called "monitor", and a share without rows was passed over.
 #[test]
 fn monitor_rows_are_spoken_of() {

@@ -9,10 +9,12 @@ use bilevel::algorithms::{Algorithm, Bilevel, FirstSteps, Iterate, Point, Settin
 use bilevel::data::{DenseMatrix, DesignMatrix, RowRanges};
 use bilevel::domain::Domain;
 use bilevel::lower::{Dims, FirstOrder, StochasticLoss};
+use bilevel::newton::Newton;
 use bilevel::problems::glm::{EmpiricalRisk, Glm, Loss, Penalty};
 use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
 use bilevel::row_sums::RowSumLoss;
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
+use bilevel::stop::StopSignal;
 
 /// Enough for both ways to be timed, and for some iterations with what was found.
 const ITERATIONS: usize = 900;
@@ -72,6 +74,25 @@ fn iterates_do_not_depend_on_the_number_of_threads() {
         let problem = Bilevel { lower: &lower, upper: &upper, domain: &domain };
         assert_same_ends(problem, &format!("{columns} columns, {classes} classes"));
     }
+}
+
+/// Factors of rows, where there are fewer than features.
+#[test]
+fn solutions_of_wide_data_do_not_depend_on_the_number_of_threads() {
+    let mut rng = Rng::stream(6, Purpose::Start, 0);
+    let (rows, columns) = (250, 1000);
+    let x: Vec<f64> = (0..rows * columns).map(|_| rng.normal()).collect();
+    let y: Vec<f64> = (0..rows).map(|_| rng.below(2) as f64).collect();
+    let design = DesignMatrix::DenseF64(DenseMatrix::new(rows, columns, x));
+    let loss = Glm::new(EmpiricalRisk::new(&design, &y, RowRanges::all(rows), Loss::Logistic, true), Penalty::Shared);
+    let solve = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut w = loss.risk().null_parameters();
+        pool.install(|| Newton::default().minimize(&loss, &[0.0], &mut w, None, &StopSignal::never())).unwrap();
+        w
+    };
+    let alone = solve(1);
+    assert!([2, 3].into_iter().all(|threads| solve(threads) == alone));
 }
 
 /// A quadratic that belongs to a thread, as functions of an interpreter do.

@@ -5,6 +5,7 @@
 //! one is looked at beyond the minimum, as weak penalties cost most.
 
 use super::objective::Engine;
+use super::steering::tells_classes_apart;
 use crate::Result;
 use crate::lower::Factorization;
 use crate::problems::glm::{EmpiricalRisk, Glm, Penalty};
@@ -41,14 +42,17 @@ pub(super) fn tuned(
 ) -> Result<(f64, Work)> {
     let n = trusted.len();
     let part = |k: usize| k * n / PARTS..(k + 1) * n / PARTS;
+    let fold = |k: usize| {
+        let fitted = trusted.without(part(k));
+        let w = fitted.null_parameters();
+        Fold { fitted, judging: trusted.restricted(part(k)), w, nearby: None }
+    };
+    let can_be_fitted = |fold: &Fold<'_>| tells_classes_apart(&fold.fitted);
     let parts = if n < ONE_QUARTER_FROM { 0..PARTS } else { PARTS - 1..PARTS };
-    let mut folds: Vec<Fold<'_>> = parts
-        .map(|k| {
-            let fitted = trusted.without(part(k));
-            let w = fitted.null_parameters();
-            Fold { fitted, judging: trusted.restricted(part(k)), w, nearby: None }
-        })
-        .collect();
+    let mut folds: Vec<Fold<'_>> = parts.map(fold).filter(can_be_fitted).collect();
+    if folds.is_empty() {
+        folds = (0..PARTS).map(fold).filter(can_be_fitted).collect();
+    }
     let (mut tried, mut work) = (Vec::<(f64, f64)>::new(), Work::default());
     let (mut at, smallest) = (scale.mean + BOX.1, scale.smallest(BOX.0));
     while at >= smallest {

@@ -9,7 +9,7 @@ use super::options::{CleanOptions, Start, Strength};
 use super::outcome::{Cleaned, Fit, FitOf, Step};
 use super::penalty;
 use super::start::{self, Seen, row_losses};
-use super::steering::{divide, known_classes, remarks_on_classes};
+use super::steering::{divide, known_classes, remarks_on_classes, tells_classes_apart};
 use crate::data::Dataset;
 use crate::domain::Domain;
 use crate::observer::{Event, Observer};
@@ -59,6 +59,10 @@ pub(super) fn run(
     let mut work = Work::default();
 
     begin(observer, "tuning the penalty on the trusted rows")?;
+    if !tells_classes_apart(&upper) {
+        return Err(Error::input("all trusted rows are of one class, and no model can be fitted to them")
+            .remedy("give trusted rows of several classes"));
+    }
     let log_strength = match options.strength {
         Strength::Fixed(strength) => strength.ln(),
         Strength::Tuned => {

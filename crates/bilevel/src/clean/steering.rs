@@ -57,6 +57,12 @@ pub(super) fn known_classes(rows: &EmpiricalRisk<'_>) -> Vec<bool> {
     known
 }
 
+/// False where there are several classes and these rows are all of one: a softmax has no minimum then, as its intercepts have no
+/// penalty.
+pub(super) fn tells_classes_apart(rows: &EmpiricalRisk<'_>) -> bool {
+    rows.outputs() == 1 || known_classes(rows).iter().filter(|&&known| known).count() != 1
+}
+
 /// Remarks on classes that no trusted row has, or far fewer than their share of the training rows; trusted rows weigh something.
 pub(super) fn remarks_on_classes(train: &Dataset, trusted: &Dataset) -> Vec<String> {
     let (Target::Classes { codes, names }, Target::Classes { codes: known, .. }) = (&train.target, &trusted.target)

@@ -166,6 +166,7 @@ impl PreciseSid {
             replicates,
             corrections: trial.corrections,
             biases: trial.biases,
+            reached: None,
             estimate: Hypergradient { value, objective, std_error: None, status, work },
         };
         Ok(precise.with_std_errors())

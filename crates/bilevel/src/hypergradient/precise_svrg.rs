@@ -156,7 +156,7 @@ impl PreciseSvrg {
 /// What the last round found.
 fn result(found: Assessment, pace: Pace, chain: ChainSettings, rounds: usize, work: Work) -> PreciseHypergradient {
     let (error, precise) = (found.error(), found.is_precise());
-    let Assessment { replicates, spread, objective, left, bias, allowed, .. } = found;
+    let Assessment { reached, replicates, spread, objective, left, bias, allowed, .. } = found;
     let status = if precise { Status::Converged } else { Status::StepLimit };
     // Of a round that was the last one too early, what noise does in second order may be no small thing.
     let second = if precise { 0.0 } else { spread.variance / vector::norm(&spread.mean) };
@@ -176,6 +176,7 @@ fn result(found: Assessment, pace: Pace, chain: ChainSettings, rounds: usize, wo
         replicates,
         corrections: Vec::new(),
         biases: [left, nothing],
+        reached: Some(reached),
         estimate: Hypergradient { value: spread.mean, objective, std_error: None, status, work },
     };
     result.with_std_errors()

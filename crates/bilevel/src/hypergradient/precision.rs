@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::spread::{std_error, t_factor};
-use super::{Hypergradient, Sid};
+use super::{Hypergradient, Sid, WarmStart};
 use crate::error::{Error, Result};
 use crate::status::Status;
 use crate::vector;
@@ -91,6 +91,9 @@ pub(super) fn unsettled_bias(left: f64, variance: f64, norm: f64) -> f64 {
     if left < norm { left / (1.0 - left / norm) + variance / norm } else { f64::INFINITY }
 }
 
+/// How many times slower than it was believed to be a map may be before nothing bounds what is left of the way.
+const STANDSTILL: f64 = 1e6;
+
 /// An estimate with an error bar.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PreciseHypergradient {
@@ -118,12 +121,29 @@ pub struct PreciseHypergradient {
     pub corrections: Vec<Vec<f64>>,
     /// Estimates of the biases that are left: of the starts, and of the noise in a nonlinear lower level.
     pub biases: [Vec<f64>; 2],
+    /// Where the chains of the last round came to, with variance reduction: a start for a nearby `lambda`.
+    #[serde(skip)]
+    pub reached: Option<WarmStart>,
 }
 
 impl PreciseHypergradient {
     /// `error` as a fraction of the norm of the estimate.
     pub fn relative_error(&self) -> f64 {
         self.error / vector::norm(&self.estimate.value)
+    }
+
+    /// The same where the map forgets `factor` times as slowly as was believed: what is left of the way is as much more.
+    pub(crate) fn forgetting_slower(mut self, factor: f64) -> Self {
+        if self.bias > 0.0 {
+            // Of what hardly moves nothing is known.
+            let bias = if factor > STANDSTILL { f64::INFINITY } else { factor * self.bias };
+            self.error += bias - self.bias;
+            self.bias = bias;
+        }
+        if self.error.is_nan() || self.error > self.allowed {
+            self.estimate.status = Status::StepLimit;
+        }
+        self.with_std_errors()
     }
 
     /// Fills in the standard errors of the components, once it is settled whether the precision was reached.

@@ -16,9 +16,10 @@ use crate::lower::{Curvature, GradientMap, StochasticLoss};
 use crate::newton::Newton;
 use crate::observer::Observer;
 use crate::operator::ByRemembering;
-use crate::problems::glm::{Glm, GlmCurvature};
+use crate::problems::glm::{EmpiricalRisk, Glm, GlmCurvature};
 use crate::problems::scaled::{Scaled, Units, Whitening};
 use crate::sample::{Batch, Sample};
+use crate::status::Status;
 use crate::stop::StopSignal;
 use crate::upper::UpperObjective;
 use crate::vector;
@@ -43,6 +44,10 @@ const CHAINS: usize = 4;
 
 /// Largest number of parameters for which a Cholesky factor is affordable, whose use costs their square at each step.
 const LARGEST: usize = 2000;
+/// How many times slower than in its pilot's eyes the map may be before that counts, and pilots at most: where the curvature
+/// of the loss falls on the way to the solution, an estimate in the units of a rough fit ends early.
+const SLOWER: f64 = 1.5;
+const PILOTS: usize = 6;
 /// The factor by which a round brings the error bar down (measured, see `docs/choosing-a-method.md`).
 const ROUND: f64 = 7.0;
 /// Rows that plain SID visits for a relative error of 1, all told (measured, see `docs/error-bars.md`), and the number of
@@ -84,63 +89,110 @@ impl GlmProblem {
         stop: &StopSignal,
     ) -> Result<PreciseHypergradient> {
         let (lower, upper) = (self.lower(), self.upper());
-        let n = lower.risk().len();
-        let (rows, batch) = (PILOT_ROWS.min(n), BATCH.min(n));
+        let rows = PILOT_ROWS.min(lower.risk().len());
         let mut work = Work::default();
-        let Pilot { w, units } = Pilot::fit(&lower, lambda, rows, &mut work, stop)?;
+        let mut around = Pilot::fit(&lower, lambda, rows, &mut work, stop)?;
+        let mut before = 0;
+        for attempt in 1.. {
+            let scale = MapScale::measured(&lower, lambda, &around, seed, &mut work, stop)?;
+            let start = around.start(&upper, lambda, scale.map_step, &mut work);
+            let scaled = Scaled { inner: &lower, scale: &around.units };
+            let scaled_upper = Scaled { inner: &upper, scale: &around.units };
+            let map = GradientMap { loss: &scaled, map_step: scale.map_step };
+            let svrg = PreciseSvrg {
+                batch: BATCH.min(lower.risk().len()),
+                steps: STEPS,
+                chains: CHAINS,
+                eta: 1.0,
+                contraction: scale.contraction(),
+                seed,
+            };
+            stop.check()?;
+            let left = Precision { max_rows: precision.max_rows.saturating_sub(before), ..precision };
+            let mut precise =
+                svrg.estimate_by(&ByRemembering, &map, &scaled_upper, lambda, Some(&start), left, observer)?;
+            let was_reached = precise.estimate.status == Status::Converged;
+            before += precise.estimate.work.rows;
 
-        // In these units the Hessian of the pilot is the identity, and the adjoint is the gradient.
-        let some_upper = pilot(&upper);
-        let (mut v, mut ignored) = (vec![0.0; w.len()], vec![0.0; lambda.len()]);
-        some_upper.gradients(&w, lambda, &Sample::Full, &mut v, &mut ignored);
-        work += Work::upper_gradient(some_upper.len());
-        units.apply_transpose(&mut v);
+            // The Hessian of the solution may be another than that of the pilot, and the map slower than was measured there.
+            let mut w = precise.reached.take().expect("variance reduction ends somewhere").w;
+            around.units.apply(&mut w);
+            let there = spectrum(&lower, lambda, (&around.units, &w), seed, &mut work)?;
+            let slower = (1.0 - scale.contraction()) / (1.0 - contraction(&there, scale.map_step));
+            if slower > SLOWER {
+                precise = precise.forgetting_slower(slower);
+            }
+            let is_reached = precise.estimate.status == Status::Converged;
+            if is_reached == was_reached || attempt == PILOTS || before >= precision.max_rows || stop.is_raised() {
+                precise.estimate.work += work;
+                return Ok(precise);
+            }
+            work += precise.estimate.work;
+            around = Pilot::near(&lower, lambda, w, rows, &mut work, stop)?;
+        }
+        unreachable!("the pilots are bounded")
+    }
+}
 
-        let others = if n >= rows + SPECTRUM.0 { rows..rows + SPECTRUM.0 } else { 0..n };
-        let others = part(&lower, others, true);
-        let curvature = GlmCurvature::new(&others, &w, lambda);
-        let mut image = vec![0.0; w.len()];
-        let product = |x: &[f64], out: &mut [f64]| {
-            image.copy_from_slice(x);
-            units.apply(&mut image);
-            curvature.product(&image, out);
-            units.apply_transpose(out);
-        };
+/// The step of the map in the units of a pilot, and what its spectrum is there.
+struct MapScale {
+    map_step: f64,
+    spectrum: Spectrum,
+}
+
+impl MapScale {
+    fn measured(
+        lower: &Glm<'_>,
+        lambda: &[f64],
+        pilot: &Pilot,
+        seed: u64,
+        work: &mut Work,
+        stop: &StopSignal,
+    ) -> Result<Self> {
         stop.check()?;
-        let spectrum = lanczos(product, w.len(), SPECTRUM.1, seed)?;
-        work += Work::hessian_product((spectrum.products + 1) * others.risk().len());
-
-        let scaled = Scaled { inner: &lower, scale: &units };
-        let scaled_upper = Scaled { inner: &upper, scale: &units };
-        let mut y = w;
-        units.apply_inverse(&mut y);
+        let spectrum = spectrum(lower, lambda, (&pilot.units, &pilot.w), seed, work)?;
         let bounded = Glm::new(lower.risk().majorant(), lower.penalty().clone());
-        let probed = Scaled { inner: &bounded, scale: &units };
+        let probed = Scaled { inner: &bounded, scale: &pilot.units };
         let minibatches = SampledCurvature {
             samples: 0..PROBES.0,
             products: PROBES.1,
-            ..SampledCurvature::new(Batch::Rows(batch), seed)
+            ..SampledCurvature::new(Batch::Rows(BATCH.min(lower.risk().len())), seed)
         };
+        let mut y = pilot.w.clone();
+        pilot.units.apply_inverse(&mut y);
         let (largest, spent) = minibatches.of_loss(&probed, &y, lambda)?;
-        work += spent;
-        let map_step = STEP / largest.max(spectrum.largest);
-        let map = GradientMap { loss: &scaled, map_step };
-        vector::scale(1.0 / map_step, &mut v);
-        let svrg = PreciseSvrg {
-            batch,
-            steps: STEPS,
-            chains: CHAINS,
-            eta: 1.0,
-            contraction: contraction(&spectrum, map_step),
-            seed,
-        };
-        let start = WarmStart { w: y, v };
-        stop.check()?;
-        let mut precise =
-            svrg.estimate_by(&ByRemembering, &map, &scaled_upper, lambda, Some(&start), precision, observer)?;
-        precise.estimate.work += work;
-        Ok(precise)
+        *work += spent;
+        Ok(MapScale { map_step: STEP / largest.max(spectrum.largest), spectrum })
     }
+
+    fn contraction(&self) -> f64 {
+        contraction(&self.spectrum, self.map_step)
+    }
+}
+
+/// The spectrum of the Hessian at `w`, in units and of other rows than those the units come from.
+fn spectrum(
+    lower: &Glm<'_>,
+    lambda: &[f64],
+    (units, w): (&Whitening, &[f64]),
+    seed: u64,
+    work: &mut Work,
+) -> Result<Spectrum> {
+    let n = lower.risk().len();
+    let rows = PILOT_ROWS.min(n);
+    let others = if n >= rows + SPECTRUM.0 { rows..rows + SPECTRUM.0 } else { 0..n };
+    let others = part(lower, others, true);
+    let curvature = GlmCurvature::new(&others, w, lambda);
+    let mut image = vec![0.0; w.len()];
+    let product = |x: &[f64], out: &mut [f64]| {
+        image.copy_from_slice(x);
+        units.apply(&mut image);
+        curvature.product(&image, out);
+        units.apply_transpose(out);
+    };
+    let spectrum = lanczos(product, w.len(), SPECTRUM.1, seed)?;
+    *work += Work::hessian_product((spectrum.products + 1) * others.risk().len());
+    Ok(spectrum)
 }
 
 /// A fit of some of the rows, and the units in which their Hessian is the identity.
@@ -169,6 +221,35 @@ impl Pilot {
             vector::axpy(-1.0, &step, &mut w);
         }
         Ok(Pilot { w, units })
+    }
+
+    /// A good fit of these rows that begins at `w`, near the solution of all, and the Hessian there.
+    fn near(
+        lower: &Glm<'_>,
+        lambda: &[f64],
+        mut w: Vec<f64>,
+        rows: usize,
+        work: &mut Work,
+        stop: &StopSignal,
+    ) -> Result<Self> {
+        let some = part(lower, 0..rows, true);
+        *work += Newton { tolerance: 1e-6, ..Newton::default() }.minimize(&some, lambda, &mut w, None, stop)?.info.work;
+        let units = GlmCurvature::new(&some, &w, lambda).whitening(stop)?;
+        *work += Work::hessian_product(rows);
+        Ok(Pilot { w, units })
+    }
+
+    /// Where the estimate begins, in these units: there the Hessian is the identity, and the adjoint is the gradient.
+    fn start(&self, upper: &EmpiricalRisk<'_>, lambda: &[f64], map_step: f64, work: &mut Work) -> WarmStart {
+        let some_upper = pilot(upper);
+        let (mut v, mut ignored) = (vec![0.0; self.w.len()], vec![0.0; lambda.len()]);
+        some_upper.gradients(&self.w, lambda, &Sample::Full, &mut v, &mut ignored);
+        *work += Work::upper_gradient(some_upper.len());
+        self.units.apply_transpose(&mut v);
+        vector::scale(1.0 / map_step, &mut v);
+        let mut y = self.w.clone();
+        self.units.apply_inverse(&mut y);
+        WarmStart { w: y, v }
     }
 }
 

@@ -257,13 +257,20 @@ struct ByRows {
     rows: usize,
 }
 
+/// `a b` on one thread: on several, how sums are divided depends on their number.
+fn product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
+    let mut out = Mat::zeros(a.nrows(), b.ncols());
+    faer::linalg::matmul::matmul(out.as_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
+    out
+}
+
 impl ByRows {
     fn solve_features(&self, b: &mut [f64]) {
         let p = b.len();
         let z = MatRef::from_row_major_slice(&self.z, self.rows, p);
-        let mut projected = z * MatRef::from_column_major_slice(b, p, 1);
+        let mut projected = product(z, MatRef::from_column_major_slice(b, p, 1));
         self.kernel.solve_in_place(projected.as_mut());
-        let correction = z.transpose() * projected;
+        let correction = product(z.transpose(), projected.as_ref());
         for (j, b) in b.iter_mut().enumerate() {
             *b = *b * self.inverse_penalty[j] - correction[(j, 0)];
         }
@@ -318,7 +325,7 @@ pub(super) fn by_rows(curvature: &GlmCurvature<'_, '_>, stop: &StopSignal) -> Re
             return Err(not_positive_definite());
         }
         let z = MatRef::from_row_major_slice(&factors.z, n, p);
-        let solved = z.transpose() * inner;
+        let solved = product(z.transpose(), inner.as_ref());
         factors.border = Some(((0..p).map(|j| solved[(j, 0)]).collect(), schur));
     }
     Ok(Box::new(factors))
