@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 
 /// What the command's options, which remedies and notes name, are called in Python; what has no counterpart is left out. Whole
 /// phrases come before the options in them.
-const WORDS: [(&str, &str); 22] = [
+const WORDS: [(&str, &str); 23] = [
     ("(--validation, --folds)", "(X_val and y_val, cv)"),
     ("judge by --validation", "judge by X_val and y_val"),
     ("give a validation file", "give X_val and y_val"),
@@ -29,6 +29,7 @@ const WORDS: [(&str, &str); 22] = [
     ("--max-time", "max_time"),
     ("--lambda-min", "penalty_range"),
     ("--folds", "cv ="),
+    ("start elsewhere, or give the step", "start elsewhere (start=), or give the step (map_step=)"),
 ];
 /// Begin and end of a remedy that names the column it is about, and what Python can do instead.
 const EXCLUDE: (&str, &str, &str) = ("--exclude", "leaves it out", "leave it out of the features");
