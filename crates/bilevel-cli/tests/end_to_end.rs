@@ -261,6 +261,8 @@ fn rows_come_from_a_pipe() {
 #[test]
 fn help_says_how() {
     assert!(run(&["--help"]).contains("tune"));
+    assert_eq!(run(&["help", "tune"]), run(&["tune", "--help"]));
+    assert_eq!(run(&["help"]), run(&["--help"]));
     assert!(run(&["--version"]).starts_with("bilevel "));
     let help = run(&["tune", "--help"]);
     for option in [
