@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bilevel::sample::{Batch, Sampling};
 use bilevel::tune::{LossChoice, Penalties};
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, RangedI64ValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::names::{self, MODELS, PENALTIES, SAMPLINGS};
@@ -38,7 +38,7 @@ pub struct ProblemArgs {
     pub penalties: Penalties,
     /// Groups of features: lines `FEATURE,GROUP` with the name of a feature or column (of x3 also 3), or a group a
     /// line in their order.
-    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    #[arg(long, value_name = "FILE", value_parser = rows_file(), help_heading = "Model")]
     pub groups: Option<PathBuf>,
     /// Fit without an intercept.
     #[arg(long, help_heading = "Model")]
@@ -50,8 +50,8 @@ pub struct ProblemArgs {
     /// Seed of everything random.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, help_heading = "Run")]
     pub seed: u64,
-    /// Number of threads; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Run")]
+    /// Number of threads, at most 512; all cores by default.
+    #[arg(long, value_name = "N", value_parser = threads(), help_heading = "Run")]
     pub threads: Option<u32>,
 }
 
@@ -208,6 +208,11 @@ pub fn positive(text: &str) -> Result<f64, String> {
         Ok(x) if x > 0.0 && x.is_finite() => Ok(x),
         _ => Err("a positive number is needed".into()),
     }
+}
+
+/// A number of threads: as many as large machines have cores; many more take minutes to start.
+pub fn threads() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=512)
 }
 
 /// Any number that starts a stream of random numbers.

@@ -20,7 +20,7 @@ use crate::tune::TuneArgs;
 
 /// Tuned linear models from a data file: as many penalties as the data can tell apart, by bilevel optimisation.
 #[derive(Debug, Parser)]
-#[command(name = "bilevel", version, about, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "bilevel", version, about, max_term_width = 110)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,

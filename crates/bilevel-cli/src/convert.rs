@@ -10,7 +10,7 @@ use bilevel::tune::LossChoice;
 use bilevel::{Error, Result};
 use clap::Args;
 
-use crate::args::{DataArgs, EncodingArgs, rows_file, seed, written_file};
+use crate::args::{DataArgs, EncodingArgs, rows_file, seed, threads, written_file};
 use crate::input::learn_options;
 use crate::names::{self, MODELS};
 use crate::output::NewFolders;
@@ -51,7 +51,7 @@ pub struct ConvertArgs {
     pub model: LossChoice,
     /// Groups of features: lines `FEATURE,GROUP` with the name of a feature or column (of x3 also 3), or a group a
     /// line in their order.
-    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    #[arg(long, value_name = "FILE", value_parser = rows_file(), help_heading = "Data")]
     pub groups: Option<PathBuf>,
     /// Encode, label and standardize as it was done for this converted file: for rows that validate or test.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
@@ -62,8 +62,8 @@ pub struct ConvertArgs {
     /// Seed of the order of the rows.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, help_heading = "Run")]
     pub seed: u64,
-    /// Number of threads; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Run")]
+    /// Number of threads, at most 512; all cores by default.
+    #[arg(long, value_name = "N", value_parser = threads(), help_heading = "Run")]
     pub threads: Option<u32>,
     /// Print nothing but errors.
     #[arg(long, short, help_heading = "Run")]

@@ -81,6 +81,12 @@ pub fn read(
     mut phase: impl FnMut(&str),
 ) -> Result<Inputs> {
     refuse_one_input_twice(args, validation, test)?;
+    let labels_of_test = test.and_then(|(part, labels)| labels.as_ref().map(|_| (part, "--test")));
+    let labels_of_validation = validation.filter(|_| args.validation_labels.is_some()).zip(Some("--validation"));
+    labels_of_validation
+        .into_iter()
+        .chain(labels_of_test)
+        .try_for_each(|(part, option)| refuse_labels(part, option))?;
     let _lean = Lean::begin();
     let mut phase = |path: &Path| phase(&format!("reading {}", path.display()));
     phase(&args.train);
@@ -125,6 +131,17 @@ pub fn read(
     Ok(Inputs { schema, train, validation: validation_data, test: test_data, description, notes })
 }
 
+/// Refuses a file of labels where rows come with theirs: a fraction of the training rows, or a converted file.
+fn refuse_labels(part: &Part, option: &str) -> Result<()> {
+    let whose = match part {
+        Part::Fraction(fraction) => format!("{option} {fraction} takes training rows, which have labels"),
+        Part::File(path) if MappedRows::recognises(path) => format!("{} is converted and has labels", path.display()),
+        Part::File(_) => return Ok(()),
+    };
+    Err(Error::input(format!("{option}-labels belongs to a file of rows, and {whose}"))
+        .remedy(format!("leave out {option}-labels, or give {option} a file of rows alone")))
+}
+
 /// Refuses standard input for two files: what was read of it is gone.
 fn refuse_one_input_twice(
     args: &ProblemArgs,
@@ -133,7 +150,8 @@ fn refuse_one_input_twice(
 ) -> Result<()> {
     let parts = [validation, test.map(|(part, _)| part)].into_iter().flatten();
     let of_parts = parts.filter_map(|part| if let Part::File(path) = part { Some(path) } else { None });
-    let labels = [&args.data.labels, &args.validation_labels].into_iter().chain(test.map(|(_, labels)| labels));
+    let labels = [&args.data.labels, &args.validation_labels, &args.groups];
+    let labels = labels.into_iter().chain(test.map(|(_, labels)| labels));
     let files = std::iter::once(&args.train).chain(of_parts).chain(labels.flatten());
     match files.filter(|path| *path == Path::new(STANDARD_INPUT)).count() {
         ..=1 => Ok(()),

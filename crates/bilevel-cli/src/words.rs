@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use bilevel::data::mapped::MappedRows;
+
 use crate::args::{DataArgs, Dtype, EncodingArgs, Missing, Storage, YesNo};
 
 /// The words of a command that is being put together.
@@ -31,8 +33,18 @@ impl Words {
         self.0.extend(flags.iter().filter(|(_, set)| *set).map(|(name, _)| format!("--{name}")));
     }
 
-    /// How a file is to be understood; `target` is the column that was found.
-    pub fn data(&mut self, data: &DataArgs, target: Option<&str>) {
+    /// How the rows of `file` are read and become numbers; `target` is the column that was found. A converted file says
+    /// so itself and takes no word of it.
+    pub fn rows(&mut self, file: &Path, data: &DataArgs, encoding: &EncodingArgs, target: Option<&str>) {
+        if MappedRows::recognises(file) {
+            return;
+        }
+        self.data(data, target);
+        self.encoding(encoding);
+    }
+
+    /// How a file is to be understood.
+    fn data(&mut self, data: &DataArgs, target: Option<&str>) {
         let target = data.target.clone().or(target.map(str::to_string));
         self.option("target", target.filter(|_| data.labels.is_none()));
         data.exclude.iter().for_each(|column| self.option("exclude", Some(column.clone())));
@@ -42,7 +54,7 @@ impl Words {
     }
 
     /// How rows become numbers.
-    pub fn encoding(&mut self, encoding: &EncodingArgs) {
+    fn encoding(&mut self, encoding: &EncodingArgs) {
         for classes in &encoding.classes {
             self.option("classes", Some(classes.clone()));
         }

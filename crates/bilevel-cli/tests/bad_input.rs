@@ -41,6 +41,12 @@ fn zip_of_nothing() -> Vec<u8> {
     [&b"PK\x05\x06"[..], &[0; 18]].concat()
 }
 
+/// One column of positive numbers that says nothing of its two classes.
+fn zero_csv() -> Vec<u8> {
+    let line = |x: u32| format!("{x},{}\n", if x * x % 7 < 3 { "yes" } else { "no" });
+    ("x,y\n".to_string() + &(1..=40).map(line).collect::<String>()).into_bytes()
+}
+
 fn cases() -> Vec<Case> {
     let csv = || small_csv(60).into_bytes();
     let with_line = |line: &str| [csv(), line.as_bytes().to_vec()].concat();
@@ -341,6 +347,38 @@ fn cases() -> Vec<Case> {
             "race quadratic --hyperparameters 4000000 --out @/out",
             &["GB", "--hyperparameters"],
         ),
+        case(
+            "labels of test rows that are a fraction",
+            vec![("a.csv", csv())],
+            "tune @/a.csv --test 0.2 --test-labels @/none",
+            &["--test-labels", "--test 0.2"],
+        ),
+        case(
+            "labels of validation rows that are a fraction",
+            vec![("a.csv", csv())],
+            "hypergradient @/a.csv --at 1 --validation 0.2 --validation-labels @/none",
+            &["--validation-labels", "--validation 0.2"],
+        ),
+        case(
+            "more threads than are soon started",
+            vec![("a.csv", csv())],
+            "tune @/a.csv --threads 513",
+            &["--threads", "512"],
+        ),
+        case(
+            "a hypergradient of zero",
+            // Rows of one number have length one afterwards, which is a constant.
+            vec![("a.csv", zero_csv())],
+            "study @/a.csv --normalize-rows --at 0.1 --replicates 2 --out @/out",
+            &["relative errors mean nothing", "another penalty"],
+        ),
+        case(
+            "a method that the map cannot serve beside one that it can",
+            vec![],
+            "study equilibrium --methods sid-decreasing,nystrom --replicates 2 --max-epochs 10 --out @/out",
+            &["nystrom", "symmetric"],
+        ),
+        case("help on no command", vec![], "help nosuch", &["nosuch"]),
         case("nothing to inspect", vec![("a.csv", vec![])], "inspect @/a.csv", &["empty"]),
     ]
 }

@@ -5,6 +5,7 @@ mod common;
 use std::path::Path;
 
 use bilevel::data::mapped::MappedRows;
+use bilevel::tune::SavedModel;
 use common::{Scratch, bilevel, data, small_csv};
 use serde_json::Value;
 
@@ -156,5 +157,23 @@ fn bad_files_and_options_are_one_line_and_nothing_is_written() {
         assert_eq!((code, err.lines().count()), (Some(2), 1), "{args:?}: {err}{stdout}");
         assert!(err.contains(word), "{args:?}: {err}");
         assert_eq!(folder.names(), before, "{args:?}");
+    }
+}
+
+/// It named the target, which a converted file refuses.
+#[test]
+fn the_command_that_repeats_a_run_on_a_converted_file_is_taken() {
+    let folder = Scratch::new();
+    let (file, out) = (folder.join("small.bilevel"), folder.join("out"));
+    done(&["convert", text(&folder.write("small.csv", small_csv(200))), text(&file), "--target", "y", "--quiet"]);
+    let trusted = folder.write("trusted.csv", small_csv(60));
+    let more = ["--trusted", text(&trusted)];
+    for (command, args) in [("tune", &["--penalties", "shared"][..]), ("clean", &more)] {
+        done(&[&[command, text(&file), "--quiet", "--out", text(&out)], args].concat());
+        let model = SavedModel::read(&out.join("model")).unwrap();
+        let again: Vec<&str> = model.about.command.split(' ').skip(1).collect();
+        assert!(!again.contains(&"--target"), "{again:?}");
+        done(&again);
+        assert_eq!(SavedModel::read(&out.join("model")).unwrap().model, model.model, "{command}");
     }
 }

@@ -261,6 +261,8 @@ fn rows_come_from_a_pipe() {
 #[test]
 fn help_says_how() {
     assert!(run(&["--help"]).contains("tune"));
+    assert_eq!(run(&["help", "tune"]), run(&["tune", "--help"]));
+    assert_eq!(run(&["help"]), run(&["--help"]));
     assert!(run(&["--version"]).starts_with("bilevel "));
     let help = run(&["tune", "--help"]);
     for option in [
@@ -400,4 +402,25 @@ fn small_probabilities_of_either_class_are_kept() {
     assert_eq!(cells.len(), 4, "{table}");
     let small = [cells[0], cells[3]];
     assert!(small.iter().all(|&p| p > 0.0 && p < 1e-16), "{table}");
+}
+
+/// Two classes that a line nearly separates: with weak penalties fixed-point steps soon expand.
+const NEARLY_SEPARABLE: &str = "\
+    -1.548,-1.093,no 1.289,1.591,yes -1.510,-0.576,no 1.974,0.861,yes \
+    -1.104,-0.671,no 1.350,0.243,yes -1.999,-0.654,no -0.300,1.202,yes \
+    -1.730,-0.578,no 1.434,0.199,yes -1.408,0.341,no 1.196,-1.240,yes \
+    -1.674,-0.358,no 1.220,1.143,yes -1.411,0.271,no 1.752,-1.173,yes \
+    -1.757,-1.229,no 1.397,-0.749,yes -1.618,0.078,no 1.938,-0.450,yes";
+
+/// All was lost, also what exact fits had confirmed before.
+#[test]
+fn a_search_that_cannot_go_on_keeps_the_best_so_far() {
+    let folder = Scratch::new();
+    let rows: String = NEARLY_SEPARABLE.split_whitespace().map(|row| format!("{row}\n")).collect();
+    let (file, out) = (folder.write("rows.csv", format!("a,b,y\n{rows}")), folder.join("out"));
+    run(&["tune", text(&file), "--target", "y", "--method", "aid-fp", "--quiet", "--out", text(&out)]);
+    let summary = summary(&out);
+    let notes = summary["notes"].to_string();
+    assert!(notes.contains("ended where a hypergradient could not be computed"), "{summary}");
+    assert!(run(&["evaluate", text(&out.join("model")), text(&file)]).contains("accuracy"));
 }

@@ -145,6 +145,13 @@ fn a_dash_is_standard_output_or_input() {
     assert!(judged.contains("\"estimate\""), "{judged}");
     let args = ["clean", text(&data), "--trusted", "-", "--quiet", "--out", "cleaned"];
     in_folder(&args, &small_csv(30));
+    let rows = small_csv(30);
+    let cells: Vec<(&str, &str)> = rows.lines().filter_map(|line| line.rsplit_once(',')).collect();
+    let (unlabelled, labels): (Vec<&str>, Vec<&str>) = cells.into_iter().unzip();
+    let test = folder.write("test.csv", unlabelled.join("\n") + "\n");
+    let tune = ["tune", text(&data), "--penalties", "per-group", "--quiet", "--out", "tuned"];
+    in_folder(&[&tune[..], &["--test", text(&test), "--test-labels", "-"]].concat(), &(labels[1..].join("\n") + "\n"));
+    in_folder(&[&tune[..], &["--groups", "-"]].concat(), "x,first\ncolour,second\n");
     assert!(!folder.join("-").exists());
 }
 

@@ -332,3 +332,27 @@ fn a_panic_of_a_closure_goes_on_with_its_own_message() {
     let jobs = Job::all(&[Curve::SidConstant { eta: 0.2 }], 2);
     let _ = run(&subject, &settings(2, 5.0), &jobs, 2, &StopSignal::never(), |_, _| Ok(()));
 }
+
+#[test]
+fn what_cannot_be_measured_is_refused_before_anything_is() {
+    let dims = Dims { w: 8, lambda: 4 };
+    let map = LinearContraction::random(dims, 0.7, 0.3, 5);
+    let upper = Target::random(dims, 1, 0.0, 0.2, 5);
+    let exact = map.hypergradient(&upper, &LAMBDA);
+    let refused = |reference: &[f64], curve: Curve| {
+        let subject = Subject { map: Capable::new(&map), upper: &upper, lambda: &LAMBDA, rows: 1, reference };
+        let jobs = Job::all(&[Curve::SidConstant { eta: 0.04 }, curve], 1);
+        let ended = run(&subject, &settings(1, 100.0), &jobs, 1, &StopSignal::never(), |job, _| panic!("{job:?}"));
+        let error = ended.unwrap_err();
+        assert!(error.is_input(), "{error}");
+        error.to_string()
+    };
+    for curve in [Curve::AidCg, Curve::Nystrom, Curve::SidSaga { eta: 0.04 }, Curve::AidNormal] {
+        let error = refused(&exact, curve);
+        assert!(error.starts_with(curve.kind().name()) && error.contains("does not offer"), "{error}");
+    }
+    for size in [0.0, 1e-170, f64::INFINITY] {
+        let error = refused(&[size, 0.0, 0.0, 0.0], Curve::AidFp);
+        assert!(error.contains("relative errors mean nothing"), "{error}");
+    }
+}

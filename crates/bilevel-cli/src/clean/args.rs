@@ -7,7 +7,7 @@ use bilevel::clean::Start;
 use bilevel::tune::{LossChoice, Method, Penalties};
 use clap::Args;
 
-use crate::args::{DataArgs, EncodingArgs, ProblemArgs, duration, positive, rows_file, seed};
+use crate::args::{DataArgs, EncodingArgs, ProblemArgs, duration, positive, rows_file, seed, threads};
 use crate::names::{self, CLEAN_METHODS, CLEAN_STARTS, MODELS};
 
 const EXAMPLES: &str = "\
@@ -73,8 +73,8 @@ pub struct CleanArgs {
     /// Seed of everything random.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, help_heading = "Run")]
     pub seed: u64,
-    /// Number of threads; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Run")]
+    /// Number of threads, at most 512; all cores by default.
+    #[arg(long, value_name = "N", value_parser = threads(), help_heading = "Run")]
     pub threads: Option<u32>,
 
     /// Folder for the weights, the model, the report and the summary.

@@ -104,8 +104,7 @@ fn command(args: &CleanArgs, target: Option<&str>) -> String {
     words.option("monitor", Some(args.monitor.to_string()));
     words.path("test", args.test.as_ref());
     words.path("test-labels", args.test_labels.as_ref());
-    words.data(&args.data, target);
-    words.encoding(&args.encoding);
+    words.rows(&args.train, &args.data, &args.encoding, target);
     words.option("model", Some(name_of(&args.model)));
     words.option("penalty", args.penalty.map(|x| format!("{x:e}")));
     words.option("method", Some(name_of(&args.method)));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::args::positive;
+use crate::args::{positive, threads};
 
 /// Nobody waits for more.
 const LARGEST_BUDGET: f64 = 1e4;
@@ -44,8 +44,8 @@ pub struct ReproduceArgs {
     /// Begin anew if the folder holds another reproduction.
     #[arg(long)]
     pub overwrite: bool,
-    /// Number of threads; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    /// Number of threads, at most 512; all cores by default.
+    #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<u32>,
     /// Print nothing but errors.
     #[arg(long, short)]

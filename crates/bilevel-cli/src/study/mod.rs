@@ -90,6 +90,7 @@ fn measured(args: &StudyArgs, studied: Studied<'_>) -> Result<ExitCode> {
         return Err(Error::input(format!("--eta gives constant steps, and there are none in {names}"))
             .remedy("leave it out, or compare a method with constant steps, such as sid-constant"));
     }
+    subject.check(&curves)?;
     settings.check_reached(&curves, subject.rows, subject.cross_rows())?;
     facts.extend(decreasing_steps(&curves));
     identity.extend(given(&args.problem, args.at.as_deref()));

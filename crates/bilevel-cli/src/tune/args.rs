@@ -8,7 +8,7 @@ use bilevel::tune::{Criterion, Limits, Method, TuneOptions};
 use bilevel::{Error, Result};
 use clap::Args;
 
-use crate::args::{ProblemArgs, duration, positive};
+use crate::args::{ProblemArgs, duration, positive, rows_file};
 use crate::names::{self, METHODS};
 use crate::plan::{Part, problem_options};
 
@@ -41,7 +41,7 @@ pub struct TuneArgs {
     #[arg(long, value_name = "FILE|FRACTION", help_heading = "Judging")]
     pub test: Option<String>,
     /// Labels of the test file, where they are in a file of their own.
-    #[arg(long, value_name = "FILE", requires = "test", help_heading = "Judging")]
+    #[arg(long, value_name = "FILE", value_parser = rows_file(), requires = "test", help_heading = "Judging")]
     pub test_labels: Option<PathBuf>,
 
     /// How hypergradients are computed.

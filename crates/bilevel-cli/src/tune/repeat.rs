@@ -10,8 +10,7 @@ use crate::words::Words;
 pub fn command(args: &TuneArgs, options: &TuneOptions, target: Option<&str>) -> String {
     let problem = &args.problem;
     let mut words = Words::new("tune", &problem.train);
-    words.data(&problem.data, target);
-    words.encoding(&problem.encoding);
+    words.rows(&problem.train, &problem.data, &problem.encoding, target);
     words.option("validation", problem.validation.clone());
     words.path("validation-labels", problem.validation_labels.as_ref());
     words.option("folds", args.folds.map(|folds| folds.to_string()));

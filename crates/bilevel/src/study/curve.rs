@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
+use crate::hypergradient::Capable;
 use crate::step_size::StepSize;
 
 /// The methods of a study by name.
@@ -100,6 +102,21 @@ impl CurveKind {
             CurveKind::SidAveraged => "sid-averaged",
             CurveKind::SidMultilevel => "sid-multilevel",
             CurveKind::Pzobo => "pzobo",
+        }
+    }
+
+    /// Whether `map` can do what the method asks of it.
+    ///
+    /// # Errors
+    /// Input, naming what is missing.
+    pub(super) fn check_map(self, map: &Capable<'_>) -> Result<()> {
+        let name = self.name();
+        match self {
+            CurveKind::AidCg | CurveKind::Nystrom => map.as_symmetric(name).map(|_| ()),
+            CurveKind::SidSaga => map.as_row_sums(name).map(|_| ()),
+            CurveKind::AidNormal => map.as_jvp(name).map(|_| ()),
+            CurveKind::ItdForward => map.as_jvp_lambda(name).map(|_| ()),
+            _ => Ok(()),
         }
     }
 

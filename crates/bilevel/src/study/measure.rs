@@ -11,6 +11,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::curve::Curve;
+use super::reference::check_divisor;
 use super::settings::StudySettings;
 use crate::error::{Error, Result};
 use crate::fixed_point::{FixedPoint, Workspace};
@@ -253,6 +254,16 @@ impl Subject<'_> {
         self.trajectory((map, &Plain), lower, Batch::All, &stream, (checkpoints, stop), |k, operator, v| {
             conjugate_gradient(&ConjugateGradient { steps: k, tolerance: CG_TOLERANCE }, &operator, v)
         })
+    }
+
+    /// What can be known before anything is measured: that errors can be related to the reference, and that the map serves
+    /// the methods of `curves`.
+    ///
+    /// # Errors
+    /// Input, naming what is missing.
+    pub fn check<'c>(&self, curves: impl IntoIterator<Item = &'c Curve>) -> Result<()> {
+        check_divisor(self.reference)?;
+        curves.into_iter().try_for_each(|curve| curve.kind().check_map(&self.map))
     }
 
     /// The checkpoints of a curve; see [`StudySettings::checkpoints_of`].

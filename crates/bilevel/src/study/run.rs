@@ -37,7 +37,7 @@ impl Job {
 /// What is handed over does not depend on the number of threads, apart from the seconds.
 ///
 /// # Errors
-/// That of `done`, after the others that had begun were done.
+/// Those of [`Subject::check`], before anything is done; that of `done`, after the others that had begun were done.
 pub fn run(
     subject: &Subject<'_>,
     settings: &StudySettings,
@@ -46,6 +46,7 @@ pub fn run(
     stop: &StopSignal,
     mut done: impl FnMut(&Job, Result<Vec<Measurement>>) -> Result<()>,
 ) -> Result<()> {
+    subject.check(jobs.iter().map(|job| &job.curve))?;
     let measure = |job: &Job| {
         let name = |error: Error| match error.is_numeric() {
             true => Error::numeric(format!("{}: {error}", label(&job.curve))),

@@ -20,6 +20,8 @@ pub(super) struct Context<'o> {
     observer: &'o mut dyn for<'e> Observer<Event<'e, TraceRow>>,
     started: Instant,
     pub trace: Vec<TraceRow>,
+    /// What is to be said of searches that came to no proper end.
+    notes: Vec<String>,
     /// Work of objectives that are finished.
     pub work: Work,
     /// Passes so far, with those of the objective at work when it was last heard of.
@@ -73,6 +75,7 @@ impl<'o> Context<'o> {
             observer,
             started: Instant::now(),
             trace: Vec::new(),
+            notes: Vec::new(),
             work: Work::default(),
             seen_passes: 0.0,
             rows,
@@ -86,6 +89,18 @@ impl<'o> Context<'o> {
         if self.observer.observe(&Event::Phase(phase)).is_break() {
             self.stopped.get_or_insert(Stop::Interrupted);
         }
+    }
+
+    /// Keeps a note, once.
+    pub(super) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// The notes that were kept.
+    pub(super) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     pub(super) fn seconds(&self) -> f64 {

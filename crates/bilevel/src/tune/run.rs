@@ -107,6 +107,7 @@ pub(super) fn run(
         notes.extend(comparison.add_ruled_out(&judged, &specs, test_risk.as_ref(), &mut candidates));
     }
     let kept = refitted.kept();
+    notes.extend(context.take_notes());
     notes.extend(remarks(&refitted, &candidates, &whole, &context));
     let diagnostics = diagnostics(kept, &whole, test_risk.as_ref());
     let w = kept.w.as_ref().map(Fitted::parameters).unwrap_or_default().into_owned();

@@ -217,7 +217,19 @@ pub(super) fn descend_stochastic<'a>(
             ..Limits::default()
         };
         let step = OuterStep::adam(OUTER_STEP);
-        reason = ProjectedGradient { step, limits }.minimize(&mut oracle, &domain, &start, &mut observer)?.reason;
+        reason = match (ProjectedGradient { step, limits }).minimize(&mut oracle, &domain, &start, &mut observer) {
+            Ok(outcome) => outcome.reason,
+            // What was confirmed before stands, as does what looked best on the way.
+            Err(error) if error.is_numeric() => {
+                let (penalties, name) = (spec.penalties.name(), kept_by.engine().name(method));
+                context.note(format!(
+                    "the search of {penalties} penalties by {name} ended where a hypergradient could not be computed, \
+                     with the best until then; the usual method does not depend on step sizes"
+                ));
+                StopReason::Stalled
+            }
+            Err(error) => return Err(error),
+        };
     }
     let looked_best = objective.best.take().map(|(_, lambda)| lambda);
     exact.confirm(looked_best.into_iter().chain(kept), context)?;
