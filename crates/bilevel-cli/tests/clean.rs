@@ -190,5 +190,5 @@ fn monitor_rows_are_spoken_of() {
     assert!(printed.contains(&format!("stopped ({served}")), "{printed}");
     assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains(served));
     let printed = clean(["--monitor", "0.001"]);
-    assert!(printed.contains("100 trusted rows are too few for a share of 0.001"), "{printed}");
+    assert!(printed.contains("100 trusted rows are too few to keep a share of 0.001"), "{printed}");
 }

@@ -96,9 +96,11 @@ impl Race {
     pub fn missing(&self, entries: &[Entry]) -> Vec<(Algorithm, u64)> {
         let made: HashSet<(Algorithm, u64)> =
             entries.iter().map(|entry| (entry.contestant.algorithm, entry.contestant.seed)).collect();
-        let first = |&(at, algorithm): &(usize, &Algorithm)| !self.algorithms[..at].contains(algorithm);
-        let algorithms = self.algorithms.iter().enumerate().filter(first).map(|(_, &algorithm)| algorithm);
-        let all = algorithms.flat_map(|algorithm| self.seeds.iter().map(move |&seed| (algorithm, seed)));
+        // What is asked for twice is made once.
+        let (mut algorithms, mut seeds) = (HashSet::new(), HashSet::with_capacity(self.seeds.len()));
+        let seeds: Vec<u64> = self.seeds.iter().copied().filter(|&seed| seeds.insert(seed)).collect();
+        let algorithms = self.algorithms.iter().filter(|&&algorithm| algorithms.insert(algorithm));
+        let all = algorithms.flat_map(|&algorithm| seeds.iter().map(move |&seed| (algorithm, seed)));
         all.filter(|run| !made.contains(run)).collect()
     }
 
