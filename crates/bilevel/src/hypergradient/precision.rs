@@ -85,8 +85,8 @@ pub(super) const ROUNDING: f64 = ROUNDINGS * f64::EPSILON;
 /// hypergradient, and `variance` that of a replicate where its own bias is not estimated.
 ///
 /// The hypergradient is a product of what both solves find. Where each is short of its solution by a fraction `e`, and was by
-/// `e'` earlier on, it is short by `e (2 - e)`, but the change between the two shows only `e (2 - e - e')`. The quotient of the two is
-/// at most `1 / (1 - left/norm)` (`docs/theory.md`, section 4). Noise enters a product in second order.
+/// `e'` earlier on, it is short by `e (2 - e)`, but the change between the two shows only `e (2 - e - e')`. The quotient of the
+/// two is at most `1 / (1 - left/norm)` (`docs/theory.md`, section 4). Noise enters a product in second order.
 pub(super) fn unsettled_bias(left: f64, variance: f64, norm: f64) -> f64 {
     if left < norm { left / (1.0 - left / norm) + variance / norm } else { f64::INFINITY }
 }
@@ -100,11 +100,12 @@ pub struct PreciseHypergradient {
     /// The mean over the replicates with its standard errors; its status is `Converged` where the precision was reached,
     /// else `StepLimit`, also where a fraction of a norm of 0 was asked for. The work is that of everything, trials included.
     ///
-    /// The standard errors are those of the noise; of an estimate that was cut short, whose bias may be larger than that, each is
-    /// the root of its square and that of `bias`.
+    /// The standard errors are those of the noise; of an estimate that was cut short, whose bias may be larger than that, each
+    /// is the root of its square and that of `bias`.
     pub estimate: Hypergradient,
-    /// Estimated norm of the bias. Of an estimate that was cut short it is infinite where nothing bounds it: where the solves had
-    /// not forgotten their starts and either the contraction of the map is not known or the value is no larger than what is missing.
+    /// Estimated norm of the bias. Of an estimate that was cut short it is infinite where nothing bounds it: where the solves
+    /// had not forgotten their starts and either the contraction of the map is not known or the value is no larger than what is
+    /// missing.
     pub bias: f64,
     /// The error of `value` is below this with the requested probability; infinite where `bias` is.
     pub error: f64,
@@ -121,7 +122,8 @@ pub struct PreciseHypergradient {
     pub corrections: Vec<Vec<f64>>,
     /// Estimates of the biases that are left: of the starts, and of the noise in a nonlinear lower level.
     pub biases: [Vec<f64>; 2],
-    /// Where the chains of the last round came to, with variance reduction: a start for a nearby `lambda`.
+    /// Where the chains of the last round of [`PreciseSvrg`](super::PreciseSvrg) came to: a start for a nearby `lambda` and the
+    /// same map.
     #[serde(skip)]
     pub reached: Option<WarmStart>,
 }

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::problem::GlmProblem;
-use super::units::pilot;
+use super::units::pilot as some_rows;
 use crate::Result;
 use crate::diagnose::{SampledCurvature, Spectrum, lanczos};
 use crate::hypergradient::{PreciseHypergradient, PreciseSvrg, Precision, Stage, WarmStart};
@@ -65,7 +65,7 @@ impl GlmProblem {
     pub(super) fn predicted_rows(&self, lambda: &[f64], epsilon: f64) -> (f64, Option<f64>) {
         let (lower, upper) = (self.lower(), self.upper());
         let (n, d) = (lower.risk().len() as f64, lower.dims().w as f64);
-        let norms = pilot(lower.risk()).row_norms_squared();
+        let norms = some_rows(lower.risk()).row_norms_squared();
         let own = norms.iter().sum::<f64>() / norms.len() as f64 / (4.0 * PLAIN_BATCH);
         let weakest = lambda.iter().fold(f64::INFINITY, |least, lambda| least.min(lambda.exp()));
         let gap = 0.25 * weakest / (weakest + own);
@@ -88,111 +88,36 @@ impl GlmProblem {
         observer: &mut dyn Observer<Stage>,
         stop: &StopSignal,
     ) -> Result<PreciseHypergradient> {
-        let (lower, upper) = (self.lower(), self.upper());
-        let rows = PILOT_ROWS.min(lower.risk().len());
-        let mut work = Work::default();
-        let mut around = Pilot::fit(&lower, lambda, rows, &mut work, stop)?;
-        let mut before = 0;
-        for attempt in 1.. {
-            let scale = MapScale::measured(&lower, lambda, &around, seed, &mut work, stop)?;
-            let start = around.start(&upper, lambda, scale.map_step, &mut work);
-            let scaled = Scaled { inner: &lower, scale: &around.units };
-            let scaled_upper = Scaled { inner: &upper, scale: &around.units };
-            let map = GradientMap { loss: &scaled, map_step: scale.map_step };
-            let svrg = PreciseSvrg {
-                batch: BATCH.min(lower.risk().len()),
-                steps: STEPS,
-                chains: CHAINS,
-                eta: 1.0,
-                contraction: scale.contraction(),
-                seed,
-            };
-            stop.check()?;
-            let left = Precision { max_rows: precision.max_rows.saturating_sub(before), ..precision };
-            let mut precise =
-                svrg.estimate_by(&ByRemembering, &map, &scaled_upper, lambda, Some(&start), left, observer)?;
-            let was_reached = precise.estimate.status == Status::Converged;
-            before += precise.estimate.work.rows;
-
-            // The Hessian of the solution may be another than that of the pilot, and the map slower than was measured there.
-            let mut w = precise.reached.take().expect("variance reduction ends somewhere").w;
-            around.units.apply(&mut w);
-            let there = spectrum(&lower, lambda, (&around.units, &w), seed, &mut work)?;
-            let slower = (1.0 - scale.contraction()) / (1.0 - contraction(&there, scale.map_step));
-            if slower > SLOWER {
-                precise = precise.forgetting_slower(slower);
+        let work = Work::default();
+        let mut search = Search { lower: self.lower(), upper: self.upper(), lambda, seed, stop, work };
+        let pilot = search.first_pilot()?;
+        let mut found = search.estimate(&pilot, precision, observer)?;
+        for _ in 1..PILOTS {
+            if !found.was_misled || search.work.rows >= precision.max_rows || stop.is_raised() {
+                break;
             }
-            let is_reached = precise.estimate.status == Status::Converged;
-            if is_reached == was_reached || attempt == PILOTS || before >= precision.max_rows || stop.is_raised() {
-                precise.estimate.work += work;
-                return Ok(precise);
+            let left = Precision { max_rows: precision.max_rows - search.work.rows, ..precision };
+            let again = search.pilot_near(found.w.clone()).and_then(|pilot| search.estimate(&pilot, left, observer));
+            match again {
+                Ok(better) => found = better,
+                // What was found before stands, with the bar that it has now.
+                Err(error) if error.is_numeric() || error.is_interrupted() => break,
+                Err(error) => return Err(error),
             }
-            work += precise.estimate.work;
-            around = Pilot::near(&lower, lambda, w, rows, &mut work, stop)?;
         }
-        unreachable!("the pilots are bounded")
+        found.precise.estimate.work = search.work;
+        Ok(found.precise)
     }
 }
 
-/// The step of the map in the units of a pilot, and what its spectrum is there.
-struct MapScale {
-    map_step: f64,
-    spectrum: Spectrum,
-}
-
-impl MapScale {
-    fn measured(
-        lower: &Glm<'_>,
-        lambda: &[f64],
-        pilot: &Pilot,
-        seed: u64,
-        work: &mut Work,
-        stop: &StopSignal,
-    ) -> Result<Self> {
-        stop.check()?;
-        let spectrum = spectrum(lower, lambda, (&pilot.units, &pilot.w), seed, work)?;
-        let bounded = Glm::new(lower.risk().majorant(), lower.penalty().clone());
-        let probed = Scaled { inner: &bounded, scale: &pilot.units };
-        let minibatches = SampledCurvature {
-            samples: 0..PROBES.0,
-            products: PROBES.1,
-            ..SampledCurvature::new(Batch::Rows(BATCH.min(lower.risk().len())), seed)
-        };
-        let mut y = pilot.w.clone();
-        pilot.units.apply_inverse(&mut y);
-        let (largest, spent) = minibatches.of_loss(&probed, &y, lambda)?;
-        *work += spent;
-        Ok(MapScale { map_step: STEP / largest.max(spectrum.largest), spectrum })
-    }
-
-    fn contraction(&self) -> f64 {
-        contraction(&self.spectrum, self.map_step)
-    }
-}
-
-/// The spectrum of the Hessian at `w`, in units and of other rows than those the units come from.
-fn spectrum(
-    lower: &Glm<'_>,
-    lambda: &[f64],
-    (units, w): (&Whitening, &[f64]),
+/// Both levels at one `lambda`, and what was spent on them so far.
+struct Search<'s, 'a> {
+    lower: Glm<'a>,
+    upper: EmpiricalRisk<'a>,
+    lambda: &'s [f64],
     seed: u64,
-    work: &mut Work,
-) -> Result<Spectrum> {
-    let n = lower.risk().len();
-    let rows = PILOT_ROWS.min(n);
-    let others = if n >= rows + SPECTRUM.0 { rows..rows + SPECTRUM.0 } else { 0..n };
-    let others = part(lower, others, true);
-    let curvature = GlmCurvature::new(&others, w, lambda);
-    let mut image = vec![0.0; w.len()];
-    let product = |x: &[f64], out: &mut [f64]| {
-        image.copy_from_slice(x);
-        units.apply(&mut image);
-        curvature.product(&image, out);
-        units.apply_transpose(out);
-    };
-    let spectrum = lanczos(product, w.len(), SPECTRUM.1, seed)?;
-    *work += Work::hessian_product((spectrum.products + 1) * others.risk().len());
-    Ok(spectrum)
+    stop: &'s StopSignal,
+    work: Work,
 }
 
 /// A fit of some of the rows, and the units in which their Hessian is the identity.
@@ -201,21 +126,31 @@ struct Pilot {
     units: Whitening,
 }
 
-impl Pilot {
+/// An estimate in the units of a pilot.
+struct Found {
+    precise: PreciseHypergradient,
+    /// Where the lower level came to.
+    w: Vec<f64>,
+    /// It ended because the map forgets more slowly than the pilot made believe.
+    was_misled: bool,
+}
+
+impl<'a> Search<'_, 'a> {
     /// A rough fit of few rows, the Hessian of more of them there, and steps with its inverse on those.
-    fn fit(lower: &Glm<'_>, lambda: &[f64], rows: usize, work: &mut Work, stop: &StopSignal) -> Result<Self> {
-        let mut w = lower.risk().null_parameters();
+    fn first_pilot(&mut self) -> Result<Pilot> {
+        let (lambda, stop) = (self.lambda, self.stop);
+        let rows = self.pilot_rows();
+        let mut w = self.lower.risk().null_parameters();
         let newton = Newton { iterations: 50, tolerance: 0.1, ..Newton::default() };
-        let few = part(lower, 0..FIRST_ROWS.min(rows), true);
-        *work += newton.minimize(&few, lambda, &mut w, None, stop)?.info.work;
-        let units = GlmCurvature::new(&part(lower, 0..rows, true), &w, lambda).whitening(stop)?;
-        *work += Work::hessian_product(rows);
-        let some = part(lower, 0..rows, false);
+        let few = self.part(0..FIRST_ROWS.min(rows), true);
+        self.work += newton.minimize(&few, lambda, &mut w, None, stop)?.info.work;
+        let units = self.whitening(&w)?;
+        let some = self.part(0..rows, false);
         let mut step = vec![0.0; w.len()];
         for _ in 0..PILOT_STEPS {
             stop.check()?;
             some.gradient(&w, lambda, &Sample::Full, &mut step);
-            *work += Work::gradient(rows);
+            self.work += Work::gradient(rows);
             units.apply_transpose(&mut step);
             units.apply(&mut step);
             vector::axpy(-1.0, &step, &mut w);
@@ -223,40 +158,103 @@ impl Pilot {
         Ok(Pilot { w, units })
     }
 
-    /// A good fit of these rows that begins at `w`, near the solution of all, and the Hessian there.
-    fn near(
-        lower: &Glm<'_>,
-        lambda: &[f64],
-        mut w: Vec<f64>,
-        rows: usize,
-        work: &mut Work,
-        stop: &StopSignal,
-    ) -> Result<Self> {
-        let some = part(lower, 0..rows, true);
-        *work += Newton { tolerance: 1e-6, ..Newton::default() }.minimize(&some, lambda, &mut w, None, stop)?.info.work;
-        let units = GlmCurvature::new(&some, &w, lambda).whitening(stop)?;
-        *work += Work::hessian_product(rows);
+    /// A good fit of the same rows that begins at `w`, near the solution of all, and the Hessian there.
+    fn pilot_near(&mut self, mut w: Vec<f64>) -> Result<Pilot> {
+        let some = self.part(0..self.pilot_rows(), true);
+        let newton = Newton { tolerance: 1e-6, ..Newton::default() };
+        self.work += newton.minimize(&some, self.lambda, &mut w, None, self.stop)?.info.work;
+        let units = self.whitening(&w)?;
         Ok(Pilot { w, units })
     }
 
-    /// Where the estimate begins, in these units: there the Hessian is the identity, and the adjoint is the gradient.
-    fn start(&self, upper: &EmpiricalRisk<'_>, lambda: &[f64], map_step: f64, work: &mut Work) -> WarmStart {
-        let some_upper = pilot(upper);
-        let (mut v, mut ignored) = (vec![0.0; self.w.len()], vec![0.0; lambda.len()]);
-        some_upper.gradients(&self.w, lambda, &Sample::Full, &mut v, &mut ignored);
-        *work += Work::upper_gradient(some_upper.len());
-        self.units.apply_transpose(&mut v);
-        vector::scale(1.0 / map_step, &mut v);
-        let mut y = self.w.clone();
-        self.units.apply_inverse(&mut y);
-        WarmStart { w: y, v }
+    /// The units in which the Hessian of the pilot's rows at `w` is the identity.
+    fn whitening(&mut self, w: &[f64]) -> Result<Whitening> {
+        let rows = self.pilot_rows();
+        self.work += Work::hessian_product(rows);
+        GlmCurvature::new(&self.part(0..rows, true), w, self.lambda).whitening(self.stop)
     }
-}
 
-/// The lower level on some of its rows; `bounded` with a loss whose curvature is nowhere zero.
-fn part<'a>(lower: &Glm<'a>, rows: Range<usize>, bounded: bool) -> Glm<'a> {
-    let risk = lower.risk().restricted(rows);
-    Glm::new(if bounded { risk.majorant() } else { risk }, lower.penalty().clone())
+    /// An estimate in the units of `pilot`.
+    fn estimate(&mut self, pilot: &Pilot, precision: Precision, observer: &mut dyn Observer<Stage>) -> Result<Found> {
+        let batch = BATCH.min(self.lower.risk().len());
+        self.stop.check()?;
+        let spectrum = self.spectrum(&pilot.units, &pilot.w)?;
+        let mut y = pilot.w.clone();
+        pilot.units.apply_inverse(&mut y);
+        let bounded = Glm::new(self.lower.risk().majorant(), self.lower.penalty().clone());
+        let minibatches = SampledCurvature {
+            samples: 0..PROBES.0,
+            products: PROBES.1,
+            ..SampledCurvature::new(Batch::Rows(batch), self.seed)
+        };
+        let probed = Scaled { inner: &bounded, scale: &pilot.units };
+        let (largest, spent) = minibatches.of_loss(&probed, &y, self.lambda)?;
+        self.work += spent;
+        let map_step = STEP / largest.max(spectrum.largest);
+        let believed = contraction(&spectrum, map_step);
+
+        let scaled = Scaled { inner: &self.lower, scale: &pilot.units };
+        let scaled_upper = Scaled { inner: &self.upper, scale: &pilot.units };
+        let map = GradientMap { loss: &scaled, map_step };
+        let (v, spent) = self.first_adjoint(pilot, map_step);
+        let start = WarmStart { w: y, v };
+        let svrg =
+            PreciseSvrg { batch, steps: STEPS, chains: CHAINS, eta: 1.0, contraction: believed, seed: self.seed };
+        self.stop.check()?;
+        let mut precise =
+            svrg.estimate_by(&ByRemembering, &map, &scaled_upper, self.lambda, Some(&start), precision, observer)?;
+        self.work += spent + precise.estimate.work;
+        let is_reached = |found: &PreciseHypergradient| found.estimate.status == Status::Converged;
+        let was_reached = is_reached(&precise);
+
+        // The Hessian of the solution may be another than that of the pilot, and the map slower than was measured there.
+        let mut w = precise.reached.take().expect("variance reduction ends somewhere").w;
+        pilot.units.apply(&mut w);
+        let there = self.spectrum(&pilot.units, &w)?;
+        let slower = (1.0 - believed) / (1.0 - contraction(&there, map_step));
+        if slower > SLOWER {
+            precise = precise.forgetting_slower(slower);
+        }
+        Ok(Found { was_misled: was_reached && !is_reached(&precise), precise, w })
+    }
+
+    /// The adjoint at the pilot, in whose units the Hessian is the identity: the gradient of some upper rows. With its cost.
+    fn first_adjoint(&self, pilot: &Pilot, map_step: f64) -> (Vec<f64>, Work) {
+        let some_upper = some_rows(&self.upper);
+        let (mut v, mut ignored) = (vec![0.0; pilot.w.len()], vec![0.0; self.lambda.len()]);
+        some_upper.gradients(&pilot.w, self.lambda, &Sample::Full, &mut v, &mut ignored);
+        pilot.units.apply_transpose(&mut v);
+        vector::scale(1.0 / map_step, &mut v);
+        (v, Work::upper_gradient(some_upper.len()))
+    }
+
+    /// The spectrum of the Hessian at `w`, in `units` and of other rows than those the units come from.
+    fn spectrum(&mut self, units: &Whitening, w: &[f64]) -> Result<Spectrum> {
+        let (n, rows) = (self.lower.risk().len(), self.pilot_rows());
+        let others = if n >= rows + SPECTRUM.0 { rows..rows + SPECTRUM.0 } else { 0..n };
+        let others = self.part(others, true);
+        let curvature = GlmCurvature::new(&others, w, self.lambda);
+        let mut image = vec![0.0; w.len()];
+        let product = |x: &[f64], out: &mut [f64]| {
+            image.copy_from_slice(x);
+            units.apply(&mut image);
+            curvature.product(&image, out);
+            units.apply_transpose(out);
+        };
+        let spectrum = lanczos(product, w.len(), SPECTRUM.1, self.seed)?;
+        self.work += Work::hessian_product((spectrum.products + 1) * others.risk().len());
+        Ok(spectrum)
+    }
+
+    /// The lower level on some of its rows; `bounded` with a loss whose curvature is nowhere zero.
+    fn part(&self, rows: Range<usize>, bounded: bool) -> Glm<'a> {
+        let risk = self.lower.risk().restricted(rows);
+        Glm::new(if bounded { risk.majorant() } else { risk }, self.lower.penalty().clone())
+    }
+
+    fn pilot_rows(&self) -> usize {
+        PILOT_ROWS.min(self.lower.risk().len())
+    }
 }
 
 /// `max |1 - map_step l|` over the spectrum, on the safe side.
