@@ -14,9 +14,7 @@ use crate::algorithms::{Algorithm, FirstSteps};
 use crate::diagnose::SampledCurvature;
 use crate::error::{Error, Result};
 use crate::hypergradient::Implicit;
-use crate::lower::GradientMap;
 use crate::newton::Newton;
-use crate::sample::{Batch, Sample};
 use crate::stop::StopSignal;
 use crate::vector;
 
@@ -77,7 +75,8 @@ impl Grid {
     /// The steps of all pairs.
     ///
     /// # Errors
-    /// Numeric, where the lower level cannot be solved at the start, or a product is not finite; interrupted, once `stop` is raised.
+    /// Numeric, where the lower level cannot be solved at the start, or a product is not finite; interrupted, once `stop` is
+    /// raised.
     pub(super) fn pairs(&self, contest: &Contest<'_>, seed: u64, stop: &StopSignal) -> Result<Vec<FirstSteps>> {
         let (lambda, start) = (contest.start.lambda(), contest.start.w());
         let mut solution = start.to_vec();
@@ -86,15 +85,9 @@ impl Grid {
         let exact =
             Implicit::default().at_solution(contest.lower, contest.upper, &solution, lambda, &mut u, None, stop)?;
         let largest = vector::max_abs(&exact.value).max(f64::MIN_POSITIVE);
-        let rows = match contest.batch {
-            Batch::All => contest.lower.size(&Sample::Full),
-            Batch::Rows(rows) => rows,
-        };
-        // A relaxed step is at most 1, so the map is taken so long that this is no limit.
-        const MAP_STEP: f64 = 1e6;
-        let map = GradientMap { loss: contest.lower, map_step: MAP_STEP };
-        let samples = SampledCurvature::new(Batch::Rows(rows), seed);
-        let longest = MAP_STEP * samples.longest_step_of_map(&map, &[start, &solution], lambda)?.0;
+        let samples =
+            SampledCurvature { margin: SampledCurvature::MARGIN, ..SampledCurvature::new(contest.batch, seed) };
+        let (longest, _) = samples.longest_step_of_loss(contest.lower, &[start, &solution], lambda)?;
         let mut pairs = Vec::new();
         for lower in &self.lower {
             for outer in &self.outer {
