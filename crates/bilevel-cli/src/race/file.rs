@@ -3,6 +3,7 @@
 //! The settings stand beside the runs, so that a second race knows whether these are its own. Algorithms and the number of
 //! seeds are no part of them: these may grow.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,16 +21,11 @@ pub const ROWS: &str = "race.csv";
 const HEADER: &str = "algorithm,seed,iterations,seconds,samples,gradients,hessian_products,cross_products,factorizations,\
                       value,gradient_squared,distance_squared";
 
-#[derive(Deserialize)]
-struct Contents {
-    settings: Map<String, Value>,
-    runs: Vec<Entry>,
-}
-
-#[derive(Serialize)]
-struct ContentsRef<'a> {
-    settings: &'a Map<String, Value>,
-    runs: &'a [Entry],
+/// What `race.json` holds.
+#[derive(Serialize, Deserialize)]
+struct Contents<'a> {
+    settings: Cow<'a, Map<String, Value>>,
+    runs: Cow<'a, [Entry]>,
 }
 
 /// The folder of a race.
@@ -52,19 +48,19 @@ impl RaceFile {
         }
         let remedy = "choose another folder with --out, or begin anew with --overwrite";
         let text = fs::read_to_string(&path).map_err(|error| Error::io(&path, &error).remedy(remedy))?;
-        let found: Contents = serde_json::from_str(&text)
+        let found: Contents<'_> = serde_json::from_str(&text)
             .map_err(|_| Error::input("does not hold the runs of a race").in_file(&path).remedy(remedy))?;
         if let Some(difference) = difference(&found.settings, &file.settings) {
             let message = format!("holds another race: {difference}");
             return Err(Error::input(message).in_file(folder).remedy(remedy));
         }
-        Ok((file, found.runs))
+        Ok((file, found.runs.into_owned()))
     }
 
     /// Writes both files, and `more` with them.
     pub fn write(&self, runs: &[Entry], more: &[(String, String)]) -> Result<()> {
         let mut files = Files::new(&self.folder)?;
-        let contents = ContentsRef { settings: &self.settings, runs };
+        let contents = Contents { settings: Cow::Borrowed(&self.settings), runs: Cow::Borrowed(runs) };
         let text = serde_json::to_string_pretty(&contents).expect("plain data can be written as JSON");
         files.add(RUNS, (text + "\n").as_bytes())?;
         files.add(ROWS, rows(runs).as_bytes())?;
