@@ -84,8 +84,8 @@ pub fn descend<M: Symmetric + RowSums, U: UpperObjective + ?Sized>(
     if stop.is_raised() { Err(Error::interrupted()) } else { Ok(()) }
 }
 
-/// Rows of the lower level in `work`: those of the map and of the linear system. The cross derivative of a method that visits all
-/// rows is not counted.
+/// Rows of the lower level in `work`: those of the map and of the linear system. The cross derivative of a method that visits
+/// all rows is not counted.
 pub(super) fn lower_samples(method: &Method, work: &Work) -> u64 {
     let uncounted = match method {
         Method::AidFixedPoint(_)

@@ -11,7 +11,6 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::curve::Curve;
-use super::reference::check_divisor;
 use super::settings::StudySettings;
 use crate::error::{Error, Result};
 use crate::fixed_point::{FixedPoint, Workspace};
@@ -29,6 +28,8 @@ use crate::vector;
 
 /// Relative residual at which conjugate gradients stop before their steps are up.
 pub(super) const CG_TOLERANCE: f64 = 1e-12;
+/// Norm of a reference below which squared errors divided by its square are no numbers.
+const SMALLEST_NORM: f64 = 1e-150;
 
 /// A problem at one `lambda` whose hypergradient is known.
 #[derive(Clone, Copy)]
@@ -262,7 +263,11 @@ impl Subject<'_> {
     /// # Errors
     /// Input, naming what is missing.
     pub fn check<'c>(&self, curves: impl IntoIterator<Item = &'c Curve>) -> Result<()> {
-        check_divisor(self.reference)?;
+        let norm = vector::norm(self.reference);
+        if norm < SMALLEST_NORM || !vector::norm_squared(self.reference).is_finite() {
+            let message = format!("the exact hypergradient has norm {norm:e} here, where relative errors mean nothing");
+            return Err(Error::input(message).remedy("choose another penalty at which it is looked at"));
+        }
         curves.into_iter().try_for_each(|curve| curve.kind().check_map(&self.map))
     }
 

@@ -1,7 +1,7 @@
 //! The exact hypergradient of a loss, and the constants of its gradient-step map.
 
 use crate::diagnose::{best_gradient_step, loss_constants};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fixed_point::LowerSolver;
 use crate::hypergradient::Implicit;
 use crate::lower::{Curved, GradientMap};
@@ -13,19 +13,6 @@ use crate::vector;
 
 /// Lanczos steps behind the constants.
 const LANCZOS: usize = 60;
-
-/// Norm of a hypergradient below which squared errors divided by its square are no numbers.
-const SMALLEST_NORM: f64 = 1e-150;
-
-/// Refuses a hypergradient to which no error can be related.
-pub(super) fn check_divisor(hypergradient: &[f64]) -> Result<()> {
-    let norm = vector::norm(hypergradient);
-    if norm >= SMALLEST_NORM && vector::norm_squared(hypergradient).is_finite() {
-        return Ok(());
-    }
-    Err(Error::input(format!("the exact hypergradient has norm {norm:e} here, where relative errors mean nothing"))
-        .remedy("choose another penalty at which it is looked at"))
-}
 
 /// What a study of a loss at one `lambda` is measured against.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +38,6 @@ impl Reference {
     ///
     /// # Errors
     /// Input, for sizes that do not fit; numeric, when Newton's method fails or the Hessian is not positive definite.
-    /// Input also where the hypergradient is zero, or so small or large that its square is no divisor of errors.
     pub fn new<U: UpperObjective + ?Sized>(loss: &dyn Curved, upper: &U, lambda: &[f64], seed: u64) -> Result<Self> {
         let dim = loss.dims().w;
         let zero = vec![0.0; dim];
@@ -60,7 +46,6 @@ impl Reference {
         let mut u = zero.clone();
         let exact =
             Implicit::default().at_solution(loss, upper, &solution, lambda, &mut u, None, &StopSignal::never())?;
-        check_divisor(&exact.value)?;
         let rows = loss.size(&Sample::Full);
         let constants = |w: &[f64]| loss_constants(&*loss.curvature(w, lambda), dim, rows, LANCZOS, seed);
         let (there, start) = (constants(&solution)?, constants(&zero)?);
