@@ -57,12 +57,12 @@ pub(super) fn run(
     let of_trusted = Engine::of(options.method, &upper);
     let late = |error| too_late(error, &signal);
     let mut work = Work::default();
-
-    begin(observer, "tuning the penalty on the trusted rows")?;
     if !tells_classes_apart(&upper) {
         return Err(Error::input("all trusted rows are of one class, and no model can be fitted to them")
             .remedy("give trusted rows of several classes"));
     }
+
+    begin(observer, "tuning the penalty on the trusted rows")?;
     let log_strength = match options.strength {
         Strength::Fixed(strength) => strength.ln(),
         Strength::Tuned => {
