@@ -168,12 +168,19 @@ impl SavedModel {
         Self::from_bytes(&bytes).map_err(|error| error.in_file(path))
     }
 
-    /// Writes the model file `path`.
+    /// Writes the model file `path`, under another name until it is whole.
     ///
     /// # Errors
     /// Those of [`SavedModel::to_bytes`], or when the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        std::fs::write(path, self.to_bytes()?).map_err(|error| Error::io(path, &error))
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(format!(".{}.tmp", std::process::id()));
+        let temporary = Path::new(&temporary);
+        let written = std::fs::write(temporary, self.to_bytes()?).and_then(|()| std::fs::rename(temporary, path));
+        written.map_err(|error| {
+            let _ = std::fs::remove_file(temporary);
+            Error::io(path, &error)
+        })
     }
 
     /// The margins of the rows in the file `path`, as [`LinearModel::margins`] gives them, and where the rows stand. The file
