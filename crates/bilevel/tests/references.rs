@@ -41,49 +41,51 @@ fn quoted(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .flat_map(|(line, text)| text.split('`').skip(1).step_by(2).map(move |quoted| (line + 1, quoted)))
 }
 
-#[test]
-fn files_that_documents_name_are_there() {
-    let (mut wrong, mut checked) = (Vec::new(), 0);
-    for document in documents() {
-        let text = fs::read_to_string(&document).unwrap();
-        let folder = document.parent().unwrap();
-        let link = |target: &str| target.split(['#', ' ']).next().unwrap().to_string();
-        let links = text.lines().enumerate().flat_map(|(line, text)| {
-            text.split("](").skip(1).filter_map(move |rest| Some((line + 1, link(rest.split(')').next()?))))
-        });
-        for (line, target) in links.filter(|(_, target)| !target.is_empty() && !target.contains("://")) {
-            checked += 1;
-            if !folder.join(&target).exists() {
-                wrong.push(format!("{}:{line}: {target}", document.display()));
-            }
-        }
-        let named =
-            quoted(&text).filter(|(_, name)| name.starts_with("crates/") && !name.contains(['*', '{', '<', ' ']));
-        for (line, name) in named {
-            checked += 1;
-            if !Path::new(ROOT).join(name).exists() {
-                wrong.push(format!("{}:{line}: {name}", document.display()));
-            }
-        }
-    }
-    assert!(checked > 20, "only {checked} references were found");
+/// A file that is named, and the place where.
+struct Reference {
+    place: String,
+    file: PathBuf,
+}
+
+fn assert_all_exist(references: &[Reference], fewest: usize) {
+    assert!(references.len() >= fewest, "only {} references were found", references.len());
+    let wrong: Vec<String> = (references.iter().filter(|reference| !reference.file.exists()))
+        .map(|Reference { place, file }| format!("{place}: {}", file.display()))
+        .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn documents_that_the_source_names_are_there() {
-    let (mut wrong, mut checked) = (Vec::new(), 0);
-    for source in sources() {
-        let text = fs::read_to_string(&source).unwrap();
-        for (line, name) in quoted(&text).filter(|(_, name)| name.starts_with("docs/") && name.ends_with(".md")) {
-            checked += 1;
-            if !Path::new(ROOT).join(name).exists() {
-                wrong.push(format!("{}:{line}: {name}", source.display()));
+fn files_that_documents_name_are_there() {
+    let mut references = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        let place = |line: usize| format!("{}:{line}", document.display());
+        for (line, text) in text.lines().enumerate() {
+            let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next());
+            for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
+                references.push(Reference { place: place(line + 1), file: document.parent().unwrap().join(target) });
             }
         }
+        let named =
+            quoted(&text).filter(|(_, name)| name.starts_with("crates/") && !name.contains(['*', '{', '<', ' ']));
+        references.extend(named.map(|(line, name)| Reference { place: place(line), file: Path::new(ROOT).join(name) }));
     }
-    assert!(checked > 5, "only {checked} references were found");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_all_exist(&references, 20);
+}
+
+#[test]
+fn documents_that_the_source_names_are_there() {
+    let mut references = Vec::new();
+    for source in sources() {
+        let text = fs::read_to_string(&source).unwrap();
+        let named = quoted(&text).filter(|(_, name)| name.starts_with("docs/") && name.ends_with(".md"));
+        references.extend(named.map(|(line, name)| Reference {
+            place: format!("{}:{line}", source.display()),
+            file: Path::new(ROOT).join(name),
+        }));
+    }
+    assert_all_exist(&references, 5);
 }
 
 #[test]
