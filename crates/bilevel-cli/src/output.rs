@@ -13,8 +13,8 @@ pub fn print(text: &str) -> Result<()> {
     place::print(text.as_bytes())
 }
 
-/// Makes sure that the files `names` can be written to `folder`, before hours are spent on what goes into them, and that none of
-/// them is one of `inputs`. Creates nothing that stays.
+/// Makes sure that the files `names` can be written to `folder`, before hours are spent on what goes into them, and that none
+/// of them is one of `inputs`. Creates nothing that stays.
 pub fn check_folder<'a>(folder: &Path, names: &[&str], inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
     if folder == Path::new("-") {
         return Err(
@@ -42,7 +42,8 @@ pub fn check_file<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>) -
     }
 }
 
-/// The file that is made or replaced where `path` is written; for what is written here and there, as devices and pipes cannot be.
+/// The file that is made or replaced where `path` is written; for what is written here and there, as devices and pipes cannot
+/// be.
 pub fn regular_file(path: &Path) -> Result<PathBuf> {
     match Place::of(path)? {
         Place::Replaced(path) => Ok(path),

@@ -4,8 +4,8 @@
 //! cargo run --release --example coverage -- linear [REPETITIONS [PRECISION]]
 //! cargo run --release --example coverage -- FILE PENALTY shared|per-feature [REPETITIONS [PRECISION [sid|sid-svrg]]]
 //! ```
-//! A file `...images-idx3...` is MNIST, odd against even digits. Repeats the estimate with other seeds, and counts for 20 random projections how often the 95 % interval covers the exact
-//! one, and how often the requested precision was kept.
+//! A file `...images-idx3...` is MNIST, odd against even digits. Repeats the estimate with other seeds, and counts for 20
+//! random projections how often the 95 % interval covers the exact one, and how often the requested precision was kept.
 
 use bilevel::data::{LearnOptions, ReadOptions, Relabel, Schema};
 use bilevel::hypergradient::{PreciseHypergradient, PreciseSid, Precision};

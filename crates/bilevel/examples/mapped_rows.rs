@@ -5,8 +5,8 @@
 //! cargo run --release --example mapped_rows -- measure FILE [PRECISION = 0.01 [SEEDS = 5]]
 //! ```
 //! The rows are those of the example `rows`: 20 normal features, two classes from a logistic model, penalty 0.1 for each
-//! feature. The last quarter of them judges. `measure` prints a line of CSV for each seed, all on one map of the file, with the memory that is not pages of
-//! files (RssAnon, on Linux).
+//! feature. The last quarter of them judges. `measure` prints a line of CSV for each seed, all on one map of the file, with the
+//! memory that is not pages of files (RssAnon, on Linux).
 
 use std::path::Path;
 use std::time::Instant;

@@ -7,8 +7,8 @@
 //! E(w) = mean over the others of ln cosh(x'w - y).
 //! ```
 //!
-//! Inputs 0, 1, 2 explain most of `y` and share the penalty `h = 0`, the others that of `h = 1`. Outliers in `y` are why the loss is
-//! not the squared one. Written by hand are one row's value and its derivatives; everything else is here already.
+//! Inputs 0, 1, 2 explain most of `y` and share the penalty `h = 0`, the others that of `h = 1`. Outliers in `y` are why the
+//! loss is not the squared one. Written by hand are one row's value and its derivatives; everything else is here already.
 
 use bilevel::Result;
 use bilevel::diagnose::{SolvedDifference, Taylor, ensure};

@@ -3,8 +3,8 @@
 //! ```text
 //! cargo run --release --example passes -- FILE PENALTY [PRECISION [SEEDS [MOST AID-CG STEPS]]]
 //! ```
-//! A penalty for each feature; half of the rows judge. A file `...images-idx3...` is MNIST, odd against even digits, in
-//! pixels as they are. Passes are over the training rows; the judging rows that were visited are not among them. Where one visit
+//! A penalty for each feature; half of the rows judge. A file `...images-idx3...` is MNIST, odd against even digits, in pixels
+//! as they are. Passes are over the training rows; the judging rows that were visited are not among them. Where one visit
 //! serves a gradient and a product with the Hessian it is one pass and two evaluations.
 
 use std::ops::ControlFlow;

@@ -98,8 +98,8 @@ pub trait StochasticLoss: Sync {
         self.size(zeta)
     }
 
-    /// False where evaluations, also those of the upper objective, must follow one another on the thread of the caller, as those in an
-    /// interpreter do. Elsewhere algorithms may call from other threads, and two at a time.
+    /// False where evaluations, also those of the upper objective, must follow one another on the thread of the caller, as
+    /// those in an interpreter do. Elsewhere algorithms may call from other threads, and two at a time.
     fn is_parallel(&self) -> bool {
         true
     }
@@ -255,8 +255,8 @@ pub trait Factorization: Send + Sync {
 
 /// The map of a gradient step, `Phi_hat = w - map_step * grad_w g_hat` (theory, section 5).
 ///
-/// With `mu I <= hess g <= L I` it contracts by `q = max(|1 - map_step mu|, |1 - map_step L|)`. A step that serves is measured by
-/// `diagnose::GradientStep`.
+/// With `mu I <= hess g <= L I` it contracts by `q = max(|1 - map_step mu|, |1 - map_step L|)`. A step that serves is measured
+/// by `diagnose::GradientStep`.
 #[derive(Debug, Clone, Copy)]
 pub struct GradientMap<'a, L: ?Sized> {
     /// The loss `g`.

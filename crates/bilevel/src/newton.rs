@@ -65,8 +65,8 @@ const LONGEST: f64 = 1e9;
 const NEAR_STEPS: usize = 20;
 /// Fraction of the loss below which a predicted decrease may be lost in the precision of values, single at least.
 const IMPRECISION: f64 = 1e-4;
-/// Steps relative to `w` below which what is left of the loss may be rounding of what it was: from a start with a huge loss, such
-/// as an exponential one, a long way may be left when that has fallen by many powers of ten.
+/// Steps relative to `w` below which what is left of the loss may be rounding of what it was: from a start with a huge loss,
+/// such as an exponential one, a long way may be left when that has fallen by many powers of ten.
 const NEARLY_THERE: f64 = 1e-6;
 /// Halvings of a step before the line search gives up.
 const BACKTRACKS: usize = 40;

@@ -12,8 +12,8 @@ pub trait Observer<E: ?Sized, Next = ()> {
     fn observe(&mut self, event: &E) -> ControlFlow<(), Next>;
 
     /// A flag that [`tune`](crate::tune::tune()), [`clean`](crate::clean::clean()) and
-    /// [`GlmProblem::hypergradient`](crate::tune::GlmProblem::hypergradient) look at, also inside solves; once raised, they stop and keep
-    /// the best they have. Other work takes a [`StopSignal`](crate::stop::StopSignal) where it is long.
+    /// [`GlmProblem::hypergradient`](crate::tune::GlmProblem::hypergradient) look at, also inside solves; once raised, they
+    /// stop and keep the best they have. Other work takes a [`StopSignal`](crate::stop::StopSignal) where it is long.
     fn stop_flag(&self) -> Option<Arc<AtomicBool>> {
         None
     }

@@ -70,8 +70,8 @@ pub enum Sampling {
     /// Blocks one behind the other, in runs of some thousand rows from uniformly random starts: for rows of which it is not the
     /// reading that takes the time but going elsewhere, as in a file that is mapped into memory.
     ///
-    /// At each draw every row is equally likely, and the blocks of a run have no row in common. How far they tell of each other is
-    /// in `docs/theory.md`.
+    /// At each draw every row is equally likely, and the blocks of a run have no row in common. How far they tell of each other
+    /// is in `docs/theory.md`.
     Runs,
     /// Independent uniform rows, with replacement.
     Rows,

@@ -195,9 +195,9 @@ fn a_barrier_is_as_near_as_its_lower_steps_are_many_and_its_step_is_short() {
     assert!((3.0..30.0).contains(&(long / cut_short[2])), "{long:e} {cut_short:?}");
 }
 
-/// The stationary point of a constant step is off by its noise; falling like `t^{-2/5}` and `t^{-3/5}` the squared gradient, averaged
-/// over the iterations, falls at least like `T^{-2/5}` (Dagreou et al. 2022, theorem 1), and SAGA's with constant steps at a linear
-/// rate (theorem 3: the value function is strongly convex here).
+/// The stationary point of a constant step is off by its noise; falling like `t^{-2/5}` and `t^{-3/5}` the squared gradient,
+/// averaged over the iterations, falls at least like `T^{-2/5}` (Dagreou et al. 2022, theorem 1), and SAGA's with constant
+/// steps at a linear rate (theorem 3: the value function is strongly convex here).
 #[test]
 fn the_published_rates_hold() {
     let quadratic = quadratic(0.3);

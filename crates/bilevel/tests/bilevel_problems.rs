@@ -83,8 +83,8 @@ fn end(problem: Bilevel<'_>, settings: &Settings, iterations: usize) -> Point {
     run(problem, settings, start, &mut watch).unwrap().point
 }
 
-/// With the squared loss `w_k = (A_k + s I)^{-1} (b_k + s lambda)` and the best bias solves normal equations of its own, which are
-/// set up here from the data of each task.
+/// With the squared loss `w_k = (A_k + s I)^{-1} (b_k + s lambda)` and the best bias solves normal equations of its own, which
+/// are set up here from the data of each task.
 #[test]
 fn the_best_bias_of_ridge_tasks_is_found() {
     const P: usize = 2;

@@ -1,8 +1,8 @@
 //! The floors of the library: a module may use those on lower floors, and nothing above or beside it.
 //!
-//! Only on the ground floor may modules use each other. The modules of the command and of the Python package have no floors, but
-//! an order they have: none uses, by way of others, itself. The tests read the sources, because the compiler is content with any
-//! order.
+//! Only on the ground floor may modules use each other. The modules of the command and of the Python package have no floors,
+//! but an order they have: none uses, by way of others, itself. The tests read the sources, because the compiler is content
+//! with any order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -196,8 +196,8 @@ impl Cold {
     }
 
     /// How many of 60 estimates that are cut short have an error above the bar, and the shares of components within two
-    /// standard errors, and within two of those of the noise alone. Some may be refused, since what is missing is more than what
-    /// was found; nothing where those are the most.
+    /// standard errors, and within two of those of the noise alone. Some may be refused, since what is missing is more than
+    /// what was found; nothing where those are the most.
     fn coverage(&self, estimate: impl Fn(u64) -> bilevel::Result<PreciseHypergradient>) -> Option<(u32, f64, f64)> {
         let (mut made, mut above, mut near, mut within_noise) = (0, 0, 0, 0);
         for seed in 1..=60 {
@@ -224,8 +224,8 @@ impl Cold {
 }
 
 /// Where solves are cut short the bias is many times the noise. If errors are below the bar with probability 0.95, more than 10
-/// of 60 are above with probability 2e-4; and components that are covered with probability 0.95 leave less than 85 % covered with
-/// probability below 1e-3 in 60 runs, however much those of one run have in common.
+/// of 60 are above with probability 2e-4; and components that are covered with probability 0.95 leave less than 85 % covered
+/// with probability below 1e-3 in 60 runs, however much those of one run have in common.
 #[test]
 fn error_bars_of_estimates_that_were_cut_short_cover_the_truth() {
     let heart: &'static Bundled = Box::leak(Box::new(Bundled::read("heart_scale.gz", 270)));

@@ -96,8 +96,8 @@ fn saba(
     (end.point, end.work)
 }
 
-/// The same steps to rounding for 700 iterations, where the penalty, which only a table remembers, is nothing; a prime number of
-/// rows leaves a smaller block.
+/// The same steps to rounding for 700 iterations, where the penalty, which only a table remembers, is nothing; a prime number
+/// of rows leaves a smaller block.
 #[test]
 fn numbers_of_rows_and_whole_directions_are_one_algorithm() {
     let data = Bundled::read("heart_scale.gz", 270);

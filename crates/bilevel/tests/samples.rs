@@ -232,8 +232,8 @@ fn an_objective_at_two_points_gives_their_difference() {
     }
 }
 
-/// Steps on samples of a dense matrix in single precision round each of their sums. With `|l''| <= c2` and `|l'''| <= c3` in the
-/// margins, and the unit roundoff `u = 2^-24`:
+/// Steps on samples of a dense matrix in single precision round each of their sums. With `|l''| <= c2` and `|l'''| <= c3` in
+/// the margins, and the unit roundoff `u = 2^-24`:
 ///
 /// * a margin is wrong by at most `e_i = (p + 2) u sum_j |x_ij w_j|` (Higham 2002, section 3.1; 2 for the vectors that were
 ///   rounded), so that `l'` is by `c2 e_i` and `l''` by `c3 e_i`;

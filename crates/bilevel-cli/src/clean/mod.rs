@@ -84,8 +84,8 @@ fn weighed_down(cleaned: &Cleaned) -> usize {
 }
 
 /// What losses on the trusted rows are worth.
-const FLATTERED: &str = "Trusted rows were used to fit one of the models (trusted rows alone) and to steer another (weighted rows), so \
-                         their losses there are optimistic; test rows (--test) compare all three fairly.";
+const FLATTERED: &str = "Trusted rows were used to fit one of the models (trusted rows alone) and to steer another (weighted \
+                         rows), so their losses there are optimistic; test rows (--test) compare all three fairly.";
 
 /// How the cleaning ended; its planned steps are no limit that was hit.
 fn ended(cleaned: &Cleaned, args: &CleanArgs) -> String {

@@ -34,36 +34,37 @@ pub enum Algorithm {
     /// AmIGO (Arbel, Mairal, ICLR 2022): 10 lower steps and 10 sampled steps of the linear system, both from a warm start; one
     /// sample of the upper objective in each iteration.
     Amigo,
-    /// BSGM (Grazzi, Pontil, Salzo, JMLR 2023): lower level and linear system from a cold start, their number of steps growing like
-    /// `t^{1/2}`, minibatches in all parts, projected outer step.
+    /// BSGM (Grazzi, Pontil, Salzo, JMLR 2023): lower level and linear system from a cold start, their number of steps growing
+    /// like `t^{1/2}`, minibatches in all parts, projected outer step.
     Bsgm,
-    /// SUSTAIN (Khanduri et al., NeurIPS 2021): STORM directions of `w` and `lambda`, one random term of a Neumann series; steps fall
-    /// like `t^{-1/3}`, the weights of STORM like their square.
+    /// SUSTAIN (Khanduri et al., NeurIPS 2021): STORM directions of `w` and `lambda`, one random term of a Neumann series;
+    /// steps fall like `t^{-1/3}`, the weights of STORM like their square.
     Sustain,
-    /// MRBO (Yang, Ji, Liang, NeurIPS 2021): STORM directions of `w` and `lambda`, Neumann series of fixed length, steps like SUSTAIN.
+    /// MRBO (Yang, Ji, Liang, NeurIPS 2021): STORM directions of `w` and `lambda`, Neumann series of fixed length, steps like
+    /// SUSTAIN.
     Mrbo,
-    /// VRBO (Yang, Ji, Liang, NeurIPS 2021): SPIDER directions, renewed on all rows after every pass; `lambda` moves alone, and three
-    /// lower steps follow.
+    /// VRBO (Yang, Ji, Liang, NeurIPS 2021): SPIDER directions, renewed on all rows after every pass; `lambda` moves alone, and
+    /// three lower steps follow.
     Vrbo,
     /// FSLA (Li, Gu, Huang, AAAI 2022): a single loop; plain `w` and `v`, STORM direction of `lambda`; steps fall like
     /// `t^{-1/2}`.
     Fsla,
-    /// SOBA (Dagreou, Ablin, Vaiter, Moreau, NeurIPS 2022): a single loop on plain directions; steps fall like `t^{-2/5}`, the outer
-    /// one like `t^{-3/5}`.
+    /// SOBA (Dagreou, Ablin, Vaiter, Moreau, NeurIPS 2022): a single loop on plain directions; steps fall like `t^{-2/5}`, the
+    /// outer one like `t^{-3/5}`.
     Soba,
     /// MA-SOBA (Chen, Xiao, Balasubramanian, 2023): SOBA with a moving average of the outer direction; all steps fall like
     /// `t^{-1/2}`.
     MaSoba,
     /// SABA (Dagreou et al., NeurIPS 2022): a single loop on SAGA directions, constant steps.
     Saba,
-    /// SRBA (Dagreou, Moreau, Vaiter, Ablin, AISTATS 2024): a single loop on SARAH directions, constant steps, all rows after every half
-    /// pass.
+    /// SRBA (Dagreou, Moreau, Vaiter, Ablin, AISTATS 2024): a single loop on SARAH directions, constant steps, all rows after
+    /// every half pass.
     Srba,
     /// F2SA (Kwon, Kwon, Wright, Nowak, ICML 2023): first order; the multiplier grows like `t^{1/7}`, lower steps fall like
     /// `t^{-4/7}`, the outer one like `t^{-5/7}`.
     F2sa,
-    /// BOME (Ye, Liu, Wright, Stone, Liu, NeurIPS 2022): first order with a dynamic barrier, 10 lower steps. Its limit is off by what
-    /// these leave of an error of `w`, as by a series of ten terms, and by its outer step.
+    /// BOME (Ye, Liu, Wright, Stone, Liu, NeurIPS 2022): first order with a dynamic barrier, 10 lower steps. Its limit is off
+    /// by what these leave of an error of `w`, as by a series of ten terms, and by its outer step.
     Bome,
     /// PZOBO (Sow, Ji, Liang, NeurIPS 2022): the Jacobian of 10 lower steps by differences along one random direction.
     Pzobo,

@@ -20,9 +20,9 @@ const SCALE_STEPS: usize = 256;
 
 /// First steps for [`Settings::of`](super::Settings::of), and what finding them cost.
 ///
-/// Those of `w` and `v` are half of the longest that no sample of `batch` turns into an expansion ([`GradientStep`]); that of `lambda`
-/// moves no coordinate by more than `outer_move` along a hypergradient at `start`, which is exact for `Batch::All`, and SID of some
-/// hundred steps otherwise.
+/// Those of `w` and `v` are half of the longest that no sample of `batch` turns into an expansion ([`GradientStep`]); that of
+/// `lambda` moves no coordinate by more than `outer_move` along a hypergradient at `start`, which is exact for `Batch::All`,
+/// and SID of some hundred steps otherwise.
 ///
 /// # Errors
 /// Numeric, where no sample curves upwards, or where the lower level cannot be solved at the start.

@@ -83,8 +83,9 @@ pub struct Outcome {
 /// Runs an algorithm from `start`.
 ///
 /// `observer` sees the start, and after that the iteration whose number it has returned last; it ends the run by
-/// [`ControlFlow::Break`]. Its own time does not count. It is called on the thread of the caller; iterations may be made on others, two at
-/// a time, unless the lower level [forbids it](crate::lower::StochasticLoss::is_parallel). The iterates are the same.
+/// [`ControlFlow::Break`]. Its own time does not count. It is called on the thread of the caller; iterations may be made on
+/// others, two at a time, unless the lower level [forbids it](crate::lower::StochasticLoss::is_parallel). The iterates are the
+/// same.
 ///
 /// # Errors
 /// Input, for settings that make no sense; numeric, when the iterates grow beyond all bounds.

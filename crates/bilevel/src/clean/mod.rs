@@ -9,9 +9,9 @@
 //! is the model of the cleaned rows.
 //!
 //! As many weights as rows can fit the trusted rows better than any model should. So the penalty is not one of the
-//! hyperparameters but tuned before, on the trusted rows alone, and part of the trusted rows (monitor rows) does not steer and says when to
-//! stop. What the simple way gives, the loss of each row under the model of the trusted rows alone, is computed beside
-//! it, because it often finds the wrong labels as well.
+//! hyperparameters but tuned before, on the trusted rows alone, and part of the trusted rows (monitor rows) does not steer and
+//! says when to stop. What the simple way gives, the loss of each row under the model of the trusted rows alone, is computed
+//! beside it, because it often finds the wrong labels as well.
 
 use crate::Result;
 use crate::data::Dataset;

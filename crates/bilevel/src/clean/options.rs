@@ -54,8 +54,8 @@ pub struct CleanOptions {
     pub intercept: bool,
     /// Bring features to variance 1 while fitting, and those of dense data to mean 0.
     pub standardize: bool,
-    /// Share of the trusted rows kept as monitor rows, which do not steer; the weights that serve them best are kept. With 0 all of them steer, to
-    /// the end.
+    /// Share of the trusted rows kept as monitor rows, which do not steer; the weights that serve them best are kept. With 0
+    /// all of them steer, to the end.
     pub monitor: f64,
     /// Seed of all randomness.
     pub seed: u64,

@@ -1,8 +1,8 @@
 //! One penalty for a model of the trusted rows, by their own held-out rows.
 //!
-//! The weights of the training rows cannot choose it: whoever may drop rows at will has no use for a penalty. The loss on held-out
-//! trusted rows is followed from strong penalties to weak ones, each fit starting where the last one ended, and no weaker
-//! one is looked at beyond the minimum, as weak penalties cost most.
+//! The weights of the training rows cannot choose it: whoever may drop rows at will has no use for a penalty. The loss on
+//! held-out trusted rows is followed from strong penalties to weak ones, each fit starting where the last one ended, and no
+//! weaker one is looked at beyond the minimum, as weak penalties cost most.
 
 use super::objective::Engine;
 use super::steering::tells_classes_apart;

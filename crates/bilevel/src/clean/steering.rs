@@ -5,8 +5,8 @@ use crate::problems::glm::EmpiricalRisk;
 
 /// Trusted rows below which none can be spared as monitor rows.
 const FEWEST_FOR_A_MONITOR: usize = 50;
-/// A class is too rare among the trusted rows where it is this many times rarer than among the training rows, and by chance alone
-/// would be so with a probability below 0.2 %.
+/// A class is too rare among the trusted rows where it is this many times rarer than among the training rows, and by chance
+/// alone would be so with a probability below 0.2 %.
 const RARER: f64 = 4.0;
 const DEVIATIONS: f64 = 3.0;
 
@@ -57,13 +57,14 @@ pub(super) fn known_classes(rows: &EmpiricalRisk<'_>) -> Vec<bool> {
     known
 }
 
-/// False where there are several classes and these rows are all of one: a softmax has no minimum then, as its intercepts have no
-/// penalty.
+/// False where there are several classes and these rows are all of one: a softmax has no minimum then, as its intercepts have
+/// no penalty.
 pub(super) fn tells_classes_apart(rows: &EmpiricalRisk<'_>) -> bool {
     rows.outputs() == 1 || known_classes(rows).iter().filter(|&&known| known).count() != 1
 }
 
-/// Remarks on classes that no trusted row has, or far fewer than their share of the training rows; trusted rows weigh something.
+/// Remarks on classes that no trusted row has, or far fewer than their share of the training rows; trusted rows weigh
+/// something.
 pub(super) fn remarks_on_classes(train: &Dataset, trusted: &Dataset) -> Vec<String> {
     let (Target::Classes { codes, names }, Target::Classes { codes: known, .. }) = (&train.target, &trusted.target)
     else {

@@ -44,8 +44,8 @@ impl<T: Element> CsrMatrix<T> {
     /// The same of entries that may not describe a matrix.
     ///
     /// # Errors
-    /// Input, saying what is wrong, when the offsets, indices and values do not describe an `n x cols` matrix with rising indices
-    /// in each row.
+    /// Input, saying what is wrong, when the offsets, indices and values do not describe an `n x cols` matrix with rising
+    /// indices in each row.
     pub fn try_new(cols: usize, offsets: Vec<usize>, indices: Vec<u32>, values: Vec<T>) -> crate::Result<Self> {
         Self::of_buffers(cols, offsets.into(), indices.into(), values.into())
             .map_err(|wrong| Error::input(format!("the entries are no matrix of compressed sparse rows: {wrong}")))

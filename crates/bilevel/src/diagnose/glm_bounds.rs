@@ -29,8 +29,8 @@
 //! ```
 //!
 //! The noise constants are those of `b` independently drawn rows; a contiguous block of rows in random order has no more
-//! variance on average over the orders. `sigma2` follows from `m1` as in section 3.4: the noise of the gradient moves by at most
-//! `m1 |w - w*|^2` in mean square, and `|w - w*| <= |Phi(w) - w|/(1-q)`.
+//! variance on average over the orders. `sigma2` follows from `m1` as in section 3.4: the noise of the gradient moves by at
+//! most `m1 |w - w*|^2` in mean square, and `|w - w*| <= |Phi(w) - w|/(1-q)`.
 
 use super::bounds::ProblemConstants;
 use super::constants::{best_gradient_step, loss_constants};

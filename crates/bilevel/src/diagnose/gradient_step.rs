@@ -1,12 +1,13 @@
-//! The gradient step of a loss of which nothing is known but products with its Hessian: how long it may be, and how it contracts.
+//! The gradient step of a loss of which nothing is known but products with its Hessian: how long it may be, and how it
+//! contracts.
 //!
 //! ```text
 //! alpha = 1/(1.2 L),    q = 1 - alpha mu,
 //! ```
 //!
-//! with the largest eigenvalue `L` of the Hessians of a few samples and the smallest, `mu`, of that of some thousand rows (theory,
-//! section 5). The cost does not grow with the number of rows. [`loss_constants`](super::loss_constants) measures on all of
-//! them.
+//! with the largest eigenvalue `L` of the Hessians of a few samples and the smallest, `mu`, of that of some thousand rows
+//! (theory, section 5). The cost does not grow with the number of rows. [`loss_constants`](super::loss_constants) measures on
+//! all of them.
 
 use super::lanczos::lanczos;
 use super::sampled_curvature::SampledCurvature;
@@ -25,8 +26,8 @@ const FORGETTING: (usize, usize) = (4096, 60);
 pub struct GradientStep {
     /// The step `alpha` of the map.
     pub map_step: f64,
-    /// The contraction `q` of the map; a lower estimate, since Lanczos values come from inside of the spectrum. Nothing where it
-    /// was not measured, or where the Hessian is not positive definite.
+    /// The contraction `q` of the map; a lower estimate, since Lanczos values come from inside of the spectrum. Nothing where
+    /// it was not measured, or where the Hessian is not positive definite.
     pub contraction: Option<f64>,
     /// What measuring cost.
     pub work: Work,
@@ -35,8 +36,8 @@ pub struct GradientStep {
 impl GradientStep {
     /// The longest step at `w` that no sample of `batch` rows turns into an expansion, with its contraction.
     ///
-    /// Estimators to a [precision](crate::hypergradient::Precision) want both: without `q` they take what is forgotten slowly for
-    /// what does not matter.
+    /// Estimators to a [precision](crate::hypergradient::Precision) want both: without `q` they take what is forgotten slowly
+    /// for what does not matter.
     ///
     /// # Errors
     /// Numeric, when a product is not finite, or when no sample curves upwards.

@@ -1,7 +1,7 @@
 //! Stochastic implicit differentiation: Grazzi, Pontil, Salzo, AISTATS 2021, Algorithm 1 (theory, section 2).
 //!
-//! Three parts on three independent streams of samples; the proof of the error bound rests on that independence. The
-//! upper gradients may be sampled too (Grazzi, Pontil, Salzo, JMLR 2023): `grad1 E` enters linearly, so one sample of it for the
+//! Three parts on three independent streams of samples; the proof of the error bound rests on that independence. The upper
+//! gradients may be sampled too (Grazzi, Pontil, Salzo, JMLR 2023): `grad1 E` enters linearly, so one sample of it for the
 //! whole linear solve adds no bias. The cost never depends on the number of rows unless a part asks for all of them.
 
 use serde::{Deserialize, Serialize};
@@ -56,8 +56,8 @@ impl Sid {
         }
     }
 
-    /// The same with samples of `d2Phi` and of the upper objective: an eighth of the rows of the lower solve and as many as these,
-    /// but everything of a level that has no more, of `lower_rows` and `upper_rows` in all.
+    /// The same with samples of `d2Phi` and of the upper objective: an eighth of the rows of the lower solve and as many as
+    /// these, but everything of a level that has no more, of `lower_rows` and `upper_rows` in all.
     #[must_use]
     pub fn with_sampled_parts(self, lower_rows: usize, upper_rows: usize) -> Self {
         let drawn = self.lower_steps * self.batch;
@@ -72,8 +72,8 @@ impl Sid {
     /// The estimator of BSGM (Grazzi, Pontil, Salzo, JMLR 24(167), 2023): minibatches in every part.
     ///
     /// Both solves draw `batch` elements at each of their steps, `d2Phi` and the upper objective `minibatch` elements once. The
-    /// algorithm of the paper starts both solves anew at every upper iteration: call [`Sid::estimate`] without a start. Its sign of
-    /// `v` is the one used here.
+    /// algorithm of the paper starts both solves anew at every upper iteration: call [`Sid::estimate`] without a start. Its
+    /// sign of `v` is the one used here.
     pub fn bsgm(
         (lower_steps, linear_steps): (usize, usize),
         batch: usize,

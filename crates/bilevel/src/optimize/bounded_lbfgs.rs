@@ -64,8 +64,8 @@ impl BoundedLbfgs {
     /// observer sees the start and every accepted point.
     ///
     /// # Errors
-    /// Input, for a start of the wrong length or not finite, or a largest move that is not positive; the oracle's error at the start, and any later one that is
-    /// neither numeric nor an interruption.
+    /// Input, for a start of the wrong length or not finite, or a largest move that is not positive; the oracle's error at the
+    /// start, and any later one that is neither numeric nor an interruption.
     pub fn minimize(
         &self,
         oracle: &mut (impl Oracle + ?Sized),

@@ -19,8 +19,8 @@ pub trait Contested: Curved + LowerLoss {}
 
 impl<L: Curved + LowerLoss> Contested for L {}
 
-/// The problem of a race, and what is the same for everyone: a [`Bilevel`] whose lower level can be solved exactly, the start, and
-/// the size of samples.
+/// The problem of a race, and what is the same for everyone: a [`Bilevel`] whose lower level can be solved exactly, the start,
+/// and the size of samples.
 #[derive(Clone)]
 pub struct Contest<'a> {
     /// The loss `g`.

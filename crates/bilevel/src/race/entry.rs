@@ -66,8 +66,8 @@ impl Entry {
     }
 }
 
-/// A rise above the start that is more than the noise of a run which began at its optimum, as a part of the value and of how far
-/// the run had come down.
+/// A rise above the start that is more than the noise of a run which began at its optimum, as a part of the value and of how
+/// far the run had come down.
 const RISE: f64 = 0.1;
 
 /// How a run ended that has spent its budget.

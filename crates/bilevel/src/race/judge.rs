@@ -67,8 +67,8 @@ impl<'a> Judge<'a> {
     /// Judges `point`.
     ///
     /// # Errors
-    /// Numeric, where the lower level cannot be solved at its `lambda`, or its `w` has diverged: a `lambda` that moves along such
-    /// a `w` is no result, whatever its value. Interrupted, once asked to stop.
+    /// Numeric, where the lower level cannot be solved at its `lambda`, or its `w` has diverged: a `lambda` that moves along
+    /// such a `w` is no result, whatever its value. Interrupted, once asked to stop.
     pub fn judge(&mut self, point: &Point) -> Result<Judgement> {
         let lambda = point.lambda();
         let stop = self.stop.clone();

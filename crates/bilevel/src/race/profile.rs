@@ -1,9 +1,9 @@
 //! Who solves how many problems at how many times the cost of the best (Dolan, More, Mathematical Programming 2002).
 //!
-//! A problem is solved by a run once its value is within `tolerance` of the way from the start to the best value that any run has
-//! seen: `f <= f_best + tolerance (f_start - f_best)`. The cost is the number of samples until then, which does not depend on the
-//! machine. At the factor 1 the curve of an algorithm is the share of problems on which it was the fastest, and its limit the
-//! share that it solved at all.
+//! A problem is solved by a run once its value is within `tolerance` of the way from the start to the best value that any run
+//! has seen: `f <= f_best + tolerance (f_start - f_best)`. The cost is the number of samples until then, which does not depend
+//! on the machine. At the factor 1 the curve of an algorithm is the share of problems on which it was the fastest, and its
+//! limit the share that it solved at all.
 
 use super::curve::Checkpoint;
 use super::entry::Entry;

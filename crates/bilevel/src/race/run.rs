@@ -53,9 +53,9 @@ impl Race {
     /// Makes the runs that `entries` lacks, and adds each as soon as it ends. So what a race has found is kept however it ends,
     /// and calling again with the same `entries` goes on with it.
     ///
-    /// Where a run diverges or ends above its start, the next best steps of the screening are tried, and the lowest value counts.
-    /// Each run has a judge of its own, so that no figure depends on who ran before. `observer` sees the beginning and the end of
-    /// each, and ends the race by `Break`.
+    /// Where a run diverges or ends above its start, the next best steps of the screening are tried, and the lowest value
+    /// counts. Each run has a judge of its own, so that no figure depends on who ran before. `observer` sees the beginning and
+    /// the end of each, and ends the race by `Break`.
     ///
     /// # Errors
     /// Input, for settings that make no sense; numeric, where the lower level cannot be solved at the start; interrupted, once

@@ -35,7 +35,8 @@ pub(super) struct Context<'o> {
     grace: Option<StopSignal>,
 }
 
-/// Passes that are put aside for the fits after the search, some three hurried ones, and the part of the limit that they may be.
+/// Passes that are put aside for the fits after the search, some three hurried ones, and the part of the limit that they may
+/// be.
 const RESERVED_PASSES: f64 = 135.0;
 const LARGEST_RESERVE: f64 = 0.25;
 /// What is put aside at least, be it beyond a limit that is very short.
@@ -173,9 +174,9 @@ impl<'o> Context<'o> {
         self.grace.get_or_insert_with(|| StopSignal::new(Some(GRACE), None)).clone()
     }
 
-    /// How fits after the descents are solved: to the end, unless time is over before or the user asks to stop; as near as a few
-    /// steps come where it was over for the descents, in what was put aside; and once the user has asked, in what is left of
-    /// the grace. Not at all where that is too short.
+    /// How fits after the descents are solved: to the end, unless time is over before or the user asks to stop; as near as a
+    /// few steps come where it was over for the descents, in what was put aside; and once the user has asked, in what is left
+    /// of the grace. Not at all where that is too short.
     pub(super) fn afterwards(&mut self, engine: Engine) -> Option<Solving> {
         let hurried = self.must_stop();
         let signal = if self.signal.is_flagged() {

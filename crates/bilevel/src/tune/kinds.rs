@@ -73,13 +73,13 @@ impl Comparison<'_> {
         judge(&self.paths.iter().map(|(part, path)| Watched::new(part, path)).collect::<Vec<_>>())
     }
 
-    /// The criterion of the shared penalty, the mean over the parts that looked on.
+    /// The criterion of the shared penalty, the mean over the parts.
     pub(super) fn shared_criterion(&self) -> f64 {
         self.paths.iter().map(|(_, path)| path[0].criterion).sum::<f64>() / self.paths.len() as f64
     }
 
-    /// Adds those that were not tuned again to `candidates`, as they were in the comparison, and puts all in the order of `specs`.
-    /// Says so where there are any.
+    /// Adds those that were not tuned again to `candidates`, as they were in the comparison, and puts all in the order of
+    /// `specs`. Says so where there are any.
     pub(super) fn add_ruled_out(
         &self,
         judged: &[Judged],
@@ -106,7 +106,7 @@ impl Comparison<'_> {
     }
 }
 
-/// The candidate that the rows that looked on prefer, where the shared penalty leaves the criterion `shared`.
+/// The candidate that the monitor rows prefer, where the shared penalty leaves the criterion `shared`.
 pub(super) fn preferred(judged: &[Judged], whole: &Division<'_>, shared: f64) -> Spec {
     let constant = UpperObjective::value(&whole.refit, &whole.refit.null_parameters(), &[], &Sample::Full);
     // All losses are 0 at best.
@@ -148,8 +148,8 @@ pub(super) fn compare_kinds<'a>(
     comparison
 }
 
-/// The parts `(index, of)` of the steering rows that are the monitor rows in turn; none where there are few rows, or two given folds, of
-/// which none can be spared.
+/// The parts `(index, of)` of the steering rows that are the monitor rows in turn; none where there are few rows, or two given
+/// folds, of which none can be spared.
 fn monitors(partition: &Partition<'_>) -> impl Iterator<Item = (usize, usize)> {
     let steering = partition.steering();
     let parts = match partition.judges {

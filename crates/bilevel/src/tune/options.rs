@@ -93,7 +93,8 @@ pub enum Method {
     /// By a stated cost model: see `docs/choosing-a-method.md`.
     #[default]
     Auto,
-    /// Newton for `w`, Cholesky for `v` (conjugate gradients where a factorisation does not fit), to a relative residual of 1e-6.
+    /// Newton for `w`, Cholesky for `v` (conjugate gradients where a factorisation does not fit), to a relative residual of
+    /// 1e-6.
     Exact,
     /// Inexact Newton for `w`, conjugate gradients for `v`, tolerances tightened along the way.
     AidCg,
@@ -140,8 +141,8 @@ pub struct TuneOptions {
     pub method: Method,
     /// Fit an intercept (never penalised).
     pub intercept: bool,
-    /// How rows are drawn where a method draws samples; by default [`Sampling::Blocks`] of rows in memory and [`Sampling::Runs`] of
-    /// rows in a mapped file, where each block elsewhere costs a page fault or two.
+    /// How rows are drawn where a method draws samples; by default [`Sampling::Blocks`] of rows in memory and
+    /// [`Sampling::Runs`] of rows in a mapped file, where each block elsewhere costs a page fault or two.
     pub sampling: Option<Sampling>,
     /// Bring features to variance 1 while fitting, and those of dense data to mean 0 ([`Standardization`]).
     ///

@@ -231,8 +231,8 @@ pub(super) fn lacking(division: &Division<'_>, rare: &[u32]) -> Option<u32> {
     rare.iter().copied().find(|&class| fits().any(|targets| !targets.contains(&f64::from(class))))
 }
 
-/// As [`divide`]: whole folds are monitor rows, the ones whose number is `index` modulo `of`. Whoever gives folds may have kept rows
-/// together that tell of each other, and then a part of a fold is no judge of the rest. At least two folds must steer.
+/// As [`divide`]: whole folds are monitor rows, the ones whose number is `index` modulo `of`. Whoever gives folds may have kept
+/// rows together that tell of each other, and then a part of a fold is no judge of the rest. At least two folds must steer.
 fn divide_given<'a>(
     train: Rows<'a>,
     folds: &[Range<usize>],

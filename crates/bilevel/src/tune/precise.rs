@@ -115,7 +115,8 @@ impl GlmProblem {
         }
     }
 
-    /// As [`GlmProblem::hypergradient`], by plain samples, at a cost that does not grow with the rows; the arguments are checked.
+    /// As [`GlmProblem::hypergradient`], by plain samples, at a cost that does not grow with the rows; the arguments are
+    /// checked.
     fn hypergradient_sampled(
         &self,
         lambda: &[f64],
@@ -179,8 +180,8 @@ impl GlmProblem {
         Ok(exact)
     }
 
-    /// Samples are small and far apart: of a mapped file, what lies behind them is not wanted, until this is dropped. Nor is what
-    /// lies around the beginning of a run, of which the system would read megabytes.
+    /// Samples are small and far apart: of a mapped file, what lies behind them is not wanted, until this is dropped. Nor is
+    /// what lies around the beginning of a run, of which the system would read megabytes.
     fn scattered(&self) -> impl Drop + use<'_> {
         struct Scattered<'a>(&'a GlmProblem);
         impl Drop for Scattered<'_> {

@@ -7,10 +7,10 @@
 //! 1 / (1.2 (L + r_j)),    L the largest eigenvalue of a few sampled D_zeta,    r = R 1,
 //! ```
 //!
-//! which is safe because `H_zeta <= L I + diag(r)`: a symmetric `R` without negative entries is at most the diagonal matrix of its row
-//! sums, and a penalty is diagonal. `L` does not depend on penalties and is measured once a span; `R` costs nothing and
-//! follows `lambda`. One number for both would not do: within a span a log-penalty may rise by several units, so that `R` outgrows
-//! a step that was measured before, and after that the step for all would be the one for the largest penalty.
+//! which is safe because `H_zeta <= L I + diag(r)`: a symmetric `R` without negative entries is at most the diagonal matrix of
+//! its row sums, and a penalty is diagonal. `L` does not depend on penalties and is measured once a span; `R` costs nothing and
+//! follows `lambda`. One number for both would not do: within a span a log-penalty may rise by several units, so that `R`
+//! outgrows a step that was measured before, and after that the step for all would be the one for the largest penalty.
 //!
 //! Where nothing is the same in all samples `L` is that of the whole Hessian, and is measured anew when `lambda` has moved by
 //! half a unit, then by one, two and so on as long as it stays what it was.

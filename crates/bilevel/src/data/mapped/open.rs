@@ -201,9 +201,9 @@ impl MappedRows {
             .map_err(|wrong| damaged(wrong).in_file(&self.path))
     }
 
-    /// The rows, which stay in the file. Sparse rows are checked for indices out of range, which reads them once, and the classes
-    /// of the first four million rows for those that there are not: whoever looks at few of very many rows shall not wait for
-    /// all ([`verify`](Self::verify) checks them).
+    /// The rows, which stay in the file. Sparse rows are checked for indices out of range, which reads them once, and the
+    /// classes of the first four million rows for those that there are not: whoever looks at few of very many rows shall not
+    /// wait for all ([`verify`](Self::verify) checks them).
     ///
     /// # Errors
     /// Input, when sparse rows or classes are damaged.

@@ -4,10 +4,10 @@
 //! blocks, one a class, cost `C m p^2` from `m` rows. With a few rows for each feature they show conjugate gradients the
 //! directions in which the data are large and those that only the penalty holds, which the diagonal alone cannot.
 //!
-//! The blocks know nothing of what the outputs have in common: probabilities sum to 1, so that on `u` for all outputs alike the rows
-//! have no curvature, `H (u, .., u) = (s_1 u, .., s_C u)` with the strengths `s` of the penalty alone. Conjugate gradients would
-//! find a tiny eigenvalue for each feature there. As that part of `H` is known, it is inverted exactly, and the blocks serve the
-//! rest: `M^-1 = Q B^-1 Q^T + 1 1^T / sum s`, `Q = I - 1 s^T / sum s`, for each feature.
+//! The blocks know nothing of what the outputs have in common: probabilities sum to 1, so that on `u` for all outputs alike the
+//! rows have no curvature, `H (u, .., u) = (s_1 u, .., s_C u)` with the strengths `s` of the penalty alone. Conjugate gradients
+//! would find a tiny eigenvalue for each feature there. As that part of `H` is known, it is inverted exactly, and the blocks
+//! serve the rest: `M^-1 = Q B^-1 Q^T + 1 1^T / sum s`, `Q = I - 1 s^T / sum s`, for each feature.
 
 use rayon::prelude::*;
 
