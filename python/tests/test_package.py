@@ -141,6 +141,13 @@ def test_a_test_set_has_the_features_of_its_training_set(tmp_path: Path) -> None
         bilevel.datasets.read(other, like=table)
 
 
+def test_parquet_is_refused_by_builds_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    path.write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"table\.parquet: .*Parquet.*; convert the file to CSV"):
+        bilevel.datasets.read(path)
+
+
 def test_study(heart: Any) -> None:
     pytest.importorskip("pandas")
     curves = bilevel.study(heart.data, heart.target, at=0.1, replicates=8, max_epochs=40)
