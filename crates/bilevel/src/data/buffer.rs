@@ -11,6 +11,7 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 pub(super) use crate::plain::Plain;
+use crate::simd::LINE;
 
 /// The bytes of `numbers`, as they lie in memory.
 pub(super) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
@@ -66,6 +67,34 @@ impl<T> Buffer<T> {
         Buffer { start, len, owner: Owner::Lent(owner) }
     }
 
+    /// `numbers`, the first of them at the begin of a line of the cache: a vector of the length of a line that straddles two takes
+    /// twice the time to load. They are moved within their memory, which grows by less than a line.
+    pub(super) fn in_lines(mut numbers: Vec<T>) -> Self
+    where
+        T: Copy,
+    {
+        if numbers.is_empty() || numbers.as_ptr().align_offset(LINE) == 0 {
+            return numbers.into();
+        }
+        let len = numbers.len();
+        numbers.reserve_exact(Self::SPARE);
+        let before = numbers.as_ptr().align_offset(LINE);
+        numbers.resize(len + before, numbers[0]);
+        numbers.copy_within(..len, before);
+        Buffer { start: numbers[before..].as_ptr(), len, owner: Owner::Heap(Arc::new(numbers)) }
+    }
+
+    /// Numbers of a line.
+    const SPARE: usize = LINE / size_of::<T>();
+
+    /// Where the numbers are in a vector on the heap that nobody shares and that holds less than a line of others.
+    fn own_place(&mut self) -> Option<Range<usize>> {
+        let Owner::Heap(numbers) = &mut self.owner else { return None };
+        let numbers = Arc::get_mut(numbers)?;
+        let before = (self.start as usize - numbers.as_ptr() as usize) / size_of::<T>();
+        (numbers.len() - self.len < Self::SPARE.max(1)).then_some(before..before + self.len)
+    }
+
     /// The numbers `range`, shared.
     ///
     /// # Panics
@@ -105,15 +134,12 @@ pub enum Access {
 impl<T: Clone> Buffer<T> {
     /// The numbers, for writing; copied first where they are shared or mapped.
     pub fn make_mut(&mut self) -> &mut [T] {
-        let alone = match &mut self.owner {
-            Owner::Heap(numbers) => numbers.len() == self.len && Arc::get_mut(numbers).is_some(),
-            Owner::File(_) | Owner::Lent(_) => false,
-        };
-        if !alone {
+        let place = self.own_place().unwrap_or_else(|| {
             *self = Buffer::from(self.to_vec());
-        }
+            0..self.len
+        });
         match &mut self.owner {
-            Owner::Heap(numbers) => Arc::get_mut(numbers).expect("the only owner"),
+            Owner::Heap(numbers) => &mut Arc::get_mut(numbers).expect("the only owner")[place],
             Owner::File(_) | Owner::Lent(_) => unreachable!("copied to the heap above"),
         }
     }
@@ -126,13 +152,13 @@ impl<T: Clone> Buffer<T> {
     }
 
     /// The numbers as a vector; copied where they are shared or mapped.
-    pub fn into_vec(self) -> Vec<T> {
-        match self.owner {
-            Owner::Heap(numbers) if numbers.len() == self.len => {
-                Arc::try_unwrap(numbers).unwrap_or_else(|shared| shared.to_vec())
-            }
-            _ => self.to_vec(),
-        }
+    pub fn into_vec(mut self) -> Vec<T> {
+        let Some(place) = self.own_place() else { return self.to_vec() };
+        let Owner::Heap(numbers) = &mut self.owner else { unreachable!("a place on the heap") };
+        let mut numbers = std::mem::take(Arc::get_mut(numbers).expect("the only owner"));
+        numbers.truncate(place.end);
+        numbers.drain(..place.start);
+        numbers
     }
 }
 
@@ -220,6 +246,25 @@ mod tests {
         first.make_mut()[1] = 6.0;
         assert_eq!(first.as_ptr(), address, "an only owner writes in place");
         assert_eq!(first.into_vec(), [5.0, 6.0]);
+    }
+
+    #[test]
+    fn numbers_in_lines_stay_what_they_are() {
+        for len in [0_usize, 1, 15, 16, 1000, 100_000] {
+            let numbers: Vec<f32> = (0..len).map(|x| x as f32).collect();
+            let mut buffer = Buffer::in_lines(numbers.clone());
+            assert!(len == 0 || buffer.as_ptr().cast::<[u8; 1]>().align_offset(LINE) == 0);
+            assert_eq!(buffer, numbers);
+            let address = buffer.as_ptr();
+            buffer.make_mut().iter_mut().for_each(|x| *x += 1.0);
+            assert_eq!(buffer.as_ptr(), address, "an only owner writes in place");
+            let more: Vec<f32> = numbers.iter().map(|x| x + 1.0).collect();
+            assert_eq!(buffer, more);
+            let (mut copy, part) = (buffer.clone(), buffer.slice(len / 2..len));
+            copy.make_mut().fill(0.0);
+            assert_eq!((part.into_vec(), buffer), (more[len / 2..].to_vec(), more.clone().into()));
+            assert_eq!(Buffer::in_lines(more.clone()).into_vec(), more);
+        }
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl CodedMatrix {
                 }
             },
         );
-        DenseMatrix::new(rows.len(), self.cols(), values)
+        DenseMatrix::of_buffer(rows.len(), self.cols(), values.into())
     }
 
     /// Puts `scale_j w_j` into `scaled`; returns `sum_j shift_j w_j`.

@@ -52,7 +52,7 @@ impl<T: Element> DenseMatrix<T> {
     /// When the number of values is not `rows * cols`.
     pub fn new(rows: usize, cols: usize, values: Vec<T>) -> Self {
         assert_eq!(values.len(), rows * cols, "a {rows} x {cols} matrix needs {} values", rows * cols);
-        DenseMatrix { rows, cols, values: values.into() }
+        DenseMatrix { rows, cols, values: Buffer::in_lines(values) }
     }
 
     /// The same of numbers that may not be as many as they should.
@@ -86,7 +86,9 @@ impl<T: Element> DenseMatrix<T> {
     pub(super) fn append(&mut self, more: &Self) {
         assert_eq!(self.cols, more.cols, "rows of one width");
         self.rows += more.rows;
-        self.values.extend(more.values.iter().copied());
+        let mut values = std::mem::take(&mut self.values).into_vec();
+        values.extend_from_slice(&more.values);
+        self.values = Buffer::in_lines(values);
     }
 
     /// Tells the system how rows that lie in a file will be read.
@@ -131,15 +133,14 @@ impl<T: Element> DenseMatrix<T> {
         for &row in order {
             values.extend_from_slice(self.row(row as usize));
         }
-        DenseMatrix { rows: order.len(), cols: self.cols, values: values.into() }
+        DenseMatrix::new(order.len(), self.cols, values)
     }
 
     /// The rows `order[0], order[1], ...` in that order, each once, in about the memory of the matrix.
     #[must_use]
     pub(super) fn into_order(self, order: &[u32]) -> Self {
         let cols = self.cols;
-        let values = reorder(self.values.into_vec(), |i| i * cols, order).into();
-        DenseMatrix { rows: self.rows, cols, values }
+        DenseMatrix::new(self.rows, cols, reorder(self.values.into_vec(), |i| i * cols, order))
     }
 }
 
