@@ -67,8 +67,8 @@ impl<T> Buffer<T> {
         Buffer { start, len, owner: Owner::Lent(owner) }
     }
 
-    /// `numbers`, the first of them at the begin of a line of the cache: a vector of the length of a line that straddles two takes
-    /// twice the time to load. They are moved within their memory, which grows by less than a line.
+    /// `numbers`, the first of them at the begin of a line of the cache, for rows that are loaded by vectors: one as long as a
+    /// line would straddle two. They are moved within their memory, which grows by less than a line.
     pub(super) fn in_lines(mut numbers: Vec<T>) -> Self
     where
         T: Copy,
@@ -84,15 +84,15 @@ impl<T> Buffer<T> {
         Buffer { start: numbers[before..].as_ptr(), len, owner: Owner::Heap(Arc::new(numbers)) }
     }
 
-    /// Numbers of a line.
-    const SPARE: usize = LINE / size_of::<T>();
+    /// Numbers of a line, at least one.
+    const SPARE: usize = if size_of::<T>() < LINE { LINE / size_of::<T>() } else { 1 };
 
     /// Where the numbers are in a vector on the heap that nobody shares and that holds less than a line of others.
     fn own_place(&mut self) -> Option<Range<usize>> {
         let Owner::Heap(numbers) = &mut self.owner else { return None };
         let numbers = Arc::get_mut(numbers)?;
         let before = (self.start as usize - numbers.as_ptr() as usize) / size_of::<T>();
-        (numbers.len() - self.len < Self::SPARE.max(1)).then_some(before..before + self.len)
+        (numbers.len() - self.len < Self::SPARE).then_some(before..before + self.len)
     }
 
     /// The numbers `range`, shared.
@@ -131,12 +131,12 @@ pub enum Access {
     Ordered,
 }
 
-impl<T: Clone> Buffer<T> {
+impl<T: Copy> Buffer<T> {
     /// The numbers, for writing; copied first where they are shared or mapped.
     pub fn make_mut(&mut self) -> &mut [T] {
         let place = self.own_place().unwrap_or_else(|| {
-            *self = Buffer::from(self.to_vec());
-            0..self.len
+            *self = Buffer::in_lines(self.to_vec());
+            self.own_place().expect("a copy of its own")
         });
         match &mut self.owner {
             Owner::Heap(numbers) => &mut Arc::get_mut(numbers).expect("the only owner")[place],
@@ -148,7 +148,7 @@ impl<T: Clone> Buffer<T> {
     pub(super) fn extend(&mut self, more: impl Iterator<Item = T>) {
         let mut numbers = std::mem::take(self).into_vec();
         numbers.extend(more);
-        *self = numbers.into();
+        *self = Buffer::in_lines(numbers);
     }
 
     /// The numbers as a vector; copied where they are shared or mapped.
@@ -253,7 +253,7 @@ mod tests {
         for len in [0_usize, 1, 15, 16, 1000, 100_000] {
             let numbers: Vec<f32> = (0..len).map(|x| x as f32).collect();
             let mut buffer = Buffer::in_lines(numbers.clone());
-            assert!(len == 0 || buffer.as_ptr().cast::<[u8; 1]>().align_offset(LINE) == 0);
+            assert!(len == 0 || buffer.as_ptr().align_offset(LINE) == 0);
             assert_eq!(buffer, numbers);
             let address = buffer.as_ptr();
             buffer.make_mut().iter_mut().for_each(|x| *x += 1.0);
@@ -262,6 +262,7 @@ mod tests {
             assert_eq!(buffer, more);
             let (mut copy, part) = (buffer.clone(), buffer.slice(len / 2..len));
             copy.make_mut().fill(0.0);
+            assert!(len == 0 || copy.as_ptr().align_offset(LINE) == 0, "so does a copy that was written to");
             assert_eq!((part.into_vec(), buffer), (more[len / 2..].to_vec(), more.clone().into()));
             assert_eq!(Buffer::in_lines(more.clone()).into_vec(), more);
         }

@@ -193,6 +193,7 @@ impl CodedMatrix {
                 }
             },
         );
+        // For one product: not worth being moved to the begin of a line.
         DenseMatrix::of_buffer(rows.len(), self.cols(), values.into())
     }
 

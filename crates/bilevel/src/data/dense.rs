@@ -86,9 +86,7 @@ impl<T: Element> DenseMatrix<T> {
     pub(super) fn append(&mut self, more: &Self) {
         assert_eq!(self.cols, more.cols, "rows of one width");
         self.rows += more.rows;
-        let mut values = std::mem::take(&mut self.values).into_vec();
-        values.extend_from_slice(&more.values);
-        self.values = Buffer::in_lines(values);
+        self.values.extend(more.values.iter().copied());
     }
 
     /// Tells the system how rows that lie in a file will be read.
