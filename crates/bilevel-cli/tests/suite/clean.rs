@@ -1,8 +1,6 @@
 //! `bilevel clean`: weights, report and a model that predicts.
 
-use std::path::Path;
-
-use crate::common::{Scratch, bilevel, data, interrupted_after};
+use crate::common::{Scratch, bilevel, data, interrupted_after, text};
 use serde_json::Value;
 
 /// Rows of the bundled digits, `labels` of them changed to the next digit.
@@ -17,10 +15,6 @@ fn digits(from: usize, rows: usize, changed: usize) -> String {
         format!("{label} {features}\n")
     });
     lines.collect()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::common::{Scratch, bilevel, data, small_csv};
+use crate::common::{Scratch, bilevel, data, small_csv, text};
 use bilevel::data::mapped::MappedRows;
 use bilevel::tune::SavedModel;
 use serde_json::Value;
@@ -17,10 +17,6 @@ fn done(args: &[&str]) -> String {
     let (code, out, err) = run(args);
     assert_eq!(code, Some(0), "{args:?}: {err}");
     out
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn summary(folder: &Path) -> Value {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::common::{Scratch, bilevel, data, small_csv};
+use crate::common::{Scratch, bilevel, data, small_csv, text};
 #[cfg(unix)]
 use crate::common::{interrupted, interrupted_after};
 use serde_json::Value;
@@ -17,10 +17,6 @@ fn run(args: &[&str]) -> String {
 
 fn summary(out: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(out.join("summary.json")).unwrap()).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]

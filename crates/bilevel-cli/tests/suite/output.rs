@@ -5,11 +5,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::common::{Scratch, bilevel, small_csv};
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use crate::common::{Scratch, bilevel, small_csv, text};
 
 /// Runs `bilevel` with these arguments and gives its exit code, standard output and standard error.
 fn run(args: &[&str]) -> (Option<i32>, String, String) {

@@ -4,12 +4,8 @@ use std::path::Path;
 
 #[cfg(unix)]
 use crate::common::interrupted;
-use crate::common::{Scratch, bilevel, data};
+use crate::common::{Scratch, bilevel, data, text};
 use serde_json::Value;
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// Runs `bilevel race` and gives its exit code, standard output and standard error.
 fn race(on: &str, out: &Path, more: &[&str]) -> (i32, String, String) {

@@ -2,11 +2,7 @@
 
 use std::path::Path;
 
-use crate::common::{Scratch, bilevel, data, interrupted};
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use crate::common::{Scratch, bilevel, data, interrupted, text};
 
 /// Runs `bilevel study` on a bundled file and gives its exit code, standard output and standard error.
 fn study(out: &Path, more: &[&str]) -> (i32, String, String) {

@@ -3,6 +3,7 @@
 //! Random tests have fixed seeds; where a bound could fail by chance, its probability of error is stated for the choice
 //! of another seed.
 
+use crate::closed_forms::{LAMBDA, assert_close, contraction, gradient_map, quadratic};
 use bilevel::diagnose::{NoiseEstimate, ProblemConstants};
 use bilevel::fixed_point::{Average, FixedPoint, LowerSolver, Workspace};
 use bilevel::hypergradient::{
@@ -13,7 +14,7 @@ use bilevel::linear_system::ConjugateGradient;
 use bilevel::lower::{Curved, Dims, GradientMap, StochasticLoss, StochasticMap};
 use bilevel::operator::LowerOperator;
 use bilevel::problems::linear_contraction::LinearContraction;
-use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
+use bilevel::problems::quadratic::Quadratic;
 use bilevel::problems::target::Target;
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
 use bilevel::status::{Info, Status};
@@ -22,29 +23,6 @@ use bilevel::upper::UpperObjective;
 use bilevel::vector;
 use bilevel::work::Work;
 use rayon::prelude::*;
-
-const LAMBDA: [f64; 4] = [0.3, -0.5, 0.8, 0.1];
-
-fn quadratic(noise: f64, ridge: f64) -> Quadratic {
-    Quadratic::random(&QuadraticOptions { noise, ridge, upper_rows: 7, seed: 3, ..QuadraticOptions::default() })
-}
-
-/// The gradient-step map with the best step, and its contraction `q`.
-fn gradient_map(problem: &Quadratic) -> (GradientMap<'_, Quadratic>, f64) {
-    let (mu, l) = problem.curvature_bounds(&LAMBDA);
-    (GradientMap { loss: problem, map_step: 2.0 / (l + mu) }, (l - mu) / (l + mu))
-}
-
-fn contraction(noise: f64) -> (LinearContraction, Target) {
-    let dims = Dims { w: 8, lambda: 4 };
-    (LinearContraction::random(dims, 0.7, noise, 5), Target::random(dims, 1, 0.0, 0.2, 5))
-}
-
-#[track_caller]
-fn assert_close(value: &[f64], exact: &[f64], tolerance: f64) {
-    let error = vector::distance(value, exact) / vector::norm(exact);
-    assert!(error <= tolerance, "relative error {error:e} above {tolerance:e}:\n{value:?}\n{exact:?}");
-}
 
 /// Mean over replicates of `|g_hat - grad f|^2`.
 fn mse(sid: &Sid, problem: &Quadratic, map: &GradientMap<'_, Quadratic>, replicates: u64) -> f64 {

@@ -46,15 +46,54 @@ fn assert_close(a: &[Vec<f64>], b: &[Vec<f64>], tolerance: f64, context: &str) {
     }
 }
 
-/// Calls `visit` for every loss, penalty, intercept and weighting, with the numbers to build the model from.
-fn for_each_model(n: usize, p: usize, mut visit: impl FnMut(&Numbers, Loss, &Penalty, bool, Weighting<'_>, &str)) {
+/// What a random model is made of, but for the storage of its rows.
+struct Model<'n> {
+    numbers: &'n Numbers,
+    loss: Loss,
+    penalty: Penalty,
+    intercept: bool,
+    weighting: Weighting<'n>,
+    w: Vec<f64>,
+    y: Vec<f64>,
+    lambda: Vec<f64>,
+    name: String,
+}
+
+impl Model<'_> {
+    fn design(&self, stored: Stored) -> DesignMatrix {
+        matrix(&self.numbers.x, self.numbers.p, stored)
+    }
+
+    fn glm<'a>(&'a self, design: &'a DesignMatrix, rows: RowRanges) -> Glm<'a> {
+        let risk = EmpiricalRisk::new(design, &self.y, rows, self.loss, self.intercept).weighted(self.weighting);
+        Glm::new(risk, self.penalty.clone())
+    }
+
+    /// What `glm` computes at the point of the model.
+    fn outputs(&self, glm: &Glm<'_>, sample: &Sample) -> Vec<Vec<f64>> {
+        outputs(glm, &self.w, &self.lambda, sample)
+    }
+}
+
+/// Calls `visit` for every loss, penalty, intercept and weighting.
+fn for_each_model(n: usize, p: usize, mut visit: impl FnMut(&Model<'_>)) {
     for (number, loss) in LOSSES.into_iter().enumerate() {
         let numbers = Numbers::random(n, p, number as u64);
         for penalty in numbers.penalties(loss) {
             for intercept in [false, true] {
                 for weighted in [false, true] {
-                    let name = format!("{loss:?}, {penalty:?}, intercept {intercept}, weighted {weighted}");
-                    visit(&numbers, loss, &penalty, intercept, numbers.weighting(weighted), &name);
+                    let w = numbers.point(loss, intercept);
+                    visit(&Model {
+                        name: format!("{loss:?}, {penalty:?}, intercept {intercept}, weighted {weighted}"),
+                        weighting: numbers.weighting(weighted),
+                        y: numbers.target(loss, &w, intercept),
+                        lambda: numbers.lambda(&penalty),
+                        numbers: &numbers,
+                        penalty: penalty.clone(),
+                        loss,
+                        intercept,
+                        w,
+                    });
                 }
             }
         }
@@ -88,22 +127,19 @@ fn exact_samples(stored: Stored, samples: [Sample; 2]) -> Vec<Sample> {
 
 #[test]
 fn derivatives_pass_taylor() {
-    for_each_model(40, 5, |numbers, loss, penalty, intercept, weighting, name| {
-        let w = numbers.point(loss, intercept);
-        let y = numbers.target(loss, &w, intercept);
-        let lambda = numbers.lambda(penalty);
+    for_each_model(40, 5, |model| {
+        let Model { w, lambda, name, .. } = model;
         for stored in STORED {
-            let design = matrix(&numbers.x, numbers.p, stored);
-            let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(40), loss, intercept).weighted(weighting);
-            let upper = risk.clone().as_upper(lambda.len());
-            let glm = Glm::new(risk, penalty.clone());
+            let design = model.design(stored);
+            let glm = model.glm(&design, RowRanges::all(40));
+            let upper = glm.risk().clone().as_upper(lambda.len());
             for sample in exact_samples(stored, [Sample::Block(3..14), Sample::Rows(vec![5, 39, 5, 0, 17])]) {
                 let failed = |what: &str| format!("{what}: {name}, {stored:?}, {sample:?}");
-                ensure(&TAYLOR.loss(&glm, &w, &lambda, &sample)).unwrap_or_else(|e| panic!("{}\n{e}", failed("loss")));
-                ensure(&TAYLOR.upper(&upper, &w, &lambda, &sample))
+                ensure(&TAYLOR.loss(&glm, w, lambda, &sample)).unwrap_or_else(|e| panic!("{}\n{e}", failed("loss")));
+                ensure(&TAYLOR.upper(&upper, w, lambda, &sample))
                     .unwrap_or_else(|e| panic!("{}\n{e}", failed("upper")));
             }
-            ensure(&TAYLOR.curvature(&glm, &w, &lambda)).unwrap_or_else(|e| panic!("{name}, {stored:?}\n{e}"));
+            ensure(&TAYLOR.curvature(&glm, w, lambda)).unwrap_or_else(|e| panic!("{name}, {stored:?}\n{e}"));
         }
     });
 }
@@ -143,15 +179,12 @@ fn values_are_those_of_the_formulas() {
 
 #[test]
 fn the_diagonal_is_that_of_the_products() {
-    for_each_model(40, 5, |numbers, loss, penalty, intercept, weighting, name| {
-        let w = numbers.point(loss, intercept);
-        let y = numbers.target(loss, &w, intercept);
-        let lambda = numbers.lambda(penalty);
+    for_each_model(40, 5, |model| {
+        let Model { w, lambda, name, .. } = model;
         for stored in STORED {
-            let design = matrix(&numbers.x, numbers.p, stored);
-            let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(40), loss, intercept).weighted(weighting);
-            let glm = Glm::new(risk, penalty.clone());
-            let curvature = glm.curvature(&w, &lambda);
+            let design = model.design(stored);
+            let glm = model.glm(&design, RowRanges::all(40));
+            let curvature = glm.curvature(w, lambda);
             let mut diagonal = vec![0.0; w.len()];
             curvature.diagonal(&mut diagonal);
             let expected: Vec<f64> = (0..w.len())
@@ -169,14 +202,11 @@ fn the_diagonal_is_that_of_the_products() {
 
 #[test]
 fn all_storages_give_the_same_numbers() {
-    for_each_model(60, 7, |numbers, loss, penalty, intercept, weighting, name| {
-        let w = numbers.point(loss, intercept);
-        let y = numbers.target(loss, &w, intercept);
-        let lambda = numbers.lambda(penalty);
+    for_each_model(60, 7, |model| {
+        let Model { numbers, loss, name, .. } = model;
         let computed = |x: &[f64], stored: Stored, sample: &Sample| {
             let design = matrix(x, numbers.p, stored);
-            let risk = EmpiricalRisk::new(&design, &y, RowRanges::all(60), loss, intercept).weighted(weighting);
-            outputs(&Glm::new(risk, penalty.clone()), &w, &lambda, sample)
+            model.outputs(&model.glm(&design, RowRanges::all(60)), sample)
         };
         // The numbers are exact in single precision; multiplied by this they are not.
         let rounded: Vec<f64> = numbers.x.iter().map(|x| x * 0.9123456789).collect();
@@ -206,36 +236,29 @@ fn all_storages_give_the_same_numbers() {
 #[test]
 fn parts_of_the_rows_are_a_matrix_of_their_own() {
     let order: Vec<u32> = (4..19).chain(31..50).collect();
-    for_each_model(60, 5, |numbers, loss, penalty, intercept, weighting, name| {
-        let w = numbers.point(loss, intercept);
-        let y = numbers.target(loss, &w, intercept);
-        let lambda = numbers.lambda(penalty);
+    for_each_model(60, 5, |model| {
+        let &Model { numbers, loss, ref penalty, intercept, weighting, ref y, ref name, .. } = model;
         for stored in [Stored::DenseF32, Stored::DenseF64, Stored::CsrF64] {
-            let design = matrix(&numbers.x, numbers.p, stored);
-            let rows = RowRanges::new([4..19, 31..50]);
-            let part = EmpiricalRisk::new(&design, &y, rows.clone(), loss, intercept).weighted(weighting);
+            let design = model.design(stored);
+            let part = model.glm(&design, RowRanges::new([4..19, 31..50]));
             let copy = design.select_rows(&order);
             let copied = |source: &[f64]| order.iter().map(|&i| source[i as usize]).collect::<Vec<_>>();
-            let (copied_y, copied_weights) = (copied(&y), copied(&numbers.row_weights));
+            let (copied_y, copied_weights) = (copied(y), copied(&numbers.row_weights));
             let copied_weighting = match weighting {
                 Weighting::Uniform => Weighting::Uniform,
                 Weighting::Rows(_) => Weighting::Rows(&copied_weights),
             };
             let whole = EmpiricalRisk::new(&copy, &copied_y, RowRanges::all(34), loss, intercept);
-            let restricted = EmpiricalRisk::new(&design, &y, RowRanges::all(60), loss, intercept)
-                .weighted(weighting)
-                .restricted(4..19);
             let whole = Glm::new(whole.weighted(copied_weighting), penalty.clone());
             let first = Glm::new(whole.risk().restricted(0..15), penalty.clone());
-            let part = Glm::new(part, penalty.clone());
-            let restricted = Glm::new(restricted, penalty.clone());
+            let all = model.glm(&design, RowRanges::all(60));
+            let restricted = Glm::new(all.risk().restricted(4..19), penalty.clone());
             for sample in exact_samples(stored, [Sample::Block(9..22), Sample::Rows(vec![0, 33, 15, 14, 15])]) {
                 let context = format!("{name}, {stored:?}, {sample:?}");
-                let (found, expected) = (outputs(&part, &w, &lambda, &sample), outputs(&whole, &w, &lambda, &sample));
+                let (found, expected) = (model.outputs(&part, &sample), model.outputs(&whole, &sample));
                 assert_close(&found, &expected, 1e-12, &context);
             }
-            let (found, expected) =
-                (outputs(&restricted, &w, &lambda, &Sample::Full), outputs(&first, &w, &lambda, &Sample::Full));
+            let (found, expected) = (model.outputs(&restricted, &Sample::Full), model.outputs(&first, &Sample::Full));
             assert_close(&found, &expected, 1e-12, &format!("restricted, {name}"));
             assert_eq!(relative(&part.risk().null_parameters(), &whole.risk().null_parameters()).max(0.0), 0.0);
         }
@@ -244,20 +267,17 @@ fn parts_of_the_rows_are_a_matrix_of_their_own() {
 
 #[test]
 fn samples_are_unbiased() {
-    for_each_model(37, 4, |numbers, loss, penalty, intercept, weighting, name| {
-        let w = numbers.point(loss, intercept);
-        let y = numbers.target(loss, &w, intercept);
-        let lambda = numbers.lambda(penalty);
-        let design = matrix(&numbers.x, numbers.p, Stored::DenseF64);
+    for_each_model(37, 4, |model| {
+        let name = &model.name;
+        let design = model.design(Stored::DenseF64);
         for rows in [RowRanges::all(37), RowRanges::new([2..11, 20..37])] {
             let n = rows.len();
-            let risk = EmpiricalRisk::new(&design, &y, rows, loss, intercept).weighted(weighting);
-            let glm = Glm::new(risk, penalty.clone());
-            let exact = outputs(&glm, &w, &lambda, &Sample::Full);
+            let glm = model.glm(&design, rows);
+            let exact = model.outputs(&glm, &Sample::Full);
             let mean_over = |samples: &[Sample]| {
                 let mut mean: Vec<Vec<f64>> = exact[..4].iter().map(|v| vec![0.0; v.len()]).collect();
                 for sample in samples {
-                    for (mean, found) in mean.iter_mut().zip(outputs(&glm, &w, &lambda, sample)) {
+                    for (mean, found) in mean.iter_mut().zip(model.outputs(&glm, sample)) {
                         vector::axpy(1.0 / samples.len() as f64, &found, mean);
                     }
                 }

@@ -3,34 +3,17 @@
 //! Random tests have fixed seeds; where a bound could fail by chance, its probability of error is stated for the choice of
 //! another seed.
 
+use crate::closed_forms::{LAMBDA, assert_close, contraction, gradient_map, quadratic};
 use bilevel::fixed_point::{Average, FixedPoint, Workspace};
 use bilevel::hypergradient::{ForwardMode, Hypergradient, ReverseMode, TruncatedReverse, WarmStart, ZerothOrder};
 use bilevel::lower::{Dims, GradientMap, StochasticMap};
 use bilevel::operator::LowerOperator;
-use bilevel::problems::linear_contraction::LinearContraction;
-use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
-use bilevel::problems::target::Target;
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
 use bilevel::step_size::StepSize;
 use bilevel::upper::UpperObjective;
 use bilevel::vector;
 
-const LAMBDA: [f64; 4] = [0.3, -0.5, 0.8, 0.1];
 const SAMPLES: (u64, u64) = (3, 1);
-
-fn quadratic() -> Quadratic {
-    Quadratic::random(&QuadraticOptions { ridge: 0.3, upper_rows: 7, seed: 3, ..QuadraticOptions::default() })
-}
-
-fn gradient_map(problem: &Quadratic) -> (GradientMap<'_, Quadratic>, f64) {
-    let (mu, l) = problem.curvature_bounds(&LAMBDA);
-    (GradientMap { loss: problem, map_step: 2.0 / (l + mu) }, (l - mu) / (l + mu))
-}
-
-fn contraction(noise: f64) -> (LinearContraction, Target) {
-    let dims = Dims { w: 8, lambda: 4 };
-    (LinearContraction::random(dims, 0.7, noise, 5), Target::random(dims, 1, 0.0, 0.2, 5))
-}
 
 /// Sampled steps of both kinds, and exact ones.
 fn iterations(steps: usize) -> [FixedPoint; 3] {
@@ -39,12 +22,6 @@ fn iterations(steps: usize) -> [FixedPoint; 3] {
         FixedPoint::sampled(steps, 2, StepSize::Decreasing { beta: 4.0, gamma: 8.0 }),
         FixedPoint::exact(steps, 0.0),
     ]
-}
-
-#[track_caller]
-fn assert_close(value: &[f64], exact: &[f64], tolerance: f64) {
-    let error = vector::distance(value, exact) / vector::norm(exact);
-    assert!(error <= tolerance, "relative error {error:e} above {tolerance:e}:\n{value:?}\n{exact:?}");
 }
 
 /// `w_t(lambda)` on the samples of an estimate.
@@ -82,7 +59,7 @@ fn reverse_mode_is_the_derivative_of_the_iterate_that_was_computed() {
             }
         }
     }
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     check(&gradient_map(&problem).0, problem.upper());
     let (map, upper) = contraction(0.3);
     check(&map, &upper);
@@ -90,7 +67,7 @@ fn reverse_mode_is_the_derivative_of_the_iterate_that_was_computed() {
 
 #[test]
 fn forward_mode_is_reverse_mode() {
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let (map, _) = gradient_map(&problem);
     let (linear, upper) = contraction(0.3);
     for solver in iterations(23) {
@@ -137,7 +114,7 @@ fn reference<M: StochasticMap, U: UpperObjective>(solver: &FixedPoint, window: u
 /// Windows on either side of the distances between the iterates that are kept, and of the number of steps.
 #[test]
 fn recomputed_iterates_are_the_ones_that_were_computed() {
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let (map, _) = gradient_map(&problem);
     let (seed, index) = SAMPLES;
     for steps in [1, 2, 37] {
@@ -165,7 +142,7 @@ fn recomputed_iterates_are_the_ones_that_were_computed() {
 /// Theory, section 7.1: on the exact mean the error falls like `t q^t`, that of a window `K` like `q^K`.
 #[test]
 fn errors_fall_like_the_contraction() {
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let (map, q) = gradient_map(&problem);
     let exact = problem.hypergradient(&LAMBDA);
     let error = |t: usize| vector::distance(&reverse(FixedPoint::exact(t, 0.0), &map, problem.upper()).value, &exact);
@@ -195,7 +172,7 @@ fn errors_fall_like_the_contraction() {
 /// One direction gives `(u'g) u` with the `g` of reverse mode, up to a term of the order of the smoothing.
 #[test]
 fn differences_tend_to_reverse_mode_as_the_smoothing_vanishes() {
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let (map, _) = gradient_map(&problem);
     let (seed, index) = SAMPLES;
     for solver in iterations(23) {
@@ -222,7 +199,7 @@ fn differences_tend_to_reverse_mode_as_the_smoothing_vanishes() {
 /// Over many directions the mean is the gradient, within 5 of the standard errors it claims (6e-7 for each component).
 #[test]
 fn the_mean_over_directions_is_the_gradient_and_its_error_bar_is_right() {
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let (map, _) = gradient_map(&problem);
     let solver = FixedPoint::exact(10, 0.0);
     let exact = reverse(solver, &map, problem.upper()).value;
@@ -241,7 +218,7 @@ fn the_mean_over_directions_is_the_gradient_and_its_error_bar_is_right() {
 
 #[test]
 fn unusable_settings_and_divergence_are_errors() {
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let map = GradientMap { loss: &problem, map_step: 2.5 };
     let solver = FixedPoint::exact(1000, 0.0);
     let is_numeric = |result: bilevel::Result<Hypergradient>| result.unwrap_err().to_string().contains("lower level");

@@ -3,6 +3,7 @@
 //! Random tests have fixed seeds; where a bound could fail by chance, its probability of error is stated for the choice of
 //! another seed.
 
+use crate::closed_forms::{DIMS, LAMBDA, assert_close, contraction, gradient_map, quadratic};
 use bilevel::fixed_point::FixedPoint;
 use bilevel::hypergradient::{
     AidFixedPoint, AidGmres, AidNormalEquations, Capable, ForwardMode, Hypergradient, Method, MixedFixedPoint, Neumann,
@@ -13,7 +14,7 @@ use bilevel::lower::{Dims, GradientMap, JvpLambda, StochasticMap};
 use bilevel::problems::closures::{RowLoss, RowMap};
 use bilevel::problems::linear_contraction::LinearContraction;
 use bilevel::problems::policy_evaluation::PolicyEvaluation;
-use bilevel::problems::quadratic::{Quadratic, QuadraticOptions};
+use bilevel::problems::quadratic::Quadratic;
 use bilevel::problems::scaled::Scaled;
 use bilevel::problems::target::Target;
 use bilevel::sample::{Batch, Purpose, Rng, Sample};
@@ -22,31 +23,9 @@ use bilevel::step_size::StepSize;
 use bilevel::upper::UpperObjective;
 use bilevel::vector;
 
-const LAMBDA: [f64; 4] = [0.3, -0.5, 0.8, 0.1];
-const DIMS: Dims = Dims { w: 8, lambda: 4 };
-
-fn contraction(noise: f64) -> (LinearContraction, Target) {
-    (LinearContraction::random(DIMS, 0.7, noise, 5), Target::random(DIMS, 1, 0.0, 0.2, 5))
-}
-
-fn quadratic() -> Quadratic {
-    Quadratic::random(&QuadraticOptions { ridge: 0.3, upper_rows: 7, seed: 3, ..QuadraticOptions::default() })
-}
-
-fn gradient_map(problem: &Quadratic) -> (GradientMap<'_, Quadratic>, f64) {
-    let (mu, l) = problem.curvature_bounds(&LAMBDA);
-    (GradientMap { loss: problem, map_step: 2.0 / (l + mu) }, (l - mu) / (l + mu))
-}
-
 /// At the solution of the lower level, with nothing left to do there.
 fn solved(w: Vec<f64>) -> (FixedPoint, WarmStart) {
     (FixedPoint::exact(0, 0.0), WarmStart { v: vec![0.0; w.len()], w })
-}
-
-#[track_caller]
-fn assert_close(value: &[f64], exact: &[f64], tolerance: f64) {
-    let error = vector::distance(value, exact) / vector::norm(exact);
-    assert!(error <= tolerance, "relative error {error:e} above {tolerance:e}:\n{value:?}\n{exact:?}");
 }
 
 /// Within 5 standard errors in every component: error probability 6e-7 each.
@@ -88,7 +67,7 @@ fn solvers_for_maps_without_symmetry_are_exact() {
         assert_eq!(estimate.status, Status::Converged, "case {case}");
     }
     // Symmetric maps have the capability for nothing.
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let (map, _) = gradient_map(&problem);
     let estimate = normal_equations(200).estimate(&map, problem.upper(), &LAMBDA, None).unwrap();
     assert_close(&estimate.value, &problem.hypergradient(&LAMBDA), 1e-10);
@@ -153,7 +132,7 @@ fn a_singular_system_is_an_error_and_not_a_number() {
 
 #[test]
 fn exact_neumann_series_is_the_fixed_point_iteration_and_falls_like_the_contraction() {
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let (map, q) = gradient_map(&problem);
     for k in [1, 2, 7] {
         let neumann = Neumann::exact(30, k).estimate(&map, problem.upper(), &LAMBDA, None, 0, 0).unwrap();
@@ -216,7 +195,7 @@ fn random_lengths_change_the_variance_and_geometric_ones_remove_the_bias() {
 
 #[test]
 fn series_refuse_what_cannot_converge() {
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let map = GradientMap { loss: &problem, map_step: 2.5 };
     let (lower, _) = solved(vec![]);
     let run = |series: Neumann, map: &GradientMap<'_, Quadratic>| {
@@ -331,7 +310,7 @@ fn mixed_fixed_point_converges_and_varies_less_than_the_neumann_iteration() {
 
 #[test]
 fn nystrom_inverts_what_its_columns_span() {
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let (map, _) = gradient_map(&problem);
     let exact = problem.hypergradient(&LAMBDA);
     let run = |nystrom: &Nystrom, start: &mut WarmStart, index| {
@@ -400,7 +379,7 @@ fn methods_by_name_ask_for_capabilities() {
 fn products_with_jacobians_agree_with_those_of_their_transposes() {
     let (map, _) = contraction(0.3);
     let chain = PolicyEvaluation::random(DIMS, 3, 0.7, 0.3, 2);
-    let problem = quadratic();
+    let problem = quadratic(0.5, 0.3);
     let (gradient, _) = gradient_map(&problem);
     fn check<M: JvpLambda>(map: &M, zetas: &[Sample]) {
         let Dims { w: d, lambda: m } = map.dims();

@@ -2,8 +2,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../common/models.rs"]
-mod models;
 
 mod algorithm_references;
 mod algorithms;
@@ -12,6 +10,7 @@ mod bad_input;
 mod bilevel_problems;
 mod bundled_data;
 mod clean;
+mod closed_forms;
 mod data_properties;
 mod diagnose;
 mod dual;
@@ -27,6 +26,7 @@ mod iterative_differentiation;
 mod lbfgs;
 mod linear_estimators;
 mod mapped;
+mod models;
 mod newton;
 mod optimize;
 mod own_problems;

@@ -1,5 +1,4 @@
 //! What the tests of the command share.
-#![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 
@@ -53,6 +52,11 @@ pub fn interrupted_after<'a>(milliseconds: u64, arguments: impl IntoIterator<Ite
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     let code = child.wait().unwrap().code();
     Interrupted { code, printed, errors, took: signal.elapsed() }
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
 /// A bundled data file.

@@ -1,5 +1,4 @@
 //! Small generalised linear models in every storage, and the bundled data as models.
-#![allow(dead_code)]
 
 use std::path::PathBuf;
 
