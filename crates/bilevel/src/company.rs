@@ -30,9 +30,12 @@ pub(crate) fn join(first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
     }
 }
 
-/// [`join`] of `visit` for half of the items and for the rest.
+/// [`join`] of `visit` for half of the items and for the rest; where there is one item only, that stays here.
 pub(crate) fn for_each<T: Send>(items: &mut [T], visit: impl Fn(&mut T) + Sync) {
-    let (first, second) = items.split_at_mut(items.len() / 2);
+    let (first, second) = items.split_at_mut(items.len().div_ceil(2));
+    if second.is_empty() {
+        return first.iter_mut().for_each(visit);
+    }
     join(|| first.iter_mut().for_each(&visit), || second.iter_mut().for_each(&visit));
 }
 

@@ -10,7 +10,6 @@ use super::scheme::{Scheme, Steps};
 use crate::company;
 use crate::error::Result;
 use crate::sample::Batch;
-use crate::vector;
 use crate::work::Work;
 
 /// All blocks along directions made at one point.
@@ -117,8 +116,7 @@ impl Scheme for InTurn<'_> {
         for _ in 0..self.lower.at(t) {
             field.draw_lower(streams);
             field.parts().lower(w, lambda, direction);
-            // On this thread, which reads all of it next.
-            vector::axpy(-eta, direction, w);
+            company::axpy(-eta, direction, w);
         }
         // One sample of the upper objective serves the linear system and the outer direction.
         field.draw_upper(streams);
@@ -128,7 +126,7 @@ impl Scheme for InTurn<'_> {
             for _ in 0..count.at(t) {
                 field.draw_lower(streams);
                 field.parts().linear(w, v, lambda, direction);
-                vector::axpy(-eta, direction, v);
+                company::axpy(-eta, direction, v);
             }
         }
         field.draw_lower(streams);

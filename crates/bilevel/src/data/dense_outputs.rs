@@ -4,28 +4,32 @@ use std::array;
 use std::ops::Range;
 
 use super::coded::CodedMatrix;
+use super::column_part::ColumnPart;
 use super::dense::DenseMatrix;
 use super::design::{Element, RowPick};
 use super::lanes::{Number, narrow};
-use super::panels::{Columns, Panels};
+use super::narrow_outputs::WIDE;
+use super::panels::{Grids, Panels};
 use super::sampled::{GROUP, Transform};
 use crate::company;
 use crate::scratch::scratch;
-use crate::simd::{prefetch, vectorize};
-use crate::vector::add_rows;
+use crate::simd::vectorize;
+use crate::vector::{self, add_rows};
 
 /// Bytes of the rows that are multiplied before the next ones are looked at.
 const TILE_BYTES: usize = 256 * 1024;
-/// Rows between the one that is multiplied and the one that is fetched.
-const AHEAD: usize = 8;
+/// Tiles have a multiple of so many rows.
+const ROWS: usize = 8;
 /// Columns of a chunk in double precision.
 const LANES: usize = 8;
 
 /// Dense rows by their entries.
-pub(super) trait DenseRows: Columns {
+pub(super) trait DenseRows: Sync {
     type Entry: Element;
 
     fn entries(&self) -> &DenseMatrix<Self::Entry>;
+
+    fn grid(&self) -> Grids<'_>;
 }
 
 impl<T: Element> DenseRows for DenseMatrix<T> {
@@ -34,11 +38,8 @@ impl<T: Element> DenseRows for DenseMatrix<T> {
     fn entries(&self) -> &DenseMatrix<T> {
         self
     }
-}
 
-impl<T: Element> Columns for DenseMatrix<T> {
-    #[inline(always)]
-    fn grid(&self) -> Option<(&[f64], &[f64])> {
+    fn grid(&self) -> Grids<'_> {
         None
     }
 }
@@ -49,18 +50,15 @@ impl DenseRows for CodedMatrix {
     fn entries(&self) -> &DenseMatrix<u8> {
         self.codes()
     }
-}
 
-impl Columns for CodedMatrix {
-    #[inline(always)]
-    fn grid(&self) -> Option<(&[f64], &[f64])> {
+    fn grid(&self) -> Grids<'_> {
         Some(self.shifts_and_scales())
     }
 }
 
 /// Rows of a tile.
 fn tile_rows<T>(cols: usize) -> usize {
-    (TILE_BYTES / (cols * size_of::<T>()).max(1)).clamp(AHEAD, GROUP) / AHEAD * AHEAD
+    (TILE_BYTES / (cols * size_of::<T>()).max(1)).clamp(ROWS, GROUP) / ROWS * ROWS
 }
 
 /// The rows at `positions`, at most [`GROUP`]; those that are shorter than `L` in `tile`, which has zeros behind
@@ -118,7 +116,7 @@ pub(super) fn add_outputs_transposed<M: DenseRows<Entry: Into<f64>>>(
             panels.add_transposed(picked, g, sums);
             add_rows(g, totals);
         }
-        panels.add_unpacked(sums, matrix, totals, out);
+        panels.add_unpacked(sums, matrix.grid(), totals, out);
     });
 }
 
@@ -140,67 +138,77 @@ pub(super) fn outputs_pass<
 ) {
     let entries = matrix.entries();
     let (cols, size) = (entries.cols(), tile_rows::<M::Entry>(entries.cols()));
-    let panels = Panels::<L>::new(cols, outputs);
-    let (wide, packed) = ((IN + OUT + IN * size) * outputs, (IN + OUT) * panels.len());
+    let middle = if cols < WIDE { cols } else { cols / (2 * L) * L };
+    let (columns, parts) = ([0..middle, middle..cols], if middle < cols { 2 } else { 1 });
+    let lines: usize = columns.iter().map(|columns| Panels::<L>::new(columns.len(), outputs).len()).sum();
+    let (packed, wide) = ((IN + OUT) * lines * L, OUT * outputs + 2 * IN * (1 + size) * outputs);
+    let mut intercepts = out.each_mut().map(|out| out.split_off_mut(cols * outputs..).expect("numbers of all columns"));
     let mut tile = [[M::Entry::default(); L]; GROUP];
-    scratch(wide, |wide: &mut [f64]| {
-        scratch(packed * L + size * outputs, |buffer: &mut [N]| {
-            let (packed, narrowed) = buffer.split_at_mut(packed * L);
-            let (inputs, sums) = packed.as_chunks_mut::<L>().0.split_at_mut(IN * panels.len());
-            let (offsets, wide) = wide.split_at_mut(IN * outputs);
-            let (totals, margins) = wide.split_at_mut(OUT * outputs);
-            let intercepts = |weights: &'_ [f64]| weights.len() > cols * outputs;
-            let mut packing: [_; IN] = {
-                let mut inputs = inputs.chunks_exact_mut(panels.len());
-                let mut offsets = offsets.chunks_exact_mut(outputs);
-                weights.map(|weights| {
-                    let part = "one part for each of the weights";
-                    (weights, inputs.next().expect(part), offsets.next().expect(part))
-                })
-            };
-            company::for_each(&mut packing, |(weights, input, offsets)| {
-                match intercepts(weights) {
-                    true => offsets.copy_from_slice(&weights[cols * outputs..]),
-                    false => offsets.fill(0.0),
+    // Sums over many rows are in double precision.
+    let summed = size_of::<N>() == size_of::<f64>();
+    scratch(wide, |mut wide: &mut [f64]| {
+        scratch(packed + OUT * size * outputs, |buffer: &mut [N]| {
+            let (packed, narrowed) = buffer.split_at_mut(packed);
+            let mut packed = packed.as_chunks_mut::<L>().0;
+            let totals = taken(&mut wide, OUT * outputs);
+            let mut all_parts = columns.map(|columns| {
+                let panels = Panels::new(columns.len(), outputs);
+                ColumnPart::<N, L, IN, OUT> {
+                    panels,
+                    grid: matrix.grid().map(|(shifts, scales)| (&shifts[columns.clone()], &scales[columns.clone()])),
+                    weights: taken(&mut packed, IN * panels.len()),
+                    sums: taken(&mut packed, OUT * panels.len()),
+                    offsets: taken(&mut wide, IN * outputs),
+                    margins: taken(&mut wide, IN * size * outputs),
+                    out: out.each_mut().map(|out| taken(out, columns.len() * outputs)),
+                    columns,
                 }
-                panels.pack(weights, matrix, input, offsets);
             });
-            sums.as_flattened_mut().fill(N::default());
-            totals.fill(0.0);
-            let mut parts = inputs.chunks_exact(panels.len());
-            let inputs: [&[[N; L]]; IN] = array::from_fn(|_| parts.next().expect("one part for each of the weights"));
-            let mut parts = offsets.chunks_exact(outputs);
-            let offsets: [&[f64]; IN] = array::from_fn(|_| parts.next().expect("one part for each of the weights"));
+            let parts = &mut all_parts[..parts];
             for first in (0..rows.len()).step_by(size) {
                 let positions = first..(first + size).min(rows.len());
-                let (count, done) = (positions.len(), positions.end == rows.len());
+                let (fresh, done) = (first == 0, positions.end == rows.len());
+                let count = positions.len();
                 let picked = &picked(entries, rows, positions.clone(), &mut tile)[..count];
-                picked.iter().take(AHEAD).for_each(|row| prefetch(row));
-                let mut parts = margins.chunks_exact_mut(size * outputs);
-                let mut margins: [&mut [f64]; IN] =
-                    array::from_fn(|_| &mut parts.next().expect("one part for each of the weights")[..count * outputs]);
-                panels.margins(picked, &picked[AHEAD.min(count)..], &inputs, &offsets, &mut margins);
+                company::for_each(parts, |part| part.multiply(picked, fresh.then_some(&weights), cols));
+                let (whole, others) = parts.split_first_mut().expect("a part");
+                let margins = &mut whole.margins[..IN * count * outputs];
+                for other in others {
+                    vector::axpy(1.0, &other.margins[..margins.len()], margins);
+                }
+                let mut each = margins.chunks_exact_mut(count * outputs);
+                let mut margins: [&mut [f64]; IN] = array::from_fn(|_| each.next().expect("margins of each"));
                 transform(positions, &mut margins);
-                let parts = sums.chunks_exact_mut(panels.len()).zip(totals.chunks_exact_mut(outputs));
-                for (((sums, totals), g), out) in parts.zip(&margins).zip(&mut out) {
-                    let narrowed = &mut narrowed[..g.len()];
+                if fresh || !summed {
+                    totals.fill(0.0);
+                }
+                let narrowed = &mut narrowed[..OUT * count * outputs];
+                let of_each = totals.chunks_exact_mut(outputs).zip(narrowed.chunks_exact_mut(count * outputs));
+                for (g, (totals, narrowed)) in margins.iter().zip(of_each) {
+                    add_rows(g, totals);
                     vectorize(
                         #[inline(always)]
                         || narrow(g, narrowed),
                     );
-                    panels.add_transposed(picked, narrowed, sums);
-                    add_rows(g, totals);
-                    // Sums over many rows are in double precision.
-                    if size_of::<N>() < size_of::<f64>() || done {
-                        panels.add_unpacked(sums, matrix, totals, out);
-                        if intercepts(out) {
-                            out[cols * outputs..].iter_mut().zip(&*totals).for_each(|(out, total)| *out += total);
-                        }
-                        sums.as_flattened_mut().fill(N::default());
-                        totals.fill(0.0);
+                }
+                company::for_each(parts, |part| {
+                    part.add_transposed(picked, narrowed, fresh || !summed);
+                    if done || !summed {
+                        part.unpack(totals);
+                    }
+                });
+                if done || !summed {
+                    let intercepts = intercepts.iter_mut().filter(|intercepts| !intercepts.is_empty());
+                    for (intercepts, totals) in intercepts.zip(totals.chunks_exact(outputs)) {
+                        vector::axpy(1.0, totals, intercepts);
                     }
                 }
             }
         });
     });
+}
+
+/// The first `count` of what is left.
+fn taken<'t, N>(rest: &mut &'t mut [N], count: usize) -> &'t mut [N] {
+    rest.split_off_mut(..count).expect("there is room for all")
 }

@@ -22,6 +22,7 @@
 mod buffer;
 mod checks;
 mod coded;
+mod column_part;
 mod columns;
 mod convert;
 mod csr;

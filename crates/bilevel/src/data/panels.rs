@@ -8,21 +8,19 @@
 use std::array;
 use std::ops::Range;
 
-use super::lanes::{Number, narrow};
+use super::lanes::Number;
 use super::transpose::{Block, SIDE};
-use crate::company;
-use crate::scratch::scratch;
 use crate::simd::{register_bytes, vectorize};
 use crate::vector;
 
 /// Outputs of a panel at most.
-pub(super) const WIDEST: usize = 6;
+pub(super) const WIDEST: usize = 10;
+/// The same where there are half as many registers, half as long.
+const WIDEST_OF_FEW: usize = 2;
 
-/// Columns of numbers `shift_j + scale_j x_ij`, with entries `x_ij` as they are stored.
-pub(super) trait Columns: Sync {
-    /// All `shift_j`, and all `scale_j`; nothing where entries are numbers as they are.
-    fn grid(&self) -> Option<(&[f64], &[f64])>;
-}
+/// `shift_j` and `scale_j` of columns of numbers `shift_j + scale_j x_ij`, with entries `x_ij` as they are stored; `None` where entries
+/// are numbers as they are.
+pub(super) type Grids<'g> = Option<(&'g [f64], &'g [f64])>;
 
 /// Outputs in panels of about the same width, and columns in chunks of `L`.
 ///
@@ -36,20 +34,18 @@ pub(super) struct Panels<const L: usize> {
     pub count: usize,
 }
 
-/// Up to [`SIDE`] outputs in packed numbers.
+/// Up to [`SIDE`] outputs of a panel, from the `first` on, in a chunk of columns.
+#[derive(Clone, Copy)]
 struct Lines {
-    /// The first of them.
+    chunk: usize,
     first: usize,
-    /// How many they are.
     count: usize,
-    /// The first chunk of each, and the distance to its next one.
-    places: [(usize, usize); SIDE],
 }
 
 impl<const L: usize> Panels<L> {
     pub fn new(cols: usize, outputs: usize) -> Self {
-        // A chunk is one register of AVX-512. With half as many, each half as long, the sums of one output fill them.
-        let widest = if register_bytes() < 32 * 64 { 1 } else { WIDEST };
+        // A chunk is one register of AVX-512, and products are of two rows, or with two chunks, at a time.
+        let widest = if register_bytes() < 32 * 64 { WIDEST_OF_FEW } else { WIDEST };
         Panels { cols, outputs, count: outputs.div_ceil(widest) }
     }
 
@@ -80,14 +76,10 @@ impl<const L: usize> Panels<L> {
         panel.start * self.chunks()..panel.end * self.chunks()
     }
 
-    fn lines(self, first: usize) -> Lines {
-        let count = SIDE.min(self.outputs - first);
-        let places = array::from_fn(|k| {
-            let output = first + k.min(count - 1);
-            let panel = self.ranges().find(|panel| panel.contains(&output)).expect("all outputs are in a panel");
-            (self.packed(&panel).start + output - panel.start, panel.len())
-        });
-        Lines { first, count, places }
+    /// The column that a chunk begins with.
+    #[inline(always)]
+    pub fn first_column(self, chunk: usize) -> usize {
+        (chunk * L).min(self.cols.max(L) - L)
     }
 
     /// Of a chunk, its columns, and the lane of the first of them.
@@ -99,35 +91,22 @@ impl<const L: usize> Panels<L> {
     }
 
     /// Packs `scale_j w_jc` for `weights` of `outputs` numbers a column, and adds `shift_j w_jc` to `offsets[c]`.
-    pub fn pack<N: Number>(self, weights: &[f64], columns: &impl Columns, packed: &mut [[N; L]], offsets: &mut [f64]) {
+    pub fn pack<N: Number>(self, weights: &[f64], grid: Grids<'_>, packed: &mut [[N; L]], offsets: &mut [f64]) {
         let weights = &weights[..self.cols * self.outputs];
-        let grid = columns.grid();
-        // Behind the last outputs of the last column some more numbers are read.
-        scratch(weights.len() + SIDE + grid.map_or(0, |_| self.cols), |narrowed: &mut [N]| {
-            let (narrowed, scales) = narrowed.split_at_mut(weights.len() + SIDE);
-            vectorize(
-                #[inline(always)]
-                || {
-                    narrow(weights, narrowed);
-                    narrowed[weights.len()..].fill(N::default());
-                    if let Some((_, wide)) = grid {
-                        narrow(wide, scales);
+        vectorize(
+            #[inline(always)]
+            || {
+                for panel in self.ranges() {
+                    let packed = &mut packed[self.packed(&panel).start..];
+                    for chunk in 0..self.chunks() {
+                        for k in (0..panel.len()).step_by(SIDE) {
+                            let lines = Lines { chunk, first: panel.start + k, count: SIDE.min(panel.len() - k) };
+                            self.pack_lines(lines, weights, grid, &mut packed[chunk * panel.len() + k..]);
+                        }
                     }
-                    if !self.cols.is_multiple_of(L) {
-                        packed.as_flattened_mut().fill(N::default());
-                    }
-                },
-            );
-            let scales = grid.map(|_| &*scales);
-            vectorize(
-                #[inline(always)]
-                || {
-                    for first in (0..self.outputs).step_by(SIDE) {
-                        self.pack_lines(narrowed, self.lines(first), scales, packed);
-                    }
-                },
-            );
-        });
+                }
+            },
+        );
         let Some((shifts, _)) = grid else { return };
         for (shift, weights) in
             shifts.iter().zip(weights.chunks_exact(self.outputs)).filter(|(shift, _)| **shift != 0.0)
@@ -136,69 +115,59 @@ impl<const L: usize> Panels<L> {
         }
     }
 
+    /// Where other lines follow these, what is in them is overwritten.
     #[inline(always)]
     fn pack_lines<N: Number>(
         self,
-        weights: &[N],
-        Lines { first, count, places }: Lines,
-        scales: Option<&[N]>,
+        Lines { chunk, first, count }: Lines,
+        weights: &[f64],
+        grid: Grids<'_>,
         packed: &mut [[N; L]],
     ) {
-        for chunk in 0..self.chunks() {
-            let places = places.map(|(start, step)| start + chunk * step);
-            let (columns, idle) = self.columns(chunk);
-            if columns.len() < L {
-                for (lane, j) in columns.enumerate() {
-                    for k in 0..count {
-                        let w = weights[j * self.outputs + first + k];
-                        packed[places[k]][idle + lane] = scales.map_or(w, |scales| w * scales[j]);
-                    }
-                }
-                continue;
-            }
-            let weights = &weights[columns.start * self.outputs + first..];
-            let scales: Option<&[N; L]> = scales.map(|scales| numbers_at(scales, columns.start));
+        let (columns, idle) = self.columns(chunk);
+        let scales = grid.map(|(_, scales)| &scales[columns.clone()]);
+        let weights = &weights[columns.start * self.outputs + first..];
+        let whole = columns.len() == L && (L - 1) * self.outputs + SIDE <= weights.len();
+        if let Some(lines) = packed.first_chunk_mut::<SIDE>()
+            && whole
+        {
             for lane in (0..L).step_by(SIDE) {
-                let rows: Block<N> = array::from_fn(|i| *numbers_at(weights, (lane + i) * self.outputs));
-                let lines = N::transposed(&rows);
-                for k in 0..count {
-                    let mut line = lines[k];
+                let block: Block<N> = array::from_fn(|i| {
+                    let mut w: [f64; SIDE] = *numbers_at(weights, (lane + i) * self.outputs);
                     if let Some(scales) = scales {
-                        for i in 0..SIDE {
-                            line[i] = line[i] * scales[lane + i];
-                        }
+                        w = w.map(|w| w * scales[lane + i]);
                     }
-                    packed[places[k]][lane..lane + SIDE].copy_from_slice(&line);
+                    w.map(N::narrowed)
+                });
+                for (line, numbers) in lines.iter_mut().zip(N::transposed(&block)) {
+                    line[lane..lane + SIDE].copy_from_slice(&numbers);
                 }
+            }
+            return;
+        }
+        for (k, line) in packed[..count].iter_mut().enumerate() {
+            line.fill(N::default());
+            for (lane, j) in columns.clone().enumerate() {
+                let w = weights[lane * self.outputs + k];
+                line[idle + lane] = N::narrowed(grid.map_or(w, |(_, scales)| w * scales[j]));
             }
         }
     }
 
     /// Adds `scale_j s_jc + shift_j totals[c]` to `out` for packed numbers `s_jc`.
-    pub fn add_unpacked<N: Number>(self, packed: &[[N; L]], columns: &impl Columns, totals: &[f64], out: &mut [f64]) {
-        let (grid, chunks) = (columns.grid(), self.chunks());
-        let (first, second) = out.split_at_mut((chunks / 2 * L * self.outputs).min(out.len()));
-        company::join(
-            || self.add_chunks(0..chunks / 2, packed, grid, totals, first),
-            || self.add_chunks(chunks / 2..chunks, packed, grid, totals, second),
-        );
-    }
-
-    /// The same for some of the chunks of columns, whose numbers in `out` are given.
-    #[inline(never)]
-    fn add_chunks<N: Number>(
-        self,
-        chunks: Range<usize>,
-        packed: &[[N; L]],
-        grid: Option<(&[f64], &[f64])>,
-        totals: &[f64],
-        out: &mut [f64],
-    ) {
+    pub fn add_unpacked<N: Number>(self, packed: &[[N; L]], grid: Grids<'_>, totals: &[f64], out: &mut [f64]) {
         vectorize(
             #[inline(always)]
             || {
-                for first in (0..self.outputs).step_by(SIDE) {
-                    self.add_lines(chunks.clone(), packed, self.lines(first), grid, totals, out);
+                for panel in self.ranges() {
+                    let packed = &packed[self.packed(&panel).start..];
+                    for chunk in 0..self.chunks() {
+                        let out = &mut out[chunk * L * self.outputs..];
+                        for k in (0..panel.len()).step_by(SIDE) {
+                            let lines = Lines { chunk, first: panel.start + k, count: SIDE.min(panel.len() - k) };
+                            self.add_lines(lines, &packed[chunk * panel.len() + k..], grid, totals, out);
+                        }
+                    }
                 }
             },
         );
@@ -207,38 +176,30 @@ impl<const L: usize> Panels<L> {
     #[inline(always)]
     fn add_lines<N: Number>(
         self,
-        chunks: Range<usize>,
+        Lines { chunk, first, count }: Lines,
         packed: &[[N; L]],
-        Lines { first, count, places }: Lines,
-        grid: Option<(&[f64], &[f64])>,
+        grid: Grids<'_>,
         totals: &[f64],
         out: &mut [f64],
     ) {
         let mut shifted = [0.0; SIDE];
         shifted[..count].copy_from_slice(&totals[first..first + count]);
-        for chunk in chunks.clone() {
-            let places = places.map(|(start, step)| start + chunk * step);
-            let (columns, idle) = self.columns(chunk);
-            let out = &mut out[(chunk - chunks.start) * L * self.outputs + first..];
-            // Behind the last outputs of a column come those of the next, to which zeros are added.
-            if columns.len() < L || (L - 1) * self.outputs + SIDE > out.len() {
-                for (lane, j) in columns.enumerate() {
-                    let (shift, scale) = grid.map_or((0.0, 1.0), |(shifts, scales)| (shifts[j], scales[j]));
-                    for k in 0..count {
-                        out[lane * self.outputs + k] +=
-                            scale.mul_add(packed[places[k]][idle + lane].widened(), shift * shifted[k]);
+        let (columns, idle) = self.columns(chunk);
+        let grid = grid.map(|(shifts, scales)| (&shifts[columns.clone()], &scales[columns.clone()]));
+        let out = &mut out[first..];
+        // Behind the last outputs of a column come those of the next, to which zeros are added.
+        let whole = columns.len() == L && (L - 1) * self.outputs + SIDE <= out.len();
+        if let Some(lines) = packed.first_chunk::<SIDE>()
+            && whole
+        {
+            for lane in (0..L).step_by(SIDE) {
+                let mut block: Block<N> = [[N::default(); SIDE]; SIDE];
+                for k in 0..SIDE {
+                    if k < count {
+                        block[k].copy_from_slice(&lines[k][lane..lane + SIDE]);
                     }
                 }
-                continue;
-            }
-            let grid: Option<(&[f64; L], &[f64; L])> =
-                grid.map(|(shifts, scales)| (numbers_at(shifts, columns.start), numbers_at(scales, columns.start)));
-            for lane in (0..L).step_by(SIDE) {
-                let mut lines: Block<N> = [[N::default(); SIDE]; SIDE];
-                for k in 0..count {
-                    lines[k].copy_from_slice(&packed[places[k]][lane..lane + SIDE]);
-                }
-                let rows = N::transposed(&lines);
+                let rows = N::transposed(&block);
                 for i in 0..SIDE {
                     let out: &mut [f64; SIDE] =
                         out[(lane + i) * self.outputs..].first_chunk_mut().expect("the chunk is whole");
@@ -252,6 +213,13 @@ impl<const L: usize> Panels<L> {
                     }
                     *out = sums;
                 }
+            }
+            return;
+        }
+        for lane in 0..columns.len() {
+            let (shift, scale) = grid.map_or((0.0, 1.0), |(shifts, scales)| (shifts[lane], scales[lane]));
+            for k in 0..count {
+                out[lane * self.outputs + k] += scale.mul_add(packed[k][idle + lane].widened(), shift * shifted[k]);
             }
         }
     }
