@@ -23,11 +23,18 @@ thread_local! {
 /// own parts can go to the other thread, too, once that is done.
 pub(crate) fn join(first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
     if KEPT.get() {
-        rayon::join(first, second);
+        let (mut first, mut second) = (Some(first), Some(second));
+        let part = "each part runs once";
+        on_both(&mut || first.take().expect(part)(), &mut || second.take().expect(part)());
     } else {
         first();
         second();
     }
+}
+
+/// Compiled once, and not for each pair of parts: what is behind it takes the compiler much longer than most of them.
+fn on_both(first: &mut (dyn FnMut() + Send), second: &mut (dyn FnMut() + Send)) {
+    rayon::join(first, second);
 }
 
 /// [`join`] of `visit` for half of the items and for the rest; where there is one item only, that stays here.

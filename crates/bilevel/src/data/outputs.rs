@@ -5,14 +5,13 @@
 
 use std::array;
 use std::hint::black_box;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::design::Element;
 use super::lanes::{Number, Weights, fetch_chunk, multiply, plus_multiple};
-use super::panels::{Panels, WIDEST};
+use super::panels::{MANY_CHUNKS, Panels, WIDEST};
 use crate::simd::vectorize;
 
-/// Rows whose margins are taken at a time.
-const ROWS: usize = 2;
 /// `body` with the constant `K` as wide as a panel, which may have as many outputs as follow.
 macro_rules! with_width {
     ($width:expr, $K:ident => $body:expr, $($narrow:literal)* or $widest:expr) => {
@@ -50,21 +49,34 @@ impl<const L: usize> Panels<L> {
     ) {
         vectorize(
             #[inline(always)]
-            || {
-                let (blocks, rest) = rows.as_chunks::<ROWS>();
-                let (blocks_ahead, _) = ahead.as_chunks::<ROWS>();
-                let mut place = 0;
-                for (block, rows) in blocks.iter().enumerate() {
-                    let next = blocks_ahead.get(block).unwrap_or(rows).map(<[T]>::as_ptr);
-                    self.margins_of_rows(rows, place, &next, weights, offsets, margins);
-                    place += ROWS * self.outputs;
-                }
-                for row in rest {
-                    self.margins_of_rows(&[*row], place, &[row.as_ptr()], weights, offsets, margins);
-                    place += self.outputs;
-                }
+            || match self.many_rows() {
+                true => self.margins_by_blocks::<T, N, 4>(rows, ahead, weights, offsets, margins),
+                false => self.margins_by_blocks::<T, N, 2>(rows, ahead, weights, offsets, margins),
             },
         );
+    }
+
+    #[inline(always)]
+    fn margins_by_blocks<T: Element + Into<N>, N: Number, const R: usize>(
+        self,
+        rows: &[&[T]],
+        ahead: &[&[T]],
+        weights: &[[N; L]],
+        offsets: &[f64],
+        margins: &mut [f64],
+    ) {
+        let (blocks, rest) = rows.as_chunks::<R>();
+        let (blocks_ahead, _) = ahead.as_chunks::<R>();
+        let mut place = 0;
+        for (block, rows) in blocks.iter().enumerate() {
+            let next = blocks_ahead.get(block).unwrap_or(rows).map(<[T]>::as_ptr);
+            self.margins_of_rows(rows, place, &next, weights, offsets, margins);
+            place += R * self.outputs;
+        }
+        for row in rest {
+            self.margins_of_rows(&[*row], place, &[row.as_ptr()], weights, offsets, margins);
+            place += self.outputs;
+        }
     }
 
     #[inline(always)]
@@ -122,14 +134,21 @@ impl<const L: usize> Panels<L> {
                 for panel in self.ranges() {
                     let sums = &mut sums[self.packed(&panel)];
                     with_width!(panel.len(), K => {
-                        let (pairs, single) = sums.as_chunks_mut::<K>().0.as_chunks_mut::<2>();
-                        let last = 2 * pairs.len();
-                        for (pair, sums) in pairs.iter_mut().enumerate() {
-                            let [start, next] = [2 * pair, 2 * pair + 1].map(|chunk| self.first_column(chunk));
-                            self.add_to_pair(rows, g, panel.start, start, next - start, sums);
+                        let sums = sums.as_chunks_mut::<K>().0;
+                        let many = const { K <= MANY_CHUNKS } && self.many_chunks(K);
+                        let (fours, rest) = if many { sums.as_chunks_mut::<4>() } else { (&mut [][..], sums) };
+                        let mut chunk = 0;
+                        for sums in fours {
+                            self.add_to_chunks(rows, g, panel.start, chunk, sums);
+                            chunk += 4;
                         }
-                        for sums in single {
-                            self.add_to_chunk(rows, g, panel.start, self.first_column(last), sums);
+                        let (pairs, rest) = rest.as_chunks_mut::<2>();
+                        for sums in pairs {
+                            self.add_to_chunks(rows, g, panel.start, chunk, sums);
+                            chunk += 2;
+                        }
+                        for sums in rest {
+                            self.add_to_chunks(rows, g, panel.start, chunk, array::from_mut(sums));
                         }
                     }, 1 2 3 4 5 6 7 8 9 or WIDEST);
                 }
@@ -137,47 +156,34 @@ impl<const L: usize> Panels<L> {
         );
     }
 
-    /// The sums of `K` outputs from the `first` on, and of the two chunks from the columns `start` and `start + step` on.
+    /// The sums of `K` outputs from the `first` on and of `V` chunks from the `chunk`-th on.
     #[inline(always)]
-    fn add_to_pair<T: Element + Into<N>, N: Number, const K: usize>(
+    fn add_to_chunks<T: Element + Into<N>, N: Number, const K: usize, const V: usize>(
         self,
         rows: &[&[T]],
         g: &[N],
         first: usize,
-        start: usize,
-        step: usize,
-        sums: &mut [[[N; L]; K]; 2],
+        chunk: usize,
+        sums: &mut [[[N; L]; K]; V],
     ) {
+        let start = self.first_column(chunk);
+        // The last chunk may overlap the one before.
+        let last = self.first_column(chunk + V - 1) - start;
         let mut lanes = *sums;
         for (row, g) in rows.iter().zip(g.chunks_exact(self.outputs)) {
             let g = numbers_of::<N, K>(g, first);
-            let both = &row[start..start + step + L];
-            let x: &[T; L] = both.first_chunk().expect("two chunks");
-            let next: &[T; L] = both.last_chunk().expect("two chunks");
+            let span = &row[start..start + last + L];
+            let x: [&[T; L]; V] = array::from_fn(|v| {
+                if v + 1 < V { span[v * L..].first_chunk() } else { span.last_chunk() }.expect("chunks of a row")
+            });
             for k in 0..K {
-                lanes[0][k] = plus_multiple(lanes[0][k], x, g[k], |x| x);
-                lanes[1][k] = plus_multiple(lanes[1][k], next, g[k], |x| x);
-            }
-        }
-        *sums = black_box(lanes);
-    }
-
-    /// The same of one chunk.
-    #[inline(always)]
-    fn add_to_chunk<T: Element + Into<N>, N: Number, const K: usize>(
-        self,
-        rows: &[&[T]],
-        g: &[N],
-        first: usize,
-        start: usize,
-        sums: &mut [[N; L]; K],
-    ) {
-        let mut lanes = *sums;
-        for (row, g) in rows.iter().zip(g.chunks_exact(self.outputs)) {
-            let g = numbers_of::<N, K>(g, first);
-            let x: &[T; L] = row[start..].first_chunk().expect("rows are no shorter than a chunk");
-            for k in 0..K {
-                lanes[k] = plus_multiple(lanes[k], x, g[k], |x| x);
+                // Of more outputs than this the compiler would make the lanes of a vector, and gather their sums.
+                if k > 0 && k % 6 == 0 {
+                    compiler_fence(Ordering::SeqCst);
+                }
+                for v in 0..V {
+                    lanes[v][k] = plus_multiple(lanes[v][k], x[v], g[k], |x| x);
+                }
             }
         }
         *sums = black_box(lanes);

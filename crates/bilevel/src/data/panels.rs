@@ -13,9 +13,11 @@ use super::transpose::{Block, SIDE};
 use crate::simd::{register_bytes, vectorize};
 use crate::vector;
 
-/// Outputs of a panel at most.
+/// Outputs of a panel at most: with two rows, or two chunks of columns, their sums and what they are made of fill the registers.
 pub(super) const WIDEST: usize = 10;
-/// The same where there are half as many registers, half as long.
+/// Outputs of which the sums of four chunks are taken at a time at most.
+pub(super) const MANY_CHUNKS: usize = 3;
+/// [`WIDEST`] where there are few registers.
 const WIDEST_OF_FEW: usize = 2;
 
 /// `shift_j` and `scale_j` of columns of numbers `shift_j + scale_j x_ij`, with entries `x_ij` as they are stored; `None` where entries
@@ -44,9 +46,19 @@ struct Lines {
 
 impl<const L: usize> Panels<L> {
     pub fn new(cols: usize, outputs: usize) -> Self {
-        // A chunk is one register of AVX-512, and products are of two rows, or with two chunks, at a time.
-        let widest = if register_bytes() < 32 * 64 { WIDEST_OF_FEW } else { WIDEST };
+        let widest = if few_registers() { WIDEST_OF_FEW } else { WIDEST };
         Panels { cols, outputs, count: outputs.div_ceil(widest) }
+    }
+
+    /// Whether four rows are multiplied at a time, and not two: so many sums hide the latency of the processor.
+    pub fn many_rows(self) -> bool {
+        self.outputs.div_ceil(self.count) <= if few_registers() { 1 } else { 5 }
+    }
+
+    /// Whether the sums of four chunks and of some outputs are taken at a time, and not of two.
+    #[inline(always)]
+    pub fn many_chunks(self, outputs: usize) -> bool {
+        outputs <= if few_registers() { 1 } else { MANY_CHUNKS }
     }
 
     /// Chunks of `L` packed numbers in all.
@@ -229,4 +241,9 @@ impl<const L: usize> Panels<L> {
 #[inline(always)]
 fn numbers_at<N, const K: usize>(numbers: &[N], first: usize) -> &[N; K] {
     numbers[first..].first_chunk().expect("as many numbers follow")
+}
+
+/// Whether there are fewer registers than AVX-512 has, which hold a chunk each, or shorter ones.
+fn few_registers() -> bool {
+    register_bytes() < 32 * 64
 }
