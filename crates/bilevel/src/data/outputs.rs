@@ -2,6 +2,9 @@
 //!
 //! The lanes of a vector are columns of the rows, so that none is idle whatever the number of outputs, and entries are taken as they
 //! are stored. The outputs go in [`Panels`]: each entry that is read serves all of a panel.
+//!
+//! Whether the compiler makes vectors of these loops depends on little: measure all widths and kinds of entries after a change, and
+//! with AVX2, too (`vgather` among the instructions is a bad sign).
 
 use std::array;
 use std::hint::black_box;
@@ -12,16 +15,19 @@ use super::lanes::{Number, Weights, fetch_chunk, multiply, plus_multiple};
 use super::panels::{MANY_CHUNKS, Panels, WIDEST};
 use crate::simd::vectorize;
 
-/// `body` with the constant `K` as wide as a panel, which may have as many outputs as follow.
+/// `body` with the constant `K` as wide as a panel.
 macro_rules! with_width {
-    ($width:expr, $K:ident => $body:expr, $($narrow:literal)* or $widest:expr) => {
+    ($width:expr, $K:ident => $body:expr) => {
+        with_width!($width, $K => $body, 1 2 3 4 5 6 7 8 9)
+    };
+    ($width:expr, $K:ident => $body:expr, $($narrow:literal)*) => {
         match $width {
             $($narrow => {
                 const $K: usize = $narrow;
                 $body
             })*
             _ => {
-                const $K: usize = $widest;
+                const $K: usize = WIDEST;
                 $body
             }
         }
@@ -120,7 +126,7 @@ impl<const L: usize> Panels<L> {
                             margins[k] = totals[k][r].widened() + offsets[k];
                         }
                     }
-                }, 1 2 3 4 5 6 7 8 9 or WIDEST);
+                });
             }
         }
     }
@@ -150,7 +156,7 @@ impl<const L: usize> Panels<L> {
                         for sums in rest {
                             self.add_to_chunks(rows, g, panel.start, chunk, array::from_mut(sums));
                         }
-                    }, 1 2 3 4 5 6 7 8 9 or WIDEST);
+                    });
                 }
             },
         );

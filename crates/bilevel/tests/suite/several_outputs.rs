@@ -9,7 +9,7 @@ use bilevel::sample::{Purpose, Rng, Sample};
 
 const ROWS: usize = 150;
 const COLUMNS: [usize; 11] = [1, 2, 7, 8, 9, 16, 21, 54, 131, 171, 176];
-const OUTPUTS: [usize; 9] = [2, 3, 7, 8, 9, 10, 16, 17, 40];
+const OUTPUTS: [usize; 12] = [2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 40];
 
 /// Whole numbers, of which a byte an entry is enough.
 fn numbers(p: usize, rng: &mut Rng) -> Vec<f64> {
