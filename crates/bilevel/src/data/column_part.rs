@@ -19,7 +19,7 @@ const AHEAD: usize = 8;
 /// Products with some of the columns: of `IN` matrices of weights, and `OUT` of sums, one behind the other.
 pub(super) struct ColumnPart<'p, N, const L: usize, const IN: usize, const OUT: usize> {
     pub columns: Range<usize>,
-    pub grid: Grids<'p>,
+    pub grids: Grids<'p>,
     pub panels: Panels<L>,
     pub weights: &'p mut [[N; L]],
     pub sums: &'p mut [[N; L]],
@@ -59,7 +59,7 @@ impl<N: Number, const L: usize, const IN: usize, const OUT: usize> ColumnPart<'_
             } else {
                 offsets.copy_from_slice(intercepts);
             }
-            self.panels.pack(&weights[self.columns.start * outputs..], self.grid, packed, offsets);
+            self.panels.pack(&weights[self.columns.start * outputs..], self.grids, packed, offsets);
         }
     }
 
@@ -79,7 +79,7 @@ impl<N: Number, const L: usize, const IN: usize, const OUT: usize> ColumnPart<'_
     pub fn unpack(&mut self, totals: &[f64]) {
         let parts = self.sums.chunks_exact(self.panels.len()).zip(totals.chunks_exact(self.panels.outputs));
         for ((sums, totals), out) in parts.zip(&mut self.out) {
-            self.panels.add_unpacked(sums, self.grid, totals, out);
+            self.panels.add_unpacked(sums, self.grids, totals, out);
         }
     }
 }

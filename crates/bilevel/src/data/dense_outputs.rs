@@ -29,7 +29,7 @@ pub(super) trait DenseRows: Sync {
 
     fn entries(&self) -> &DenseMatrix<Self::Entry>;
 
-    fn grid(&self) -> Grids<'_>;
+    fn grids(&self) -> Grids<'_>;
 }
 
 impl<T: Element> DenseRows for DenseMatrix<T> {
@@ -39,7 +39,7 @@ impl<T: Element> DenseRows for DenseMatrix<T> {
         self
     }
 
-    fn grid(&self) -> Grids<'_> {
+    fn grids(&self) -> Grids<'_> {
         None
     }
 }
@@ -51,7 +51,7 @@ impl DenseRows for CodedMatrix {
         self.codes()
     }
 
-    fn grid(&self) -> Grids<'_> {
+    fn grids(&self) -> Grids<'_> {
         Some(self.shifts_and_scales())
     }
 }
@@ -116,7 +116,7 @@ pub(super) fn add_outputs_transposed<M: DenseRows<Entry: Into<f64>>>(
             panels.add_transposed(picked, g, sums);
             add_rows(g, totals);
         }
-        panels.add_unpacked(sums, matrix.grid(), totals, out);
+        panels.add_unpacked(sums, matrix.grids(), totals, out);
     });
 }
 
@@ -155,7 +155,7 @@ pub(super) fn outputs_pass<
                 let panels = Panels::new(columns.len(), outputs);
                 ColumnPart::<N, L, IN, OUT> {
                     panels,
-                    grid: matrix.grid().map(|(shifts, scales)| (&shifts[columns.clone()], &scales[columns.clone()])),
+                    grids: matrix.grids().map(|(shifts, scales)| (&shifts[columns.clone()], &scales[columns.clone()])),
                     weights: taken(&mut packed, IN * panels.len()),
                     sums: taken(&mut packed, OUT * panels.len()),
                     offsets: taken(&mut wide, IN * outputs),

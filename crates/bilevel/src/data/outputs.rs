@@ -141,6 +141,7 @@ impl<const L: usize> Panels<L> {
                     let sums = &mut sums[self.packed(&panel)];
                     with_width!(panel.len(), K => {
                         let sums = sums.as_chunks_mut::<K>().0;
+                        // A constant, so that no code is made for the others.
                         let many = const { K <= MANY_CHUNKS } && self.many_chunks(K);
                         let (fours, rest) = if many { sums.as_chunks_mut::<4>() } else { (&mut [][..], sums) };
                         let mut chunk = 0;

@@ -30,10 +30,10 @@ pub(super) type Grids<'g> = Option<(&'g [f64], &'g [f64])>;
 /// ends with the columns, of which there are at least `L`, and where it overlaps the one before its weights are zero.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Panels<const L: usize> {
-    pub cols: usize,
+    cols: usize,
     pub outputs: usize,
     /// How many panels there are.
-    pub count: usize,
+    count: usize,
 }
 
 /// Up to [`SIDE`] outputs of a panel, from the `first` on, in a chunk of columns.
@@ -70,16 +70,10 @@ impl<const L: usize> Panels<L> {
         self.cols.div_ceil(L).max(1)
     }
 
-    /// The outputs of the `k`-th panel.
-    #[inline(always)]
-    pub fn panel(self, k: usize) -> Range<usize> {
-        k * self.outputs / self.count..(k + 1) * self.outputs / self.count
-    }
-
     /// The outputs of each panel.
     #[inline(always)]
     pub fn ranges(self) -> impl Iterator<Item = Range<usize>> {
-        (0..self.count).map(move |k| self.panel(k))
+        (0..self.count).map(move |k| k * self.outputs / self.count..(k + 1) * self.outputs / self.count)
     }
 
     /// The packed numbers of a panel.
@@ -159,9 +153,9 @@ impl<const L: usize> Panels<L> {
         }
         for (k, line) in packed[..count].iter_mut().enumerate() {
             line.fill(N::default());
-            for (lane, j) in columns.clone().enumerate() {
+            for lane in 0..columns.len() {
                 let w = weights[lane * self.outputs + k];
-                line[idle + lane] = N::narrowed(grid.map_or(w, |(_, scales)| w * scales[j]));
+                line[idle + lane] = N::narrowed(scales.map_or(w, |scales| w * scales[lane]));
             }
         }
     }
