@@ -252,3 +252,42 @@ pub(crate) fn add_rows(rows: &[f64], out: &mut [f64]) {
         }),
     }
 }
+
+/// Adds `sum_j x_j row_j` to `out`.
+pub(crate) fn add_weighted_rows(x: &[f64], rows: &[f64], out: &mut [f64]) {
+    assert_eq!(rows.len(), x.len() * out.len());
+    vectorize(
+        #[inline(always)]
+        || {
+            let mut first = 0;
+            while first < out.len() {
+                first += match out.len() - first {
+                    8.. => add_weighted_columns::<8>(x, rows, first, out),
+                    4.. => add_weighted_columns::<4>(x, rows, first, out),
+                    2.. => add_weighted_columns::<2>(x, rows, first, out),
+                    _ => add_weighted_columns::<1>(x, rows, first, out),
+                };
+            }
+        },
+    );
+}
+
+/// The numbers `first..first + N` of [`add_weighted_rows`]; returns `N`.
+#[inline(always)]
+fn add_weighted_columns<const N: usize>(x: &[f64], rows: &[f64], first: usize, out: &mut [f64]) -> usize {
+    // Of rows in turn, so that additions do not wait for each other.
+    const TURNS: usize = 4;
+    let mut sums = [[0.0; N]; TURNS];
+    for (x, rows) in x.chunks(TURNS).zip(rows.chunks(TURNS * out.len())) {
+        for ((x, row), sums) in x.iter().zip(rows.chunks_exact(out.len())).zip(&mut sums) {
+            let row = &row[first..first + N];
+            for k in 0..N {
+                sums[k] += x * row[k];
+            }
+        }
+    }
+    for k in 0..N {
+        out[first + k] += (sums[0][k] + sums[1][k]) + (sums[2][k] + sums[3][k]);
+    }
+    N
+}

@@ -12,7 +12,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::design::Element;
 use super::lanes::{Number, Weights, fetch_chunk, multiply, plus_multiple};
-use super::panels::{MANY_CHUNKS, Panels, WIDEST};
+use super::panels::{MANY_CHUNKS, MANY_ROWS, Panels, WIDEST};
 use crate::simd::vectorize;
 
 /// `body` with the constant `K` as wide as a panel.
@@ -53,80 +53,84 @@ impl<const L: usize> Panels<L> {
         offsets: &[f64],
         margins: &mut [f64],
     ) {
+        let of_each = rows.len() * self.outputs;
         vectorize(
             #[inline(always)]
-            || match self.many_rows() {
-                true => self.margins_by_blocks::<T, N, 4>(rows, ahead, weights, offsets, margins),
-                false => self.margins_by_blocks::<T, N, 2>(rows, ahead, weights, offsets, margins),
+            || {
+                let parts = weights.chunks_exact(self.len()).zip(offsets.chunks_exact(self.outputs));
+                let mut ahead = ahead;
+                for ((weights, offsets), margins) in parts.zip(margins.chunks_exact_mut(of_each)) {
+                    for panel in self.ranges() {
+                        let packed = &weights[self.packed(&panel)];
+                        with_width!(panel.len(), K => {
+                            let (packed, offsets) = (packed.as_chunks::<K>().0, numbers_of(offsets, panel.start));
+                            let margins = &mut margins[panel.start..];
+                            // A constant, so that no code is made for the others.
+                            if const { K <= MANY_ROWS } && self.many_rows(K) {
+                                self.margins_of_panel::<T, N, K, 4>(rows, ahead, packed, offsets, margins);
+                            } else {
+                                self.margins_of_panel::<T, N, K, 2>(rows, ahead, packed, offsets, margins);
+                            }
+                        });
+                        ahead = &[];
+                    }
+                }
             },
         );
     }
 
     #[inline(always)]
-    fn margins_by_blocks<T: Element + Into<N>, N: Number, const R: usize>(
+    fn margins_of_panel<T: Element + Into<N>, N: Number, const K: usize, const R: usize>(
         self,
         rows: &[&[T]],
         ahead: &[&[T]],
-        weights: &[[N; L]],
-        offsets: &[f64],
+        weights: &[[[N; L]; K]],
+        offsets: &[f64; K],
         margins: &mut [f64],
     ) {
         let (blocks, rest) = rows.as_chunks::<R>();
         let (blocks_ahead, _) = ahead.as_chunks::<R>();
         let mut place = 0;
         for (block, rows) in blocks.iter().enumerate() {
-            let next = blocks_ahead.get(block).unwrap_or(rows).map(<[T]>::as_ptr);
-            self.margins_of_rows(rows, place, &next, weights, offsets, margins);
+            let next = blocks_ahead.get(block).map(|rows| rows.map(<[T]>::as_ptr));
+            self.margins_of_rows(rows, next.as_ref(), weights, offsets, &mut margins[place..]);
             place += R * self.outputs;
         }
         for row in rest {
-            self.margins_of_rows(&[*row], place, &[row.as_ptr()], weights, offsets, margins);
+            self.margins_of_rows(&[*row], None, weights, offsets, &mut margins[place..]);
             place += self.outputs;
         }
     }
 
     #[inline(always)]
-    fn margins_of_rows<T: Element + Into<N>, N: Number, const R: usize>(
+    fn margins_of_rows<T: Element + Into<N>, N: Number, const K: usize, const R: usize>(
         self,
         rows: &[&[T]; R],
-        place: usize,
-        next: &[*const T; R],
-        weights: &[[N; L]],
-        offsets: &[f64],
+        next: Option<&[*const T; R]>,
+        weights: &[[[N; L]; K]],
+        offsets: &[f64; K],
         margins: &mut [f64],
     ) {
-        let of_each = margins.len() / (offsets.len() / self.outputs);
-        let parts = weights.chunks_exact(self.len()).zip(offsets.chunks_exact(self.outputs));
-        for ((weights, offsets), margins) in parts.zip(margins.chunks_exact_mut(of_each)) {
-            let margins = &mut margins[place..place + R * self.outputs];
-            for panel in self.ranges() {
-                let packed = &weights[self.packed(&panel)];
-                with_width!(panel.len(), K => {
-                    let (body, last) = packed.as_chunks::<K>().0.split_at(rows[0].len() / L);
-                    let sums = multiply(rows, Weights { body, last: last.first() }, |chunk| {
-                        if panel.start == 0 {
-                            fetch_chunk::<T, L, R>(next, chunk);
-                        }
-                    });
-                    let mut totals = [[N::default(); R]; K];
-                    let (fours, rest) = sums.as_flattened().as_chunks::<4>();
-                    let (of_fours, of_rest) = totals.as_flattened_mut().as_chunks_mut::<4>();
-                    for (totals, sums) in of_fours.iter_mut().zip(fours) {
-                        *totals = N::totals(sums);
-                    }
-                    for (total, sum) in of_rest.iter_mut().zip(rest) {
-                        [*total] = N::totals(array::from_ref(sum));
-                    }
-                    let offsets = numbers_of::<f64, K>(offsets, panel.start);
-                    for r in 0..R {
-                        let margins: &mut [f64; K] = margins[r * self.outputs + panel.start..]
-                            .first_chunk_mut()
-                            .expect("as many margins as outputs");
-                        for k in 0..K {
-                            margins[k] = totals[k][r].widened() + offsets[k];
-                        }
-                    }
-                });
+        let (body, last) = weights.split_at(rows[0].len() / L);
+        let sums = multiply(rows, Weights { body, last: last.first() }, |chunk| {
+            if let Some(next) = next {
+                fetch_chunk::<T, L, R>(next, chunk);
+            }
+        });
+        let mut totals = [[N::default(); R]; K];
+        let (fours, rest) = sums.as_flattened().as_chunks::<4>();
+        let (of_fours, of_rest) = totals.as_flattened_mut().as_chunks_mut::<4>();
+        for (totals, sums) in of_fours.iter_mut().zip(fours) {
+            *totals = N::totals(sums);
+        }
+        for (total, sum) in of_rest.iter_mut().zip(rest) {
+            [*total] = N::totals(array::from_ref(sum));
+        }
+        for r in 0..R {
+            let margins: &mut [f64; K] =
+                margins[r * self.outputs..].first_chunk_mut().expect("as many margins as outputs");
+            for k in 0..K {
+                margins[k] = totals[k][r].widened() + offsets[k];
             }
         }
     }

@@ -15,6 +15,8 @@ use crate::vector;
 
 /// Outputs of a panel at most: with two rows, or two chunks of columns, their sums and what they are made of fill the registers.
 pub(super) const WIDEST: usize = 10;
+/// Outputs with which four rows are multiplied at a time at most.
+pub(super) const MANY_ROWS: usize = 5;
 /// Outputs of which the sums of four chunks are taken at a time at most.
 pub(super) const MANY_CHUNKS: usize = 3;
 /// [`WIDEST`] where there are few registers.
@@ -50,9 +52,10 @@ impl<const L: usize> Panels<L> {
         Panels { cols, outputs, count: outputs.div_ceil(widest) }
     }
 
-    /// Whether four rows are multiplied at a time, and not two: so many sums hide the latency of the processor.
-    pub fn many_rows(self) -> bool {
-        self.outputs.div_ceil(self.count) <= if few_registers() { 1 } else { 5 }
+    /// Whether four rows are multiplied with some outputs at a time, and not two: so many sums hide the latency of the processor.
+    #[inline(always)]
+    pub fn many_rows(self, outputs: usize) -> bool {
+        outputs <= if few_registers() { 1 } else { MANY_ROWS }
     }
 
     /// Whether the sums of four chunks and of some outputs are taken at a time, and not of two.
@@ -113,11 +116,10 @@ impl<const L: usize> Panels<L> {
                 }
             },
         );
-        let Some((shifts, _)) = grid else { return };
-        for (shift, weights) in
-            shifts.iter().zip(weights.chunks_exact(self.outputs)).filter(|(shift, _)| **shift != 0.0)
+        if let Some((shifts, _)) = grid
+            && shifts.iter().any(|&shift| shift != 0.0)
         {
-            vector::axpy(*shift, weights, offsets);
+            vector::add_weighted_rows(shifts, weights, offsets);
         }
     }
 
@@ -193,8 +195,9 @@ impl<const L: usize> Panels<L> {
         let (columns, idle) = self.columns(chunk);
         let grid = grid.map(|(shifts, scales)| (&shifts[columns.clone()], &scales[columns.clone()]));
         let out = &mut out[first..];
-        // Behind the last outputs of a column come those of the next, to which zeros are added.
-        let whole = columns.len() == L && (L - 1) * self.outputs + SIDE <= out.len();
+        // Behind the last outputs of a column come those of the next, to which zeros are added. Where outputs are few that would
+        // be read again at once, which the processor is slow at.
+        let whole = columns.len() == L && (L - 1) * self.outputs + SIDE <= out.len() && self.outputs >= SIDE;
         if let Some(lines) = packed.first_chunk::<SIDE>()
             && whole
         {
