@@ -6,6 +6,7 @@ use bilevel::Result;
 use bilevel::data::Dataset;
 use bilevel::diagnose::{Check, SolvedDifference, Taylor, Unbiased};
 use bilevel::fixed_point::LowerSolver;
+use bilevel::hypergradient::WarmStart;
 use bilevel::lower::{GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
 use bilevel::problems::glm::Loss;
@@ -132,6 +133,7 @@ fn checks(problem: &GlmProblem, lambda: &[f64], seed: u64) -> Result<Vec<(&'stat
     add("samples of the upper level", unbiased.upper(&upper, &w, lambda));
     let smooth = SolvedDifference { taylor, ..SolvedDifference::default() };
     let difference = if jumps { SolvedDifference { tolerance: 1e-2, ..smooth } } else { smooth };
-    add("whole problem", difference.loss(&lower, &upper, lambda, &Newton::default())?);
+    let start = WarmStart { w: solution, ..WarmStart::zeros(lower.dims()) };
+    add("whole problem", difference.loss_from(start, &lower, &upper, lambda, &Newton::default())?);
     Ok(found)
 }

@@ -63,16 +63,8 @@ pub(super) fn run(
     }
 
     begin(observer, "tuning the penalty on the trusted rows")?;
-    let log_strength = match options.strength {
-        Strength::Fixed(strength) => strength.ln(),
-        Strength::Tuned => {
-            let data = problem.data();
-            let scale = FeatureScale::of(&data.design, options.intercept, data.weights.as_deref());
-            let (found, spent) = penalty::tuned(&upper, scale, of_trusted, &signal).map_err(late)?;
-            work += spent;
-            found
-        }
-    };
+    let (log_strength, spent) = log_strength(&problem, options, of_trusted, &signal)?;
+    work += spent;
     let held = |risk| Glm::new(risk, Penalty::Shared).holding(vec![log_strength]);
 
     // What the weights are to be compared with.
@@ -119,20 +111,9 @@ pub(super) fn run(
     });
     let fits = fits.collect::<Result<_>>()?;
     let [_, (_, trusted_model), (_, model)] = <[_; 3]>::try_from(models).expect("three models");
-    let factors = Reweighting::Sigmoid.factors(&descent.lambda);
-    let (mut weights, mut learned) = (vec![0.0; train.rows()], vec![false; train.rows()]);
-    for (position, weight) in factors.iter().enumerate() {
-        let row = problem.row(position);
-        (weights[row], learned[row]) = (*weight, true);
-    }
-    let margins = model.margins(train)?;
-    let y = target_numbers(train);
+    let learned = of_rows_given(&problem, &Reweighting::Sigmoid.factors(&descent.lambda), train.rows());
+    let (margins, y) = (model.margins(train)?, target_numbers(train));
     let losses = row_losses(loss, &margins, &y);
-    let mut suspicious: Vec<u32> = (0..train.rows() as u32).filter(|&row| learned[row as usize]).collect();
-    suspicious.sort_by(|&a, &b| {
-        let (a, b) = (a as usize, b as usize);
-        weights[a].total_cmp(&weights[b]).then(losses[b].total_cmp(&losses[a]))
-    });
     Ok(Cleaned {
         predicted: if loss.is_classifier() { predicted_classes(loss, &margins).collect() } else { Vec::new() },
         probability: match loss {
@@ -142,8 +123,8 @@ pub(super) fn run(
         trusted_losses: row_losses(loss, &trusted_model.margins(train)?, &y),
         model,
         trusted_model,
-        weights,
-        suspicious,
+        suspicious: suspicious(&learned, &losses),
+        weights: learned.into_iter().map(Option::unwrap_or_default).collect(),
         fits,
         strength: log_strength.exp(),
         status: descent.status,
@@ -199,6 +180,42 @@ fn tune_options(options: &CleanOptions) -> TuneOptions {
         seed: options.seed,
         ..TuneOptions::default()
     }
+}
+
+/// The logarithm of the penalty that is held: as given, or as it suits the trusted rows.
+fn log_strength(
+    problem: &GlmProblem,
+    options: &CleanOptions,
+    engine: Engine,
+    signal: &StopSignal,
+) -> Result<(f64, Work)> {
+    match options.strength {
+        Strength::Fixed(strength) => Ok((strength.ln(), Work::default())),
+        Strength::Tuned => {
+            let data = problem.data();
+            let scale = FeatureScale::of(&data.design, options.intercept, data.weights.as_deref());
+            penalty::tuned(&problem.upper(), scale, engine, signal).map_err(|error| too_late(error, signal))
+        }
+    }
+}
+
+/// The weights of the rows in the order they were given in; none of rows that had no part.
+fn of_rows_given(problem: &GlmProblem, weights: &[f64], rows: usize) -> Vec<Option<f64>> {
+    let mut given = vec![None; rows];
+    for (position, &weight) in weights.iter().enumerate() {
+        given[problem.row(position)] = Some(weight);
+    }
+    given
+}
+
+/// Rows with weights in rising order, of equal ones first those with the larger loss.
+fn suspicious(weights: &[Option<f64>], losses: &[f64]) -> Vec<u32> {
+    let mut rows: Vec<(u32, f64)> =
+        (0..).zip(weights).filter_map(|(row, weight)| weight.map(|weight| (row, weight))).collect();
+    rows.sort_by(|&(a, of_a), &(b, of_b)| {
+        of_a.total_cmp(&of_b).then(losses[b as usize].total_cmp(&losses[a as usize]))
+    });
+    rows.into_iter().map(|(row, _)| row).collect()
 }
 
 /// The rows that weigh something, in random order, so that any run of them stands for all.

@@ -12,25 +12,66 @@ use super::lanes::Number;
 use super::panels::{Grids, Panels};
 use super::sampled::GROUP;
 use crate::simd::prefetch;
+use crate::vector;
 
 /// Rows between the one that is multiplied and the one that is fetched.
 const AHEAD: usize = 8;
 
 /// Products with some of the columns: of `IN` matrices of weights, and `OUT` of sums, one behind the other.
 pub(super) struct ColumnPart<'p, N, const L: usize, const IN: usize, const OUT: usize> {
-    pub columns: Range<usize>,
-    pub grids: Grids<'p>,
-    pub panels: Panels<L>,
-    pub weights: &'p mut [[N; L]],
-    pub sums: &'p mut [[N; L]],
+    columns: Range<usize>,
+    grids: Grids<'p>,
+    panels: Panels<L>,
+    weights: &'p mut [[N; L]],
+    sums: &'p mut [[N; L]],
     /// What is added to all margins.
-    pub offsets: &'p mut [f64],
+    offsets: &'p mut [f64],
     /// This part of the margins.
-    pub margins: &'p mut [f64],
-    pub out: [&'p mut [f64]; OUT],
+    margins: &'p mut [f64],
+    out: [&'p mut [f64]; OUT],
 }
 
-impl<N: Number, const L: usize, const IN: usize, const OUT: usize> ColumnPart<'_, N, L, IN, OUT> {
+impl<'p, N: Number, const L: usize, const IN: usize, const OUT: usize> ColumnPart<'p, N, L, IN, OUT> {
+    /// Some of the columns that `grids` are of, for margins of so many `rows` at a time; what it needs is taken from `packed` and
+    /// `wide`.
+    pub fn new<'a: 'p, 'b: 'p>(
+        columns: Range<usize>,
+        rows: usize,
+        outputs: usize,
+        grids: Grids<'p>,
+        packed: &mut &'a mut [[N; L]],
+        wide: &mut &'b mut [f64],
+        out: [&'p mut [f64]; OUT],
+    ) -> Self {
+        let panels = Panels::new(columns.len(), outputs);
+        ColumnPart {
+            grids: grids.map(|(shifts, scales)| (&shifts[columns.clone()], &scales[columns.clone()])),
+            panels,
+            weights: taken(packed, IN * panels.len()),
+            sums: taken(packed, OUT * panels.len()),
+            offsets: taken(wide, IN * outputs),
+            margins: taken(wide, IN * rows * outputs),
+            out,
+            columns,
+        }
+    }
+
+    /// What parts with these columns take: chunks of `packed`, and numbers of `wide`.
+    pub fn needed(columns: &[Range<usize>], rows: usize, outputs: usize) -> (usize, usize) {
+        let chunks: usize = columns.iter().map(|columns| Panels::<L>::new(columns.len(), outputs).len()).sum();
+        ((IN + OUT) * chunks, columns.len() * IN * (1 + rows) * outputs)
+    }
+
+    /// The first so many margins of all parts, added up.
+    pub fn added_up(parts: &mut [Self], count: usize) -> &mut [f64] {
+        let (whole, others) = parts.split_first_mut().expect("a part");
+        let margins = &mut whole.margins[..count];
+        for other in others {
+            vector::axpy(1.0, &other.margins[..count], margins);
+        }
+        margins
+    }
+
     /// Its part of the margins of rows with these columns and others, `cols` in all; packs `weights` if they are new.
     pub fn multiply<T: Element + Into<N>>(&mut self, rows: &[&[T]], weights: Option<&[&[f64]; IN]>, cols: usize) {
         let rows = &self.own_columns(rows)[..rows.len()];
@@ -82,4 +123,9 @@ impl<N: Number, const L: usize, const IN: usize, const OUT: usize> ColumnPart<'_
             self.panels.add_unpacked(sums, self.grids, totals, out);
         }
     }
+}
+
+/// The first `count` of what is left.
+pub(super) fn taken<'t, N>(rest: &mut &'t mut [N], count: usize) -> &'t mut [N] {
+    rest.split_off_mut(..count).expect("there is room for all")
 }

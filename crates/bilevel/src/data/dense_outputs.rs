@@ -4,7 +4,7 @@ use std::array;
 use std::ops::Range;
 
 use super::coded::CodedMatrix;
-use super::column_part::ColumnPart;
+use super::column_part::{ColumnPart, taken};
 use super::dense::DenseMatrix;
 use super::design::{Element, RowPick};
 use super::lanes::{Number, narrow};
@@ -140,42 +140,28 @@ pub(super) fn outputs_pass<
     let (cols, size) = (entries.cols(), tile_rows::<M::Entry>(entries.cols()));
     let middle = if cols < WIDE { cols } else { cols / (2 * L) * L };
     let (columns, parts) = ([0..middle, middle..cols], if middle < cols { 2 } else { 1 });
-    let lines: usize = columns.iter().map(|columns| Panels::<L>::new(columns.len(), outputs).len()).sum();
-    let (packed, wide) = ((IN + OUT) * lines * L, OUT * outputs + 2 * IN * (1 + size) * outputs);
+    let (packed, wide) = ColumnPart::<N, L, IN, OUT>::needed(&columns, size, outputs);
     let mut intercepts = out.each_mut().map(|out| out.split_off_mut(cols * outputs..).expect("numbers of all columns"));
     let mut tile = [[M::Entry::default(); L]; GROUP];
     // Sums over many rows are in double precision.
     let summed = size_of::<N>() == size_of::<f64>();
-    scratch(wide, |mut wide: &mut [f64]| {
-        scratch(packed + OUT * size * outputs, |buffer: &mut [N]| {
-            let (packed, narrowed) = buffer.split_at_mut(packed);
+    scratch(OUT * outputs + wide, |mut wide: &mut [f64]| {
+        scratch(packed * L + OUT * size * outputs, |buffer: &mut [N]| {
+            let (packed, narrowed) = buffer.split_at_mut(packed * L);
             let mut packed = packed.as_chunks_mut::<L>().0;
             let totals = taken(&mut wide, OUT * outputs);
             let mut all_parts = columns.map(|columns| {
-                let panels = Panels::new(columns.len(), outputs);
-                ColumnPart::<N, L, IN, OUT> {
-                    panels,
-                    grids: matrix.grids().map(|(shifts, scales)| (&shifts[columns.clone()], &scales[columns.clone()])),
-                    weights: taken(&mut packed, IN * panels.len()),
-                    sums: taken(&mut packed, OUT * panels.len()),
-                    offsets: taken(&mut wide, IN * outputs),
-                    margins: taken(&mut wide, IN * size * outputs),
-                    out: out.each_mut().map(|out| taken(out, columns.len() * outputs)),
-                    columns,
-                }
+                let out = out.each_mut().map(|out| taken(out, columns.len() * outputs));
+                ColumnPart::new(columns, size, outputs, matrix.grids(), &mut packed, &mut wide, out)
             });
-            let parts = &mut all_parts[..parts];
+            let parts: &mut [ColumnPart<'_, N, L, IN, OUT>] = &mut all_parts[..parts];
             for first in (0..rows.len()).step_by(size) {
                 let positions = first..(first + size).min(rows.len());
                 let (fresh, done) = (first == 0, positions.end == rows.len());
                 let count = positions.len();
                 let picked = &picked(entries, rows, positions.clone(), &mut tile)[..count];
                 company::for_each(parts, |part| part.multiply(picked, fresh.then_some(&weights), cols));
-                let (whole, others) = parts.split_first_mut().expect("a part");
-                let margins = &mut whole.margins[..IN * count * outputs];
-                for other in others {
-                    vector::axpy(1.0, &other.margins[..margins.len()], margins);
-                }
+                let margins = ColumnPart::added_up(parts, IN * count * outputs);
                 let mut each = margins.chunks_exact_mut(count * outputs);
                 let mut margins: [&mut [f64]; IN] = array::from_fn(|_| each.next().expect("margins of each"));
                 transform(positions, &mut margins);
@@ -206,9 +192,4 @@ pub(super) fn outputs_pass<
             }
         });
     });
-}
-
-/// The first `count` of what is left.
-fn taken<'t, N>(rest: &mut &'t mut [N], count: usize) -> &'t mut [N] {
-    rest.split_off_mut(..count).expect("there is room for all")
 }

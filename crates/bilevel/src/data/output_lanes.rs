@@ -278,32 +278,51 @@ impl<S: Simd> Product<S> {
         let margins = margins[first * stride..].chunks_exact_mut(R * stride);
         for (block, (rows, margins)) in blocks.iter().zip(margins).enumerate() {
             fetch(first + block * R..first + (block + 1) * R);
-            for vector in 0..used {
-                let sums = self.multiply_rows::<R>(rows, &weights[vector..], vector);
-                margins.chunks_exact_mut(stride).zip(sums).for_each(|(margins, sum)| margins[vector] = sum);
+            let mut vector = 0;
+            while vector < used {
+                let two = const { 2 * R + 3 <= S::REGISTER_COUNT } && vector + 2 <= used;
+                vector += match two {
+                    true => self.multiply_rows::<R, 2>(rows, weights, vector, margins),
+                    false => self.multiply_rows::<R, 1>(rows, weights, vector, margins),
+                };
             }
         }
         rows.len() - rest.len()
     }
 
-    /// One vector of the margins of `R` rows.
+    /// The vectors from `first` on, `V` of them, of the margins of `R` rows; returns `V`.
     #[inline(always)]
-    fn multiply_rows<const R: usize>(self, rows: &[&[f32]; R], weights: &[S::f32s], vector: usize) -> [S::f32s; R] {
+    fn multiply_rows<const R: usize, const V: usize>(
+        self,
+        rows: &[&[f32]; R],
+        weights: &[S::f32s],
+        first: usize,
+        margins: &mut [S::f32s],
+    ) -> usize {
         let Product { simd, stride, .. } = self;
         let whole = rows[0].len() / 2;
         let pairs = rows.map(|row| &row.as_chunks::<2>().0[..whole]);
-        let mut sums = [simd.splat_f32s(0.0); R];
+        let weights = &weights[first..];
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
         for pair in 0..whole {
-            let weights = weights[pair * stride];
+            let weights: &[S::f32s; V] = numbers(weights, pair * stride);
             for r in 0..R {
-                sums[r] = simd.mul_add_f32s(weights, splat_pair(simd, &pairs[r][pair], vector), sums[r]);
+                // SAFETY: all rows have been cut to `whole` pairs. A check for each of them takes as long as the product.
+                let pair = unsafe { pairs[r].get_unchecked(pair) };
+                for v in 0..V {
+                    sums[r][v] = simd.mul_add_f32s(weights[v], splat_pair(simd, pair, first + v), sums[r][v]);
+                }
             }
         }
-        let weights = weights[whole * stride];
+        let weights: &[S::f32s; V] = numbers(weights, whole * stride);
         for r in 0..R {
-            sums[r] = simd.mul_add_f32s(weights, splat_pair(simd, &end(rows[r]), vector), sums[r]);
+            let end = end(rows[r]);
+            for v in 0..V {
+                let sum = simd.mul_add_f32s(weights[v], splat_pair(simd, &end, first + v), sums[r][v]);
+                margins[r * stride + first + v] = sum;
+            }
         }
-        sums
+        V
     }
 
     /// The sums over the rows for the `whole` pairs of columns, `K` of them at a time; the last ones together with some before them.

@@ -25,10 +25,24 @@ impl Check {
 
     /// Passes when two numbers that should be equal are, relative to `scale`.
     pub fn equal(name: &str, found: f64, expected: f64, scale: f64, tolerance: f64) -> Self {
-        let error = (found - expected).abs() / scale.max(f64::MIN_POSITIVE);
-        let message = format!("{found} against {expected}, relative error {error:.1e}");
-        Check::new(name, error <= tolerance, Some(error), message)
+        Self::near(name, found, expected, scale, tolerance, 0.0)
     }
+
+    /// The same of a number that was computed with an error of up to `rounding`.
+    pub(super) fn near(name: &str, found: f64, expected: f64, scale: f64, tolerance: f64, rounding: f64) -> Self {
+        let scale = scale.max(f64::MIN_POSITIVE);
+        let (error, rounding) = ((found - expected).abs() / scale, rounding / scale);
+        let mut message = format!("{} against {}, relative error {error:.1e}", shown(found), shown(expected));
+        if rounding > tolerance {
+            message += &format!(", of which rounding may be {rounding:.1e}");
+        }
+        Check::new(name, error <= tolerance + rounding, Some(error), message)
+    }
+}
+
+/// All digits, without rows of zeros before or behind them.
+fn shown(x: f64) -> String {
+    if x == 0.0 || (1e-4..1e15).contains(&x.abs()) { x.to_string() } else { format!("{x:e}") }
 }
 
 impl fmt::Display for Check {

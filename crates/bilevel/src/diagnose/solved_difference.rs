@@ -64,7 +64,7 @@ impl SolvedDifference {
         self.taylor.hypergradient(f, lambda, &exact, self.directions, self.tolerance)
     }
 
-    /// A loss that knows its curvature, solved by `solver`.
+    /// A loss that knows its curvature, solved by `solver`, from zeros on.
     ///
     /// # Errors
     /// Numeric, when a solve fails.
@@ -75,7 +75,21 @@ impl SolvedDifference {
         lambda: &[f64],
         solver: &dyn LowerSolver,
     ) -> Result<Vec<Check>> {
-        let mut start = WarmStart::zeros(loss.dims());
+        self.loss_from(WarmStart::zeros(loss.dims()), loss, upper, lambda, solver)
+    }
+
+    /// The same from another start.
+    ///
+    /// # Errors
+    /// Numeric, when a solve fails.
+    pub fn loss_from<U: UpperObjective + ?Sized>(
+        &self,
+        mut start: WarmStart,
+        loss: &dyn Curved,
+        upper: &U,
+        lambda: &[f64],
+        solver: &dyn LowerSolver,
+    ) -> Result<Vec<Check>> {
         let exact = solved(Implicit::default().estimate(loss, upper, lambda, Some(&mut start), solver)?)?;
         let f = |lambda: &[f64]| {
             let mut w = start.w.clone();

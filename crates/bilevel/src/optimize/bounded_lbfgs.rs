@@ -81,123 +81,192 @@ impl BoundedLbfgs {
                 .remedy("use a positive number, or infinity for none"));
         }
         let clock = Instant::now();
-        let m = start.len();
         let mut lambda = start.to_vec();
         domain.project(&mut lambda);
-        let (mut calls, mut work) = (0, Work::default());
-        let mut evaluate = |lambda: &[f64], work: &mut Work| {
-            calls += 1;
-            let evaluation = oracle.evaluate(lambda, calls - 1)?;
-            *work += evaluation.work;
-            if evaluation.gradient.len() != m {
-                return Err(Error::input(format!("a gradient of {} for {m} components", evaluation.gradient.len())));
-            }
-            evaluation.finite()
-        };
-        let Evaluation { objective: mut value, mut gradient, mut w, .. } = evaluate(&lambda, &mut work)?;
-        let largest = vector::max_abs(&gradient).max(f64::MIN_POSITIVE);
-        let scales: Option<Vec<f64>> =
-            self.first_scale.map(|floor| gradient.iter().map(|g| largest / (g.abs() + floor * largest)).collect());
-        let mut pairs: VecDeque<Pair> = VecDeque::new();
-        let mut recent = VecDeque::from([value]);
-        let mut trial = lambda.clone();
-        let mut iteration = 0;
+        let mut calls = Calls { oracle, length: lambda.len(), count: 0, work: Work::default() };
+        let Evaluation { objective, gradient, w, .. } = calls.evaluate(&lambda)?;
+        let mut at = Point { lambda, objective, gradient, w };
+        let mut model = Model::new(self, &at.gradient);
+        let mut recent = VecDeque::from([at.objective]);
+        let mut iterations = 0;
         let reason = loop {
-            let projected_gradient_norm = domain.projected_gradient_norm(&lambda, &gradient);
-            let seconds = clock.elapsed().as_secs_f64();
             let seen = Iteration {
-                number: iteration,
-                objective: value,
-                projected_gradient_norm,
-                lambda: &lambda,
-                work,
-                seconds,
+                number: iterations,
+                objective: at.objective,
+                projected_gradient_norm: domain.projected_gradient_norm(&at.lambda, &at.gradient),
+                lambda: &at.lambda,
+                work: calls.work,
+                seconds: clock.elapsed().as_secs_f64(),
             };
             if observer.observe(&seen).is_break() {
                 break StopReason::Interrupted;
             }
-            if domain.relative_projected_gradient_norm(&lambda, &gradient, value.abs()) <= self.tolerance {
-                break StopReason::Stationary;
+            if let Some(reason) = self.finished(domain, &at, &mut recent, iterations) {
+                break reason;
             }
-            if recent.len() > STALL_WINDOW {
-                let before = recent.pop_front().unwrap_or(value);
-                if before - value <= self.stall * value.abs() {
-                    break StopReason::Stalled;
-                }
-            }
-            if iteration == self.iterations {
-                break StopReason::IterationLimit;
-            }
-            let free: Vec<bool> = (0..m)
-                .map(|j| {
-                    !(lambda[j] <= domain.lower()[j] && gradient[j] > 0.0
-                        || lambda[j] >= domain.upper()[j] && gradient[j] < 0.0)
-                })
-                .collect();
-            let mut direction = quasi_newton_direction(&gradient, &free, &pairs, scales.as_deref());
-            if pairs.is_empty() {
-                // Nothing is known of the scale: move the steepest coordinate by one unit.
-                vector::scale(1.0 / vector::max_abs(&direction).max(f64::MIN_POSITIVE), &mut direction);
-            }
-            let longest = vector::max_abs(&direction);
-            if longest > self.largest_move {
-                vector::scale(self.largest_move / longest, &mut direction);
-            }
-            let mut length = 1.0;
-            let mut accepted = None;
-            let mut interrupted = false;
-            for _ in 0..BACKTRACKS {
-                for j in 0..m {
-                    trial[j] = lambda[j] + length * direction[j];
-                }
-                domain.project(&mut trial);
-                let slope: f64 = (0..m).map(|j| gradient[j] * (trial[j] - lambda[j])).sum();
-                if slope >= 0.0 || -slope < self.accuracy * value.abs() {
-                    break;
-                }
-                match evaluate(&trial, &mut work) {
-                    Ok(at) if at.objective <= value + 1e-4 * slope => {
-                        accepted = Some(at);
-                        break;
-                    }
-                    // The minimum of the parabola through value, slope and trial value, kept away from both ends.
-                    Ok(at) => length *= (-0.5 * slope / (at.objective - value - slope)).clamp(0.1, 0.5),
-                    Err(error) if error.is_numeric() => length *= 0.1,
-                    Err(error) if error.is_interrupted() => {
-                        interrupted = true;
-                        break;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            if interrupted {
-                break StopReason::Interrupted;
-            }
-            let Some(Evaluation { objective: new_value, gradient: new_gradient, w: new_w, .. }) = accepted else {
-                if pairs.is_empty() {
-                    break StopReason::Stalled;
+            match self.search(domain, &at, &model.direction(domain, &at), &mut calls)? {
+                Search::Lower(next) => {
+                    model.learn(&at, &next);
+                    at = next;
+                    recent.push_back(at.objective);
                 }
                 // The model was wrong: forget it and follow the gradient.
-                pairs.clear();
-                iteration += 1;
-                continue;
-            };
-            let mut pair = Pair { step: vec![0.0; m], change: vec![0.0; m] };
-            vector::subtract(&trial, &lambda, &mut pair.step);
-            vector::subtract(&new_gradient, &gradient, &mut pair.change);
-            let curvature = vector::dot(&pair.step, &pair.change);
-            if curvature > 1e-10 * vector::norm(&pair.step) * vector::norm(&pair.change) {
-                pairs.push_back(pair);
-                if pairs.len() > self.memory {
-                    pairs.pop_front();
-                }
+                Search::Nothing if !model.pairs.is_empty() => model.pairs.clear(),
+                Search::Nothing => break StopReason::Stalled,
+                Search::Interrupted => break StopReason::Interrupted,
             }
-            lambda.copy_from_slice(&trial);
-            (value, gradient, w) = (new_value, new_gradient, new_w);
-            recent.push_back(value);
-            iteration += 1;
+            iterations += 1;
         };
-        Ok(Outcome { lambda, objective: value, gradient, w, iterations: iteration, reason, work })
+        let Point { lambda, objective, gradient, w } = at;
+        Ok(Outcome { lambda, objective, gradient, w, iterations, reason, work: calls.work })
+    }
+
+    /// Why no further iteration is made, if none is; `recent` objectives are shortened to those that a stall is judged by.
+    fn finished(
+        &self,
+        domain: &Domain,
+        at: &Point,
+        recent: &mut VecDeque<f64>,
+        iterations: usize,
+    ) -> Option<StopReason> {
+        let scale = at.objective.abs();
+        if domain.relative_projected_gradient_norm(&at.lambda, &at.gradient, scale) <= self.tolerance {
+            return Some(StopReason::Stationary);
+        }
+        if recent.len() > STALL_WINDOW {
+            let before = recent.pop_front().unwrap_or(at.objective);
+            if before - at.objective <= self.stall * scale {
+                return Some(StopReason::Stalled);
+            }
+        }
+        (iterations == self.iterations).then_some(StopReason::IterationLimit)
+    }
+
+    /// Projected backtracking along `direction`.
+    fn search<O: Oracle + ?Sized>(
+        &self,
+        domain: &Domain,
+        at: &Point,
+        direction: &[f64],
+        calls: &mut Calls<'_, O>,
+    ) -> Result<Search> {
+        let mut length = 1.0;
+        for _ in 0..BACKTRACKS {
+            let mut lambda = at.lambda.clone();
+            vector::axpy(length, direction, &mut lambda);
+            domain.project(&mut lambda);
+            let moves = lambda.iter().zip(&at.lambda).map(|(trial, here)| trial - here);
+            let slope: f64 = at.gradient.iter().zip(moves).map(|(g, step)| g * step).sum();
+            if slope >= 0.0 || -slope < self.accuracy * at.objective.abs() {
+                break;
+            }
+            match calls.evaluate(&lambda) {
+                Ok(Evaluation { objective, gradient, w, .. }) if objective <= at.objective + 1e-4 * slope => {
+                    return Ok(Search::Lower(Point { lambda, objective, gradient, w }));
+                }
+                // The minimum of the parabola through value, slope and trial value, kept away from both ends.
+                Ok(trial) => length *= (-0.5 * slope / (trial.objective - at.objective - slope)).clamp(0.1, 0.5),
+                Err(error) if error.is_numeric() => length *= 0.1,
+                Err(error) if error.is_interrupted() => return Ok(Search::Interrupted),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Search::Nothing)
+    }
+}
+
+/// An accepted point.
+struct Point {
+    lambda: Vec<f64>,
+    objective: f64,
+    gradient: Vec<f64>,
+    w: Option<Vec<f64>>,
+}
+
+/// What a search found.
+enum Search {
+    Lower(Point),
+    Nothing,
+    Interrupted,
+}
+
+/// The oracle and what its calls cost.
+struct Calls<'o, O: ?Sized> {
+    oracle: &'o mut O,
+    /// Of `lambda`.
+    length: usize,
+    count: usize,
+    work: Work,
+}
+
+impl<O: Oracle + ?Sized> Calls<'_, O> {
+    fn evaluate(&mut self, lambda: &[f64]) -> Result<Evaluation> {
+        self.count += 1;
+        let evaluation = self.oracle.evaluate(lambda, self.count - 1)?;
+        self.work += evaluation.work;
+        match evaluation.gradient.len() == self.length {
+            true => evaluation.finite(),
+            false => {
+                let (found, needed) = (evaluation.gradient.len(), self.length);
+                Err(Error::input(format!("a gradient of {found} for {needed} components")))
+            }
+        }
+    }
+}
+
+/// What is known of the Hessian.
+struct Model {
+    memory: usize,
+    largest_move: f64,
+    /// Diagonal of the inverse that it starts from, but for a factor.
+    scales: Option<Vec<f64>>,
+    pairs: VecDeque<Pair>,
+}
+
+impl Model {
+    fn new(settings: &BoundedLbfgs, gradient: &[f64]) -> Self {
+        let largest = vector::max_abs(gradient).max(f64::MIN_POSITIVE);
+        let scale = |floor: f64| gradient.iter().map(|g| largest / (g.abs() + floor * largest)).collect();
+        Model {
+            memory: settings.memory,
+            largest_move: settings.largest_move,
+            scales: settings.first_scale.map(scale),
+            pairs: VecDeque::new(),
+        }
+    }
+
+    /// Where the minimum should be, in steps that are allowed.
+    fn direction(&self, domain: &Domain, Point { lambda, gradient, .. }: &Point) -> Vec<f64> {
+        let free: Vec<bool> = (0..lambda.len())
+            .map(|j| {
+                !(lambda[j] <= domain.lower()[j] && gradient[j] > 0.0
+                    || lambda[j] >= domain.upper()[j] && gradient[j] < 0.0)
+            })
+            .collect();
+        let mut direction = quasi_newton_direction(gradient, &free, &self.pairs, self.scales.as_deref());
+        if self.pairs.is_empty() {
+            // Nothing is known of the scale: move the steepest coordinate by one unit.
+            vector::scale(1.0 / vector::max_abs(&direction).max(f64::MIN_POSITIVE), &mut direction);
+        }
+        let longest = vector::max_abs(&direction);
+        if longest > self.largest_move {
+            vector::scale(self.largest_move / longest, &mut direction);
+        }
+        direction
+    }
+
+    /// Remembers the step from one point to the next, where the gradient rises along it.
+    fn learn(&mut self, from: &Point, to: &Point) {
+        let mut pair = Pair { step: vec![0.0; from.lambda.len()], change: vec![0.0; from.lambda.len()] };
+        vector::subtract(&to.lambda, &from.lambda, &mut pair.step);
+        vector::subtract(&to.gradient, &from.gradient, &mut pair.change);
+        let curvature = vector::dot(&pair.step, &pair.change);
+        if curvature > 1e-10 * vector::norm(&pair.step) * vector::norm(&pair.change) {
+            self.pairs.push_back(pair);
+            if self.pairs.len() > self.memory {
+                self.pairs.pop_front();
+            }
+        }
     }
 }
 

@@ -531,3 +531,30 @@ fn one_unlucky_set_of_samples_fails_no_check() {
     assert!(failed.is_empty() && drawn.len() == 800, "{failed:?}");
     assert_eq!(run(400).0, ["apply"]);
 }
+
+#[test]
+fn a_function_that_bends_far_below_the_first_step_is_judged_there() {
+    // As with a feature in units of 1e9.
+    let softplus = |error: f64| {
+        let value = |x: &[f64]| {
+            let margin = 1e9 * x[0];
+            let value = margin.max(0.0) + (-margin.abs()).exp().ln_1p();
+            (value, value)
+        };
+        let derivative = 1e9 / (1.0 + (-0.2_f64).exp());
+        Taylor::default().scalar("softplus", &[2e-10], value, &[(1.0 + error) * derivative])
+    };
+    assert!(softplus(0.0).passed, "{}", softplus(0.0));
+    assert!(!softplus(1e-4).passed, "{}", softplus(1e-4));
+}
+
+#[test]
+fn a_hypergradient_that_is_small_beside_its_objective_is_not_taken_for_wrong() {
+    let check = |scale: f64| {
+        let f = |lambda: &[f64]| Ok(0.3 + 1e-10 * lambda[0].sin());
+        let checks = Taylor::default().hypergradient(f, &[0.4], &[scale * 1e-10 * 0.4_f64.cos()], 3, 1e-5).unwrap();
+        checks.into_iter().all(|check| check.passed)
+    };
+    assert!(check(1.0));
+    assert!(!check(-1.0) && !check(1.01));
+}
