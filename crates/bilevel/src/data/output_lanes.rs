@@ -21,8 +21,11 @@ pub(super) type Line = [f32; LANES];
 /// next. Of a length that the compiler does not know, copies would take longer than the products.
 pub(super) const COPIED: usize = LANES / 2;
 
-/// Rows that are multiplied with a line at a time: so many sums hide the latency of the processor, and there are addresses of no more.
+/// Rows that are multiplied at a time: so many sums hide the latency of the processor, and there are addresses of no more. Where there
+/// are few registers, as many as have their sums, a pair of their numbers and the weights there, with one vector of weights and two.
 const ROWS: usize = 8;
+const FEW_ROWS: usize = 7;
+const FEWEST_ROWS: usize = 4;
 /// Pairs of columns of which sums over the rows are taken at a time, and where there are few registers.
 const PAIRS: usize = 14;
 const FEW_PAIRS: usize = 8;
@@ -207,7 +210,11 @@ impl<F: Fn(Range<usize>)> WithSimd for Margins<'_, F> {
         let product = Product::<S>::new(simd, width);
         let (weights, margins) =
             (S::as_simd_f32s(weights.as_flattened()).0, S::as_mut_simd_f32s(margins.as_flattened_mut()).0);
-        let done = product.margins::<ROWS>(rows, 0, weights, margins, &fetch);
+        let done = match product.used {
+            _ if S::REGISTER_COUNT >= 32 => product.margins::<ROWS>(rows, 0, weights, margins, &fetch),
+            1 => product.margins::<FEW_ROWS>(rows, 0, weights, margins, &fetch),
+            _ => product.margins::<FEWEST_ROWS>(rows, 0, weights, margins, &fetch),
+        };
         product.margins::<1>(rows, done, weights, margins, &|_| {});
     }
 }
@@ -280,7 +287,8 @@ impl<S: Simd> Product<S> {
             fetch(first + block * R..first + (block + 1) * R);
             let mut vector = 0;
             while vector < used {
-                let two = const { 2 * R + 3 <= S::REGISTER_COUNT } && vector + 2 <= used;
+                // With their sums and the numbers of the rows.
+                let two = const { 3 * R + 2 <= S::REGISTER_COUNT } && vector + 2 <= used;
                 vector += match two {
                     true => self.multiply_rows::<R, 2>(rows, weights, vector, margins),
                     false => self.multiply_rows::<R, 1>(rows, weights, vector, margins),
@@ -301,14 +309,17 @@ impl<S: Simd> Product<S> {
     ) -> usize {
         let Product { simd, stride, .. } = self;
         let whole = rows[0].len() / 2;
-        let pairs = rows.map(|row| &row.as_chunks::<2>().0[..whole]);
+        // By a loop: where the closure of a `map` is called, the lengths are not seen, and each number is checked.
+        let mut pairs: [&[[f32; 2]]; R] = [&[]; R];
+        for r in 0..R {
+            pairs[r] = &rows[r].as_chunks::<2>().0[..whole];
+        }
         let weights = &weights[first..];
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
         for pair in 0..whole {
             let weights: &[S::f32s; V] = numbers(weights, pair * stride);
             for r in 0..R {
-                // SAFETY: all rows have been cut to `whole` pairs. A check for each of them takes as long as the product.
-                let pair = unsafe { pairs[r].get_unchecked(pair) };
+                let pair = &pairs[r][pair];
                 for v in 0..V {
                     sums[r][v] = simd.mul_add_f32s(weights[v], splat_pair(simd, pair, first + v), sums[r][v]);
                 }
