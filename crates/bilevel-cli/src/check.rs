@@ -7,7 +7,7 @@ use bilevel::data::Dataset;
 use bilevel::diagnose::{Check, SolvedDifference, Taylor, Unbiased};
 use bilevel::fixed_point::LowerSolver;
 use bilevel::hypergradient::WarmStart;
-use bilevel::lower::{GradientMap, StochasticLoss};
+use bilevel::lower::{Curved, GradientMap, StochasticLoss};
 use bilevel::newton::Newton;
 use bilevel::problems::glm::Loss;
 use bilevel::sample::{Purpose, Rng, Sample};
@@ -105,9 +105,12 @@ fn checks(problem: &GlmProblem, lambda: &[f64], seed: u64) -> Result<Vec<(&'stat
     let mut rng = Rng::stream(seed, Purpose::Start, 30);
     let mut solution = lower.risk().null_parameters();
     Newton::default().solve(&lower, lambda, &mut solution)?.usable("lower level")?;
-    // Beside the solution, where no derivative vanishes by accident.
+    // Beside the solution, where no derivative vanishes by accident; in units in which the loss bends alike, whatever those of the
+    // features.
+    let mut bends = vec![0.0; solution.len()];
+    lower.curvature(&solution, lambda).diagonal(&mut bends);
     let size = 0.1 / (solution.len() as f64).sqrt();
-    let w: Vec<f64> = solution.iter().map(|w| w + size * rng.normal()).collect();
+    let w: Vec<f64> = solution.iter().zip(&bends).map(|(w, d)| w + size * rng.normal() / (1.0 + d).sqrt()).collect();
     let mut sample = Sample::Full;
     lower.draw(SAMPLE_ROWS, &mut rng, &mut sample);
     let map = GradientMap { loss: &lower, map_step: 1.0 };

@@ -316,8 +316,8 @@ impl<S: Simd> Product<S> {
         }
         let weights = &weights[first..];
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        for pair in 0..whole {
-            let weights: &[S::f32s; V] = numbers(weights, pair * stride);
+        for (pair, weights) in weights.chunks(stride).take(whole).enumerate() {
+            let weights: &[S::f32s; V] = numbers(weights, 0);
             for r in 0..R {
                 let pair = &pairs[r][pair];
                 for v in 0..V {
